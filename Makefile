@@ -1,0 +1,28 @@
+# Two commands do all the set-up on a fresh machine: `make up` and `make test`.
+PYTHON ?= python3
+STAMP := .venv/.installed
+
+.PHONY: install up down test lint
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+up: install
+	.venv/bin/saga up --detach
+
+down:
+	.venv/bin/saga down
+
+test: install
+	.venv/bin/python -m pytest
+
+lint: install
+	mkdir -p .links/saga
+	for folder in functions runtime http stacks; do ln -sfn ../../$$folder .links/saga/$$folder; done
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy

@@ -1,0 +1,1 @@
+"""The business: one folder per service, one file per function."""

@@ -1,0 +1,29 @@
+"""The order saga."""
+
+from uuid import UUID
+
+from saga.functions.order.messages import CancelOrder, CompleteOrder, CreateOrder
+from saga.functions.product.messages import ReleaseProduct, ReserveProduct
+from saga.functions.user.messages import ProcessPayment, RefundPayment
+from saga.runtime import Message, Saga, Step
+
+
+class PlaceOrder(Message):
+    """What the saga starts from."""
+
+    order_id: UUID
+    user_id: int
+    product_id: int
+    quantity: int
+
+
+place_order = Saga(
+    "place-order",
+    start=PlaceOrder,
+    steps=[
+        Step(CreateOrder, undo=CancelOrder),
+        Step(ReserveProduct, undo=ReleaseProduct),
+        Step(ProcessPayment, undo=RefundPayment),
+        Step(CompleteOrder),
+    ],
+)

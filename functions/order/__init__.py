@@ -1,0 +1,1 @@
+"""The order service: its messages, tables and functions."""

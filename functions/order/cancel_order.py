@@ -1,0 +1,15 @@
+"""Cancel an order: undoes `create_order`."""
+
+from saga.functions.order.messages import CancelOrder, OrderCancelled
+from saga.functions.order.store import CANCELLED, Order
+from saga.runtime import function
+from saga.runtime.clock import utcnow
+
+
+@function
+def cancel_order(command: CancelOrder) -> OrderCancelled:
+    """Mark the order as cancelled, whatever it was."""
+    Order.update(status=CANCELLED, updated_at=utcnow()).where(
+        Order.id == command.order_id
+    ).execute()
+    return OrderCancelled(order_id=command.order_id)

@@ -1,0 +1,1 @@
+"""The product service: its messages, tables and functions."""

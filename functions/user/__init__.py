@@ -1,0 +1,1 @@
+"""The user service: its messages, tables and functions."""

@@ -1,0 +1,125 @@
+"""A service's database: SQLite or PostgreSQL through peewee, and the exact column types."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+
+from saga.runtime.errors import ContractError
+
+log = logging.getLogger(__name__)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+CENTS = Decimal("0.01")
+
+LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
+
+
+class Instant(peewee.BigIntegerField):
+    """A moment, kept as microseconds since 1970 in UTC: exact and ordered on every database."""
+
+    def db_value(self, value: datetime | None) -> int | None:
+        """Turn an aware datetime into microseconds."""
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def python_value(self, value: int | None) -> datetime | None:
+        """Turn microseconds into an aware datetime."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Money(peewee.BigIntegerField):
+    """An amount of money, kept as whole cents: SQLite's DECIMAL would make floats of it."""
+
+    def db_value(self, value: Decimal | None) -> int | None:
+        """Turn an amount into cents; raise `ValueError` if it has a third decimal place."""
+        if value is None:
+            return None
+        cents = Decimal(value) * 100
+        if cents != int(cents):
+            raise ValueError(f"{value} has more than two decimal places")
+        return int(cents)
+
+    def python_value(self, value: int | None) -> Decimal | None:
+        """Turn cents into an amount with two places."""
+        return None if value is None else (Decimal(value) / 100).quantize(CENTS)
+
+
+class Table(peewee.Model):  # type: ignore[misc]
+    """Base of a service's tables; the runtime binds them to the service's database."""
+
+    class Meta:
+        """peewee's settings."""
+
+        legacy_table_names = False
+
+
+def connect(url: str) -> peewee.Database:
+    """Open the database at `url`: `sqlite:///PATH`, `sqlite://` (in memory) or `postgresql://…`.
+
+    SQLite runs in write-ahead mode and syncs at every commit, so that what was committed survives a
+    power cut. Raises `ContractError` for any other URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return _sqlite(parts.path[1:] or ":memory:")
+    if parts.scheme in ("postgresql", "postgres"):
+        return peewee.PostgresqlDatabase(
+            url, prefer_psycopg3=True, autoconnect=True, connect_timeout=5
+        )
+    raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
+
+
+def _sqlite(path: str) -> peewee.SqliteDatabase:
+    if path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return peewee.SqliteDatabase(
+        path,
+        timeout=LOCK_TIMEOUT,
+        returning_clause=True,
+        pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
+    )
+
+
+def tables_in(module: ModuleType) -> list[type[Table]]:
+    """List the tables that a module holds, imported ones included."""
+    found = (value for value in vars(module).values() if isinstance(value, type))
+    return [value for value in found if issubclass(value, Table) and value is not Table]
+
+
+def bind(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
+    """Point the tables at the database, and create those that it lacks."""
+    tables = list(tables)
+    database.bind(tables)
+    with transaction(database):
+        if isinstance(database, peewee.PostgresqlDatabase):
+            # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (0x5A6A,))
+        database.create_tables(tables, safe=True)
+
+
+@contextmanager
+def transaction(database: peewee.Database) -> Iterator[None]:
+    """Run the block in one transaction, as the only writer where the database is SQLite.
+
+    A SQLite transaction that reads first and writes later can fail halfway, when another writer was
+    faster; taking the write lock at the start makes it wait instead.
+    """
+    if isinstance(database, peewee.SqliteDatabase):
+        with database.atomic("IMMEDIATE"):
+            yield
+    else:
+        with database.atomic():
+            yield
+
+
+def locked(query: Any, database: peewee.Database) -> Any:
+    """Make a SELECT lock its rows until the transaction ends; SQLite has one writer anyway."""
+    return query if isinstance(database, peewee.SqliteDatabase) else query.for_update()

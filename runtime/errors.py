@@ -1,0 +1,42 @@
+"""The errors of the runtime: one line each, and two that a handler may meet."""
+
+
+class SagaError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class Rejected(SagaError):
+    """A handler's business "no": it becomes a reply, its writes are undone, it is never retried."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class Undecodable(SagaError):
+    """A record that can't be read as a message; it ends in its topic's dead letters."""
+
+
+class ContractError(SagaError):
+    """A function, message or saga is declared in a way that can't work."""
+
+
+class StackError(SagaError):
+    """A stack file is wrong; the text names the file, the key and what is wrong."""
+
+
+class BrokerUnavailable(SagaError):
+    """The broker did not take a message or an offset in time."""
+
+
+class Conflict(SagaError):
+    """The saga is not in a state that allows this, or the idempotency key is taken."""
+
+
+class NotFound(SagaError):
+    """No saga has this id."""
+
+
+class NotRunning(SagaError):
+    """No system runs on this data directory."""

@@ -1,0 +1,128 @@
+"""The `function` decorator: a handler's annotations are its contract."""
+
+import importlib
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any, Literal, TypeVar, overload
+
+from saga.runtime.database import Table, tables_in
+from saga.runtime.errors import ContractError
+from saga.runtime.inbox import InboxRow
+from saga.runtime.message import Command, Event
+from saga.runtime.saga import Saga
+from saga.runtime import saga_store
+
+Kind = Literal["command", "replies", "timer"]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_registry: dict[str, "Function"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A handler and what its declaration says.
+
+    A function of kind `command` answers one command with an event; `replies` applies a saga's
+    replies; `timer` runs every `every` seconds. `name` is `SERVICE.HANDLER`, and is its consumer
+    group too.
+    """
+
+    name: str
+    handler: Callable[..., Any]
+    kind: Kind
+    topics: tuple[str, ...]
+    command: type[Command] | None = None
+    saga: Saga | None = None
+    every: float | None = None
+
+    @property
+    def service(self) -> str:
+        """The service that the function belongs to: the folder it is in."""
+        return self.name.partition(".")[0]
+
+    def tables(self) -> list[type[Table]]:
+        """List the tables that the handler and the runtime use on its behalf."""
+        if self.saga is not None:
+            return saga_store.TABLES
+        return [InboxRow, *tables_in(_store(self.handler))]
+
+
+@overload
+def function(handler: Handler, /) -> Handler: ...
+
+
+@overload
+def function(
+    *, saga: Saga | None = None, every: float | None = None
+) -> Callable[[Handler], Handler]: ...
+
+
+def function(
+    handler: Handler | None = None, /, *, saga: Saga | None = None, every: float | None = None
+) -> Handler | Callable[[Handler], Handler]:
+    """Declare a handler as a function of its service; the handler itself stays as it is.
+
+    Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
+    `@function(saga=S)` is for `(replies, now) -> commands`, on all topics that `S` is answered on.
+    `@function(saga=S, every=SECONDS)` is for `(now) -> commands`, on a timer.
+    Raises `ContractError` when the annotations say something else.
+    """
+    if handler is None:
+        return partial(_declare, saga=saga, every=every)
+    return _declare(handler, saga=saga, every=every)
+
+
+def load(module: str) -> Function:
+    """Import a module and return the function declared in it; raise `ContractError` if none is."""
+    imported = importlib.import_module(module)
+    found = [f for f in _registry.values() if f.handler.__module__ == imported.__name__]
+    if len(found) != 1:
+        raise ContractError(f"{module} declares {len(found)} functions; one file holds one")
+    return found[0]
+
+
+def _declare(handler: Handler, *, saga: Saga | None, every: float | None) -> Handler:
+    service = handler.__module__.rpartition(".")[0].rpartition(".")[2]
+    name = f"{service}.{handler.__name__}"
+    earlier = _registry.get(name)
+    if earlier is not None and earlier.handler.__module__ != handler.__module__:
+        raise ContractError(f"two functions are called {name}: they would share a consumer group")
+    if saga is None:
+        command = _contract(handler)
+        declared = Function(name, handler, "command", (command.topic,), command)
+    elif every is None:
+        declared = Function(name, handler, "replies", tuple(saga.reply_topics), saga=saga)
+    else:
+        declared = Function(name, handler, "timer", (), saga=saga, every=every)
+    _registry[name] = declared
+    return handler
+
+
+def _contract(handler: Callable[..., Any]) -> type[Command]:
+    """Read the command class off the annotations, and check the event class against it."""
+    where = f"{handler.__module__}.{handler.__name__}"
+    parameters = list(inspect.signature(handler).parameters.values())
+    hints = typing.get_type_hints(handler)
+    command = hints.get(parameters[0].name) if len(parameters) == 1 else None
+    if not (isinstance(command, type) and issubclass(command, Command)):
+        raise ContractError(f"{where} must take one command: def {handler.__name__}(command: C)")
+    event = hints.get("return")
+    if not (isinstance(event, type) and issubclass(event, Event)) or event is not command.event:
+        raise ContractError(
+            f"{where} must return {command.event.__name__}, which {command.__name__} declares"
+        )
+    return command
+
+
+def _store(handler: Callable[..., Any]) -> ModuleType:
+    package = handler.__module__.rpartition(".")[0]
+    try:
+        return importlib.import_module(f"{package}.store")
+    except ModuleNotFoundError:
+        # A service without tables of its own still has an inbox.
+        return sys.modules[handler.__module__]

@@ -1,0 +1,110 @@
+"""The inbox: one row per command that a service has answered, with the answer.
+
+It is written in the transaction of the handler's own writes, so a command's effect and the memory
+of it stand or fall together (Helland, "Life beyond Distributed Transactions", 2007).
+The answer in it is what is sent again when the command comes again: the inbox is the outbox too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import peewee
+
+from saga.runtime.database import Table
+from saga.runtime.message import Envelope, Outcome, Problem, read_command_id, message_id
+
+FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
+
+
+class InboxRow(Table):
+    """A command's id and its answer."""
+
+    id = peewee.CharField(max_length=200, primary_key=True)
+    type = peewee.CharField()
+    outcome = peewee.CharField(max_length=8)
+    time = peewee.CharField(max_length=40)
+    data = peewee.TextField()
+
+    class Meta:
+        """peewee's settings."""
+
+        table_name = "inbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command was answered: the part of the reply that the inbox keeps."""
+
+    type: str
+    outcome: Outcome
+    time: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with a command: run its handler, or give this answer.
+
+    `fence` is the id of a do that has to be refused from now on, because its undo came first.
+    """
+
+    run: bool
+    answer: Answer | None = None
+    fence: str | None = None
+
+
+Known = Mapping[str, Answer]
+
+
+def decide(command: Envelope, known: Known, now: datetime) -> Decision:
+    """Decide about a command from the answers given so far.
+
+    The three rules for a participant of a saga: a duplicate gets the answer that it got before, an
+    undo of nothing is done, and an undo before its do refuses the do. Raises `Undecodable` when
+    the command's id is not one.
+    """
+    saga_id, step, action = read_command_id(command.id)
+    if command.id in known:
+        return Decision(run=False, answer=known[command.id])
+    if action == "do":
+        return Decision(run=True)
+    do_id = message_id(saga_id, step, "do")
+    done = known.get(do_id)
+    if done is not None and done.outcome == "done":
+        return Decision(run=True)
+    skipped = Answer(f"{command.type}.Skipped", "done", now.isoformat(), "{}")
+    return Decision(run=False, answer=skipped, fence=do_id if done is None else None)
+
+
+def fenced(command_type: str, now: datetime) -> Answer:
+    """Return the refusal of a do whose undo has come before it."""
+    return Answer(f"{command_type}.Rejected", "rejected", now.isoformat(), FENCED)
+
+
+def related(commands: Iterable[Envelope]) -> set[str]:
+    """Return the ids that `decide` may look up for these commands."""
+    ids = set()
+    for command in commands:
+        saga_id, step, _ = read_command_id(command.id)
+        ids |= {command.id, message_id(saga_id, step, "do")}
+    return ids
+
+
+def load(ids: Iterable[str]) -> dict[str, Answer]:
+    """Read the answers to those of the commands that have one."""
+    row = InboxRow
+    query = row.select(row.id, row.type, row.outcome, row.time, row.data)
+    found = query.where(row.id.in_(list(ids))).tuples()
+    return {key: Answer(*rest) for key, *rest in found}
+
+
+def save(answers: Sequence[tuple[str, Answer]]) -> None:
+    """Store answers; raise `peewee.IntegrityError` if another process has answered one meanwhile."""
+    if not answers:
+        return
+    row = InboxRow
+    rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
+    fields = [row.id, row.type, row.outcome, row.time, row.data]
+    row.insert_many(rows, fields=fields).execute()

@@ -1,0 +1,96 @@
+"""A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
+
+import zlib
+from dataclasses import dataclass, field
+
+from saga.runtime.errors import ContractError
+from saga.runtime.message import Command, Message
+
+# A saga's own ids, in its context beside the start message's fields.
+BUILT_IN_FIELDS = frozenset({"saga_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a command is sent, and how long to wait between the sendings.
+
+    The wait before sending n+1 is `first * factor ** (n - 1)` seconds, at most `longest`, of which
+    up to half is taken off at random, so that sagas that failed together don't return together.
+    """
+
+    attempts: int = 5
+    first: float = 0.2  # seconds
+    factor: float = 2.0
+    longest: float = 30.0  # seconds
+
+    def delay(self, attempt: int, seed: str) -> float:
+        """Return the seconds to wait after a failed `attempt`, the same for the same seed."""
+        whole = min(self.longest, self.first * self.factor ** (attempt - 1))
+        jitter = zlib.crc32(f"{seed}/{attempt}".encode()) / 0xFFFF_FFFF
+        return whole * (1 - jitter / 2)
+
+    def exhausted(self, attempt: int) -> bool:
+        """Tell whether `attempt` was the last one of its round.
+
+        An operator's retry starts another round, and the count goes on: hence the remainder.
+        """
+        return attempt % self.attempts == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: a command, the command that undoes it, and its policy.
+
+    A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
+    often than a do: giving it up leaves work for a person.
+    """
+
+    command: type[Command]
+    undo: type[Command] | None = None
+    retry: Retry = Retry()
+    undo_retry: Retry = Retry(attempts=10)
+    timeout: float = 15.0  # seconds
+
+    @property
+    def name(self) -> str:
+        """The step's name: its command's, as the function is called."""
+        return self.command.step_name()
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """A saga's declaration: its start message, its steps in order, its deadline in seconds.
+
+    Raises `ContractError` when a command has a field that nothing before it provides, or when two
+    steps have one name.
+    """
+
+    name: str
+    start: type[Message]
+    steps: list[Step] = field(default_factory=list)
+    deadline: float = 300.0  # seconds from the start; after it, what was done is undone
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.steps]
+        if not names or len(names) != len(set(names)):
+            raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
+        known = BUILT_IN_FIELDS | set(self.start.model_fields)
+        for step in self.steps:
+            # An undo may be sent before its step has answered, so it can't use the answer.
+            for command in filter(None, (step.command, step.undo)):
+                self._check_fields(command, known)
+            known |= set(step.command.event.model_fields)
+
+    def _check_fields(self, command: type[Command], known: frozenset[str] | set[str]) -> None:
+        needed = {n for n, info in command.model_fields.items() if info.is_required()}
+        if missing := sorted(needed - known):
+            raise ContractError(
+                f"saga {self.name!r}: {command.__name__} needs {', '.join(missing)}, "
+                "which neither the start message nor an earlier event provides"
+            )
+
+    @property
+    def reply_topics(self) -> list[str]:
+        """The topics on which the steps and their undos answer."""
+        commands = [c for step in self.steps for c in (step.command, step.undo) if c is not None]
+        return sorted({command.event.topic for command in commands})

@@ -1,0 +1,224 @@
+"""Sagas in the orchestrator's database: one row each, and a history row per transition.
+
+The row is the truth about a saga. Whatever the broker loses, the sweeper sends again from here.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import peewee
+from pydantic import TypeAdapter
+
+from saga.runtime import transition
+from saga.runtime.database import Instant, Table, locked, transaction
+from saga.runtime.errors import Conflict, NotFound
+from saga.runtime.message import Envelope, Message, Reply
+from saga.runtime.saga import Saga
+from saga.runtime.transition import SagaState, Transition
+
+SWEEP_LIMIT = 500  # sagas acted on in one transaction
+
+_state = TypeAdapter(SagaState)
+
+
+class SagaRow(Table):
+    """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for."""
+
+    id = peewee.CharField(max_length=36, primary_key=True)
+    name = peewee.CharField()
+    status = peewee.CharField(max_length=12, index=True)
+    due_at = Instant(null=True, index=True)
+    idempotency_key = peewee.CharField(null=True, unique=True)
+    request_hash = peewee.CharField(max_length=64, null=True)
+    state = peewee.TextField()
+
+    class Meta:
+        """peewee's settings."""
+
+        table_name = "saga"
+
+
+class HistoryRow(Table):
+    """One transition of a saga: when, and what changed."""
+
+    saga_id = peewee.CharField(max_length=36, index=True)
+    at = Instant()
+    status = peewee.CharField(max_length=12)
+    changes = peewee.TextField()
+
+    class Meta:
+        """peewee's settings."""
+
+        table_name = "saga_history"
+
+
+TABLES: list[type[Table]] = [SagaRow, HistoryRow]
+
+
+def start(
+    saga: Saga,
+    saga_id: str,
+    message: Message,
+    now: datetime,
+    *,
+    idempotency_key: str | None = None,
+    fingerprint: str = "",
+    traceparent: str | None = None,
+) -> Transition:
+    """Store a new saga and return it with its first command, which the caller sends.
+
+    When `idempotency_key` was used before with the same `fingerprint` of the request, the saga of
+    that time is returned, with no command. Raises `Conflict` when the fingerprint is another.
+    """
+    request_hash = hashlib.sha256(fingerprint.encode()).hexdigest() if idempotency_key else None
+    state, commands = transition.start(saga, saga_id, message, now, traceparent)
+    row = {**_columns(state), "idempotency_key": idempotency_key, "request_hash": request_hash}
+    database = SagaRow._meta.database
+    try:
+        with transaction(database):
+            SagaRow.insert(row).execute()
+            _add_history([(None, state)])
+    except peewee.IntegrityError:
+        earlier = SagaRow.get_or_none(SagaRow.idempotency_key == idempotency_key)
+        if idempotency_key is None or earlier is None:
+            raise
+        if earlier.request_hash != request_hash:
+            raise Conflict(
+                f"Idempotency-Key {idempotency_key!r} was used with another body"
+            ) from None
+        return _state.validate_json(earlier.state), []
+    return state, commands
+
+
+def advance(saga: Saga, replies: Sequence[Reply], now: datetime) -> list[Envelope]:
+    """Apply replies to their sagas, in the caller's transaction; return the commands to send.
+
+    A reply to a saga that is not here is passed over: its command came from somebody else.
+    """
+    before = _load(saga, {reply.saga_id for reply in replies})
+    after, commands = dict(before), []
+    for reply in replies:
+        if state := after.get(reply.saga_id):
+            after[reply.saga_id], more = transition.on_reply(saga, state, reply, now)
+            commands += more
+    _save([(before[i], state) for i, state in after.items() if state is not before[i]])
+    return commands
+
+
+def sweep(saga: Saga, now: datetime) -> list[Envelope]:
+    """Act on the sagas that are due, in the caller's transaction; return the commands to send."""
+    due = SagaRow.select(SagaRow.state).where(SagaRow.name == saga.name, SagaRow.due_at <= now)
+    query = due.order_by(SagaRow.due_at).limit(SWEEP_LIMIT)
+    database = SagaRow._meta.database
+    if not isinstance(database, peewee.SqliteDatabase):
+        query = query.for_update("FOR UPDATE SKIP LOCKED")
+    changed, commands = [], []
+    for (text,) in query.tuples():
+        state = _state.validate_json(text)
+        new, more = transition.on_due(saga, state, now)
+        changed.append((state, new))
+        commands += more
+    _save(changed)
+    return commands
+
+
+def cancel(saga: Saga, saga_id: str, now: datetime) -> Transition:
+    """Cancel a saga; raise `NotFound`, or `Conflict` when it has ended."""
+    return _change(saga, saga_id, lambda state: transition.cancel(saga, state, now))
+
+
+def retry(saga: Saga, saga_id: str, now: datetime) -> Transition:
+    """Retry a failed saga's undo; raise `NotFound`, or `Conflict` when it has not failed."""
+    return _change(saga, saga_id, lambda state: transition.retry(saga, state, now))
+
+
+def find(saga_id: str) -> SagaState:
+    """Return a saga; raise `NotFound`."""
+    row = SagaRow.select(SagaRow.state).where(SagaRow.id == saga_id).tuples().first()
+    if row is None:
+        raise NotFound(f"no saga {saga_id}")
+    return _state.validate_json(row[0])
+
+
+def page(
+    limit: int, after: str | None = None, status: str | None = None, *, newest: bool = False
+) -> list[SagaState]:
+    """List sagas by id, which is by age: oldest first after the id `after`, or the newest first."""
+    query = SagaRow.select(SagaRow.state)
+    if after is not None:
+        query = query.where(SagaRow.id > after)
+    if status is not None:
+        query = query.where(SagaRow.status == status)
+    order = SagaRow.id.desc() if newest else SagaRow.id
+    return [_state.validate_json(text) for (text,) in query.order_by(order).limit(limit).tuples()]
+
+
+def ended(saga_ids: Iterable[str]) -> set[str]:
+    """Return those of the ids whose sagas have ended."""
+    query = SagaRow.select(SagaRow.id).where(
+        SagaRow.id.in_(list(saga_ids)), SagaRow.status.not_in(list(transition.IN_FLIGHT))
+    )
+    return {saga_id for (saga_id,) in query.tuples()}
+
+
+def history(saga_id: str) -> list[HistoryRow]:
+    """Return a saga's transitions, oldest first."""
+    query = HistoryRow.select().where(HistoryRow.saga_id == saga_id).order_by(HistoryRow.id)
+    return cast(list[HistoryRow], list(query))
+
+
+def _change(saga: Saga, saga_id: str, change: Callable[[SagaState], Transition]) -> Transition:
+    with transaction(SagaRow._meta.database):
+        state = _load(saga, {saga_id}).get(saga_id)
+        if state is None:
+            raise NotFound(f"no saga {saga_id}")
+        new, commands = change(state)
+        _save([(state, new)] if new is not state else [])
+    return new, commands
+
+
+def _load(saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
+    query = SagaRow.select(SagaRow.state).where(SagaRow.name == saga.name, SagaRow.id.in_(saga_ids))
+    # Locked in the order of their ids, so that two transactions can't wait for each other.
+    query = locked(query.order_by(SagaRow.id), SagaRow._meta.database)
+    states = (_state.validate_json(text) for (text,) in query.tuples())
+    return {state.id: state for state in states}
+
+
+def _save(changes: Sequence[tuple[SagaState, SagaState]]) -> None:
+    if not changes:
+        return
+    fields = [SagaRow.status, SagaRow.due_at, SagaRow.state]
+    rows = [_columns(state) for _, state in changes]
+    upsert = SagaRow.insert_many(rows).on_conflict(conflict_target=[SagaRow.id], preserve=fields)
+    upsert.execute()
+    _add_history(changes)
+
+
+def _columns(state: SagaState) -> dict[str, Any]:
+    return {
+        "id": state.id,
+        "name": state.name,
+        "status": state.status,
+        "due_at": state.due_at,
+        "state": _state.dump_json(state).decode(),
+    }
+
+
+def _add_history(changes: Iterable[tuple[SagaState | None, SagaState]]) -> None:
+    rows = [(new.id, new.updated_at, new.status, _difference(old, new)) for old, new in changes]
+    fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
+    HistoryRow.insert_many(rows, fields=fields).execute()
+
+
+def _difference(old: SagaState | None, new: SagaState) -> str:
+    """Say in words what a transition changed: `create_order DONE, reserve_product RUNNING`."""
+    before = old.steps if old else (None,) * len(new.steps)
+    changed = [
+        f"{step.name} {step.status}" + (f" ({step.error.code})" if step.error else "")
+        for was, step in zip(before, new.steps, strict=True)
+        if step != was and step.status != "PENDING"
+    ]
+    return ", ".join(changed)

@@ -1,0 +1,56 @@
+"""Everything that the environment may set, read in one place."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EMBEDDED = "embedded"
+
+
+class Settings(BaseSettings):
+    """A process's settings; each may be given as an environment variable, in capitals.
+
+    Times ending in `_ms` are milliseconds, as librdkafka counts them.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    saga_data: Path = Path(".saga")
+    saga_host: str = "127.0.0.1"
+    saga_log_level: str = "INFO"
+    # {data} and {service} are filled in; a container sets the whole URL of its own service.
+    saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
+
+    kafka_bootstrap_servers: str | None = None
+    kafka_replication_factor: int = 1
+    kafka_security_protocol: str | None = None
+    kafka_sasl_mechanism: str | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_ca_location: str | None = None
+    kafka_ssl_certificate_location: str | None = None
+    kafka_ssl_key_location: str | None = None
+    # How long a fetch waits at the broker for a first record.
+    kafka_fetch_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
+    kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 45_000
+
+    def database_url(self, service: str) -> str:
+        """Return the URL of a service's database, its password included."""
+        template = self.saga_database_url.get_secret_value()
+        return template.format(data=self.saga_data.absolute(), service=service)
+
+    def on_embedded_broker(self, address: str) -> "Settings":
+        """Return these settings for the embedded broker at `address`.
+
+        It holds a waiting fetch for half of the wait whatever arrives meanwhile, and a joining
+        consumer for half of the session timeout: both are short here.
+        """
+        return self.model_copy(
+            update={
+                "kafka_bootstrap_servers": address,
+                "kafka_fetch_wait_ms": 10,
+                "kafka_session_timeout_ms": 4_000,
+            }
+        )

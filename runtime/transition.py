@@ -1,0 +1,333 @@
+"""What happens to a saga, as pure functions: `(saga, state, reply, now) -> (state, commands)`.
+
+No I/O, no clock, no chance. The store, the topics and the clock are outside.
+A saga in flight has exactly one step that is RUNNING or UNDOING.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from saga.runtime.errors import Conflict
+from saga.runtime.message import Action, Command, Envelope, Message, Problem, Reply, message_id
+from saga.runtime.saga import Retry, Saga, Step
+
+SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
+StepStatus = Literal[
+    "PENDING", "RUNNING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE", "UNDO_FAILED"
+]
+
+IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
+# A failed or running step may have done its work without our knowing; a rejected one has not.
+MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a saga compensates: the step, and a code of the API."""
+
+    step: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """How far one step is. `attempts` and `undo_attempts` count sendings."""
+
+    name: str
+    status: StepStatus = "PENDING"
+    attempts: int = 0
+    undo_attempts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaState:
+    """How far one saga is.
+
+    `due_at` is when the sweeper acts next, `awaiting` tells a sent command from a waited-out
+    back-off, and `answered` is the last reply that was applied, as `STEP/ACTION`.
+    """
+
+    id: str
+    name: str
+    status: SagaStatus
+    input: dict[str, Any]
+    context: dict[str, Any]
+    steps: tuple[StepState, ...]
+    created_at: datetime
+    updated_at: datetime
+    deadline_at: datetime
+    due_at: datetime | None = None
+    failure: Failure | None = None
+    awaiting: bool = False
+    answered: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def in_flight(self) -> int | None:
+        """The index of the step that is RUNNING or UNDOING; None once the saga has ended."""
+        status = IN_FLIGHT.get(self.status)
+        return next((i for i, step in enumerate(self.steps) if step.status == status), None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.status not in IN_FLIGHT
+
+
+Transition = tuple[SagaState, list[Envelope]]
+
+
+def start(
+    saga: Saga, saga_id: str, message: Message, now: datetime, traceparent: str | None = None
+) -> Transition:
+    """Make a new saga and its first command."""
+    fields = message.model_dump(mode="json")
+    state = SagaState(
+        id=saga_id,
+        name=saga.name,
+        status="RUNNING",
+        input=fields,
+        context={**fields, "saga_id": saga_id},
+        steps=tuple(StepState(step.name) for step in saga.steps),
+        created_at=now,
+        updated_at=now,
+        deadline_at=now + timedelta(seconds=saga.deadline),
+        traceparent=traceparent,
+    )
+    return _send(saga, state, 0, "do", now)
+
+
+def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Transition:
+    """Apply a reply. One that is late, early or of another step changes nothing.
+
+    The reply that led to the command now awaited may come again, because its first delivery was
+    not acknowledged: then that command may never have been sent, and is sent again.
+    """
+    index = state.in_flight
+    if index is None:
+        return state, []
+    action: Action = "do" if state.status == "RUNNING" else "undo"
+    step = state.steps[index]
+    if (reply.step, reply.action) != (step.name, action):
+        again = state.awaiting and state.answered == f"{reply.step}/{reply.action}"
+        return state, [_command(saga, state, index, action, now)] if again else []
+    if reply.outcome == "failed":
+        attempt = step.attempts if action == "do" else step.undo_attempts
+        if not state.awaiting or reply.attempt != attempt:
+            return state, []
+        return _fault(saga, state, index, _problem(reply), now)
+    state = replace(state, answered=f"{reply.step}/{reply.action}")
+    if action == "undo":
+        return _undo_answered(saga, state, index, reply, now)
+    return _do_answered(saga, state, index, reply, now)
+
+
+def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    """Act on a saga whose `due_at` has passed: send again, give up, or meet the deadline."""
+    index = state.in_flight
+    if index is None or state.due_at is None or now < state.due_at:
+        return state, []
+    if state.status == "RUNNING" and now >= state.deadline_at:
+        message = f"not completed within {saga.deadline:g} s"
+        return _give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
+    action: Action = "do" if state.status == "RUNNING" else "undo"
+    if not state.awaiting:
+        return _send(saga, state, index, action, now)
+    message = f"no answer within {saga.steps[index].timeout:g} s"
+    problem = Problem(code="timeout", message=message)
+    state, commands = _fault(saga, state, index, problem, now)
+    if state.ended or commands or state.awaiting:
+        return state, commands
+    # The time-out was wait enough: no back-off after it.
+    return _send(saga, state, index, action, now)
+
+
+def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    """Undo a running saga on request; a compensating one goes on as it is.
+
+    Raises `Conflict` when the saga has ended.
+    """
+    if state.ended:
+        raise Conflict(f"saga {state.id} has already ended: {state.status}")
+    index = state.in_flight
+    if index is None or state.status == "COMPENSATING":
+        return state, []
+    problem = Problem(code="cancelled", message="cancelled on request")
+    return _give_up(saga, state, index, problem, now)
+
+
+def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    """Try a failed saga's failed undo again; raise `Conflict` when the saga has not failed."""
+    if state.status != "FAILED":
+        raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
+    index = next(i for i, step in enumerate(state.steps) if step.status == "UNDO_FAILED")
+    return _send(saga, replace(state, status="COMPENSATING"), index, "undo", now)
+
+
+def _do_answered(
+    saga: Saga, state: SagaState, index: int, reply: Reply, now: datetime
+) -> Transition:
+    if reply.outcome == "rejected":
+        problem = _problem(reply)
+        state = _with_step(state, index, status="REJECTED", error=problem, finished_at=now)
+        return _compensate(saga, state, _failure(state, index, problem), now)
+    try:
+        event = saga.steps[index].command.event.model_validate_json(reply.data)
+    except ValidationError as error:
+        problem = Problem(code="invalid_event", message=_first_error(error))
+        return _fault(saga, state, index, problem, now)
+    state = _with_step(state, index, status="DONE", error=None, finished_at=now)
+    state = replace(state, context={**state.context, **event.model_dump(mode="json")})
+    if index + 1 < len(saga.steps):
+        return _send(saga, state, index + 1, "do", now)
+    return _end(state, "COMPLETED", now), []
+
+
+def _undo_answered(
+    saga: Saga, state: SagaState, index: int, reply: Reply, now: datetime
+) -> Transition:
+    if reply.outcome == "rejected":
+        return _undo_failed(state, index, _problem(reply), now), []
+    state = _with_step(state, index, status="UNDONE", finished_at=now)
+    return _undo_next(saga, state, now)
+
+
+def _fault(
+    saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
+) -> Transition:
+    """Wait out the back-off, or give up once the attempts are used up."""
+    step, policy = state.steps[index], saga.steps[index]
+    if state.status == "RUNNING":
+        rule, attempt = policy.retry, step.attempts
+        if rule.exhausted(attempt):
+            message = f"{step.name} failed {attempt} times, lastly: {problem.message}"
+            used_up = Problem(code="attempts_exhausted", message=message)
+            return _give_up(saga, state, index, used_up, now, problem)
+    else:
+        rule, attempt = policy.undo_retry, step.undo_attempts
+        if rule.exhausted(attempt):
+            return _undo_failed(state, index, problem, now), []
+    state = _with_step(state, index, error=problem)
+    due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
+    return replace(state, awaiting=False, updated_at=now, due_at=_not_after(state, due_at)), []
+
+
+def _give_up(
+    saga: Saga,
+    state: SagaState,
+    index: int,
+    problem: Problem,
+    now: datetime,
+    error: Problem | None = None,
+) -> Transition:
+    """Fail the step in flight, and undo it too: it may have done its work."""
+    state = _with_step(state, index, status="FAILED", error=error or problem, finished_at=now)
+    return _compensate(saga, state, _failure(state, index, problem), now)
+
+
+def _compensate(saga: Saga, state: SagaState, failure: Failure, now: datetime) -> Transition:
+    return _undo_next(saga, replace(state, status="COMPENSATING", failure=failure), now)
+
+
+def _undo_next(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    for index in reversed(range(len(saga.steps))):
+        if saga.steps[index].undo is not None and state.steps[index].status in MAY_HAVE_DONE:
+            return _send(saga, state, index, "undo", now)
+    return _end(state, "COMPENSATED", now), []
+
+
+def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) -> SagaState:
+    state = _with_step(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
+    return _end(state, "FAILED", now)
+
+
+def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
+    """Put a step in flight, as a new attempt."""
+    step, policy = state.steps[index], saga.steps[index]
+    if action == "do":
+        state = _with_step(
+            state,
+            index,
+            status="RUNNING",
+            attempts=step.attempts + 1,
+            started_at=step.started_at or now,
+        )
+    else:
+        state = _with_step(
+            state, index, status="UNDOING", undo_attempts=step.undo_attempts + 1, finished_at=None
+        )
+    due_at = _not_after(state, now + timedelta(seconds=policy.timeout))
+    state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
+    try:
+        return state, [_command(saga, state, index, action, now)]
+    except ValidationError as error:
+        # A service's event has changed under the saga: no attempt can mend that.
+        problem = Problem(code="invalid_command", message=_first_error(error))
+        if action == "do":
+            return _give_up(saga, state, index, problem, now)
+        return _undo_failed(state, index, problem, now), []
+
+
+def _command(
+    saga: Saga, state: SagaState, index: int, action: Action, now: datetime
+) -> Envelope:
+    """Build the command in flight from the saga's context, by field name."""
+    step, progress = saga.steps[index], state.steps[index]
+    cls = _command_class(step, action)
+    return Envelope(
+        topic=cls.topic,
+        id=message_id(state.id, step.name, action),
+        type=cls.__name__,
+        source=f"/saga/{saga.name}",
+        time=now.isoformat(),
+        data=cls.model_validate(state.context).model_dump_json(),
+        attempt=progress.attempts if action == "do" else progress.undo_attempts,
+        traceparent=state.traceparent,
+    )
+
+
+def _command_class(step: Step, action: Action) -> type[Command]:
+    cls = step.command if action == "do" else step.undo
+    if cls is None:
+        raise Conflict(f"step {step.name} has no undo")
+    return cls
+
+
+def _with_step(state: SagaState, index: int, **changes: Any) -> SagaState:
+    changed = replace(state.steps[index], **changes)
+    return replace(state, steps=(*state.steps[:index], changed, *state.steps[index + 1 :]))
+
+
+def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:
+    return replace(state, status=status, awaiting=False, due_at=None, updated_at=now)
+
+
+def _not_after(state: SagaState, due_at: datetime) -> datetime:
+    return min(due_at, state.deadline_at) if state.status == "RUNNING" else due_at
+
+
+def _delay(rule: Retry, state: SagaState, index: int, attempt: int) -> float:
+    return rule.delay(attempt, f"{state.id}/{state.steps[index].name}")
+
+
+def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
+    return Failure(state.steps[index].name, problem.code, problem.message)
+
+
+def _problem(reply: Reply) -> Problem:
+    try:
+        return Problem.model_validate_json(reply.data)
+    except ValidationError:
+        return Problem(code="unknown", message=reply.data[:500])
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
