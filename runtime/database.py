@@ -23,7 +23,7 @@ CENTS = Decimal("0.01")
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
 
 
-class Instant(peewee.BigIntegerField):
+class Instant(peewee.BigIntegerField):  # type: ignore[misc]
     """A moment, kept as microseconds since 1970 in UTC: exact and ordered on every database."""
 
     def db_value(self, value: datetime | None) -> int | None:
@@ -35,7 +35,7 @@ class Instant(peewee.BigIntegerField):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-class Money(peewee.BigIntegerField):
+class Money(peewee.BigIntegerField):  # type: ignore[misc]
     """An amount of money, kept as whole cents: SQLite's DECIMAL would make floats of it."""
 
     def db_value(self, value: Decimal | None) -> int | None:

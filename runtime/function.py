@@ -10,12 +10,12 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
+from saga.runtime import saga_store
 from saga.runtime.database import Table, tables_in
 from saga.runtime.errors import ContractError
 from saga.runtime.inbox import InboxRow
 from saga.runtime.message import Command, Event
 from saga.runtime.saga import Saga
-from saga.runtime import saga_store
 
 Kind = Literal["command", "replies", "timer"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])

@@ -8,12 +8,11 @@ The answer in it is what is sent again when the command comes again: the inbox i
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import peewee
 
 from saga.runtime.database import Table
-from saga.runtime.message import Envelope, Outcome, Problem, read_command_id, message_id
+from saga.runtime.message import Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
 
@@ -78,9 +77,9 @@ def decide(command: Envelope, known: Known, now: datetime) -> Decision:
     return Decision(run=False, answer=skipped, fence=do_id if done is None else None)
 
 
-def fenced(command_type: str, now: datetime) -> Answer:
+def fenced(now: datetime) -> Answer:
     """Return the refusal of a do whose undo has come before it."""
-    return Answer(f"{command_type}.Rejected", "rejected", now.isoformat(), FENCED)
+    return Answer("Fenced", "rejected", now.isoformat(), FENCED)
 
 
 def related(commands: Iterable[Envelope]) -> set[str]:
@@ -101,7 +100,7 @@ def load(ids: Iterable[str]) -> dict[str, Answer]:
 
 
 def save(answers: Sequence[tuple[str, Answer]]) -> None:
-    """Store answers; raise `peewee.IntegrityError` if another process has answered one meanwhile."""
+    """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
     if not answers:
         return
     row = InboxRow

@@ -41,7 +41,6 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-
 class _Sent(Message):
     """A message with a topic of its own."""
 
@@ -73,7 +72,9 @@ class Command(_Sent):
         if event is not None:
             cls.event = event
         elif not hasattr(cls, "event"):
-            raise ContractError(f"{cls.__name__} needs its answer: class {cls.__name__}(…, event=…)")
+            raise ContractError(
+                f"{cls.__name__} needs its answer: class {cls.__name__}(…, event=…)"
+            )
 
     @classmethod
     def step_name(cls) -> str:
@@ -158,7 +159,9 @@ def decode(record: Record) -> Envelope:
     whoever knows its class does that.
     """
     try:
-        headers = {name: value.decode() for name, value in record.headers or () if value is not None}
+        headers = {
+            name: value.decode() for name, value in record.headers or () if value is not None
+        }
         data = (record.value or b"").decode()
         attempt = int(headers.get("ce_attempt", "1"))
     except ValueError as error:

@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     saga_data: Path = Path(".saga")
+    saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: str = "127.0.0.1"
     saga_log_level: str = "INFO"
     # {data} and {service} are filled in; a container sets the whole URL of its own service.

@@ -199,9 +199,7 @@ def _undo_answered(
     return _undo_next(saga, state, now)
 
 
-def _fault(
-    saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
-) -> Transition:
+def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
     """Wait out the back-off, or give up once the attempts are used up."""
     step, policy = state.steps[index], saga.steps[index]
     if state.status == "RUNNING":
@@ -275,9 +273,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         return _undo_failed(state, index, problem, now), []
 
 
-def _command(
-    saga: Saga, state: SagaState, index: int, action: Action, now: datetime
-) -> Envelope:
+def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
     """Build the command in flight from the saga's context, by field name."""
     step, progress = saga.steps[index], state.steps[index]
     cls = _command_class(step, action)

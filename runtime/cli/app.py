@@ -1,0 +1,67 @@
+"""The root of the command: its options, and how errors and tables look."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from saga.runtime.errors import SagaError
+from saga.runtime.settings import Settings
+
+app = typer.Typer(
+    name="saga",
+    help="Order sagas over Kafka, built from serverless-style handler functions.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The system's data directory [default: .saga]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+STATUS_COLOURS = {
+    "COMPLETED": "green",
+    "DONE": "green",
+    "ready": "green",
+    "RUNNING": "cyan",
+    "starting": "cyan",
+    "PENDING": "dim",
+    "COMPENSATING": "yellow",
+    "COMPENSATED": "yellow",
+    "UNDOING": "yellow",
+    "UNDONE": "yellow",
+    "restarting": "yellow",
+    "REJECTED": "red",
+    "FAILED": "red",
+    "UNDO_FAILED": "bold red",
+}
+
+
+def coloured(status: str) -> str:
+    """Return a status in its colour, as rich markup."""
+    colour = STATUS_COLOURS.get(status)
+    return f"[{colour}]{status}[/]" if colour else status
+
+
+def settings_for(data: Path | None) -> Settings:
+    """Return the environment's settings, with the data directory of the command line."""
+    settings = Settings()
+    return settings if data is None else settings.model_copy(update={"saga_data": data})
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line and exit code 1."""
+    try:
+        app()
+    except SagaError as error:
+        errors.print(f"[red]saga:[/] {error}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,175 @@
+"""Start, watch and stop a system: `up`, `down`, `ps`, `logs`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from saga.runtime import system
+from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
+from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.settings import EMBEDDED
+from saga.runtime.system import System
+
+START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
+STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
+
+
+@app.command()
+def up(
+    data: Data = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when all is ready.")
+    ] = False,
+    broker: Annotated[
+        str, typer.Option(metavar="embedded|ADDRESS", help="The broker to use.")
+    ] = EMBEDDED,
+) -> None:
+    """Start the whole system: the broker, all functions and all adapters."""
+    settings = settings_for(data)
+    if detach:
+        _start_detached(settings.saga_data, broker)
+        return
+    from saga.runtime.host import configure_logging
+    from saga.runtime.supervisor import Supervisor
+
+    configure_logging(settings)
+    Supervisor(settings, broker).run(lambda running: show(running, settings.saga_host))
+
+
+@app.command()
+def down(data: Data = None) -> None:
+    """Drain and stop the system."""
+    folder = settings_for(data).saga_data
+    try:
+        running = system.read(folder)
+    except NotRunning:
+        system.end_leftovers(folder)
+        raise
+    for process in running.processes:
+        if process.kind == "supervisor" and process.pid is not None:
+            os.kill(process.pid, signal.SIGTERM)
+    _wait_until_stopped(folder)
+    console.print("Stopped.")
+
+
+@app.command()
+def ps(data: Data = None, as_json: Json = False) -> None:
+    """List the system's processes."""
+    settings = settings_for(data)
+    running = system.read(settings.saga_data)
+    if as_json:
+        listing = [process.model_dump(exclude_none=True) for process in running.processes]
+        print(json.dumps(listing, indent=1))
+    else:
+        show(running, settings.saga_host)
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str | None, typer.Argument(help="A process, as `saga ps` names it; all if left out.")
+    ] = None,
+    data: Data = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+) -> None:
+    """Print what the processes have logged."""
+    folder = settings_for(data).saga_data / "logs"
+    paths = sorted(folder.glob("*.log"))
+    if name is not None:
+        paths = [path for path in paths if path.stem == name]
+    if not paths:
+        known = ", ".join(path.stem for path in sorted(folder.glob("*.log"))) or "none"
+        raise NotRunning(f"no log of {name or 'any process'} in {folder}; there are: {known}")
+    try:
+        for path, line in _lines(paths, follow=follow):
+            prefix = f"[cyan]{path.stem}[/] | " if len(paths) > 1 else ""
+            console.print(prefix + escape(line.rstrip("\n")), soft_wrap=True)
+    except KeyboardInterrupt:
+        return
+
+
+def show(running: System, host: str) -> None:
+    """Print the processes as a table, adapters with their addresses."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("NAME", "KIND", "PID", "STATE", "RESTARTS", "WHERE"):
+        table.add_column(column, overflow="fold")
+    for process in running.processes:
+        where = process.topic or ""
+        if process.kind == "adapter":
+            where = f"http://{host}:{process.port}  docs at /docs"
+        elif process.kind == "broker":
+            where = running.broker
+        table.add_row(
+            process.name,
+            process.kind,
+            str(process.pid or ""),
+            coloured(process.state),
+            str(process.restarts),
+            where,
+        )
+    console.print(table)
+
+
+def _start_detached(data: Path, broker: str) -> None:
+    if system.is_locked(data):
+        raise system.AlreadyRunning(
+            f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
+            "or choose another directory with --data"
+        )
+    (data / "logs").mkdir(parents=True, exist_ok=True)
+    log = data / "logs" / "supervisor.log"
+    command = [sys.argv[0], "up", "--data", str(data), "--broker", broker]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - this very command again
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SagaError(_last_line(log))
+        try:
+            running = system.read(data)
+        except NotRunning:
+            running = None
+        if running is not None and running.ready:
+            show(running, settings_for(data).saga_host)
+            return
+        time.sleep(0.05)
+    raise SagaError(f"not ready after {START_TIMEOUT:g} s: see `saga ps` and `saga logs`")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
+
+
+def _wait_until_stopped(data: Path) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while system.is_locked(data):
+        if time.monotonic() > deadline:
+            raise SagaError(f"still stopping after {STOP_TIMEOUT:g} s: see `saga ps`")
+        time.sleep(0.05)
+
+
+def _lines(paths: list[Path], *, follow: bool) -> Iterator[tuple[Path, str]]:
+    files = [(path, path.open(errors="replace")) for path in paths]
+    while True:
+        idle = True
+        for path, file in files:
+            for line in file:
+                idle = False
+                yield path, line
+        if idle and not follow:
+            return
+        if idle:
+            time.sleep(0.2)

@@ -1,0 +1,231 @@
+"""The transport over Kafka, through Quix Streams' consumer and producer.
+
+The consumer takes one record as soon as there is one, and with it all that has arrived meanwhile:
+a lone message waits for nothing, and a flood is worked off in batches. Between two polls nothing
+is in flight, so a rebalance has nothing to hand over.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from quixstreams import Application
+from quixstreams.kafka import ConnectionConfig
+
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.message import Envelope, Record
+from saga.runtime.settings import Settings
+from saga.runtime.transport import BATCH_SIZE
+
+log = logging.getLogger(__name__)
+
+DELIVERY_TIMEOUT = 10.0  # seconds until a message that the broker does not take counts as lost
+ADMIN_TIMEOUT = 10.0  # seconds
+SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
+
+
+def application(settings: Settings, group: str) -> Application:
+    """Make the Quix Streams application that consumers and producers come from."""
+    return Application(
+        broker_address=_connection(settings),
+        consumer_group=group,
+        auto_offset_reset="earliest",
+        loglevel=None,
+        consumer_extra_config={
+            **SILENT,
+            "fetch.wait.max.ms": settings.kafka_fetch_wait_ms,
+            "session.timeout.ms": settings.kafka_session_timeout_ms,
+            "heartbeat.interval.ms": max(300, settings.kafka_session_timeout_ms // 10),
+            "fetch.error.backoff.ms": 50,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "reconnect.backoff.max.ms": 1_000,
+        },
+        producer_extra_config={
+            **SILENT,
+            # Duplicates are the inbox's business, and an idempotent producer dies of a broker that
+            # has forgotten it.
+            "enable.idempotence": False,
+            "acks": "all",
+            "linger.ms": 0,
+            "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
+            "reconnect.backoff.max.ms": 1_000,
+        },
+    )
+
+
+class Sender:
+    """A producer that knows whether its messages have arrived; threads may share it."""
+
+    def __init__(self, settings: Settings, group: str = "sender") -> None:
+        self._app = application(settings, group)
+        self._producer = self._app.get_producer()
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        """Send messages; raise `BrokerUnavailable` unless the broker has taken them all."""
+        self.send_records(envelope.record() for envelope in envelopes)
+
+    def send_records(self, records: Iterable[Record]) -> None:
+        """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
+        errors: list[str] = []
+        sent = arrived = 0
+
+        def delivered(error: KafkaError | None, _: Any) -> None:
+            nonlocal arrived
+            arrived += 1
+            if error is not None:
+                errors.append(error.str())
+
+        try:
+            for record in records:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    on_delivery=delivered,
+                )
+                sent += 1
+            self._producer.flush(DELIVERY_TIMEOUT + 1)
+        except (BufferError, KafkaException) as error:
+            raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
+        if errors or arrived < sent:
+            reason = errors[0] if errors else "no answer"
+            raise BrokerUnavailable(f"{sent - arrived + len(errors)} messages not taken: {reason}")
+
+    def check(self) -> None:
+        """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
+        try:
+            AdminClient(_admin_config(self._app.config.broker_address)).list_topics(timeout=2)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+    def close(self) -> None:
+        """Deliver what is still on its way."""
+        self._producer.flush(DELIVERY_TIMEOUT)
+
+
+class KafkaTransport:
+    """A `Transport` on a Kafka broker; `on_ready` is called once, when the group takes us in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        group: str,
+        topics: Sequence[str],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._sender = Sender(settings, group)
+        self._batch: list[Record] = []
+        self._on_ready: Callable[[], None] | None = on_ready
+        self._consumer = application(settings, group).get_consumer(auto_commit_enable=False)
+        self._consumer.subscribe(list(topics), on_assign=lambda *_: self._joined())
+
+    def _joined(self) -> None:
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
+
+    def poll(self, timeout: float) -> list[Record]:
+        """Wait for a first record, then take along what has been fetched with it."""
+        first = self._consumer.poll(timeout)
+        messages = []
+        if first is not None:
+            messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
+        self._batch = [_record(message) for message in messages if not _failed(message)]
+        return self._batch
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Send records and wait for the broker to have them."""
+        self._sender.send_records(records)
+
+    def commit(self) -> None:
+        """Commit the offset behind the last record of each partition."""
+        ends = {(r.topic, r.partition): r.offset + 1 for r in self._batch}
+        offsets = [TopicPartition(*where, offset) for where, offset in ends.items()]
+        try:
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"offsets not committed: {error}") from error
+        for partition in committed or ():
+            if partition.error:
+                raise BrokerUnavailable(f"offsets not committed: {partition.error}")
+
+    def rewind(self) -> None:
+        """Seek to the first record of the last batch, where a partition is still ours."""
+        starts: dict[tuple[str, int], int] = {}
+        for record in self._batch:
+            starts.setdefault((record.topic, record.partition), record.offset)
+        for partition in self._consumer.assignment():
+            start = starts.get((partition.topic, partition.partition))
+            if start is not None:
+                self._consumer.seek(TopicPartition(partition.topic, partition.partition, start))
+
+    def close(self) -> None:
+        """Leave the group, so that the others need not wait for our session to run out."""
+        self._consumer.close()
+        self._sender.close()
+
+
+def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
+    """Create the topics that are missing; raise `BrokerUnavailable` if the broker will not."""
+    admin = AdminClient(_admin_config(_connection(settings)))
+    try:
+        existing = admin.list_topics(timeout=ADMIN_TIMEOUT).topics
+        missing = [
+            NewTopic(name, count, settings.kafka_replication_factor)
+            for name, count in sorted(partitions.items())
+            if name not in existing
+        ]
+        futures = admin.create_topics(missing, request_timeout=ADMIN_TIMEOUT) if missing else {}
+        for future in futures.values():
+            _unless_exists(future)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"topics not created: {error}") from error
+
+
+def _unless_exists(future: Any) -> None:
+    try:
+        future.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def _connection(settings: Settings) -> ConnectionConfig:
+    if settings.kafka_bootstrap_servers is None:
+        raise BrokerUnavailable("no broker: set KAFKA_BOOTSTRAP_SERVERS to its address")
+    return ConnectionConfig(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=settings.kafka_sasl_password,
+        ssl_ca_location=settings.kafka_ssl_ca_location,
+        ssl_certificate_location=settings.kafka_ssl_certificate_location,
+        ssl_key_location=settings.kafka_ssl_key_location,
+    )
+
+
+def _admin_config(connection: ConnectionConfig) -> dict[str, Any]:
+    return {**connection.as_librdkafka_dict(), "log_level": 3}
+
+
+def _failed(message: Any) -> bool:
+    error = message.error()
+    if error is not None:
+        # librdkafka recovers from these by itself: no topic yet, no broker for a while.
+        log.warning("consumer: %s", error.str())
+    return error is not None
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        topic=message.topic(),
+        key=message.key(),
+        value=message.value(),
+        headers=message.headers() or [],
+        partition=message.partition(),
+        offset=message.offset(),
+    )

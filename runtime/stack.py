@@ -1,0 +1,91 @@
+"""Stack files: which functions, adapter, port and database make up a service's deployment."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saga.runtime.dead_letter import SUFFIX
+from saga.runtime.errors import StackError
+from saga.runtime.function import Function, load
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FunctionEntry(_Table):
+    """How one function is deployed. `partitions` are those of the topics that it reads."""
+
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 3
+    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    environment: dict[str, str] = {}
+
+
+class Stack(_Table):
+    """One service. Its functions are modules of `package`, by the names in `functions`."""
+
+    service: Name
+    package: Module
+    database: Name
+    adapter: Module | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    functions: dict[Name, FunctionEntry] = {}
+
+    def module(self, function: str) -> str:
+        """Return the module that holds a function."""
+        return f"{self.package}.{function}"
+
+    def load(self) -> list[tuple[Function, FunctionEntry]]:
+        """Import the functions; raise `ContractError` for one that is declared wrongly."""
+        return [(load(self.module(name)), entry) for name, entry in self.functions.items()]
+
+
+def read_stack(path: Path) -> Stack:
+    """Read one stack file; raise `StackError`, which names the file, the key and the reason."""
+    try:
+        return Stack.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StackError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise StackError(f"{path}: {key}: {first['msg']}") from error
+
+
+def read_stacks(folder: Path) -> list[Stack]:
+    """Read all stack files of a folder; raise `StackError` where two claim the same thing."""
+    paths = sorted(folder.glob("*.toml"))
+    if not paths:
+        raise StackError(f"{folder}: no stack files (*.toml) in this folder")
+    claimed: dict[object, Path] = {}
+    stacks = []
+    for path in paths:
+        stack = read_stack(path)
+        for key, value in (("service", stack.service), ("port", stack.port)):
+            other = claimed.setdefault((key, value), path) if value is not None else path
+            if other != path:
+                raise StackError(f"{path}: {key}: {value} is taken by {other.name}")
+        if stack.adapter is not None and stack.port is None:
+            raise StackError(f"{path}: port: an adapter needs a port")
+        stacks.append(stack)
+    return stacks
+
+
+def topics(stacks: Sequence[Stack]) -> dict[str, int]:
+    """List the topics that the stacks' functions read, and their dead letters, with partitions.
+
+    A topic belongs to its reader: it alone knows how many partitions it wants.
+    """
+    partitions: dict[str, int] = {}
+    for stack in stacks:
+        for function, entry in stack.load():
+            for topic in function.topics:
+                partitions[topic] = max(entry.partitions, partitions.get(topic, 1))
+                partitions[topic + SUFFIX] = 1
+    return partitions
