@@ -1,7 +1,7 @@
 """A service's database: SQLite or PostgreSQL through peewee, and the exact column types."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +15,8 @@ import peewee
 from saga.runtime.errors import ContractError
 
 log = logging.getLogger(__name__)
+
+Row = Sequence[Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -123,3 +125,25 @@ def transaction(database: peewee.Database) -> Iterator[None]:
 def locked(query: Any, database: peewee.Database) -> Any:
     """Make a SELECT lock its rows until the transaction ends; SQLite has one writer anyway."""
     return query if isinstance(database, peewee.SqliteDatabase) else query.for_update()
+
+
+def write_many(fields: Sequence[Any], rows: Sequence[Row], *, update: Sequence[Any] = ()) -> None:
+    """Insert rows, given as the values of `fields`.
+
+    Where the first field's value is there already, the fields in `update` are set instead.
+    peewee takes longer to build a statement than a database to run it; here it builds one, whatever
+    the number of rows.
+    """
+    if not rows:
+        return
+    table = fields[0].model
+    query = table.insert_many(rows[:1], fields=fields).returning()
+    if update:
+        query = query.on_conflict(conflict_target=fields[:1], preserve=update)
+    sql, _ = query.sql()
+    to_columns = [field.db_value for field in fields]
+    values = [
+        [convert(value) for convert, value in zip(to_columns, row, strict=True)] for row in rows
+    ]
+    with peewee.__exception_wrapper__:
+        table._meta.database.cursor().executemany(sql, values)

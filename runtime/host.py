@@ -43,11 +43,10 @@ def run_function(
     function = load(stack.module(name))
     database = connect(settings.database_url(stack.database))
     patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(AWAY) & tenacity.retry_if_exception(
-            lambda _: not stop.is_set()
-        ),
+        retry=tenacity.retry_if_exception_type(AWAY)
+        & tenacity.retry_if_exception(lambda _: not stop.is_set()),
         wait=tenacity.wait_exponential(multiplier=0.1, max=5),
-        sleep=lambda seconds: bool(stop.wait(seconds)),
+        sleep=lambda seconds: (stop.wait(seconds), None)[1],
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import peewee
 
-from saga.runtime.database import Table
+from saga.runtime.database import Table, write_many
 from saga.runtime.message import Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
@@ -101,9 +101,7 @@ def load(ids: Iterable[str]) -> dict[str, Answer]:
 
 def save(answers: Sequence[tuple[str, Answer]]) -> None:
     """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
-    if not answers:
-        return
     row = InboxRow
-    rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
     fields = [row.id, row.type, row.outcome, row.time, row.data]
-    row.insert_many(rows, fields=fields).execute()
+    rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
+    write_many(fields, rows)

@@ -5,6 +5,7 @@ The row is the truth about a saga. Whatever the broker loses, the sweeper sends 
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import peewee
 from pydantic import TypeAdapter
 
 from saga.runtime import transition
-from saga.runtime.database import Instant, Table, locked, transaction
+from saga.runtime.database import Instant, Table, locked, transaction, write_many
 from saga.runtime.errors import Conflict, NotFound
 from saga.runtime.message import Envelope, Message, Reply
 from saga.runtime.saga import Saga
@@ -57,39 +58,74 @@ class HistoryRow(Table):
 TABLES: list[type[Table]] = [SagaRow, HistoryRow]
 
 
-def start(
-    saga: Saga,
-    saga_id: str,
-    message: Message,
-    now: datetime,
-    *,
-    idempotency_key: str | None = None,
-    fingerprint: str = "",
-    traceparent: str | None = None,
-) -> Transition:
-    """Store a new saga and return it with its first command, which the caller sends.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A saga to be started.
 
-    When `idempotency_key` was used before with the same `fingerprint` of the request, the saga of
-    that time is returned, with no command. Raises `Conflict` when the fingerprint is another.
+    `fingerprint` is what makes two requests with one `idempotency_key` the same.
     """
-    request_hash = hashlib.sha256(fingerprint.encode()).hexdigest() if idempotency_key else None
-    state, commands = transition.start(saga, saga_id, message, now, traceparent)
-    row = {**_columns(state), "idempotency_key": idempotency_key, "request_hash": request_hash}
+
+    saga_id: str
+    message: Message
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    traceparent: str | None = None
+
+    @property
+    def request_hash(self) -> str | None:
+        """The fingerprint's hash, where there is a key to keep it with."""
+        if self.idempotency_key is None:
+            return None
+        return hashlib.sha256(self.fingerprint.encode()).hexdigest()
+
+
+def start(saga: Saga, requests: Sequence[Start], now: datetime) -> list[Transition | Conflict]:
+    """Store new sagas in one transaction; return each with the command that the caller sends.
+
+    When an idempotency key was used before with the same fingerprint, the saga of that time is
+    returned, with no command; with another fingerprint, a `Conflict` is returned in its place.
+    """
     database = SagaRow._meta.database
     try:
         with transaction(database):
-            SagaRow.insert(row).execute()
-            _add_history([(None, state)])
+            return _start(saga, requests, now)
     except peewee.IntegrityError:
-        earlier = SagaRow.get_or_none(SagaRow.idempotency_key == idempotency_key)
-        if idempotency_key is None or earlier is None:
-            raise
-        if earlier.request_hash != request_hash:
-            raise Conflict(
-                f"Idempotency-Key {idempotency_key!r} was used with another body"
-            ) from None
-        return _state.validate_json(earlier.state), []
-    return state, commands
+        # Another process took one of the keys while we did; now its row is there to be found.
+        with transaction(database):
+            return _start(saga, requests, now)
+
+
+def _start(saga: Saga, requests: Sequence[Start], now: datetime) -> list[Transition | Conflict]:
+    taken = _taken_keys(requests)
+    results: list[Transition | Conflict] = []
+    rows, fresh = [], []
+    for request in requests:
+        key, request_hash = request.idempotency_key, request.request_hash
+        if key is not None and key in taken:
+            earlier_hash, earlier = taken[key]
+            conflict = Conflict(f"Idempotency-Key {key!r} was used with another body")
+            results.append((earlier, []) if earlier_hash == request_hash else conflict)
+            continue
+        state, commands = transition.start(
+            saga, request.saga_id, request.message, now, request.traceparent
+        )
+        results.append((state, commands))
+        rows.append((*_columns(state), key, request_hash))
+        fresh.append((None, state))
+        if key is not None:
+            taken[key] = (request_hash, state)
+    write_many([*_saved_fields(), SagaRow.idempotency_key, SagaRow.request_hash], rows)
+    _add_history(fresh)
+    return results
+
+
+def _taken_keys(requests: Sequence[Start]) -> dict[str, tuple[str | None, SagaState]]:
+    keys = [request.idempotency_key for request in requests if request.idempotency_key is not None]
+    if not keys:
+        return {}
+    query = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
+    found = query.where(SagaRow.idempotency_key.in_(keys)).tuples()
+    return {key: (request_hash, _state.validate_json(text)) for key, request_hash, text in found}
 
 
 def advance(saga: Saga, replies: Sequence[Reply], now: datetime) -> list[Envelope]:
@@ -142,6 +178,17 @@ def find(saga_id: str) -> SagaState:
     return _state.validate_json(row[0])
 
 
+def dump(state: SagaState) -> str:
+    """Return a saga as JSON, as its row holds it."""
+    return _state.dump_json(state).decode()
+
+
+def find_many(saga_ids: Sequence[str]) -> list[SagaState]:
+    """Return those of the sagas that are here, at most a few hundred at a time."""
+    query = SagaRow.select(SagaRow.state).where(SagaRow.id.in_(list(saga_ids)))
+    return [_state.validate_json(text) for (text,) in query.tuples()]
+
+
 def page(
     limit: int, after: str | None = None, status: str | None = None, *, newest: bool = False
 ) -> list[SagaState]:
@@ -188,29 +235,23 @@ def _load(saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
 
 
 def _save(changes: Sequence[tuple[SagaState, SagaState]]) -> None:
-    if not changes:
-        return
-    fields = [SagaRow.status, SagaRow.due_at, SagaRow.state]
-    rows = [_columns(state) for _, state in changes]
-    upsert = SagaRow.insert_many(rows).on_conflict(conflict_target=[SagaRow.id], preserve=fields)
-    upsert.execute()
+    update = [SagaRow.status, SagaRow.due_at, SagaRow.state]
+    write_many(_saved_fields(), [_columns(state) for _, state in changes], update=update)
     _add_history(changes)
 
 
-def _columns(state: SagaState) -> dict[str, Any]:
-    return {
-        "id": state.id,
-        "name": state.name,
-        "status": state.status,
-        "due_at": state.due_at,
-        "state": _state.dump_json(state).decode(),
-    }
+def _saved_fields() -> list[Any]:
+    return [SagaRow.id, SagaRow.name, SagaRow.status, SagaRow.due_at, SagaRow.state]
 
 
-def _add_history(changes: Iterable[tuple[SagaState | None, SagaState]]) -> None:
-    rows = [(new.id, new.updated_at, new.status, _difference(old, new)) for old, new in changes]
+def _columns(state: SagaState) -> tuple[Any, ...]:
+    return state.id, state.name, state.status, state.due_at, dump(state)
+
+
+def _add_history(changes: Sequence[tuple[SagaState | None, SagaState]]) -> None:
     fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
-    HistoryRow.insert_many(rows, fields=fields).execute()
+    rows = [(new.id, new.updated_at, new.status, _difference(old, new)) for old, new in changes]
+    write_many(fields, rows)
 
 
 def _difference(old: SagaState | None, new: SagaState) -> str:

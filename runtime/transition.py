@@ -116,14 +116,13 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
     action: Action = "do" if state.status == "RUNNING" else "undo"
     step = state.steps[index]
     if (reply.step, reply.action) != (step.name, action):
-        again = state.awaiting and state.answered == f"{reply.step}/{reply.action}"
+        again = state.awaiting and state.answered == _answered(reply)
         return state, [_command(saga, state, index, action, now)] if again else []
     if reply.outcome == "failed":
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
             return state, []
         return _fault(saga, state, index, _problem(reply), now)
-    state = replace(state, answered=f"{reply.step}/{reply.action}")
     if action == "undo":
         return _undo_answered(saga, state, index, reply, now)
     return _do_answered(saga, state, index, reply, now)
@@ -174,17 +173,20 @@ def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
 def _do_answered(
     saga: Saga, state: SagaState, index: int, reply: Reply, now: datetime
 ) -> Transition:
+    answered = _answered(reply)
     if reply.outcome == "rejected":
         problem = _problem(reply)
-        state = _with_step(state, index, status="REJECTED", error=problem, finished_at=now)
+        steps = _changed(state, index, status="REJECTED", error=problem, finished_at=now)
+        state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
         event = saga.steps[index].command.event.model_validate_json(reply.data)
     except ValidationError as error:
         problem = Problem(code="invalid_event", message=_first_error(error))
         return _fault(saga, state, index, problem, now)
-    state = _with_step(state, index, status="DONE", error=None, finished_at=now)
-    state = replace(state, context={**state.context, **event.model_dump(mode="json")})
+    steps = _changed(state, index, status="DONE", error=None, finished_at=now)
+    context = {**state.context, **event.model_dump(mode="json")}
+    state = replace(state, answered=answered, steps=steps, context=context)
     if index + 1 < len(saga.steps):
         return _send(saga, state, index + 1, "do", now)
     return _end(state, "COMPLETED", now), []
@@ -195,8 +197,8 @@ def _undo_answered(
 ) -> Transition:
     if reply.outcome == "rejected":
         return _undo_failed(state, index, _problem(reply), now), []
-    state = _with_step(state, index, status="UNDONE", finished_at=now)
-    return _undo_next(saga, state, now)
+    steps = _changed(state, index, status="UNDONE", finished_at=now)
+    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
 
 
 def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
@@ -212,9 +214,14 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
         rule, attempt = policy.undo_retry, step.undo_attempts
         if rule.exhausted(attempt):
             return _undo_failed(state, index, problem, now), []
-    state = _with_step(state, index, error=problem)
     due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
-    return replace(state, awaiting=False, updated_at=now, due_at=_not_after(state, due_at)), []
+    return replace(
+        state,
+        steps=_changed(state, index, error=problem),
+        awaiting=False,
+        updated_at=now,
+        due_at=_not_after(state, due_at),
+    ), []
 
 
 def _give_up(
@@ -226,7 +233,8 @@ def _give_up(
     error: Problem | None = None,
 ) -> Transition:
     """Fail the step in flight, and undo it too: it may have done its work."""
-    state = _with_step(state, index, status="FAILED", error=error or problem, finished_at=now)
+    steps = _changed(state, index, status="FAILED", error=error or problem, finished_at=now)
+    state = replace(state, steps=steps)
     return _compensate(saga, state, _failure(state, index, problem), now)
 
 
@@ -242,27 +250,21 @@ def _undo_next(saga: Saga, state: SagaState, now: datetime) -> Transition:
 
 
 def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) -> SagaState:
-    state = _with_step(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
-    return _end(state, "FAILED", now)
+    steps = _changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
+    return _end(replace(state, steps=steps), "FAILED", now)
 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
     step, policy = state.steps[index], saga.steps[index]
     if action == "do":
-        state = _with_step(
-            state,
-            index,
-            status="RUNNING",
-            attempts=step.attempts + 1,
-            started_at=step.started_at or now,
-        )
+        attempts, started_at = step.attempts + 1, step.started_at or now
+        steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
     else:
-        state = _with_step(
-            state, index, status="UNDOING", undo_attempts=step.undo_attempts + 1, finished_at=None
-        )
+        attempts = step.undo_attempts + 1
+        steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
     due_at = _not_after(state, now + timedelta(seconds=policy.timeout))
-    state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
+    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
     try:
         return state, [_command(saga, state, index, action, now)]
     except ValidationError as error:
@@ -296,9 +298,13 @@ def _command_class(step: Step, action: Action) -> type[Command]:
     return cls
 
 
-def _with_step(state: SagaState, index: int, **changes: Any) -> SagaState:
-    changed = replace(state.steps[index], **changes)
-    return replace(state, steps=(*state.steps[:index], changed, *state.steps[index + 1 :]))
+def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+    step = replace(state.steps[index], **changes)
+    return (*state.steps[:index], step, *state.steps[index + 1 :])
+
+
+def _answered(reply: Reply) -> str:
+    return f"{reply.step}/{reply.action}"
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:

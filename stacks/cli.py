@@ -1,9 +1,14 @@
 """The command `saga`, put together: the runtime's commands, and those that know the orders."""
 
-from saga.runtime.cli import running
+from saga.runtime.cli import running, sagas
 from saga.runtime.cli.app import app, main
+from saga.stacks.bench import bench
+from saga.stacks.demo import demo
 
-__all__ = ["app", "main", "running"]
+__all__ = ["app", "main", "running", "sagas"]
+
+app.command()(demo)
+app.command()(bench)
 
 if __name__ == "__main__":
     main()

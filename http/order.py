@@ -1,0 +1,131 @@
+"""The order service over HTTP."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sanic import Blueprint, HTTPResponse, Request, empty
+from sanic.exceptions import NotFound
+from uuid_utils.compat import uuid7
+
+from saga.functions.order import store
+from saga.http import fields
+from saga.http.app import App, new_app
+from saga.http.openapi import describe
+from saga.http.paging import TimedPage, page, query
+from saga.http.payload import Body, answer, created, read
+from saga.http.problems import Conflict
+from saga.http.routes import get
+from saga.http.threads import in_thread
+from saga.runtime.database import locked, tables_in, transaction
+from saga.runtime.settings import Settings
+
+Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
+
+api = Blueprint("order")
+
+
+class Order(BaseModel):
+    """An order. `total` is known once it is completed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    user_id: int
+    product_id: int
+    quantity: int
+    total: fields.Money | None
+    status: Status
+    saga_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewOrder(Body):
+    """An order to create."""
+
+    user_id: fields.Id
+    product_id: fields.Id
+    quantity: fields.Quantity
+
+
+class OrderPage(TimedPage):
+    """A page of orders, all of them or those with a status or of a user."""
+
+    status: Status | None = None
+    user_id: fields.QueryId | None = None
+
+
+def make_app(settings: Settings) -> App:
+    """Make the order service's app."""
+    return new_app("order", settings, tables_in(store), api)
+
+
+@get(api, "/orders")
+@describe({200: list[Order]}, query=OrderPage, response_headers={"Link": "The next page."})
+async def list_orders(request: Request) -> HTTPResponse:
+    """List orders, oldest first."""
+    asked = query(request, OrderPage)
+    return page(request, asked, await in_thread(request, _list, asked))
+
+
+@get(api, "/orders/<order_id:uuid>")
+@describe({200: Order}, errors=(404,))
+async def get_order(request: Request, order_id: UUID) -> HTTPResponse:
+    """Return an order."""
+    return answer(await in_thread(request, _get, order_id))
+
+
+@api.post("/orders")
+@describe({201: Order}, body=NewOrder, response_headers={"Location": "The new order."})
+async def create_order(request: Request) -> HTTPResponse:
+    """Create a pending order that no saga drives."""
+    order = await in_thread(request, _create, read(request, NewOrder))
+    return created(order, f"/orders/{order.id}")
+
+
+@api.delete("/orders/<order_id:uuid>")
+@describe({204: None}, errors=(404, 409))
+async def delete_order(request: Request, order_id: UUID) -> HTTPResponse:
+    """Delete an order whose saga is not running."""
+    await in_thread(request, _delete, order_id)
+    return empty()
+
+
+def _list(asked: OrderPage) -> list[Order]:
+    found = store.Order.select().order_by(store.Order.id).limit(asked.limit + 1)
+    if asked.after is not None:
+        found = found.where(store.Order.id > asked.after)
+    if asked.status is not None:
+        found = found.where(store.Order.status == asked.status)
+    if asked.user_id is not None:
+        found = found.where(store.Order.user_id == asked.user_id)
+    return [Order.model_validate(row) for row in found]
+
+
+def _get(order_id: UUID) -> Order:
+    order = store.Order.get_or_none(store.Order.id == order_id)
+    if order is None:
+        raise _unknown(order_id)
+    return Order.model_validate(order)
+
+
+def _create(new: NewOrder) -> Order:
+    return Order.model_validate(store.Order.create(id=uuid7(), **new.model_dump()))
+
+
+def _delete(order_id: UUID) -> None:
+    this = store.Order.select().where(store.Order.id == order_id)
+    database = store.Order._meta.database
+    with transaction(database):
+        order = locked(this, database).first()
+        if order is None:
+            raise _unknown(order_id)
+        if order.status == store.PENDING and order.saga_id is not None:
+            raise Conflict(f"saga {order.saga_id} of order {order_id} is running")
+        order.delete_instance()
+
+
+def _unknown(order_id: UUID) -> NotFound:
+    return NotFound(f"there is no order {order_id}")

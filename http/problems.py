@@ -1,0 +1,151 @@
+"""Errors as RFC 9457 problems: every one, Sanic's own included, is `application/problem+json`."""
+
+import json
+import logging
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import peewee
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sanic import HTTPResponse, Request
+from sanic.exceptions import BadRequest, NotFound, SanicException
+from sanic.handlers import ErrorHandler
+
+from saga.runtime import errors
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+DATABASE_AWAY = (peewee.OperationalError, peewee.InterfaceError)
+RETRY_AFTER = {"Retry-After": "1"}  # seconds
+
+SHOWN_ERRORS = 20  # a body can hold 100,000 wrong fields; the answer need not
+SHOWN_NAME = 100  # characters of a field's name
+
+
+class Problem(BaseModel):
+    """What went wrong. `errors` says it for each field, `away` names what can't be reached."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: dict[str, str] = Field(default_factory=dict)
+    away: list[str] = Field(default_factory=list)
+
+
+class Conflict(SanicException):
+    """The state of things does not allow this."""
+
+    status_code = HTTPStatus.CONFLICT
+    quiet = True
+
+
+class UnsupportedMediaType(SanicException):
+    """The body is not declared as JSON."""
+
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    quiet = True
+
+
+class Invalid(SanicException):
+    """A field, a parameter or a header is wrong."""
+
+    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    quiet = True
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        names = ", ".join(reasons)
+        super().__init__(f"not acceptable: {names}", context={"errors": dict(reasons)})
+
+
+class Away(SanicException):
+    """Something that the service needs can't be reached."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    quiet = True
+
+    def __init__(self, away: Sequence[str]) -> None:
+        detail = f"can't be reached: {', '.join(away)}"
+        super().__init__(detail, context={"away": list(away)}, headers=RETRY_AFTER)
+
+
+def invalid(error: ValidationError) -> Invalid:
+    """Turn pydantic's findings into a problem, one reason a field."""
+    reasons: dict[str, str] = {}
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(map(str, found["loc"]))[:SHOWN_NAME] or "body"
+        reasons.setdefault(name, found["msg"].removeprefix("Value error, "))
+        if len(reasons) == SHOWN_ERRORS:
+            break
+    return Invalid(reasons)
+
+
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> HTTPResponse:
+    """Answer with a problem; `members` are its extension members."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return HTTPResponse(
+        json.dumps({**body, **(members or {})}),
+        status=status,
+        headers=dict(headers or {}),
+        content_type=MEDIA_TYPE,
+    )
+
+
+class ProblemHandler(ErrorHandler):
+    """Answers every exception that a request can end in with a problem."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        """Answer an exception; one that nobody meant is logged, and not shown."""
+        known = _meant(exception)
+        if known is None or known.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("%s %s failed", request.method, request.path, exc_info=exception)
+            return problem(500, "something went wrong here; it has been logged")
+        headers = {k: v for k, v in known.headers.items() if k.lower() != "content-length"}
+        if known.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers |= RETRY_AFTER
+        if known.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return problem(known.status_code, str(known), headers, known.context)
+
+
+def _allowed(request: Request) -> list[str]:
+    """List the methods that the path has: Sanic knows them for some paths only."""
+    allowed = []
+    for method in request.app.router.ALLOWED_METHODS:
+        with suppress(SanicException):
+            request.app.router.get(request.path, method, None)
+            allowed.append(str(method))
+    return allowed
+
+
+def _meant(exception: BaseException) -> SanicException | None:
+    match exception:
+        case SanicException():
+            return exception
+        case errors.Conflict():
+            return Conflict(str(exception))
+        case errors.NotFound():
+            return NotFound(str(exception))
+        case errors.BrokerUnavailable():
+            return Away(["broker"])
+        case peewee.OperationalError() | peewee.InterfaceError():
+            log.warning("the database is away: %s", exception)
+            return Away(["database"])
+        case CancelledError():
+            return SanicException("the service is stopping", status_code=503)
+        case UnicodeError():
+            # Sanic decodes some parts of a request only when they are asked for.
+            return BadRequest("the request is not valid UTF-8")
+    return None

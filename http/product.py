@@ -1,0 +1,140 @@
+"""The product service over HTTP."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, with_config
+from sanic import Blueprint, HTTPResponse, Request, empty
+from sanic.exceptions import NotFound
+from typing_extensions import TypedDict
+
+from saga.functions.product import store
+from saga.functions.product.store import Reservation
+from saga.http import fields
+from saga.http.app import App, new_app
+from saga.http.openapi import describe
+from saga.http.paging import NumberedPage, page, query
+from saga.http.payload import CHANGE, Body, answer, created, read, read_change
+from saga.http.problems import Conflict
+from saga.http.routes import get
+from saga.http.threads import in_thread
+from saga.runtime.database import locked, tables_in, transaction
+from saga.runtime.settings import Settings
+
+api = Blueprint("product")
+
+
+class Product(BaseModel):
+    """A product. `stock` counts its free units."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    price: fields.Money
+    stock: int
+    created_at: datetime
+
+
+class NewProduct(Body):
+    """A product to create."""
+
+    name: fields.Name
+    price: fields.Price
+    stock: fields.Stock
+
+
+@with_config(CHANGE)
+class ProductChange(TypedDict, total=False):
+    """The fields of a product to change."""
+
+    name: fields.Name
+    price: fields.Price
+    stock: fields.Stock
+
+
+def make_app(settings: Settings) -> App:
+    """Make the product service's app."""
+    return new_app("product", settings, tables_in(store), api)
+
+
+@get(api, "/products")
+@describe({200: list[Product]}, query=NumberedPage, response_headers={"Link": "The next page."})
+async def list_products(request: Request) -> HTTPResponse:
+    """List products, oldest first."""
+    asked = query(request, NumberedPage)
+    return page(request, asked, await in_thread(request, _list, asked))
+
+
+@get(api, "/products/<product_id:id>")
+@describe({200: Product}, errors=(404,))
+async def get_product(request: Request, product_id: int) -> HTTPResponse:
+    """Return a product."""
+    return answer(await in_thread(request, _get, product_id))
+
+
+@api.post("/products")
+@describe({201: Product}, body=NewProduct, response_headers={"Location": "The new product."})
+async def create_product(request: Request) -> HTTPResponse:
+    """Create a product."""
+    product = await in_thread(request, _create, read(request, NewProduct))
+    return created(product, f"/products/{product.id}")
+
+
+@api.put("/products/<product_id:id>")
+@describe({200: Product}, body=ProductChange, errors=(404,))
+async def change_product(request: Request, product_id: int) -> HTTPResponse:
+    """Change some fields of a product. `stock` sets its free units."""
+    change = read_change(request, ProductChange)
+    return answer(await in_thread(request, _change, product_id, {**change}))
+
+
+@api.delete("/products/<product_id:id>")
+@describe({204: None}, errors=(404, 409))
+async def delete_product(request: Request, product_id: int) -> HTTPResponse:
+    """Delete a product that no order holds."""
+    await in_thread(request, _delete, product_id)
+    return empty()
+
+
+def _list(asked: NumberedPage) -> list[Product]:
+    found = store.Product.select().where(store.Product.id > (asked.after or 0))
+    rows = found.order_by(store.Product.id).limit(asked.limit + 1)
+    return [Product.model_validate(row) for row in rows]
+
+
+def _get(product_id: int) -> Product:
+    product = store.Product.get_or_none(store.Product.id == product_id)
+    if product is None:
+        raise _unknown(product_id)
+    return Product.model_validate(product)
+
+
+def _create(new: NewProduct) -> Product:
+    return Product.model_validate(store.Product.create(**new.model_dump()))
+
+
+def _change(product_id: int, change: dict[str, Any]) -> Product:
+    this = store.Product.id == product_id
+    changed = list(store.Product.update(change).where(this).returning(store.Product).execute())
+    if not changed:
+        raise _unknown(product_id)
+    return Product.model_validate(changed[0])
+
+
+def _delete(product_id: int) -> None:
+    this = store.Product.select().where(store.Product.id == product_id)
+    held = Reservation.select().where(Reservation.product_id == product_id, ~Reservation.released)
+    database = store.Product._meta.database
+    with transaction(database):
+        # A reservation changes the product's row first: whoever holds the row knows them all.
+        product = locked(this, database).first()
+        if product is None:
+            raise _unknown(product_id)
+        if held.exists():
+            raise Conflict(f"orders hold units of product {product_id}")
+        product.delete_instance()
+
+
+def _unknown(product_id: int) -> NotFound:
+    return NotFound(f"there is no product {product_id}")

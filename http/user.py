@@ -1,0 +1,140 @@
+"""The user service over HTTP."""
+
+from datetime import datetime
+from typing import Any
+
+import peewee
+from pydantic import BaseModel, ConfigDict, with_config
+from sanic import Blueprint, HTTPResponse, Request, empty
+from sanic.exceptions import NotFound
+from typing_extensions import TypedDict
+
+from saga.functions.user import store
+from saga.http import fields
+from saga.http.app import App, new_app
+from saga.http.openapi import describe
+from saga.http.paging import NumberedPage, page, query
+from saga.http.payload import CHANGE, Body, answer, created, read, read_change
+from saga.http.problems import Conflict
+from saga.http.routes import get
+from saga.http.threads import in_thread
+from saga.runtime.database import tables_in
+from saga.runtime.settings import Settings
+
+api = Blueprint("user")
+
+
+class User(BaseModel):
+    """A user and the money in the account."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    email: str
+    balance: fields.Money
+    created_at: datetime
+
+
+class NewUser(Body):
+    """A user to create."""
+
+    name: fields.Name
+    email: fields.Email
+    balance: fields.Balance
+
+
+@with_config(CHANGE)
+class UserChange(TypedDict, total=False):
+    """The fields of a user to change."""
+
+    name: fields.Name
+    email: fields.Email
+    balance: fields.Balance
+
+
+def make_app(settings: Settings) -> App:
+    """Make the user service's app."""
+    return new_app("user", settings, tables_in(store), api)
+
+
+@get(api, "/users")
+@describe({200: list[User]}, query=NumberedPage, response_headers={"Link": "The next page."})
+async def list_users(request: Request) -> HTTPResponse:
+    """List users, oldest first."""
+    asked = query(request, NumberedPage)
+    return page(request, asked, await in_thread(request, _list, asked))
+
+
+@get(api, "/users/<user_id:id>")
+@describe({200: User}, errors=(404,))
+async def get_user(request: Request, user_id: int) -> HTTPResponse:
+    """Return a user."""
+    return answer(await in_thread(request, _get, user_id))
+
+
+@api.post("/users")
+@describe({201: User}, body=NewUser, errors=(409,), response_headers={"Location": "The new user."})
+async def create_user(request: Request) -> HTTPResponse:
+    """Create a user."""
+    user = await in_thread(request, _create, read(request, NewUser))
+    return created(user, f"/users/{user.id}")
+
+
+@api.put("/users/<user_id:id>")
+@describe({200: User}, body=UserChange, errors=(404, 409))
+async def change_user(request: Request, user_id: int) -> HTTPResponse:
+    """Change some fields of a user."""
+    change = read_change(request, UserChange)
+    return answer(await in_thread(request, _change, user_id, {**change}))
+
+
+@api.delete("/users/<user_id:id>")
+@describe({204: None}, errors=(404,))
+async def delete_user(request: Request, user_id: int) -> HTTPResponse:
+    """Delete a user."""
+    await in_thread(request, _delete, user_id)
+    return empty()
+
+
+def _list(asked: NumberedPage) -> list[User]:
+    found = store.User.select().where(store.User.id > (asked.after or 0))
+    return [User.model_validate(u) for u in found.order_by(store.User.id).limit(asked.limit + 1)]
+
+
+def _get(user_id: int) -> User:
+    user = store.User.get_or_none(store.User.id == user_id)
+    if user is None:
+        raise _unknown(user_id)
+    return User.model_validate(user)
+
+
+def _create(new: NewUser) -> User:
+    try:
+        return User.model_validate(store.User.create(**new.model_dump()))
+    except peewee.IntegrityError:
+        raise _taken(new.email) from None
+
+
+def _change(user_id: int, change: dict[str, Any]) -> User:
+    query = store.User.update(change).where(store.User.id == user_id).returning(store.User)
+    try:
+        changed = list(query.execute())
+    except peewee.IntegrityError:
+        raise _taken(change.get("email")) from None
+    if not changed:
+        raise _unknown(user_id)
+    return User.model_validate(changed[0])
+
+
+def _delete(user_id: int) -> None:
+    if not store.User.delete().where(store.User.id == user_id).execute():
+        raise _unknown(user_id)
+
+
+def _unknown(user_id: int) -> NotFound:
+    return NotFound(f"there is no user {user_id}")
+
+
+def _taken(email: str | None) -> Conflict:
+    return Conflict(f"another user has the email {email}")

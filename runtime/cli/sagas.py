@@ -1,0 +1,107 @@
+"""Look at sagas: `sagas`, `show`."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from saga.runtime import saga_store
+from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
+from saga.runtime.database import bind, connect
+from saga.runtime.errors import SagaError
+from saga.runtime.stack import read_stacks
+from saga.runtime.transition import SagaState, SagaStatus, StepState
+
+
+@app.command()
+def sagas(
+    data: Data = None,
+    status: Annotated[
+        str | None, typer.Option(help=f"Only those that are {', '.join(get_args(SagaStatus))}.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List sagas, the newest first."""
+    if status is not None and status.upper() not in get_args(SagaStatus):
+        raise SagaError(f"--status {status}: not one of {', '.join(get_args(SagaStatus))}")
+    open_sagas(data)
+    found = saga_store.page(limit, status=status and status.upper(), newest=True)
+    if as_json:
+        print(json.dumps([as_dict(state) for state in found], indent=1))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("SAGA", "NAME", "STATUS", "STARTED", "TOOK", "WHY"):
+        table.add_column(column, no_wrap=column != "WHY")
+    for state in found:
+        failure = f"{state.failure.step}: {state.failure.code}" if state.failure else ""
+        took = _seconds(state.created_at, state.updated_at)
+        started = f"{state.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(state.id, state.name, coloured(state.status), started, took, failure)
+    console.print(table if found else "No sagas.")
+
+
+@app.command()
+def show(
+    saga_id: Annotated[str, typer.Argument(help="The saga's id.")],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Show one saga: its steps, times, attempts and errors, and its history."""
+    open_sagas(data)
+    state = saga_store.find(saga_id)
+    if as_json:
+        print(json.dumps(as_dict(state), indent=1))
+        return
+    console.print(story(state))
+    console.print()
+    for row in saga_store.history(saga_id):
+        when = f"{row.at.astimezone():%H:%M:%S.%f}"[:-3]
+        console.print(f"[dim]{when}[/]  {coloured(row.status):<14} {escape(row.changes)}")
+
+
+def open_sagas(data: Path | None) -> None:
+    """Bind the saga tables to the database of the stack that runs sagas; raise if there is none."""
+    settings = settings_for(data)
+    for stack in read_stacks(settings.saga_stacks):
+        if any(function.saga is not None for function, _ in stack.load()):
+            bind(connect(settings.database_url(stack.database)), saga_store.TABLES)
+            return
+    raise SagaError(f"no stack in {settings.saga_stacks} has a function that runs a saga")
+
+
+def story(state: SagaState) -> Group:
+    """Tell a saga as a table of its steps."""
+    head = Text.from_markup(f"{state.name} [bold]{state.id}[/]  {coloured(state.status)}")
+    if state.failure is not None:
+        head.append(f"  {state.failure.step}: {state.failure.message}")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("STEP", "STATUS", "ATTEMPTS", "UNDOS", "TOOK", "ERROR"):
+        table.add_column(column)
+    for step in state.steps:
+        error = f"{step.error.code}: {step.error.message}" if step.error else ""
+        attempts, undos = str(step.attempts or ""), str(step.undo_attempts or "")
+        table.add_row(step.name, coloured(step.status), attempts, undos, _took(step), escape(error))
+    return Group(head, table)
+
+
+def as_dict(state: SagaState) -> dict[str, Any]:
+    """Return a saga as JSON-able data, whole."""
+    dumped: dict[str, Any] = json.loads(saga_store.dump(state))
+    return dumped
+
+
+def _took(step: StepState) -> str:
+    if step.started_at is None or step.finished_at is None:
+        return ""
+    return _seconds(step.started_at, step.finished_at)
+
+
+def _seconds(begin: datetime, end: datetime) -> str:
+    return f"{(end - begin).total_seconds():.3f} s"

@@ -1,0 +1,245 @@
+"""`saga bench`: drive order sagas through a running system and measure it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import quantiles
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import httpx
+import peewee
+import psutil
+import typer
+import uuid_utils
+from pydantic import BaseModel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from saga.functions.orchestrator.place_order import PlaceOrder, place_order
+from saga.functions.product.store import Product, Reservation
+from saga.functions.user.store import Payment, User
+from saga.runtime import saga_store, system
+from saga.runtime.cli.app import Data, Json, console, errors, settings_for
+from saga.runtime.clock import utcnow
+from saga.runtime.database import Table, bind, connect
+from saga.runtime.errors import Conflict, SagaError
+from saga.runtime.saga_store import SagaRow, Start
+from saga.runtime.settings import Settings
+
+BUYERS = 100
+QUANTITY = 2
+PRICE = Decimal("9.99")
+TOGETHER = 0.002  # seconds; starts that fall due within it share a transaction and a flush
+HTTP_CLIENTS = 8
+T = TypeVar("T")
+STALLED_AFTER = 60.0  # seconds without any saga ending
+
+
+class Result(BaseModel):
+    """What a run measured. Latency is from a saga's row to its end, in milliseconds."""
+
+    sagas: int
+    completed: int
+    compensated: int
+    seconds: float
+    sagas_per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_seconds_per_1000: float
+    invariants_ok: bool
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What may only move between places: units of stock, and money."""
+
+    units: int
+    money: Decimal
+
+
+def bench(
+    data: Data = None,
+    sagas: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 5000,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Sagas started per second [default: all at once].")
+    ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Start them through POST /orders.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Drive order sagas through a running system, and measure."""
+    settings = settings_for(data)
+    running = system.read(settings.saga_data)
+    _bind(settings)
+    orders = _seed(sagas)
+    before, cpu_before = _totals(), _cpu_seconds(running)
+    began = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+    ) as progress:
+        if http:
+            starting = _start_by_http(orders, rate, running.port("orchestrator"))
+        else:
+            starting = _start(orders, rate, settings.on_embedded_broker(running.broker))
+        bar = progress.add_task("started", total=sagas)
+        saga_ids = []
+        for saga_id in starting:
+            saga_ids.append(saga_id)
+            progress.update(bar, completed=len(saga_ids))
+        progress.update(bar, description="ended")
+        for count in _until_ended(saga_ids[0], saga_ids[-1], sagas):
+            progress.update(bar, completed=count)
+    seconds = time.monotonic() - began
+    cpu = _cpu_seconds(running) - cpu_before
+    result = _result(saga_ids, seconds, cpu, invariants_ok=_totals() == before)
+    print(result.model_dump_json(indent=1)) if as_json else _show(result)
+    if not result.invariants_ok:
+        raise SagaError("money or stock does not add up: see `invariants_ok`")
+
+
+def _bind(settings: Settings) -> None:
+    tables: dict[str, list[type[Table]]] = {
+        "orchestrator": saga_store.TABLES,
+        "product": [Product, Reservation],
+        "user": [User, Payment],
+    }
+    for service, models in tables.items():
+        bind(connect(settings.database_url(service)), models)
+
+
+def _seed(count: int) -> list[PlaceOrder]:
+    """Make buyers and products that can carry `count` orders, and the orders."""
+    run = uuid_utils.uuid7().hex[-12:]
+    each = -(-count // BUYERS) * QUANTITY
+    buyers = [
+        {"name": f"bench {n}", "email": f"{run}.{n}@bench.example", "balance": PRICE * each}
+        for n in range(BUYERS)
+    ]
+    goods = [{"name": f"bench {run} {n}", "price": PRICE, "stock": each} for n in range(BUYERS)]
+    with User._meta.database.atomic(), Product._meta.database.atomic():
+        users = [User.insert(row).execute() for row in buyers]
+        products = [Product.insert(row).execute() for row in goods]
+    return [
+        PlaceOrder(
+            order_id=UUID(int=uuid_utils.uuid7().int),
+            user_id=users[n % BUYERS],
+            product_id=products[n % BUYERS],
+            quantity=QUANTITY,
+        )
+        for n in range(count)
+    ]
+
+
+def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings) -> Iterator[str]:
+    """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
+    from saga.runtime.kafka import Sender
+
+    sender = Sender(settings, "bench")
+    waiting: list[Start] = []
+    due = time.monotonic()
+    for order in _paced(orders, rate):
+        waiting.append(Start(str(uuid_utils.uuid7()), order))
+        if time.monotonic() >= due:
+            yield from _start_now(waiting, sender)
+            waiting, due = [], time.monotonic() + TOGETHER
+    yield from _start_now(waiting, sender)
+    sender.close()
+
+
+def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
+    for chunk in _chunks(waiting):
+        transitions = saga_store.start(place_order, chunk, utcnow())
+        sender.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
+        yield from (start.saga_id for start in chunk)
+
+
+def _start_by_http(orders: Sequence[PlaceOrder], rate: float | None, port: int) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}/orders"
+    with httpx.Client() as client, ThreadPoolExecutor(HTTP_CLIENTS) as pool:
+
+        def post(order: PlaceOrder) -> str:
+            body = order.model_dump(exclude={"order_id"})
+            return str(client.post(url, json=body).raise_for_status().json()["saga_id"])
+
+        futures = [pool.submit(post, order) for order in _paced(orders, rate)]
+        yield from (future.result() for future in futures)
+
+
+def _paced(orders: Sequence[PlaceOrder], rate: float | None) -> Iterator[PlaceOrder]:
+    """Yield orders at `rate` per second, on a fixed schedule that a slow start does not shift."""
+    began = time.monotonic()
+    for number, order in enumerate(orders):
+        if rate is not None:
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        yield order
+
+
+def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
+    """Yield how many of this run's sagas have ended, until all have."""
+    ours = SagaRow.select().where(
+        SagaRow.id.between(first, last), SagaRow.status.in_(["COMPLETED", "COMPENSATED", "FAILED"])
+    )
+    ended, moved = 0, time.monotonic()
+    while ended < count:
+        now_ended = ours.count()
+        if now_ended != ended:
+            moved = time.monotonic()
+        elif time.monotonic() - moved > STALLED_AFTER:
+            raise SagaError(f"only {ended} of {count} sagas ended: see `saga sagas` and `saga ps`")
+        ended = now_ended
+        yield ended
+        time.sleep(0.05)
+
+
+def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_ok: bool) -> Result:
+    states = [s for chunk in _chunks(saga_ids) for s in saga_store.find_many(chunk)]
+    milliseconds = [(s.updated_at - s.created_at).total_seconds() * 1000 for s in states]
+    cuts = quantiles(milliseconds, n=100) if len(states) > 1 else milliseconds * 99
+    statuses = [state.status for state in states]
+    return Result(
+        sagas=len(states),
+        completed=statuses.count("COMPLETED"),
+        compensated=statuses.count("COMPENSATED"),
+        seconds=round(seconds, 3),
+        sagas_per_second=round(len(states) / seconds, 1),
+        p50_ms=round(cuts[49], 1),
+        p95_ms=round(cuts[94], 1),
+        p99_ms=round(cuts[98], 1),
+        cpu_seconds_per_1000=round(cpu / len(states) * 1000, 3),
+        invariants_ok=invariants_ok,
+    )
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[n : n + 500] for n in range(0, len(items), 500))
+
+
+def _totals() -> Totals:
+    """Add up free and reserved units, and balances and payments."""
+    held = Reservation.select(peewee.fn.SUM(Reservation.quantity)).where(~Reservation.released)
+    paid = Payment.select(peewee.fn.SUM(Payment.amount)).where(~Payment.refunded)
+    stock = Product.select(peewee.fn.SUM(Product.stock)).scalar() or 0
+    balance = User.select(peewee.fn.SUM(User.balance)).scalar() or 0
+    return Totals(int(stock + (held.scalar() or 0)), Decimal(balance + (paid.scalar() or 0)))
+
+
+def _cpu_seconds(running: system.System) -> float:
+    """Add up what all processes of the system, and this one, have used so far."""
+    total = sum(psutil.Process().cpu_times()[:2])
+    for process in running.processes:
+        with suppress(psutil.NoSuchProcess):
+            total += sum(psutil.Process(process.pid).cpu_times()[:2])
+    return float(total)
+
+
+def _show(result: Result) -> None:
+    for name, value in result.model_dump().items():
+        console.print(f"{name:>22}  [bold]{value}[/]")

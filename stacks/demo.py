@@ -1,0 +1,81 @@
+"""`saga demo`: three orders on a running system, and what becomes of them."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import uuid_utils
+
+from saga.runtime import system
+from saga.runtime.cli.app import Data, coloured, console, settings_for
+from saga.runtime.errors import SagaError
+
+Json = dict[str, Any]
+PATIENCE = 30.0  # seconds for one saga
+
+
+def demo(data: Data = None) -> None:
+    """Place three orders: one completes, one lacks stock, one lacks money."""
+    settings = settings_for(data)
+    running = system.read(settings.saga_data)
+    with httpx.Client(timeout=10) as client:
+
+        def call(method: str, service: str, path: str, body: Json | None = None) -> Json:
+            url = f"http://{settings.saga_host}:{running.port(service)}{path}"
+            try:
+                response = client.request(method, url, json=body)
+            except httpx.TransportError as error:
+                raise SagaError(f"{method} {url}: {error}") from error
+            if response.is_error:
+                raise SagaError(f"{method} {url} answered {response.status_code}: {response.text}")
+            answer: Json = response.json()
+            return answer
+
+        _tell(call)
+
+
+def _tell(call: Callable[..., Json]) -> None:
+    run = uuid_utils.uuid7().hex[-8:]
+    ada = _make(
+        call, "user", "/users", name="Ada", email=f"ada.{run}@example.org", balance="100.00"
+    )
+    bob = _make(call, "user", "/users", name="Bob", email=f"bob.{run}@example.org", balance="5.00")
+    lamp = _make(call, "product", "/products", name="Lamp", price="19.99", stock=3)
+    _order(call, "Ada orders 2 lamps", ada, lamp, 2)
+    _order(call, "Ada orders 5 lamps, of which 1 is left", ada, lamp, 5)
+    _order(call, "Bob orders 1 lamp, with 5.00 in his account", bob, lamp, 1)
+    console.print()
+    for user in (ada, bob):
+        now = call("GET", "user", f"/users/{user['id']}")
+        console.print(f"{now['name']} had {user['balance']} and has {now['balance']}.")
+    left = call("GET", "product", f"/products/{lamp['id']}")["stock"]
+    console.print(f"There were {lamp['stock']} lamps and {left} is left.")
+
+
+def _make(call: Callable[..., Json], service: str, path: str, **fields: Any) -> Json:
+    made = call("POST", service, path, fields)
+    words = ", ".join(f"{name} {value}" for name, value in fields.items())
+    console.print(f"[dim]made {service} {made['id']}: {words}[/]")
+    return made
+
+
+def _order(call: Callable[..., Json], title: str, user: Json, product: Json, quantity: int) -> None:
+    console.print(f"\n[bold]{title}[/]")
+    body = {"user_id": user["id"], "product_id": product["id"], "quantity": quantity}
+    saga = call("POST", "orchestrator", "/orders", body)
+    shown: dict[str, str] = {}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        for step in saga["steps"]:
+            if step["status"] not in ("PENDING", shown.get(step["name"])):
+                shown[step["name"]] = step["status"]
+                error = f"  {step['error']['message']}" if step["error"] else ""
+                console.print(f"  {step['name']:<16} {coloured(step['status'])}{error}")
+        if saga["status"] not in ("RUNNING", "COMPENSATING"):
+            break
+        if time.monotonic() > deadline:
+            raise SagaError(f"saga {saga['saga_id']} has not ended after {PATIENCE:g} s")
+        time.sleep(0.01)
+        saga = call("GET", "orchestrator", f"/sagas/{saga['saga_id']}")
+    console.print(f"  saga {coloured(saga['status'])}   [dim]saga show {saga['saga_id']}[/]")

@@ -1,0 +1,189 @@
+"""What all adapters have in common: errors, limits, health."""
+
+import asyncio
+import sys
+import threading
+import types
+
+import peewee
+import pytest
+
+from saga.http import orchestrator, user
+from saga.http.threads import THREADS
+from saga.runtime.errors import BrokerUnavailable
+
+ANN = {"name": "Ann", "email": "ann@example.com", "balance": "10.50"}
+BODIES = [("POST", "/users"), ("PUT", "/users/1")]
+
+
+def is_problem(response, status):
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json
+    assert problem["status"] == status
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert problem["detail"]
+    return True
+
+
+async def raw(api, request):
+    """Send bytes as they are."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "{'a': 1}", '{"balance": NaN}', "[1,]", b"\xff", b"\xef\xbb\xbf{}", "[" * 99_999],
+)
+def test_malformed_json_is_a_bad_request(users, method, path, text):
+    assert is_problem(users.send_text(method, path, text), 400)
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "true", "[{}]"])
+def test_json_other_than_an_object_is_not_acceptable(users, method, path, text):
+    assert is_problem(users.send_text(method, path, text), 422)
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/jsonp", "application/json; charset=latin1"]
+)
+def test_body_not_declared_as_json_is_not_read(users, method, path, kind):
+    response = users.ask(method, path, content="{}", headers={"content-type": kind})
+    assert is_problem(response, 415)
+
+
+def test_body_without_a_type_is_not_read(users):
+    assert is_problem(users.ask("POST", "/users", content=b"{}"), 415)
+
+
+def test_charset_may_be_stated(users):
+    kind = {"content-type": 'Application/JSON; charset="UTF-8"'}
+    assert users.ask("PUT", "/users/1", content='{"name": "x"}', headers=kind).status_code == 404
+
+
+def test_body_over_a_mebibyte_is_too_large(users):
+    fitting = ('{"name": "%s"}' % ("x" * 1024 * 1024))[: 1024 * 1024 - 2] + '"}'
+    assert len(fitting) == 1024 * 1024
+    assert is_problem(users.send_text("POST", "/users", fitting), 422)
+    assert is_problem(users.send_text("POST", "/users", fitting + " "), 413)
+
+
+def test_unknown_path(users):
+    assert is_problem(users.get("/nowhere"), 404)
+
+
+@pytest.mark.parametrize("path", ["/users", "/users/1", "/health", "/openapi.json", "/docs"])
+def test_method_that_is_not_there_is_answered_with_those_that_are(users, path):
+    response = users.ask("PATCH", path)
+    assert is_problem(response, 405)
+    assert {"GET", "HEAD"} <= set(response.headers["allow"].split(", "))
+
+
+def test_head_is_get_without_a_body(users):
+    response = users.ask("HEAD", "/users")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense", b"GET /users", b"GET /\xff HTTP/1.1", b"GET /users HTTP/9.9"]
+)
+def test_request_that_is_none_is_a_problem(users, line):
+    answer = users.run(raw(users, line + b"\r\n\r\n"))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+def test_many_wrong_fields_do_not_make_a_long_answer(users):
+    response = users.post("/users", {f"{n}" + "x" * 500: 1 for n in range(500)})
+    assert is_problem(response, 422)
+    assert len(response.content) < 10_000
+
+
+def test_every_answer_forbids_sniffing(users):
+    for path in ("/users", "/nowhere", "/docs"):
+        assert users.get(path).headers["x-content-type-options"] == "nosniff"
+
+
+def test_healthy_service(all_apis):
+    for api in all_apis.values():
+        response = api.get("/health")
+        assert (response.status_code, response.json) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("error", [peewee.OperationalError, peewee.InterfaceError])
+def test_absent_database_is_unavailable(users, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error("server closed the connection")
+
+    users.post("/users", ANN)
+    with monkeypatch.context() as patch:
+        patch.setattr(users.app.ctx.threads.database, "execute_sql", fail)
+        for response in (users.get("/users"), users.post("/users", ANN), users.get("/health")):
+            assert is_problem(response, 503)
+            assert response.headers["retry-after"] == "1"
+            assert response.json["away"] == ["database"]
+    assert users.get("/users/1").status_code == 200
+
+
+def test_connection_that_has_failed_is_replaced(users):
+    threads, failed, together = users.app.ctx.threads, [], threading.Barrier(THREADS)
+
+    def fail():
+        failed.append(threads.database.connection())
+        raise peewee.OperationalError("server closed the connection")
+
+    def connection():
+        together.wait(10)
+        return threads.database.connection()
+
+    async def connections():
+        return await asyncio.gather(*(threads.run(connection) for _ in range(THREADS)))
+
+    with pytest.raises(peewee.OperationalError):
+        users.run(threads.run(fail))
+    assert failed[0] not in users.run(connections())
+    assert users.get("/users").status_code == 200
+
+
+def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
+    class Sender:
+        def __init__(self, settings):
+            self.away = True
+
+        def check(self):
+            if self.away:
+                raise BrokerUnavailable("kafka:9092 does not answer")
+
+        def send(self, envelopes): ...
+
+        def close(self): ...
+
+    kafka = types.ModuleType("saga.runtime.kafka")
+    kafka.Sender = Sender
+    monkeypatch.setitem(sys.modules, "saga.runtime.kafka", kafka)
+    api = start(orchestrator.make_app(settings))
+    response = api.get("/health")
+    assert is_problem(response, 503)
+    assert response.json["away"] == ["broker"]
+    api.app.ctx.sender.away = False
+    assert api.get("/health").status_code == 200
+
+
+def test_fault_of_ours_is_logged_and_not_shown(users, monkeypatch, caplog):
+    def fail(*args):
+        raise RuntimeError("the secret is 42")
+
+    monkeypatch.setattr(user, "_list", fail)
+    response = users.get("/users")
+    assert is_problem(response, 500)
+    assert "42" not in response.text
+    assert "the secret is 42" in caplog.text

@@ -1,0 +1,120 @@
+"""The OpenAPI document and the docs page."""
+
+import re
+
+import pytest
+
+CRUD = {
+    "user": ("/users", "/users/{user_id}"),
+    "product": ("/products", "/products/{product_id}"),
+}
+ROUTES = {
+    **{
+        service: {
+            ("get", many): {200, 422, 503},
+            ("post", many): {201, 400, 413, 415, 422, 503}
+            | ({409} if service == "user" else set()),
+            ("get", one): {200, 404, 503},
+            ("put", one): {200, 400, 404, 413, 415, 422, 503}
+            | ({409} if service == "user" else set()),
+            ("delete", one): {204, 404, 503} | ({409} if service == "product" else set()),
+        }
+        for service, (many, one) in CRUD.items()
+    },
+    "order": {
+        ("get", "/orders"): {200, 422, 503},
+        ("post", "/orders"): {201, 400, 413, 415, 422, 503},
+        ("get", "/orders/{order_id}"): {200, 404, 503},
+        ("delete", "/orders/{order_id}"): {204, 404, 409, 503},
+    },
+    "orchestrator": {
+        ("post", "/orders"): {200, 202, 400, 409, 413, 415, 422, 503},
+        ("get", "/sagas"): {200, 422, 503},
+        ("get", "/sagas/{saga_id}"): {200, 404, 503},
+        ("delete", "/sagas/{saga_id}"): {202, 404, 409, 503},
+        ("post", "/sagas/{saga_id}/retry"): {202, 404, 409, 503},
+    },
+}
+COMMON = {("get", "/health"), ("get", "/openapi.json")}
+
+
+def operations(document):
+    return {
+        (method, path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def references(node):
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else [])
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
+        yield from references(child)
+
+
+@pytest.fixture(params=ROUTES)
+def service(request):
+    return request.param
+
+
+@pytest.fixture
+def document(all_apis, service):
+    return all_apis[service].get("/openapi.json").json
+
+
+def test_document_is_of_openapi_3_1(document):
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"]
+
+
+def test_every_route_is_there_with_every_status(document, service):
+    found = operations(document)
+    assert set(found) == set(ROUTES[service]) | COMMON
+    for route, statuses in ROUTES[service].items():
+        assert {int(status) for status in found[route]["responses"]} == statuses
+
+
+def test_path_parameters_are_declared(document):
+    for (_, path), operation in operations(document).items():
+        declared = [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
+        assert declared == re.findall(r"{(\w+)}", path)
+
+
+def test_bodies_and_errors_have_schemas(document):
+    for (method, path), operation in operations(document).items():
+        reads = method in ("post", "put") and not path.endswith("/retry")
+        assert ("requestBody" in operation) == reads
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_reference_leads_somewhere(document):
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+    assert "$defs" not in str(document)
+
+
+def test_operations_have_names_and_summaries(document):
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(names) == len(set(names))
+    assert all(operation["summary"] for operation in operations(document).values())
+
+
+def test_docs_page_needs_nothing_from_elsewhere(all_apis, service):
+    api = all_apis[service]
+    page = api.get("/docs")
+    assert page.status_code == 200
+    assert "<script>" not in page.text
+    assets = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert len(assets) == 4
+    for asset in assets:
+        assert asset.startswith("/docs/")
+        response = api.get(asset)
+        assert response.status_code == 200
+        assert response.content
+    assert "default-src 'self'" in page.headers["content-security-policy"]
