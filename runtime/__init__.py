@@ -4,6 +4,7 @@ from saga.runtime.database import Instant, Money, Table
 from saga.runtime.errors import Rejected, SagaError
 from saga.runtime.function import function
 from saga.runtime.message import Command, Envelope, Event, Message, Reply
+from saga.runtime.prepared import prepared
 from saga.runtime.saga import Retry, Saga, Step
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "Step",
     "Table",
     "function",
+    "prepared",
 ]

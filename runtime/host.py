@@ -46,7 +46,7 @@ def run_function(
         retry=tenacity.retry_if_exception_type(AWAY)
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),
         wait=tenacity.wait_exponential(multiplier=0.1, max=5),
-        sleep=lambda seconds: (stop.wait(seconds), None)[1],
+        sleep=tenacity.sleep_using_event(stop),
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )

@@ -257,9 +257,11 @@ def _add_history(changes: Sequence[tuple[SagaState | None, SagaState]]) -> None:
 def _difference(old: SagaState | None, new: SagaState) -> str:
     """Say in words what a transition changed: `create_order DONE, reserve_product RUNNING`."""
     before = old.steps if old else (None,) * len(new.steps)
-    changed = [
+    changed = [step for was, step in zip(before, new.steps, strict=True) if step != was]
+    # What ended comes before what was begun because of it.
+    changed.sort(key=lambda step: step.status in transition.IN_FLIGHT.values())
+    return ", ".join(
         f"{step.name} {step.status}" + (f" ({step.error.code})" if step.error else "")
-        for was, step in zip(before, new.steps, strict=True)
-        if step != was and step.status != "PENDING"
-    ]
-    return ", ".join(changed)
+        for step in changed
+        if step.status != "PENDING"
+    )

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from statistics import quantiles
 from typing import Annotated, Any, TypeVar
-from uuid import UUID
 
 import httpx
 import peewee
 import psutil
 import typer
-import uuid_utils
 from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product, Reservation
@@ -95,7 +94,7 @@ def bench(
             saga_ids.append(saga_id)
             progress.update(bar, completed=len(saga_ids))
         progress.update(bar, description="ended")
-        for count in _until_ended(saga_ids[0], saga_ids[-1], sagas):
+        for count in _until_ended(min(saga_ids), max(saga_ids), sagas):
             progress.update(bar, completed=count)
     seconds = time.monotonic() - began
     cpu = _cpu_seconds(running) - cpu_before
@@ -117,7 +116,7 @@ def _bind(settings: Settings) -> None:
 
 def _seed(count: int) -> list[PlaceOrder]:
     """Make buyers and products that can carry `count` orders, and the orders."""
-    run = uuid_utils.uuid7().hex[-12:]
+    run = uuid7().hex[-12:]
     each = -(-count // BUYERS) * QUANTITY
     buyers = [
         {"name": f"bench {n}", "email": f"{run}.{n}@bench.example", "balance": PRICE * each}
@@ -129,7 +128,7 @@ def _seed(count: int) -> list[PlaceOrder]:
         products = [Product.insert(row).execute() for row in goods]
     return [
         PlaceOrder(
-            order_id=UUID(int=uuid_utils.uuid7().int),
+            order_id=uuid7(),
             user_id=users[n % BUYERS],
             product_id=products[n % BUYERS],
             quantity=QUANTITY,
@@ -146,7 +145,7 @@ def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings)
     waiting: list[Start] = []
     due = time.monotonic()
     for order in _paced(orders, rate):
-        waiting.append(Start(str(uuid_utils.uuid7()), order))
+        waiting.append(Start(str(uuid7()), order))
         if time.monotonic() >= due:
             yield from _start_now(waiting, sender)
             waiting, due = [], time.monotonic() + TOGETHER

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import uuid_utils
+from uuid_utils.compat import uuid7
 
 from saga.runtime import system
 from saga.runtime.cli.app import Data, coloured, console, settings_for
@@ -36,7 +36,7 @@ def demo(data: Data = None) -> None:
 
 
 def _tell(call: Callable[..., Json]) -> None:
-    run = uuid_utils.uuid7().hex[-8:]
+    run = uuid7().hex[-8:]
     ada = _make(
         call, "user", "/users", name="Ada", email=f"ada.{run}@example.org", balance="100.00"
     )
@@ -64,14 +64,15 @@ def _order(call: Callable[..., Json], title: str, user: Json, product: Json, qua
     console.print(f"\n[bold]{title}[/]")
     body = {"user_id": user["id"], "product_id": product["id"], "quantity": quantity}
     saga = call("POST", "orchestrator", "/orders", body)
-    shown: dict[str, str] = {}
+    shown = {step["name"]: "PENDING" for step in saga["steps"]}
     deadline = time.monotonic() + PATIENCE
     while True:
-        for step in saga["steps"]:
-            if step["status"] not in ("PENDING", shown.get(step["name"])):
-                shown[step["name"]] = step["status"]
-                error = f"  {step['error']['message']}" if step["error"] else ""
-                console.print(f"  {step['name']:<16} {coloured(step['status'])}{error}")
+        changed = [step for step in saga["steps"] if step["status"] != shown[step["name"]]]
+        # What ended comes before what was begun because of it.
+        for step in sorted(changed, key=lambda step: step["status"] in ("RUNNING", "UNDOING")):
+            shown[step["name"]] = step["status"]
+            error = f"  {step['error']['message']}" if step["error"] else ""
+            console.print(f"  {step['name']:<16} {coloured(step['status'])}{error}")
         if saga["status"] not in ("RUNNING", "COMPENSATING"):
             break
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 """Complete an order: the saga's last step."""
 
 from saga.functions.order.messages import CompleteOrder, OrderCompleted
-from saga.functions.order.store import COMPLETED, PENDING, Order
+from saga.functions.order.store import complete
 from saga.runtime import Rejected, function
 from saga.runtime.clock import utcnow
 
@@ -9,9 +9,6 @@ from saga.runtime.clock import utcnow
 @function
 def complete_order(command: CompleteOrder) -> OrderCompleted:
     """Mark a pending order as completed, with its total."""
-    pending = Order.update(status=COMPLETED, total=command.total, updated_at=utcnow()).where(
-        Order.id == command.order_id, Order.status == PENDING
-    )
-    if not pending.execute():
+    if not complete(command.order_id, command.total, utcnow()):
         raise Rejected("order_not_pending", f"order {command.order_id} is not pending any more")
     return OrderCompleted(order_id=command.order_id)

@@ -1,18 +1,20 @@
 """Create a pending order: the saga's first step."""
 
 from saga.functions.order.messages import CreateOrder, OrderCreated
-from saga.functions.order.store import Order
+from saga.functions.order.store import insert_order
 from saga.runtime import function
+from saga.runtime.clock import utcnow
 
 
 @function
 def create_order(command: CreateOrder) -> OrderCreated:
     """Store the order as pending."""
-    Order.insert(
-        id=command.order_id,
-        saga_id=command.saga_id,
-        user_id=command.user_id,
-        product_id=command.product_id,
-        quantity=command.quantity,
-    ).execute()
+    insert_order(
+        command.order_id,
+        command.saga_id,
+        command.user_id,
+        command.product_id,
+        command.quantity,
+        utcnow(),
+    )
     return OrderCreated(order_id=command.order_id)

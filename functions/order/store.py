@@ -1,8 +1,13 @@
 """The order service's tables."""
 
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
 import peewee
 
-from saga.runtime import Instant, Money, Table
+from saga.runtime import Instant, Money, Table, prepared
 from saga.runtime.clock import utcnow
 
 PENDING = "PENDING"
@@ -27,3 +32,26 @@ class Order(Table):
         """peewee's settings; `order` is a word of SQL."""
 
         table_name = "orders"
+
+
+@prepared
+def insert_order(
+    order_id: UUID, saga_id: UUID, user_id: int, product_id: int, quantity: int, now: datetime
+) -> Any:
+    """Store a pending order."""
+    return Order.insert(
+        id=order_id,
+        saga_id=saga_id,
+        user_id=user_id,
+        product_id=product_id,
+        quantity=quantity,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+@prepared
+def complete(order_id: UUID, total: Decimal, now: datetime) -> Any:
+    """Complete an order if it is pending."""
+    changes = {"status": COMPLETED, "total": total, "updated_at": now}
+    return Order.update(changes).where(Order.id == order_id, Order.status == PENDING)

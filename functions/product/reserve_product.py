@@ -1,28 +1,20 @@
 """Reserve stock for an order: the saga's second step."""
 
 from saga.functions.product.messages import ProductReserved, ReserveProduct
-from saga.functions.product.store import Product, Reservation
+from saga.functions.product.store import Product, hold_units, take_units
 from saga.runtime import Rejected, function
+from saga.runtime.clock import utcnow
 
 
 @function
 def reserve_product(command: ReserveProduct) -> ProductReserved:
-    """Move `quantity` units from free stock to a reservation held by the order.
-
-    One guarded UPDATE takes the units, so stock can't go below zero, whatever runs in parallel.
-    """
-    taken = (
-        Product.update(stock=Product.stock - command.quantity)
-        .where(Product.id == command.product_id, Product.stock >= command.quantity)
-        .returning(Product.price)
-    )
-    product = next(iter(taken.execute()), None)
-    if product is None:
+    """Move `quantity` units from free stock to a reservation held by the order."""
+    prices = take_units(command.product_id, command.quantity)
+    if not prices:
         raise _refusal(command)
-    Reservation.insert(
-        order_id=command.order_id, product_id=command.product_id, quantity=command.quantity
-    ).execute()
-    return ProductReserved(order_id=command.order_id, total=product.price * command.quantity)
+    hold_units(command.order_id, command.product_id, command.quantity, utcnow())
+    [(price,)] = prices
+    return ProductReserved(order_id=command.order_id, total=price * command.quantity)
 
 
 def _refusal(command: ReserveProduct) -> Rejected:

@@ -1,24 +1,17 @@
 """Take an order's total from the user's balance: the saga's third step."""
 
 from saga.functions.user.messages import PaymentProcessed, ProcessPayment
-from saga.functions.user.store import Payment, User
+from saga.functions.user.store import User, keep_payment, take_money
 from saga.runtime import Rejected, function
+from saga.runtime.clock import utcnow
 
 
 @function
 def process_payment(command: ProcessPayment) -> PaymentProcessed:
-    """Move `total` from the balance to a payment held by the order.
-
-    One guarded UPDATE takes the money, so a balance can't go below zero, whatever runs in parallel.
-    """
-    taken = User.update(balance=User.balance - command.total).where(
-        User.id == command.user_id, User.balance >= command.total
-    )
-    if not taken.execute():
+    """Move `total` from the balance to a payment held by the order."""
+    if not take_money(command.user_id, command.total):
         raise _refusal(command)
-    Payment.insert(
-        order_id=command.order_id, user_id=command.user_id, amount=command.total
-    ).execute()
+    keep_payment(command.order_id, command.user_id, command.total, utcnow())
     return PaymentProcessed(order_id=command.order_id)
 
 

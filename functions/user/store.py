@@ -1,8 +1,13 @@
 """The user service's tables."""
 
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
 import peewee
 
-from saga.runtime import Instant, Money, Table
+from saga.runtime import Instant, Money, Table, prepared
 from saga.runtime.clock import utcnow
 
 
@@ -24,3 +29,19 @@ class Payment(Table):
     amount = Money()
     refunded = peewee.BooleanField(default=False)
     created_at = Instant(default=utcnow)
+
+
+@prepared
+def take_money(user_id: int, amount: Decimal) -> Any:
+    """Take money from a balance if there is enough.
+
+    The guard is in the UPDATE, so a balance can't go below zero, whatever runs in parallel.
+    """
+    taken = User.update(balance=User.balance - amount)
+    return taken.where(User.id == user_id, User.balance >= amount)
+
+
+@prepared
+def keep_payment(order_id: UUID, user_id: int, amount: Decimal, now: datetime) -> Any:
+    """Store what an order has taken."""
+    return Payment.insert(order_id=order_id, user_id=user_id, amount=amount, created_at=now)

@@ -102,11 +102,11 @@ def show(running: System, host: str) -> None:
     """Print the processes as a table, adapters with their addresses."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("NAME", "KIND", "PID", "STATE", "RESTARTS", "WHERE"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "NAME")
     for process in running.processes:
         where = process.topic or ""
         if process.kind == "adapter":
-            where = f"http://{host}:{process.port}  docs at /docs"
+            where = f"http://{host}:{process.port}"
         elif process.kind == "broker":
             where = running.broker
         table.add_row(
@@ -118,6 +118,7 @@ def show(running: System, host: str) -> None:
             where,
         )
     console.print(table)
+    console.print("\nEach adapter's API is described at /docs. Try: saga demo")
 
 
 def _start_detached(data: Path, broker: str) -> None:
