@@ -4,7 +4,6 @@ import importlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,15 +18,6 @@ from saga.runtime.stack import Stack, topics
 from saga.runtime.worker import AWAY, Worker
 
 log = logging.getLogger(__name__)
-
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-
-
-def configure_logging(settings: Settings) -> None:
-    """Log to standard error, a line a fact."""
-    level = settings.saga_log_level.upper()
-    logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr, force=True)
-    logging.getLogger("quixstreams").setLevel(logging.WARNING)
 
 
 def run_function(

@@ -6,18 +6,23 @@ is in flight, so a rebalance has nothing to hand over.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from quixstreams import Application
-from quixstreams.kafka import ConnectionConfig
 
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
 from saga.runtime.transport import BATCH_SIZE
+
+with warnings.catch_warnings():
+    # quixstreams imports authlib, which warns of its own HTTP client: nothing that a user can mend.
+    warnings.simplefilter("ignore")
+    from quixstreams import Application
+    from quixstreams.kafka import ConnectionConfig
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from typing import Any
 from saga.runtime import system
 from saga.runtime.broker import HOST, free_port, start_embedded
 from saga.runtime.errors import BrokerUnavailable, StackError
+from saga.runtime.logs import configure_logging
 from saga.runtime.saga import Retry
 from saga.runtime.settings import Settings
 from saga.runtime.stack import Stack, read_stacks, topics
@@ -83,8 +84,8 @@ class Supervisor:
         `on_ready` is called once, when all processes do their work. Raises a `SagaError` when the
         data directory or a port is taken, a stack file is wrong or the broker can't be reached.
         """
-        self._check_ports()
         with system.lock(self.data):
+            self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
             self.logs.mkdir(exist_ok=True)
@@ -256,7 +257,7 @@ class _HostFunction:
 
         _settle(self.log_file)
         host.set_environment(self.stack.functions[self.function].environment)
-        host.configure_logging(self.settings)
+        configure_logging(self.settings)
         host.run_function(self.stack, self.function, self.settings, lambda: reports.send("ready"))
 
 
@@ -270,7 +271,7 @@ class _HostAdapter:
         from saga.runtime import host
 
         _settle(self.log_file)
-        host.configure_logging(self.settings)
+        configure_logging(self.settings)
         host.run_adapter(self.stack, self.settings, lambda: reports.send("ready"))
 
 

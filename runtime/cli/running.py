@@ -39,7 +39,7 @@ def up(
     if detach:
         _start_detached(settings.saga_data, broker)
         return
-    from saga.runtime.host import configure_logging
+    from saga.runtime.logs import configure_logging
     from saga.runtime.supervisor import Supervisor
 
     configure_logging(settings)

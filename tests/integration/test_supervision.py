@@ -1,0 +1,191 @@
+"""`saga up` and its family: start, restart, refuse, stop."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+FUNCTIONS = {
+    "order.create_order": "order.create",
+    "order.complete_order": "order.complete",
+    "order.cancel_order": "order.cancel",
+    "product.reserve_product": "product.reserve",
+    "product.release_product": "product.release",
+    "user.process_payment": "user.pay",
+    "user.refund_payment": "user.refund",
+    "orchestrator.advance_saga": "order.events product.events user.events",
+    "orchestrator.sweep_sagas": None,
+}
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    return pytest.fail(f"not within {seconds:g} s: {what}")
+
+
+def test_ps_lists_every_process(system: Any) -> None:
+    processes = system.processes()
+    kinds = {name: row["kind"] for name, row in processes.items()}
+    assert kinds == {
+        "supervisor": "supervisor",
+        "broker": "broker",
+        **dict.fromkeys(FUNCTIONS, "function"),
+        **dict.fromkeys(system.ports, "adapter"),
+    }
+    assert {row["state"] for row in processes.values()} == {"ready"}
+    for name, port in system.ports.items():
+        assert processes[name]["port"] == port
+    for name, topic in FUNCTIONS.items():
+        assert processes[name].get("topic") == topic
+
+
+@pytest.mark.parametrize("name", ["product.reserve_product", "orchestrator"])
+def test_a_killed_process_is_started_again(system: Any, name: str) -> None:
+    before = system.processes()[name]
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def back() -> bool:
+        now = system.processes()[name]
+        return now["state"] == "ready" and now["restarts"] == before["restarts"] + 1
+
+    until(back, f"{name} runs again")
+    saga = system.order(system.make_user(), system.make_product())
+    assert saga["status"] == "COMPLETED"
+
+
+def test_a_killed_broker_comes_back_empty_and_sagas_go_on(system: Any) -> None:
+    before = system.processes()["broker"]
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: system.processes()["broker"]["restarts"] > before["restarts"], "broker restarts")
+    user, product = system.make_user(), system.make_product()
+    assert system.ended(system.order(user, product, wait=0)["saga_id"])["status"] == "COMPLETED"
+
+
+def test_a_second_up_on_the_same_directory_is_one_clear_line(system: Any) -> None:
+    for mode in ([], ["--detach"]):
+        refused = system.saga("up", *mode, check=False)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert "a system already runs on" in refused.stderr
+
+
+def test_a_taken_port_is_one_clear_line(system: Any, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stacks = tmp_path / "stacks"
+        stacks.mkdir()
+        text = (system.stacks / "user.toml").read_text()
+        (stacks / "user.toml").write_text(re.sub(r"port = \d+", f"port = {port}", text))
+        other = type(system)(tmp_path / "data", stacks, {})
+        refused = other.saga("up", "--detach", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == f"saga: port {port} of user can't be had: Address already in use\n"
+
+
+def test_commands_on_no_system_say_so(system: Any, tmp_path: Path) -> None:
+    nowhere = type(system)(tmp_path / "nothing", system.stacks, {})
+    for command in ("ps", "down", "demo", "bench"):
+        refused = nowhere.saga(command, check=False)
+        assert refused.returncode == 1
+        assert "no system runs on" in refused.stderr
+
+
+def test_logs_of_one_function(system: Any) -> None:
+    assert "order.create_order starts" in system.saga("logs", "order.create_order").stdout
+    assert "there are: broker, " in system.saga("logs", "nobody", check=False).stderr
+
+
+def test_demo_tells_three_stories(system: Any) -> None:
+    told = system.saga("demo").stdout
+    for line in ("saga COMPLETED", "has 1 left, 5 asked", "has 5.00, 19.99 asked"):
+        assert line in told
+    assert told.count("saga COMPENSATED") == 2
+    assert "Ada had 100.00 and has 60.02." in told
+
+
+def test_sagas_and_show(system: Any) -> None:
+    saga = system.order(system.make_user("1.00"), system.make_product("2.00"))
+    listed = json.loads(system.saga("sagas", "--status", "compensated", "--json").stdout)
+    assert saga["saga_id"] in [row["id"] for row in listed]
+    shown = system.saga("show", saga["saga_id"]).stdout
+    assert "insufficient_funds" in shown
+    assert "reserve_product UNDONE" in shown
+    unknown = system.saga("show", "nope", check=False)
+    assert (unknown.returncode, unknown.stderr) == (1, "saga: no saga nope\n")
+
+
+@pytest.mark.parametrize("how", [[], ["--rate", "100"], ["--http"]])
+def test_bench_measures_and_checks(system: Any, how: list[str]) -> None:
+    result = json.loads(system.saga("bench", "--sagas", "50", "--json", *how).stdout)
+    assert list(result) == [
+        "sagas",
+        "completed",
+        "compensated",
+        "seconds",
+        "sagas_per_second",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "cpu_seconds_per_1000",
+        "invariants_ok",
+    ]
+    assert (result["sagas"], result["completed"], result["invariants_ok"]) == (50, 50, True)
+
+
+def test_down_leaves_nothing_behind(start_system: Callable[[], Any]) -> None:
+    system = start_system()
+    pids = [row["pid"] for row in system.processes().values()]
+    assert system.saga("down").stdout == "Stopped.\n"
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all processes are gone", 5)
+    assert not (system.data / "system.json").exists()
+
+
+def test_children_of_a_killed_supervisor_end(start_system: Callable[[], Any]) -> None:
+    system = start_system()
+    processes = system.processes()
+    os.kill(processes["supervisor"]["pid"], signal.SIGKILL)
+    pids = [row["pid"] for row in processes.values()]
+    until(lambda: not any(_runs(pid) for pid in pids), "all processes are gone")
+
+
+def test_ctrl_c_drains_and_stops(system: Any, tmp_path: Path) -> None:
+    stacks = tmp_path / "stacks"
+    stacks.mkdir()
+    text = (system.stacks / "user.toml").read_text()
+    (stacks / "user.toml").write_text(re.sub(r"(?m)^(adapter|port) = .*\n", "", text))
+    saga = Path(sys.executable).with_name("saga")
+    process = subprocess.Popen(
+        [saga, "up", "--data", tmp_path / "data"],
+        env={**os.environ, "SAGA_STACKS": str(stacks)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    until(lambda: "refund_payment" in process.stdout.readline(), "the table is printed")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    process.stdout.close()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
