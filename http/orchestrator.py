@@ -25,6 +25,7 @@ from saga.http.threads import in_thread
 from saga.http.waiting import Waiting
 from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
+from saga.runtime.crash import AFTER_ROW, CrashPoints
 from saga.runtime.errors import Conflict
 from saga.runtime.settings import Settings
 from saga.runtime.transition import SagaState, SagaStatus, Transition
@@ -59,6 +60,7 @@ def make_app(settings: Settings, send: Send | None = None) -> App:
         app.ctx.sending = Sending(send or app.ctx.sender.send)
         app.ctx.starting = Batches(partial(run, _start_all))
         app.ctx.waiting = Waiting(partial(run, _ended))
+        app.ctx.crash = CrashPoints("orchestrator", settings.saga_crash_points)
 
     @app.before_server_stop
     async def release(app: App) -> None:
@@ -99,6 +101,7 @@ async def place(request: Request) -> HTTPResponse:
     if isinstance(started, Conflict):
         raise started
     state, commands = started
+    request.app.ctx.crash.reach(AFTER_ROW)
     await request.app.ctx.sending.send(commands)
     if wait is None:
         return _accepted(state)

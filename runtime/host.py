@@ -11,7 +11,7 @@ from typing import Any
 import tenacity
 
 from saga.runtime.database import bind, connect
-from saga.runtime.function import Function, load
+from saga.runtime.function import load
 from saga.runtime.kafka import KafkaTransport, Sender, create_topics
 from saga.runtime.settings import Settings
 from saga.runtime.stack import Stack, topics
@@ -43,10 +43,11 @@ def run_function(
     patiently(bind, database, function.tables())
     patiently(create_topics, settings, topics([stack]))
     log.info("%s starts", function.name)
+    worker = Worker(function, database, crash_points=settings.saga_crash_points)
     if function.kind == "timer":
-        _run_timer(function, Worker(function, database), settings, stop, on_ready)
+        _run_timer(worker, settings, stop, on_ready)
     else:
-        _run_worker(function, Worker(function, database), settings, stop, on_ready)
+        _run_worker(worker, settings, stop, on_ready)
     database.close()
     log.info("%s has stopped", function.name)
 
@@ -76,12 +77,9 @@ def set_environment(environment: Mapping[str, str]) -> None:
 
 
 def _run_worker(
-    function: Function,
-    worker: Worker,
-    settings: Settings,
-    stop: threading.Event,
-    on_ready: Callable[[], None],
+    worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
+    function = worker.function
     transport = KafkaTransport(settings, function.name, function.topics, on_ready)
     try:
         worker.run(transport, stop)
@@ -90,13 +88,9 @@ def _run_worker(
 
 
 def _run_timer(
-    function: Function,
-    worker: Worker,
-    settings: Settings,
-    stop: threading.Event,
-    on_ready: Callable[[], None],
+    worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    sender = Sender(settings, function.name)
+    sender = Sender(settings, worker.function.name)
     on_ready()
     try:
         worker.run_timer(sender.send_records, stop)

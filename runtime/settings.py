@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: str = "127.0.0.1"
     saga_log_level: str = "INFO"
+    saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
     # {data} and {service} are filled in; a container sets the whole URL of its own service.
     saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
 
@@ -35,7 +36,8 @@ class Settings(BaseSettings):
     kafka_ssl_key_location: str | None = None
     # How long a fetch waits at the broker for a first record.
     kafka_fetch_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
-    kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 45_000
+    # How long a killed process keeps its partitions from the one that takes its place.
+    kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
 
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database, its password included."""
@@ -52,6 +54,6 @@ class Settings(BaseSettings):
             update={
                 "kafka_bootstrap_servers": address,
                 "kafka_fetch_wait_ms": 10,
-                "kafka_session_timeout_ms": 4_000,
+                "kafka_session_timeout_ms": 3_000,
             }
         )

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from saga.runtime import system
 from saga.runtime.broker import HOST, free_port, start_embedded
 from saga.runtime.errors import BrokerUnavailable, StackError
+from saga.runtime.function import Function
 from saga.runtime.logs import configure_logging
 from saga.runtime.saga import Retry
 from saga.runtime.settings import Settings
@@ -75,7 +77,9 @@ class Supervisor:
         self.embedded = broker == "embedded"
         self.address = f"{HOST}:{free_port()}" if self.embedded else broker
         self.children: list[Child] = []
+        self._replicas: dict[str, Callable[[int], None]] = {}
         self._stop = threading.Event()
+        self._scale = threading.Event()
         self._announced = False
 
     def run(self, on_ready: Callable[[System], None] = lambda _: None) -> None:
@@ -88,11 +92,15 @@ class Supervisor:
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(signal.SIGHUP, lambda *_: self._scale.set())
             self.logs.mkdir(exist_ok=True)
             system.end_leftovers(self.data)
             try:
                 self._start_all()
                 while not self._stop.wait(TICK):
+                    if self._scale.is_set():
+                        self._scale.clear()
+                        self._rescale(system.read_replicas(self.data))
                     self._look_after_all(on_ready)
             finally:
                 self._stop_all()
@@ -121,16 +129,33 @@ class Supervisor:
             self._create_topics(settings)
         for stack in self.stacks:
             for function, entry in stack.load():
-                short = function.name.partition(".")[2]
-                for number in range(entry.replicas):
-                    name = function.name if number == 0 else f"{function.name}-{number + 1}"
-                    target = _HostFunction(stack, short, settings, self.logs / f"{name}.log")
-                    launch = _Launch(context, target)
-                    self._add(name, "function", launch, topic=" ".join(function.topics) or None)
+                grow = partial(self._add_replica, context, stack, function, settings)
+                self._replicas[function.name] = grow
+                for number in range(1, entry.replicas + 1):
+                    grow(number)
             if stack.adapter is not None:
                 log_file = self.logs / f"{stack.service}.log"
                 launch = _Launch(context, _HostAdapter(stack, settings, log_file))
                 self._add(stack.service, "adapter", launch, port=stack.port)
+        self._publish()
+
+    def _add_replica(
+        self, context: Any, stack: Stack, function: Function, settings: Settings, number: int
+    ) -> None:
+        name = function.name if number == 1 else f"{function.name}-{number}"
+        short = function.name.partition(".")[2]
+        launch = _Launch(context, _HostFunction(stack, short, settings, self.logs / f"{name}.log"))
+        self._add(name, "function", launch, topic=" ".join(function.topics) or None)
+
+    def _rescale(self, wanted: dict[str, int]) -> None:
+        """Add the replicas that are missing; tell those that are too many to stop."""
+        for function, count in wanted.items():
+            running = [child for child in self.children if _function_of(child) == function]
+            for number in range(len(running) + 1, count + 1):
+                self._replicas[function](number)
+            for child in running[count:]:
+                child.info.state = "stopping"
+                child.signal(signal.SIGTERM)
         self._publish()
 
     def _add(
@@ -177,6 +202,7 @@ class Supervisor:
 
     def _look_after_all(self, on_ready: Callable[[System], None]) -> None:
         changed = [self._look_after(child) for child in self.children]
+        self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed):
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
@@ -185,6 +211,10 @@ class Supervisor:
 
     def _look_after(self, child: Child) -> bool:
         """Take note of what a process did, and start it again when it is time; True if changed."""
+        if child.info.state == "stopping":
+            if not child.alive():
+                child.info.state = "stopped"
+            return child.info.state == "stopped"
         if child.info.state == "restarting":
             if time.monotonic() < child.restart_at:
                 return False
@@ -303,6 +333,11 @@ def _end_without_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _function_of(child: Child) -> str | None:
+    """Return the function that a child is a replica of."""
+    return child.info.name.partition("-")[0] if child.info.kind == "function" else None
 
 
 def _set_aside(log_file: Path) -> None:

@@ -5,6 +5,7 @@ file left behind by a killed one is recognised.
 """
 
 import fcntl
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from saga.runtime.errors import NotRunning, SagaError
 
@@ -49,6 +50,11 @@ class System(BaseModel):
         """Whether every process does its work."""
         return all(process.state == "ready" for process in self.processes)
 
+    @property
+    def supervisor(self) -> int:
+        """The supervisor's process number."""
+        return next(p.pid for p in self.processes if p.kind == "supervisor" and p.pid)
+
     def port(self, name: str) -> int:
         """Return an adapter's port; raise `NotRunning` when there is no such adapter."""
         for process in self.processes:
@@ -77,8 +83,22 @@ def read(data: Path) -> System:
 
 
 def forget(data: Path) -> None:
-    """Remove the system file."""
+    """Remove the system file, and the numbers of replicas that were asked for meanwhile."""
     _file(data).unlink(missing_ok=True)
+    _replicas(data).unlink(missing_ok=True)
+
+
+def read_replicas(data: Path) -> dict[str, int]:
+    """Return the numbers of replicas that `write_replicas` has asked for, by function."""
+    path = _replicas(data)
+    return TypeAdapter(dict[str, int]).validate_json(path.read_text()) if path.exists() else {}
+
+
+def write_replicas(data: Path, wanted: dict[str, int]) -> None:
+    """Ask for other numbers of replicas than the stack files have, until the system stops."""
+    fresh = _replicas(data).with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps({**read_replicas(data), **wanted}))
+    fresh.replace(_replicas(data))
 
 
 @contextmanager
@@ -129,3 +149,7 @@ def _end_if_older(pid: int, moment: float) -> None:
 
 def _file(data: Path) -> Path:
     return data / "system.json"
+
+
+def _replicas(data: Path) -> Path:
+    return data / "replicas.json"

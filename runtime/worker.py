@@ -7,13 +7,14 @@ this order: a crash anywhere between them only causes a redelivery, which the in
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import peewee
 import tenacity
 from pydantic import ValidationError
 
-from saga.runtime import inbox
+from saga.runtime import crash, inbox
 from saga.runtime.clock import Clock, utcnow
 from saga.runtime.database import transaction
 from saga.runtime.dead_letter import dead_letter
@@ -50,11 +51,16 @@ class Worker:
     """Runs one function. `process` is one batch without any transport."""
 
     def __init__(
-        self, function: Function, database: peewee.Database, clock: Clock = utcnow
+        self,
+        function: Function,
+        database: peewee.Database,
+        clock: Clock = utcnow,
+        crash_points: Path | None = None,
     ) -> None:
         self.function = function
         self.database = database
         self.clock = clock
+        self._crash = crash.CrashPoints(function.name, crash_points)
         self._work: Callable[[Sequence[Record]], list[Record]] = {
             "command": self._answer_commands,
             "replies": self._apply_replies,
@@ -96,8 +102,11 @@ class Worker:
         while not stop.is_set():
             delay = self.function.every or 0.0
             try:
+                self._crash.reach(crash.BEFORE_HANDLER)
                 commands = self.process([])
+                self._crash.reach(crash.AFTER_COMMIT)
                 send(commands)
+                self._crash.reach(crash.AFTER_SEND)
                 failures = 0
                 delay = 0.0 if commands else delay
             except AWAY as error:
@@ -110,8 +119,13 @@ class Worker:
     def _turn(self, transport: Transport) -> None:
         records = transport.poll(POLL_TIMEOUT)
         if records:
-            transport.send(self.process(records))
+            self._crash.reach(crash.BEFORE_HANDLER)
+            replies = self.process(records)
+            self._crash.reach(crash.AFTER_COMMIT)
+            transport.send(replies)
+            self._crash.reach(crash.AFTER_SEND)
             transport.commit()
+            self._crash.reach(crash.AFTER_OFFSETS)
 
     def _answer_commands(self, records: Sequence[Record]) -> list[Record]:
         now = self.clock()
@@ -128,6 +142,7 @@ class Worker:
                     known[envelope.id] = fresh[envelope.id] = answer
                 out.append(self._reply(envelope, answer))
             inbox.save(list(fresh.items()))
+            self._crash.reach(crash.BEFORE_COMMIT)
         return out
 
     def _attempt(self, envelope: Envelope, message: Message) -> Answer:
@@ -136,6 +151,7 @@ class Worker:
         with self.database.savepoint() as savepoint:
             try:
                 event = self.function.handler(message)
+                self._crash.reach(crash.IN_HANDLER)
                 if not isinstance(event, self._command_class.event):
                     raise ContractError(f"{self.function.name} returned {event!r}")
                 return Answer(type(event).__name__, "done", now, event.model_dump_json())
@@ -154,11 +170,13 @@ class Worker:
         replies, out = self._read(records, read_reply)
         with transaction(self.database):
             commands = self.function.handler([reply for _, reply in replies], self.clock())
+            self._crash.reach(crash.BEFORE_COMMIT)
         return out + [command.record() for command in commands]
 
     def _tick(self, _: Sequence[Record]) -> list[Record]:
         with transaction(self.database):
             commands = self.function.handler(self.clock())
+            self._crash.reach(crash.BEFORE_COMMIT)
         return [command.record() for command in commands]
 
     def _read(

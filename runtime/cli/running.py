@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,9 @@ from rich.table import Table
 from saga.runtime import system
 from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
 from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.logs import configure_logging
 from saga.runtime.settings import EMBEDDED
+from saga.runtime.stack import read_stacks
 from saga.runtime.system import System
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
@@ -39,7 +41,6 @@ def up(
     if detach:
         _start_detached(settings.saga_data, broker)
         return
-    from saga.runtime.logs import configure_logging
     from saga.runtime.supervisor import Supervisor
 
     configure_logging(settings)
@@ -55,10 +56,8 @@ def down(data: Data = None) -> None:
     except NotRunning:
         system.end_leftovers(folder)
         raise
-    for process in running.processes:
-        if process.kind == "supervisor" and process.pid is not None:
-            os.kill(process.pid, signal.SIGTERM)
-    _wait_until_stopped(folder)
+    os.kill(running.supervisor, signal.SIGTERM)
+    _wait_until(lambda: not system.is_locked(folder), STOP_TIMEOUT, "stopped")
     console.print("Stopped.")
 
 
@@ -96,6 +95,50 @@ def logs(
             console.print(prefix + escape(line.rstrip("\n")), soft_wrap=True)
     except KeyboardInterrupt:
         return
+
+
+@app.command()
+def scale(
+    wanted: Annotated[list[str], typer.Argument(metavar="FUNCTION=N…", help="How many of each.")],
+    data: Data = None,
+) -> None:
+    """Run a function in N processes, until the system stops."""
+    folder = settings_for(data).saga_data
+    running = system.read(folder)
+    entries = {f.name: entry for s in read_stacks(running.stacks) for f, entry in s.load()}
+    counts = {}
+    for word in wanted:
+        name, _, number = word.partition("=")
+        if name not in entries or not number.isdigit():
+            raise SagaError(f"{word}: not of the form FUNCTION=N with one of {', '.join(entries)}")
+        if int(number) > (most := entries[name].partitions):
+            raise SagaError(f"{word}: {name} has {most} partitions, more replicas would be idle")
+        counts[name] = int(number)
+    system.write_replicas(folder, counts)
+    os.kill(running.supervisor, signal.SIGHUP)
+    _wait_until(lambda: _has_replicas(system.read(folder), counts), START_TIMEOUT, "scaled")
+    show(system.read(folder), settings_for(data).saga_host)
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="A function, SERVICE.NAME, or an adapter, SERVICE.")],
+    data: Data = None,
+) -> None:
+    """Run one function or one adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
+    from saga.runtime import host
+
+    settings = settings_for(data)
+    stacks = {stack.service: stack for stack in read_stacks(settings.saga_stacks)}
+    service, _, function = name.partition(".")
+    stack = stacks.get(service)
+    if stack is None or (function not in stack.functions if function else stack.adapter is None):
+        raise SagaError(f"{name}: no such function or adapter in {settings.saga_stacks}")
+    configure_logging(settings)
+    if function:
+        host.run_function(stack, function, settings)
+    else:
+        host.run_adapter(stack, settings)
 
 
 def show(running: System, host: str) -> None:
@@ -154,12 +197,20 @@ def _last_line(log: Path) -> str:
     return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
 
 
-def _wait_until_stopped(data: Path) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT
-    while system.is_locked(data):
+def _wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
         if time.monotonic() > deadline:
-            raise SagaError(f"still stopping after {STOP_TIMEOUT:g} s: see `saga ps`")
+            raise SagaError(f"not {what} after {seconds:g} s: see `saga ps` and `saga logs`")
         time.sleep(0.05)
+
+
+def _has_replicas(running: System, counts: dict[str, int]) -> bool:
+    states = {
+        name: [p.state for p in running.processes if p.name.partition("-")[0] == name]
+        for name in counts
+    }
+    return all(states[name] == ["ready"] * count for name, count in counts.items())
 
 
 def _lines(paths: list[Path], *, follow: bool) -> Iterator[tuple[Path, str]]:
