@@ -4,13 +4,11 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from statistics import quantiles
 from typing import Annotated, Any, TypeVar
 
 import httpx
-import peewee
 import psutil
 import typer
 from pydantic import BaseModel
@@ -18,15 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.functions.product.store import Product, Reservation
-from saga.functions.user.store import Payment, User
+from saga.functions.product.store import Product
+from saga.functions.user.store import User
 from saga.runtime import saga_store, system
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.clock import utcnow
-from saga.runtime.database import Table, bind, connect
 from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, Start
 from saga.runtime.settings import Settings
+from saga.stacks import ledger
 
 BUYERS = 100
 QUANTITY = 2
@@ -52,14 +50,6 @@ class Result(BaseModel):
     invariants_ok: bool
 
 
-@dataclass(frozen=True)
-class Totals:
-    """What may only move between places: units of stock, and money."""
-
-    units: int
-    money: Decimal
-
-
 def bench(
     data: Data = None,
     sagas: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 5000,
@@ -72,9 +62,9 @@ def bench(
     """Drive order sagas through a running system, and measure."""
     settings = settings_for(data)
     running = system.read(settings.saga_data)
-    _bind(settings)
+    ledger.open_databases(settings)
     orders = _seed(sagas)
-    before, cpu_before = _totals(), _cpu_seconds(running)
+    before, cpu_before = ledger.totals(), _cpu_seconds(running)
     began = time.monotonic()
     with Progress(
         TextColumn("{task.description}"),
@@ -98,20 +88,10 @@ def bench(
             progress.update(bar, completed=count)
     seconds = time.monotonic() - began
     cpu = _cpu_seconds(running) - cpu_before
-    result = _result(saga_ids, seconds, cpu, invariants_ok=_totals() == before)
+    result = _result(saga_ids, seconds, cpu, invariants_ok=ledger.totals() == before)
     print(result.model_dump_json(indent=1)) if as_json else _show(result)
     if not result.invariants_ok:
         raise SagaError("money or stock does not add up: see `invariants_ok`")
-
-
-def _bind(settings: Settings) -> None:
-    tables: dict[str, list[type[Table]]] = {
-        "orchestrator": saga_store.TABLES,
-        "product": [Product, Reservation],
-        "user": [User, Payment],
-    }
-    for service, models in tables.items():
-        bind(connect(settings.database_url(service)), models)
 
 
 def _seed(count: int) -> list[PlaceOrder]:
@@ -219,15 +199,6 @@ def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_o
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[n : n + 500] for n in range(0, len(items), 500))
-
-
-def _totals() -> Totals:
-    """Add up free and reserved units, and balances and payments."""
-    held = Reservation.select(peewee.fn.SUM(Reservation.quantity)).where(~Reservation.released)
-    paid = Payment.select(peewee.fn.SUM(Payment.amount)).where(~Payment.refunded)
-    stock = Product.select(peewee.fn.SUM(Product.stock)).scalar() or 0
-    balance = User.select(peewee.fn.SUM(User.balance)).scalar() or 0
-    return Totals(int(stock + (held.scalar() or 0)), Decimal(balance + (paid.scalar() or 0)))
 
 
 def _cpu_seconds(running: system.System) -> float:

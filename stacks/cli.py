@@ -3,12 +3,14 @@
 from saga.runtime.cli import running, sagas
 from saga.runtime.cli.app import app, main
 from saga.stacks.bench import bench
+from saga.stacks.chaos import chaos
 from saga.stacks.demo import demo
 
 __all__ = ["app", "main", "running", "sagas"]
 
 app.command()(demo)
 app.command()(bench)
+app.command()(chaos)
 
 if __name__ == "__main__":
     main()
