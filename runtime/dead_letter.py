@@ -1,10 +1,21 @@
-"""Dead letters: records that can't be read, kept with the reason on `TOPIC.dlq`."""
+"""Dead letters: records that can't be read, kept with the reason on `TOPIC.dlq`.
 
+What became of a letter is a record on the same topic, a mark: so the topic alone tells which
+letters are open. A letter's id is `TOPIC/PARTITION/OFFSET` of its place on the dead letters' topic.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from saga.runtime.message import Record
 
 SUFFIX = ".dlq"
+OWN_HEADERS = "dlq_"
+REPLAYS = "replays"  # how often a record was replayed; it travels with it
+
+Mark = Literal["replayed", "dropped"]
 
 
 def dead_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
@@ -22,4 +33,75 @@ def dead_letter(record: Record, function: str, reason: str, now: datetime) -> Re
             ("dlq_offset", b"%d" % record.offset),
             ("dlq_time", now.isoformat().encode()),
         ],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An open dead letter: the record as it was, and what is known of its failure."""
+
+    id: str
+    record: Record
+    reason: str
+    function: str
+    time: str
+    replays: int
+
+    @property
+    def saga_id(self) -> str | None:
+        """The saga's id, as the message id or else the key has it; None where neither is text."""
+        headers = dict(self.record.headers)
+        for text in (headers.get("ce_id"), self.record.key):
+            try:
+                if text:
+                    return text.decode().partition("/")[0]
+            except UnicodeDecodeError:
+                continue
+        return None
+
+
+def open_letters(records: Iterable[Record]) -> list[DeadLetter]:
+    """Return the letters among a topic's records that no mark has closed, oldest first."""
+    letters: dict[str, DeadLetter] = {}
+    for record in records:
+        headers = dict(record.headers)
+        if "dlq_mark" in headers:
+            letters.pop(headers.get("dlq_letter", b"").decode(), None)
+        elif "dlq_topic" in headers:
+            letter = _letter(record, headers)
+            letters[letter.id] = letter
+    return list(letters.values())
+
+
+def replay(letter: DeadLetter) -> Record:
+    """Make the record that a replay sends to the letter's topic: as it was, with a count."""
+    others = [(name, value) for name, value in letter.record.headers if name != REPLAYS]
+    return letter.record._replace(headers=[*others, (REPLAYS, b"%d" % (letter.replays + 1))])
+
+
+def mark(letter: DeadLetter, what: Mark, now: datetime) -> Record:
+    """Make the record that closes a letter."""
+    headers = [
+        ("dlq_mark", what.encode()),
+        ("dlq_letter", letter.id.encode()),
+        ("dlq_time", now.isoformat().encode()),
+    ]
+    return Record(letter.record.topic + SUFFIX, letter.record.key, None, headers)
+
+
+def _letter(record: Record, headers: dict[str, bytes]) -> DeadLetter:
+    text = {name: value.decode(errors="replace") for name, value in headers.items() if value}
+    replays = text.get(REPLAYS, "")
+    return DeadLetter(
+        id=f"{record.topic.removesuffix(SUFFIX)}/{record.partition}/{record.offset}",
+        record=Record(
+            topic=text["dlq_topic"],
+            key=record.key,
+            value=record.value,
+            headers=[(n, v) for n, v in record.headers if not n.startswith(OWN_HEADERS)],
+        ),
+        reason=text.get("dlq_reason", ""),
+        function=text.get("dlq_function", ""),
+        time=text.get("dlq_time", ""),
+        replays=int(replays) if replays.isdigit() else 0,
     )

@@ -18,9 +18,8 @@ from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
 from saga.runtime.transport import BATCH_SIZE
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(record=True):
     # quixstreams imports authlib, which warns of its own HTTP client: nothing that a user can mend.
-    warnings.simplefilter("ignore")
     from quixstreams import Application
     from quixstreams.kafka import ConnectionConfig
 
@@ -188,6 +187,38 @@ def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
             _unless_exists(future)
     except KafkaException as error:
         raise BrokerUnavailable(f"topics not created: {error}") from error
+
+
+def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
+    """Read all that is on the topics now, in order; topics that are not there hold nothing.
+
+    Raises `BrokerUnavailable` when the broker does not answer.
+    """
+    records = []
+    with application(settings, "saga.reader").get_consumer(auto_commit_enable=False) as consumer:
+        try:
+            known = consumer.list_topics(timeout=ADMIN_TIMEOUT).topics
+            ends = {
+                (topic, number): consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=ADMIN_TIMEOUT
+                )
+                for topic in topics
+                if topic in known
+                for number in known[topic].partitions
+            }
+            unread = {where for where, (low, high) in ends.items() if low < high}
+            consumer.assign([TopicPartition(*where, ends[where][0]) for where in unread])
+            while unread:
+                message = consumer.poll(ADMIN_TIMEOUT)
+                if message is None or message.error():
+                    raise BrokerUnavailable(f"no answer within {ADMIN_TIMEOUT:g} s")
+                records.append(_record(message))
+                where = (message.topic(), message.partition())
+                if message.offset() + 1 >= ends[where][1]:
+                    unread.discard(where)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"topics not read: {error}") from error
+    return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
 
 
 def _unless_exists(future: Any) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 PRELOAD = ["saga.runtime.host", "sanic_ext"]
 TICK = 0.1  # seconds between two looks at the processes
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
-HEALTHY_AFTER = 30.0  # seconds after which a restart no longer counts as one of a series
+HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
 BACK_OFF = Retry(first=0.2, longest=10.0)
 LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is set aside at the next start
 

@@ -20,7 +20,7 @@ SAGA = Path(sys.executable).with_name("saga")
 DEADLINE = 30.0  # seconds
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
     """Wait until the condition gives something true, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -105,21 +105,29 @@ class RunningSystem:
     def ended(self, saga_id: str) -> dict[str, Any]:
         """Wait until a saga has ended and return it."""
         ends = ("COMPLETED", "COMPENSATED", "FAILED")
-        until(lambda: self.saga_of(saga_id)["status"] in ends, f"saga {saga_id} ends")
+        wait_until(lambda: self.saga_of(saga_id)["status"] in ends, f"saga {saga_id} ends")
         return self.saga_of(saga_id)
 
 
 @pytest.fixture(scope="session")
-def start_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RunningSystem]]:
+def until() -> Callable[..., Any]:
+    """Wait for a condition, with a deadline."""
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def start_system(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RunningSystem]]:
     """Start systems, and stop them at the end whatever became of them."""
     started: list[RunningSystem] = []
 
-    def start() -> RunningSystem:
+    def start(broker: str = "embedded") -> RunningSystem:
         folder = tmp_path_factory.mktemp("system")
         ports = copy_stacks(folder / "stacks")
         system = RunningSystem(folder / "data", folder / "stacks", ports)
         started.append(system)
-        system.saga("up", "--detach")
+        system.saga("up", "--detach", "--broker", broker)
         return system
 
     yield start

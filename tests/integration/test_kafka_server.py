@@ -1,0 +1,199 @@
+"""Apache Kafka on the JVM starts, keeps what it is given, stops, and says what it misses."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from saga.runtime import kafka_server
+from saga.runtime.broker import free_port
+from saga.runtime.errors import BrokerUnavailable
+
+TOPIC = "letters"
+DEADLINE = 30.0  # seconds
+STOP_TIMEOUT = 15.0  # seconds
+
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def programs() -> None:
+    """Java and Maven; skip where they are missing, but fail in CI."""
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        reason = f"missing: {', '.join(missing)} (apt-get install openjdk-17-jre-headless maven)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def start(programs: None, port: int, tmp_path: Path) -> Iterator[Start]:
+    """Start the node on one port and folder, as often as asked; kill what is left."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_node() -> "subprocess.Popen[bytes]":
+        started.append(kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log"))
+        return started[-1]
+
+    yield start_node
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def create_topic(port: int) -> None:
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
+    admin.create_topics([NewTopic(TOPIC, 3, 1)])[TOPIC].result(DEADLINE)
+
+
+def produce(port: int, value: bytes) -> None:
+    errors: list[Any] = []
+    producer = Producer({"bootstrap.servers": f"127.0.0.1:{port}", "acks": "all"})
+    producer.produce(TOPIC, value, key=b"k", on_delivery=lambda error, _: errors.append(error))
+    assert producer.flush(DEADLINE) == 0
+    assert errors == [None]
+
+
+def consume(port: int) -> bytes:
+    """Return the group's next record and commit it."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": f"127.0.0.1:{port}",
+            "group.id": "readers",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "session.timeout.ms": 1_000,
+            "heartbeat.interval.ms": 300,
+        }
+    )
+    consumer.subscribe([TOPIC])
+    try:
+        message = consumer.poll(DEADLINE)
+        assert message is not None
+        assert message.error() is None
+        consumer.commit(message, asynchronous=False)
+        value: bytes = message.value()
+        return value
+    finally:
+        consumer.close()
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    process.wait(STOP_TIMEOUT)
+
+
+def test_it_keeps_topics_records_and_offsets(start: Start, port: int) -> None:
+    process = start()
+    create_topic(port)
+    produce(port, b"one")
+    produce(port, b"two")
+    assert consume(port) == b"one"
+    stop(process)
+    start()
+    assert consume(port) == b"two"
+
+
+def test_a_killed_node_starts_again_on_its_folder(start: Start, port: int) -> None:
+    process = start()
+    create_topic(port)
+    produce(port, b"one")
+    process.kill()
+    process.wait()
+    start()
+    produce(port, b"two")
+    assert [consume(port), consume(port)] == [b"one", b"two"]
+
+
+def test_sigterm_stops_it_and_frees_its_port(start: Start, port: int) -> None:
+    process = start()
+    began = time.monotonic()
+    stop(process)
+    assert time.monotonic() - began < STOP_TIMEOUT
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+
+
+def test_a_taken_port_is_one_clear_line(programs: None, port: int, tmp_path: Path) -> None:
+    log = tmp_path / "kafka.log"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(BrokerUnavailable) as refused:
+        kafka_server.start_kafka(port, tmp_path / "kafka", log)
+    assert str(refused.value) == f"Apache Kafka ended at once; see {log}"
+    assert "Address already in use" in log.read_text()
+
+
+def test_jars_are_fetched_once(
+    programs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = kafka_server.class_path()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kafka_server.class_path() == first
+    names = {jar.name.split("-")[0] for jar in Path(first).parent.glob("*.jar")}
+    assert {"kafka_2.13", "slf4j"} <= names
+
+
+def test_a_failed_fetch_is_one_clear_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, "mvn", 'echo "[ERROR] no such artifact"; echo "[ERROR] more"; exit 1')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(BrokerUnavailable) as refused:
+        kafka_server.class_path()
+    assert str(refused.value) == "Maven can't fetch Apache Kafka's jars: [ERROR] no such artifact"
+    left = (tmp_path / "cache" / "saga-functions" / "kafka").iterdir()
+    assert [path.name for path in left] == ["lock"]
+
+
+def test_a_missing_maven_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BrokerUnavailable, match=r"^Apache Kafka needs Maven.*install maven$"):
+        kafka_server.class_path()
+
+
+def test_a_missing_java_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BrokerUnavailable, match=r"^Apache Kafka needs Java 17 .*headless$"):
+        kafka_server.start_kafka(1, tmp_path, tmp_path / "log")
+
+
+@pytest.mark.parametrize("version", ["11.0.2", "1.8.0_392"])
+def test_an_old_java_is_one_clear_line(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    java = program(tmp_path, "java", f"echo 'openjdk version \"{version}\"' >&2")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BrokerUnavailable, match=rf"needs Java 17 .* \({java} is older\)$"):
+        kafka_server.start_kafka(1, tmp_path, tmp_path / "log")
+
+
+def test_a_missing_pom_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pom = tmp_path / "pom.xml"
+    monkeypatch.setattr(kafka_server, "POM", pom)
+    with pytest.raises(BrokerUnavailable) as refused:
+        kafka_server.class_path()
+    assert str(refused.value).splitlines() == [
+        f"Apache Kafka's jars are named in {pom}, which is missing: work in a checkout"
+    ]
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
