@@ -71,7 +71,8 @@ def connect(url: str) -> peewee.Database:
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
-        return _sqlite(parts.path[1:] or ":memory:")
+        # A path may hold any character, which urlsplit does not expect.
+        return _sqlite(url.removeprefix("sqlite://").removeprefix("/") or ":memory:")
     if parts.scheme in ("postgresql", "postgres"):
         return peewee.PostgresqlDatabase(
             url, prefer_psycopg3=True, autoconnect=True, connect_timeout=5

@@ -49,6 +49,8 @@ class Function:
         """List the tables that the handler and the runtime use on its behalf."""
         if self.saga is not None:
             return saga_store.TABLES
+        if self.kind == "timer":
+            return tables_in(_store(self.handler))
         return [InboxRow, *tables_in(_store(self.handler))]
 
 
@@ -69,7 +71,7 @@ def function(
 
     Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
     `@function(saga=S)` is for `(replies, now) -> commands`, on all topics that `S` is answered on.
-    `@function(saga=S, every=SECONDS)` is for `(now) -> commands`, on a timer.
+    `@function(every=SECONDS)` is for `(now) -> commands`, on a timer; it may have a saga, too.
     Raises `ContractError` when the annotations say something else.
     """
     if handler is None:
@@ -79,7 +81,10 @@ def function(
 
 def load(module: str) -> Function:
     """Import a module and return the function declared in it; raise `ContractError` if none is."""
-    imported = importlib.import_module(module)
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ContractError(f"{module} can't be imported: {error}") from error
     found = [f for f in _registry.values() if f.handler.__module__ == imported.__name__]
     if len(found) != 1:
         raise ContractError(f"{module} declares {len(found)} functions; one file holds one")
@@ -92,10 +97,10 @@ def _declare(handler: Handler, *, saga: Saga | None, every: float | None) -> Han
     earlier = _registry.get(name)
     if earlier is not None and earlier.handler.__module__ != handler.__module__:
         raise ContractError(f"two functions are called {name}: they would share a consumer group")
-    if saga is None:
+    if saga is None and every is None:
         command = _contract(handler)
         declared = Function(name, handler, "command", (command.topic,), command)
-    elif every is None:
+    elif saga is not None and every is None:
         declared = Function(name, handler, "replies", tuple(saga.reply_topics), saga=saga)
     else:
         declared = Function(name, handler, "timer", (), saga=saga, every=every)
@@ -106,6 +111,8 @@ def _declare(handler: Handler, *, saga: Saga | None, every: float | None) -> Han
 def _contract(handler: Callable[..., Any]) -> type[Command]:
     """Read the command class off the annotations, and check the event class against it."""
     where = f"{handler.__module__}.{handler.__name__}"
+    if inspect.iscoroutinefunction(handler):
+        raise ContractError(f"{where} is async: a handler is an ordinary function")
     parameters = list(inspect.signature(handler).parameters.values())
     hints = typing.get_type_hints(handler)
     command = hints.get(parameters[0].name) if len(parameters) == 1 else None

@@ -12,7 +12,7 @@ from datetime import datetime
 import peewee
 
 from saga.runtime.database import Table, write_many
-from saga.runtime.message import Envelope, Outcome, Problem, message_id, read_command_id
+from saga.runtime.message import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
 
@@ -20,7 +20,7 @@ FENCED = Problem(code="cancelled", message="undone before it was done").model_du
 class InboxRow(Table):
     """A command's id and its answer."""
 
-    id = peewee.CharField(max_length=200, primary_key=True)
+    id = peewee.CharField(max_length=ID_LIMIT, primary_key=True)
     type = peewee.CharField()
     outcome = peewee.CharField(max_length=8)
     time = peewee.CharField(max_length=40)
@@ -75,6 +75,15 @@ def decide(command: Envelope, known: Known, now: datetime) -> Decision:
         return Decision(run=True)
     skipped = Answer(f"{command.type}.Skipped", "done", now.isoformat(), "{}")
     return Decision(run=False, answer=skipped, fence=do_id if done is None else None)
+
+
+def is_final(command: Envelope, answer: Answer) -> bool:
+    """Tell whether an answer stands for ever, and so belongs into the inbox.
+
+    A fault may pass, and a rejected undo is what an operator mends and retries.
+    """
+    _, _, action = read_command_id(command.id)
+    return answer.outcome == "done" or (answer.outcome == "rejected" and action == "do")
 
 
 def fenced(now: datetime) -> Answer:

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -85,20 +87,11 @@ def start_kafka(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]"
     """
     java = [_java(), *JVM_FLAGS, *_logging_flags(), "-cp", class_path()]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.properties").write_text(_properties(port))
-    if not (folder / RECORDS / "meta.properties").exists():
-        _format(java, folder, log)
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the program is Java, the jars are pinned
-            [*java, "kafka.Kafka", "server.properties"],
-            cwd=folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+    with _locked(folder) as lock:
+        (folder / "server.properties").write_text(_properties(port))
+        if not (folder / RECORDS / "meta.properties").exists():
+            _format(java, folder, log)
+        process = _launch(java, folder, log, lock)
     try:
         _wait_until_it_answers(process, port, log)
     except BaseException:
@@ -106,6 +99,35 @@ def start_kafka(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]"
         process.wait()
         raise
     return process
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Hold the folder for as long as any process has the descriptor open.
+
+    Kafka's own lock comes too late: a second node would have spoilt the metadata of the first.
+    """
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BrokerUnavailable(f"another Apache Kafka runs on {folder}") from None
+        yield lock.fileno()
+
+
+def _launch(java: list[str], folder: Path, log: Path, lock: int) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - the program is Java, the jars are pinned
+            [*java, "kafka.Kafka", "server.properties"],
+            cwd=folder,
+            env=_environment(),
+            pass_fds=[lock],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
 
 
 def _cache() -> Path:
@@ -148,7 +170,8 @@ def _copy_dependencies(maven: str, folder: Path) -> None:
         ) from None
     if done.returncode:
         lines = done.stdout.splitlines() or done.stderr.splitlines() or ["no reason given"]
-        raise BrokerUnavailable(f"Maven can't fetch Apache Kafka's jars: {lines[0]}")
+        reason = lines[0].removeprefix("[ERROR] ")
+        raise BrokerUnavailable(f"Maven can't fetch Apache Kafka's jars: {reason}")
 
 
 def _program(name: str, needed: str) -> str:
@@ -189,7 +212,7 @@ def _format(java: list[str], folder: Path, log: Path) -> None:
     command = [*java, "kafka.tools.StorageTool", "format"]
     command += ["--cluster-id", CLUSTER_ID, "--config", "server.properties"]
     with log.open("ab") as output:
-        done = subprocess.run(  # noqa: S603 - as in start_kafka
+        done = subprocess.run(  # noqa: S603 - as in _launch
             command,
             cwd=folder,
             env=_environment(),

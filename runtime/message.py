@@ -18,6 +18,8 @@ Headers = Sequence[tuple[str, bytes]]
 Action = Literal["do", "undo"]
 Outcome = Literal["done", "rejected", "failed"]
 
+ID_LIMIT = 200  # characters in a message id
+
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 
@@ -87,6 +89,12 @@ class Problem(BaseModel):
 
     code: str
     message: str
+
+
+def problem(code: object, message: object) -> Problem:
+    """Make a problem of whatever a handler has raised, text or not."""
+    words = [str(word).encode(errors="replace").decode() for word in (code, message)]
+    return Problem(code=words[0], message=words[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,9 @@ def decode(record: Record) -> Envelope:
     """
     try:
         headers = {
-            name: value.decode() for name, value in record.headers or () if value is not None
+            name: value.decode()
+            for name, value in record.headers or ()
+            if value is not None and (name.startswith("ce_") or name == "traceparent")
         }
         data = (record.value or b"").decode()
         attempt = int(headers.get("ce_attempt", "1"))
@@ -190,6 +200,8 @@ def read_command_id(identifier: str) -> tuple[str, str, Action]:
     parts = identifier.split("/")
     if len(parts) != 3 or not all(parts) or parts[2] not in ("do", "undo"):
         raise Undecodable(f"message id {identifier!r} is not of the form SAGA_ID/STEP/do or …/undo")
+    if len(identifier) > ID_LIMIT or not identifier.isprintable():
+        raise Undecodable(f"message id {identifier[:50]!r}… is over {ID_LIMIT} characters or odd")
     return parts[0], parts[1], "do" if parts[2] == "do" else "undo"
 
 

@@ -23,9 +23,14 @@ class Retry:
     factor: float = 2.0
     longest: float = 30.0  # seconds
 
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.first < 0 or self.factor < 1 or self.longest < 0:
+            raise ContractError(f"{self} needs attempts and a factor of at least 1, waits of 0 s")
+
     def delay(self, attempt: int, seed: str) -> float:
         """Return the seconds to wait after a failed `attempt`, the same for the same seed."""
-        whole = min(self.longest, self.first * self.factor ** (attempt - 1))
+        # Far beyond `longest` the power would only overflow.
+        whole = min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
         jitter = zlib.crc32(f"{seed}/{attempt}".encode()) / 0xFFFF_FFFF
         return whole * (1 - jitter / 2)
 
@@ -88,6 +93,13 @@ class Saga:
                 f"saga {self.name!r}: {command.__name__} needs {', '.join(missing)}, "
                 "which neither the start message nor an earlier event provides"
             )
+
+    def step(self, name: str) -> Step:
+        """Return the step of this name; raise `ContractError` where it was taken out."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise ContractError(f"saga {self.name!r} has no step {name!r} any more")
 
     @property
     def reply_topics(self) -> list[str]:

@@ -4,9 +4,11 @@ The row is the truth about a saga. Whatever the broker loses, the sweeper sends 
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import peewee
@@ -14,10 +16,12 @@ from pydantic import TypeAdapter
 
 from saga.runtime import transition
 from saga.runtime.database import Instant, Table, locked, transaction, write_many
-from saga.runtime.errors import Conflict, NotFound
+from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.message import Envelope, Message, Reply
 from saga.runtime.saga import Saga
 from saga.runtime.transition import SagaState, Transition
+
+log = logging.getLogger(__name__)
 
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
@@ -137,7 +141,9 @@ def advance(saga: Saga, replies: Sequence[Reply], now: datetime) -> list[Envelop
     after, commands = dict(before), []
     for reply in replies:
         if state := after.get(reply.saga_id):
-            after[reply.saga_id], more = transition.on_reply(saga, state, reply, now)
+            after[reply.saga_id], more = _apply(
+                state, partial(transition.on_reply, saga, reply=reply, now=now)
+            )
             commands += more
     _save([(before[i], state) for i, state in after.items() if state is not before[i]])
     return commands
@@ -153,8 +159,9 @@ def sweep(saga: Saga, now: datetime) -> list[Envelope]:
     changed, commands = [], []
     for (text,) in query.tuples():
         state = _state.validate_json(text)
-        new, more = transition.on_due(saga, state, now)
-        changed.append((state, new))
+        new, more = _apply(state, partial(transition.on_due, saga, now=now))
+        if new is not state:
+            changed.append((state, new))
         commands += more
     _save(changed)
     return commands
@@ -224,6 +231,15 @@ def _change(saga: Saga, saga_id: str, change: Callable[[SagaState], Transition])
         new, commands = change(state)
         _save([(state, new)] if new is not state else [])
     return new, commands
+
+
+def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:
+    """Change a saga; one that no longer fits its declaration stays as it is, and holds up none."""
+    try:
+        return change(state)
+    except ContractError as error:
+        log.error("saga %s stays %s: %s", state.id, state.status, error)
+        return state, []
 
 
 def _load(saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:

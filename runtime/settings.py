@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database, its password included."""
         template = self.saga_database_url.get_secret_value()
-        return template.format(data=self.saga_data.absolute(), service=service)
+        # Not str.format: a password may hold a brace.
+        url = template.replace("{service}", service)
+        return url.replace("{data}", str(self.saga_data.absolute()))
 
     def on_embedded_broker(self, address: str) -> "Settings":
         """Return these settings for the embedded broker at `address`.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+import tenacity
 from pydantic import BaseModel, TypeAdapter
 
 from saga.runtime.errors import NotRunning, SagaError
@@ -106,8 +107,15 @@ def lock(data: Path) -> Iterator[None]:
     """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as file:
+        # Somebody may be looking whether it is locked, which takes a moment.
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(BlockingIOError),
+            stop=tenacity.stop_after_attempt(5),
+            wait=tenacity.wait_fixed(0.02),
+            reraise=True,
+        )
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            patiently(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(
                 f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
@@ -119,9 +127,12 @@ def lock(data: Path) -> Iterator[None]:
 def is_locked(data: Path) -> bool:
     """Tell whether a supervisor holds the data directory."""
     try:
-        with lock(data):
+        with (data / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except AlreadyRunning:
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
 
 

@@ -139,7 +139,7 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
     action: Action = "do" if state.status == "RUNNING" else "undo"
     if not state.awaiting:
         return _send(saga, state, index, action, now)
-    message = f"no answer within {saga.steps[index].timeout:g} s"
+    message = f"no answer within {_step(saga, state, index).timeout:g} s"
     problem = Problem(code="timeout", message=message)
     state, commands = _fault(saga, state, index, problem, now)
     if state.ended or commands or state.awaiting:
@@ -180,14 +180,16 @@ def _do_answered(
         state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
-        event = saga.steps[index].command.event.model_validate_json(reply.data)
+        event = _step(saga, state, index).command.event.model_validate_json(reply.data)
     except ValidationError as error:
         problem = Problem(code="invalid_event", message=_first_error(error))
+        if not state.awaiting:
+            return state, []
         return _fault(saga, state, index, problem, now)
     steps = _changed(state, index, status="DONE", error=None, finished_at=now)
     context = {**state.context, **event.model_dump(mode="json")}
     state = replace(state, answered=answered, steps=steps, context=context)
-    if index + 1 < len(saga.steps):
+    if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
     return _end(state, "COMPLETED", now), []
 
@@ -203,7 +205,7 @@ def _undo_answered(
 
 def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
     """Wait out the back-off, or give up once the attempts are used up."""
-    step, policy = state.steps[index], saga.steps[index]
+    step, policy = state.steps[index], _step(saga, state, index)
     if state.status == "RUNNING":
         rule, attempt = policy.retry, step.attempts
         if rule.exhausted(attempt):
@@ -243,8 +245,8 @@ def _compensate(saga: Saga, state: SagaState, failure: Failure, now: datetime) -
 
 
 def _undo_next(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    for index in reversed(range(len(saga.steps))):
-        if saga.steps[index].undo is not None and state.steps[index].status in MAY_HAVE_DONE:
+    for index in reversed(range(len(state.steps))):
+        if state.steps[index].status in MAY_HAVE_DONE and _step(saga, state, index).undo:
             return _send(saga, state, index, "undo", now)
     return _end(state, "COMPENSATED", now), []
 
@@ -256,7 +258,7 @@ def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
-    step, policy = state.steps[index], saga.steps[index]
+    step, policy = state.steps[index], _step(saga, state, index)
     if action == "do":
         attempts, started_at = step.attempts + 1, step.started_at or now
         steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
@@ -277,7 +279,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
     """Build the command in flight from the saga's context, by field name."""
-    step, progress = saga.steps[index], state.steps[index]
+    step, progress = _step(saga, state, index), state.steps[index]
     cls = _command_class(step, action)
     return Envelope(
         topic=cls.topic,
@@ -296,6 +298,11 @@ def _command_class(step: Step, action: Action) -> type[Command]:
     if cls is None:
         raise Conflict(f"step {step.name} has no undo")
     return cls
+
+
+def _step(saga: Saga, state: SagaState, index: int) -> Step:
+    """Return a step's declaration. A saga keeps the steps that it was started with."""
+    return saga.step(state.steps[index].name)
 
 
 def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:

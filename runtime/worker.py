@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import peewee
 import tenacity
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from saga.runtime import crash, inbox
 from saga.runtime.clock import Clock, utcnow
@@ -25,9 +25,10 @@ from saga.runtime.message import (
     Command,
     Envelope,
     Message,
-    Problem,
+    Outcome,
     Record,
     decode,
+    problem,
     read_command_id,
     read_reply,
     reply_id,
@@ -138,7 +139,7 @@ class Worker:
                 answer = decision.answer or self._attempt(envelope, message)
                 if decision.fence is not None:
                     known[decision.fence] = fresh[decision.fence] = inbox.fenced(now)
-                if answer.outcome != "failed" and envelope.id not in known:
+                if envelope.id not in known and inbox.is_final(envelope, answer):
                     known[envelope.id] = fresh[envelope.id] = answer
                 out.append(self._reply(envelope, answer))
             inbox.save(list(fresh.items()))
@@ -147,24 +148,32 @@ class Worker:
 
     def _attempt(self, envelope: Envelope, message: Message) -> Answer:
         """Call the handler in a savepoint, and turn whatever comes of it into an answer."""
-        now = self.clock().isoformat()
-        with self.database.savepoint() as savepoint:
-            try:
-                event = self.function.handler(message)
-                self._crash.reach(crash.IN_HANDLER)
-                if not isinstance(event, self._command_class.event):
-                    raise ContractError(f"{self.function.name} returned {event!r}")
-                return Answer(type(event).__name__, "done", now, event.model_dump_json())
-            except Rejected as no:
-                savepoint.rollback()
-                problem = Problem(code=no.code, message=no.message)
-                log.info("%s rejected: %s", envelope.id, no)
-                return Answer(f"{self._type}.Rejected", "rejected", now, problem.model_dump_json())
-            except Exception as fault:
-                savepoint.rollback()
-                log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
-                problem = Problem(code=type(fault).__name__, message=_first_line(fault))
-                return Answer(f"{self._type}.Failed", "failed", now, problem.model_dump_json())
+        run_sql = self.database.execute_sql
+        run_sql("SAVEPOINT handler")
+        try:
+            event = self.function.handler(message)
+            self._crash.reach(crash.IN_HANDLER)
+            if not isinstance(event, self._command_class.event):
+                raise ContractError(f"{self.function.name} returned {event!r}")
+            answer = self._answer(type(event).__name__, "done", event)
+            run_sql("RELEASE SAVEPOINT handler")
+            return answer
+        except Rejected as no:
+            log.info("%s rejected: %s", envelope.id, no)
+            answer = self._answer(
+                f"{self._type}.Rejected", "rejected", problem(no.code, no.message)
+            )
+        except Exception as fault:
+            log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
+            why = problem(type(fault).__name__, _first_line(fault))
+            answer = self._answer(f"{self._type}.Failed", "failed", why)
+        # Raises where the whole transaction is gone: then the batch has to be begun again.
+        run_sql("ROLLBACK TO SAVEPOINT handler")
+        run_sql("RELEASE SAVEPOINT handler")
+        return answer
+
+    def _answer(self, kind: str, outcome: Outcome, body: BaseModel) -> Answer:
+        return Answer(kind, outcome, self.clock().isoformat(), body.model_dump_json())
 
     def _apply_replies(self, records: Sequence[Record]) -> list[Record]:
         replies, out = self._read(records, read_reply)

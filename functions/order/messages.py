@@ -3,6 +3,8 @@
 from decimal import Decimal
 from uuid import UUID
 
+from pydantic import PositiveInt
+
 from saga.runtime import Command, Event
 
 
@@ -31,7 +33,7 @@ class CreateOrder(Command, topic="order.create", event=OrderCreated):
     saga_id: UUID
     user_id: int
     product_id: int
-    quantity: int
+    quantity: PositiveInt
 
 
 class CompleteOrder(Command, topic="order.complete", event=OrderCompleted):

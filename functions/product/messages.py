@@ -3,6 +3,8 @@
 from decimal import Decimal
 from uuid import UUID
 
+from pydantic import PositiveInt
+
 from saga.runtime import Command, Event
 
 
@@ -27,7 +29,7 @@ class ReserveProduct(Command, topic="product.reserve", event=ProductReserved):
 
     order_id: UUID
     product_id: int
-    quantity: int
+    quantity: PositiveInt
 
 
 class ReleaseProduct(Command, topic="product.release", event=ProductReleased):

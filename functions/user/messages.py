@@ -1,9 +1,14 @@
 """What the user service is asked, and what it answers."""
 
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
+
 from saga.runtime import Command, Event
+
+Amount = Annotated[Decimal, Field(ge=0, decimal_places=2)]
 
 
 class UserEvent(Event, topic="user.events"):
@@ -25,7 +30,7 @@ class ProcessPayment(Command, topic="user.pay", event=PaymentProcessed):
 
     order_id: UUID
     user_id: int
-    total: Decimal
+    total: Amount
 
 
 class RefundPayment(Command, topic="user.refund", event=PaymentRefunded):

@@ -127,6 +127,18 @@ def test_sigterm_stops_it_and_frees_its_port(start: Start, port: int) -> None:
         probe.bind(("127.0.0.1", port))
 
 
+def test_a_second_node_on_one_folder_is_one_clear_line(
+    start: Start, port: int, tmp_path: Path
+) -> None:
+    process = start()
+    folder = tmp_path / "kafka"
+    with pytest.raises(BrokerUnavailable) as refused:
+        kafka_server.start_kafka(free_port(), folder, tmp_path / "second.log")
+    assert str(refused.value) == f"another Apache Kafka runs on {folder}"
+    create_topic(port)
+    stop(process)
+
+
 def test_a_taken_port_is_one_clear_line(programs: None, port: int, tmp_path: Path) -> None:
     log = tmp_path / "kafka.log"
     with socket.create_server(("127.0.0.1", port)), pytest.raises(BrokerUnavailable) as refused:
@@ -154,7 +166,7 @@ def test_a_failed_fetch_is_one_clear_line_and_leaves_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(BrokerUnavailable) as refused:
         kafka_server.class_path()
-    assert str(refused.value) == "Maven can't fetch Apache Kafka's jars: [ERROR] no such artifact"
+    assert str(refused.value) == "Maven can't fetch Apache Kafka's jars: no such artifact"
     left = (tmp_path / "cache" / "saga-functions" / "kafka").iterdir()
     assert [path.name for path in left] == ["lock"]
 

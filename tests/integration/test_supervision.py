@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ FUNCTIONS = {
 }
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    return pytest.fail(f"not within {seconds:g} s: {what}")
-
-
 def test_ps_lists_every_process(system: Any) -> None:
     processes = system.processes()
     kinds = {name: row["kind"] for name, row in processes.items()}
@@ -54,7 +44,9 @@ def test_ps_lists_every_process(system: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["product.reserve_product", "orchestrator"])
-def test_a_killed_process_is_started_again(system: Any, name: str) -> None:
+def test_a_killed_process_is_started_again(
+    system: Any, name: str, until: Callable[..., Any]
+) -> None:
     before = system.processes()[name]
     os.kill(before["pid"], signal.SIGKILL)
 
@@ -67,7 +59,9 @@ def test_a_killed_process_is_started_again(system: Any, name: str) -> None:
     assert saga["status"] == "COMPLETED"
 
 
-def test_a_killed_broker_comes_back_empty_and_sagas_go_on(system: Any) -> None:
+def test_a_killed_broker_comes_back_empty_and_sagas_go_on(
+    system: Any, until: Callable[..., Any]
+) -> None:
     before = system.processes()["broker"]
     os.kill(before["pid"], signal.SIGKILL)
     until(lambda: system.processes()["broker"]["restarts"] > before["restarts"], "broker restarts")
@@ -148,7 +142,9 @@ def test_bench_measures_and_checks(system: Any, how: list[str]) -> None:
     assert (result["sagas"], result["completed"], result["invariants_ok"]) == (50, 50, True)
 
 
-def test_down_leaves_nothing_behind(start_system: Callable[[], Any]) -> None:
+def test_down_leaves_nothing_behind(
+    start_system: Callable[[], Any], until: Callable[..., Any]
+) -> None:
     system = start_system()
     pids = [row["pid"] for row in system.processes().values()]
     assert system.saga("down").stdout == "Stopped.\n"
@@ -156,7 +152,9 @@ def test_down_leaves_nothing_behind(start_system: Callable[[], Any]) -> None:
     assert not (system.data / "system.json").exists()
 
 
-def test_children_of_a_killed_supervisor_end(start_system: Callable[[], Any]) -> None:
+def test_children_of_a_killed_supervisor_end(
+    start_system: Callable[[], Any], until: Callable[..., Any]
+) -> None:
     system = start_system()
     processes = system.processes()
     os.kill(processes["supervisor"]["pid"], signal.SIGKILL)
@@ -164,7 +162,7 @@ def test_children_of_a_killed_supervisor_end(start_system: Callable[[], Any]) ->
     until(lambda: not any(_runs(pid) for pid in pids), "all processes are gone")
 
 
-def test_ctrl_c_drains_and_stops(system: Any, tmp_path: Path) -> None:
+def test_ctrl_c_drains_and_stops(system: Any, tmp_path: Path, until: Callable[..., Any]) -> None:
     stacks = tmp_path / "stacks"
     stacks.mkdir()
     text = (system.stacks / "user.toml").read_text()

@@ -24,7 +24,11 @@ def test_bytes_and_headers_survive() -> None:
     assert (record.topic, record.key, record.value) == ("pay.dlq", b"s1", b"\xff\x00")
     assert list(record.headers[:2]) == list(BAD.headers)
     added = dict(record.headers)
-    assert (added["dlq_topic"], added["dlq_partition"], added["dlq_offset"]) == (b"pay", b"2", b"41")
+    assert (added["dlq_topic"], added["dlq_partition"], added["dlq_offset"]) == (
+        b"pay",
+        b"2",
+        b"41",
+    )
 
 
 def test_letter_knows_its_saga_its_reason_and_its_place() -> None:

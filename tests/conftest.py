@@ -1,11 +1,14 @@
-"""A whole system of real processes on the embedded broker, on ports of its own."""
+"""What the tests share: the two databases that stores run on, and whole systems of processes."""
 
 import json
 import os
+import pwd
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import peewee
 import pytest
+from hypothesis import settings
 
-ROOT = Path(__file__).parents[2]
+from saga.runtime.database import connect
+
+ROOT = Path(__file__).parents[1]
 SAGA = Path(sys.executable).with_name("saga")
 DEADLINE = 30.0  # seconds
 
@@ -139,3 +146,88 @@ def start_system(
 def system(start_system: Callable[[], RunningSystem]) -> RunningSystem:
     """One system that the tests share."""
     return start_system()
+
+
+settings.register_profile("saga", deadline=None)  # a busy machine is no failure
+settings.load_profile("saga")
+
+
+def postgres_programs() -> Path:
+    """Return the folder of initdb and pg_ctl; skip where there is none, but fail in CI."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
+    if on_path := shutil.which("initdb"):
+        folders.append(Path(on_path).parent)
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
+            return folder
+    reason = "PostgreSQL's server programs are missing: apt-get install postgresql"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    return pytest.skip(reason)
+
+
+def server_account() -> str | None:
+    """Return the account to run PostgreSQL as: it refuses to be root's."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for this session, reached by its socket, gone without a trace."""
+    programs, account = postgres_programs(), server_account()
+    folder = Path(tempfile.mkdtemp(prefix="saga-postgres-"))  # pytest's own is closed to others
+    if account is not None:
+        shutil.chown(folder, account)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [programs / program, "-D", folder / "data", *arguments]
+        with (folder / "log").open("a") as log:
+            done = subprocess.run(
+                command,
+                user=account,
+                extra_groups=None if account is None else [],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if done.returncode:
+            pytest.fail(f"{program} failed: {(folder / 'log').read_text()[-2000:]}")
+
+    try:
+        run("initdb", "-U", "saga", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        options = f"-k {folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+        run("pg_ctl", "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://saga@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def sqlite() -> Iterator[peewee.Database]:
+    """An empty SQLite database in memory."""
+    database = connect("sqlite://")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[peewee.Database]:
+    """An empty PostgreSQL database."""
+    database = connect(postgres_url)
+    database.execute_sql("SET client_min_messages = warning")
+    database.execute_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> peewee.Database:
+    """An empty database, on SQLite and on PostgreSQL."""
+    return request.getfixturevalue(request.param)

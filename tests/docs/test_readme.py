@@ -1,0 +1,119 @@
+"""The README's examples, run as they stand."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def examples(kind: str) -> list[tuple[str, str]]:
+    """Return the examples marked `<!-- test: KIND ARGUMENT -->`, as argument and code."""
+    marked = re.compile(rf"<!-- test: {kind} ?(\S*) -->\n```\w+\n(.*?)```", re.DOTALL)
+    return [(found.group(1), found.group(2)) for found in marked.finditer(README)]
+
+
+def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "saga", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "SAGA_STACKS": "stacks", "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the files that the README shows."""
+    for name, code in examples("file"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(code)
+    return tmp_path
+
+
+def test_the_functions_own_test_passes(project: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", project / "gift"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_saga_over_it_is_well_declared(project: Path) -> None:
+    [(_, code)] = examples("python")
+    script = code + "\nprint(give.steps[0].name, give.reply_topics)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "wrap_gift ['gift.events']\n", done.stderr
+
+
+def test_the_function_runs_from_its_stack_file(project: Path) -> None:
+    try:
+        started = saga("up", "--detach", folder=project)
+        assert "gift.wrap_gift" in started.stdout, started.stderr
+        [row] = [
+            row
+            for row in json.loads(saga("ps", "--json", folder=project).stdout)
+            if row["name"] == "gift.wrap_gift"
+        ]
+        assert (row["state"], row["topic"]) == ("ready", "gift.wrap")
+    finally:
+        saga("down", folder=project)
+
+
+@pytest.fixture
+def order_system(start_system) -> Iterator[object]:
+    """A system in which nobody has made a user yet, as the example takes it."""
+    system = start_system()
+    yield system
+    system.saga("down")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_commands_place_an_order(order_system) -> None:
+    [(_, commands)] = examples("curl")
+    numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
+    for service, port in numbers.items():
+        commands = commands.replace(
+            f"localhost:{port}/", f"127.0.0.1:{order_system.ports[service]}/"
+        )
+    done = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    answers = json.JSONDecoder()
+    rest, read = done.stdout, []
+    while rest.strip():
+        value, end = answers.raw_decode(rest)
+        read.append(value)
+        rest = rest[end:].lstrip()
+    user, product, order, sagas = read
+    assert (user["id"], product["id"]) == (1, 1)
+    assert order["status"] == "COMPLETED"
+    assert [row["saga_id"] for row in sagas] == [order["saga_id"]]
+
+
+def test_every_saga_command_of_the_readme_exists() -> None:
+    named = set(re.findall(r"^saga (\w+)", README, re.MULTILINE))
+    listed = subprocess.run([BIN / "saga", "--help"], capture_output=True, text=True, timeout=60)
+    assert named
+    for name in named:
+        assert re.search(rf"^\W*{name}\b", listed.stdout, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("target", ["install", "up", "test", "down", "lint"])
+def test_every_make_target_is_there(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(((?!http)[^)#]+)", README):
+        assert (ROOT / link).exists(), link

@@ -1,0 +1,79 @@
+"""What a participant decides about a command, and what it remembers."""
+
+from datetime import UTC, datetime
+
+import peewee
+import pytest
+
+from saga.runtime import Envelope, inbox
+from saga.runtime.database import bind, transaction
+from saga.runtime.errors import Undecodable
+from saga.runtime.inbox import FENCED, Answer, Decision, InboxRow, decide
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DO, UNDO = "s/pay/do", "s/pay/undo"
+DONE = Answer("Paid", "done", "then", '{"a": 1}')
+REJECTED = Answer("Pay.Rejected", "rejected", "then", "{}")
+UNDONE = Answer("Unpaid", "done", "then", "{}")
+SKIPPED = Answer("Pay.Skipped", "done", NOW.isoformat(), "{}")
+
+
+def command(identifier, kind="Pay"):
+    return Envelope("unit.pay", identifier, kind, "/saga/s", "now", "{}")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "known", "decision"),
+    [
+        (DO, {}, Decision(run=True)),
+        (DO, {DO: DONE}, Decision(run=False, answer=DONE)),
+        (DO, {DO: REJECTED}, Decision(run=False, answer=REJECTED)),
+        (DO, {DO: DONE, UNDO: UNDONE}, Decision(run=False, answer=DONE)),
+        (DO, {"t/pay/do": DONE, "s/make/do": DONE}, Decision(run=True)),
+        (UNDO, {}, Decision(run=False, answer=SKIPPED, fence=DO)),
+        (UNDO, {DO: DONE}, Decision(run=True)),
+        (UNDO, {DO: REJECTED}, Decision(run=False, answer=SKIPPED)),
+        (UNDO, {DO: inbox.fenced(NOW)}, Decision(run=False, answer=SKIPPED)),
+        (UNDO, {DO: DONE, UNDO: UNDONE}, Decision(run=False, answer=UNDONE)),
+        (UNDO, {UNDO: SKIPPED}, Decision(run=False, answer=SKIPPED)),
+        (UNDO, {"t/pay/do": DONE, "s/make/do": DONE}, Decision(False, SKIPPED, fence=DO)),
+    ],
+)
+def test_decision(identifier, known, decision):
+    assert decide(command(identifier), known, NOW) == decision
+
+
+def test_fenced_do_is_rejected_as_cancelled():
+    refusal = inbox.fenced(NOW)
+    assert (refusal.outcome, refusal.data) == ("rejected", FENCED)
+    assert '"cancelled"' in FENCED
+
+
+def test_command_without_a_commands_id_is_undecodable():
+    with pytest.raises(Undecodable):
+        decide(command("s/pay/perhaps"), {}, NOW)
+
+
+def test_undo_is_looked_up_with_its_do():
+    assert inbox.related([command(UNDO), command("t/pay/do")]) == {DO, UNDO, "t/pay/do"}
+
+
+def test_saved_answer_is_loaded(database):
+    bind(database, [InboxRow])
+    answer = Answer("Paid", "done", "then", '{"text": "Zoë \\u0000"}')
+    inbox.save([(DO, answer), (UNDO, UNDONE)])
+    assert inbox.load([DO, "t/pay/do"]) == {DO: answer}
+
+
+def test_nothing_is_saved_and_nothing_loaded(database):
+    bind(database, [InboxRow])
+    inbox.save([])
+    assert inbox.load([]) == {}
+
+
+def test_second_answer_to_a_command_is_refused(database):
+    bind(database, [InboxRow])
+    inbox.save([(DO, DONE)])
+    with pytest.raises(peewee.IntegrityError), transaction(database):
+        inbox.save([(UNDO, UNDONE), (DO, REJECTED)])
+    assert inbox.load([DO, UNDO]) == {DO: DONE}

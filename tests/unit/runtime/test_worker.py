@@ -1,0 +1,181 @@
+"""A batch of commands: every one is answered, and what it did is kept or undone as a whole."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import peewee
+import pytest
+
+from saga.runtime import Rejected
+from saga.runtime.message import decode
+
+DONE = ("s/bake/do/reply", "done")
+REJECTED = ("s/bake/do/reply", "rejected")
+FAILED = ("s/bake/do/reply", "failed")
+
+
+def test_event_is_the_reply(bakery):
+    (record,) = bakery.baker.process([bakery.bake_record(traceparent="00-a-b-01")])
+    reply = decode(record)
+    assert record.key == b"s"
+    assert (reply.topic, reply.type, reply.source) == ("bakery.events", "Baked", "/bakery/bake")
+    assert (reply.id, reply.outcome) == DONE
+    assert (reply.time, reply.traceparent) == ("2026-01-01T00:00:00+00:00", "00-a-b-01")
+    assert json.loads(reply.data) == {"name": "rye"}
+
+
+def test_effect_and_answer_are_kept_together(bakery):
+    bakery.baker.process([bakery.bake_record()])
+    assert bakery.loaves == ["rye"]
+    assert bakery.inbox == {"s/bake/do": "done"}
+
+
+def test_empty_batch_does_nothing(bakery):
+    assert bakery.baker.process([]) == []
+    assert bakery.inbox == {}
+
+
+def test_replies_come_in_the_order_of_the_commands(bakery, outcomes):
+    batch = [bakery.bake_record(f"loaf {n}", f"saga {n}") for n in range(300)]
+    replies = bakery.baker.process(batch)
+    assert outcomes(replies) == [(f"saga {n}/bake/do/reply", "done") for n in range(300)]
+    assert len(bakery.loaves) == 300
+
+
+def test_rejection_undoes_the_handlers_writes(bakery, outcomes):
+    bakery.fails_next(Rejected("no_flour", "the mill is closed: Zoë"))
+    replies = bakery.baker.process([bakery.bake_record()])
+    assert outcomes(replies) == [REJECTED]
+    assert json.loads(replies[0].value) == {
+        "code": "no_flour",
+        "message": "the mill is closed: Zoë",
+    }
+    assert bakery.loaves == []
+    assert bakery.inbox == {"s/bake/do": "rejected"}
+
+
+def test_rejection_is_never_tried_again(bakery):
+    bakery.fails_next(Rejected("no_flour", "the mill is closed"))
+    first = bakery.baker.process([bakery.bake_record()])
+    assert bakery.baker.process([bakery.bake_record(attempt=2)]) == first
+    assert bakery.calls == ["bake rye"]
+
+
+def test_fault_is_told_with_its_attempt_and_leaves_nothing(bakery, outcomes):
+    bakery.fails_next(ZeroDivisionError("no oven\nat all"))
+    replies = bakery.baker.process([bakery.bake_record(attempt=3)])
+    assert outcomes(replies) == [FAILED]
+    assert decode(replies[0]).attempt == 3
+    assert json.loads(replies[0].value) == {
+        "code": "ZeroDivisionError",
+        "message": "ZeroDivisionError: no oven",
+    }
+    assert bakery.loaves == []
+    assert bakery.inbox == {}
+
+
+def test_command_is_run_again_after_a_fault(bakery, outcomes):
+    bakery.fails_next(ZeroDivisionError())
+    bakery.baker.process([bakery.bake_record()])
+    replies = bakery.baker.process([bakery.bake_record(attempt=2)])
+    assert outcomes(replies) == [DONE]
+    assert bakery.calls == ["bake rye"] * 2
+    assert bakery.loaves == ["rye"]
+
+
+@pytest.mark.parametrize("result", ["a string", {"name": "rye"}, 0])
+def test_answer_of_another_type_is_a_fault(bakery, outcomes, result):
+    bakery.baker = bakery.worker("bakery.bake", bakery.baker.function.command, lambda _: result)
+    replies = bakery.baker.process([bakery.bake_record()])
+    assert outcomes(replies) == [FAILED]
+    problem = json.loads(replies[0].value)
+    assert problem["code"] == "ContractError"
+    assert "bakery.bake returned" in problem["message"]
+
+
+def test_another_event_is_a_fault(bakery, outcomes):
+    bakery.after.append(lambda: bakery.Eaten(name="rye"))
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+    assert bakery.loaves == []
+
+
+def test_no_answer_is_a_fault(bakery, outcomes):
+    bakery.baker = bakery.worker("bakery.bake", bakery.baker.function.command, lambda _: None)
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+
+
+def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):
+    first = bakery.baker.process([bakery.bake_record()])
+    bakery.clock = lambda: datetime(2030, 1, 1, tzinfo=UTC)
+    assert first == bakery.baker.process([bakery.bake_record()])
+    assert bakery.calls == ["bake rye"]
+
+
+def test_duplicate_in_the_same_batch_gets_the_same_bytes(bakery):
+    replies = bakery.baker.process([bakery.bake_record()] * 3)
+    assert len(replies) == 3
+    assert replies[0] == replies[1] == replies[2]
+    assert bakery.calls == ["bake rye"]
+
+
+def test_duplicate_of_another_attempt_gets_the_same_bytes(bakery):
+    first = bakery.baker.process([bakery.bake_record(attempt=1)])
+    assert bakery.baker.process([bakery.bake_record(attempt=2)]) == first
+
+
+@pytest.mark.parametrize("error", [Rejected("no", "no"), ZeroDivisionError("no")])
+def test_one_handlers_failure_leaves_the_others_work(bakery, outcomes, error):
+    bakery.after = [lambda: None, lambda: (_ for _ in ()).throw(error), lambda: None]
+    batch = [bakery.bake_record(name, saga_id=name) for name in ("a", "b", "c")]
+    replies = bakery.baker.process(batch)
+    word = "rejected" if isinstance(error, Rejected) else "failed"
+    assert [outcome for _, outcome in outcomes(replies)] == ["done", word, "done"]
+    assert bakery.loaves == ["a", "c"]
+
+
+def test_database_error_in_a_handler_is_a_fault_of_that_command_alone(bakery, outcomes):
+    names = ["a", "a", "b"]  # the name is unique: the second one breaks a constraint
+    batch = [bakery.bake_record(name, saga_id=f"s{n}") for n, name in enumerate(names)]
+    replies = bakery.baker.process(batch)
+    assert [outcome for _, outcome in outcomes(replies)] == ["done", "failed", "done"]
+    assert json.loads(replies[1].value)["code"] == "IntegrityError"
+    assert bakery.loaves == ["a", "b"]
+
+
+def test_handler_may_swallow_a_database_error(bakery, outcomes):
+    """PostgreSQL refuses the rest of the transaction then: a fault, of this command alone."""
+    bakery.baker.process([bakery.bake_record()])
+
+    def bake_unless_there(command):
+        with suppress(peewee.IntegrityError):
+            bakery.Loaf.insert(name=command.name).execute()
+        return bakery.Baked(name=command.name)
+
+    command = bakery.baker.function.command
+    baker = bakery.worker("bakery.bake", command, bake_unless_there)
+    batch = [bakery.bake_record("rye", "t"), bakery.bake_record("oat", "u")]
+    first, second = outcomes(baker.process(batch))
+    assert first[1] in ("done", "failed")
+    assert second[1] == "done"
+    assert bakery.loaves == ["oat", "rye"]
+
+
+def test_many_rejections_in_one_batch_are_all_told(bakery, outcomes):
+    batch = [bakery.bake_record(f"loaf {n}", f"saga {n}") for n in range(200)]
+    bakery.after = [lambda: (_ for _ in ()).throw(Rejected("no", "no"))] * 200
+    replies = bakery.baker.process(batch)
+    assert {outcome for _, outcome in outcomes(replies)} == {"rejected"}
+    assert bakery.loaves == []
+    assert len(bakery.inbox) == 200
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_rejection_with_a_wrong_text_does_not_stop_the_worker(bakery, outcomes, number):
+    bakery.fails_next(Rejected("no_flour", number))
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [REJECTED]
+
+
+def test_fault_with_an_unprintable_text_does_not_stop_the_worker(bakery, outcomes):
+    bakery.fails_next(OSError("no such file: \udcff"))
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]

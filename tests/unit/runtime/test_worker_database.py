@@ -1,0 +1,116 @@
+"""A database that is locked, lost or away for a moment."""
+
+import sqlite3
+from contextlib import closing
+
+import peewee
+import pytest
+
+from saga.runtime import database as module
+from saga.runtime import inbox
+from saga.runtime.database import connect
+from saga.runtime.message import decode
+
+DONE = ("s/bake/do/reply", "done")
+
+
+class Steps:
+    """A clock that does something each time it is asked: once per attempt at a batch."""
+
+    def __init__(self, now, *steps):
+        self.now, self.steps, self.asked = now, list(steps), 0
+
+    def __call__(self):
+        self.asked += 1
+        if self.steps:
+            self.steps.pop(0)()
+        return self.now
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch, open_bakery):
+    """A bakery on a file, and another connection that holds its write lock."""
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.0)  # seconds: no waiting inside SQLite
+    path = tmp_path / "bakery.db"
+    bakery = open_bakery(connect(f"sqlite:///{path}"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield bakery, holder
+    bakery.database.close()
+
+
+def test_locked_database_is_tried_again(locked, outcomes):
+    bakery, holder = locked
+    bakery.clock = Steps(bakery.clock(), lambda: None, lambda: None, holder.rollback)
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [DONE]
+    assert bakery.clock.asked >= 3
+    assert bakery.calls == ["bake rye"]
+
+
+def test_database_that_stays_locked_raises_its_error(locked):
+    bakery, holder = locked
+    with pytest.raises(peewee.OperationalError, match="locked"):
+        bakery.baker.process([bakery.bake_record()])
+    holder.rollback()
+    assert bakery.calls == []
+    assert bakery.inbox == {}
+
+
+def test_connection_lost_between_batches_is_opened_again(postgres, open_bakery, outcomes):
+    bakery = open_bakery(postgres)
+    bakery.baker.process([bakery.bake_record()])
+    end_other_connections(postgres.database)
+    replies = bakery.baker.process([bakery.bake_record("oat", "t")])
+    assert outcomes(replies) == [("t/bake/do/reply", "done")]
+    assert bakery.loaves == ["oat", "rye"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_connection_lost_in_a_handler_starts_the_batch_again(
+    postgres, open_bakery, outcomes, moment
+):
+    bakery = open_bakery(postgres)
+    bakery.baker.process([bakery.bake_record("first", "r")])
+    getattr(bakery, moment).append(lambda: end_other_connections(postgres.database))
+    batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
+    assert outcomes(bakery.baker.process(batch)) == [DONE, ("t/bake/do/reply", "done")]
+    assert bakery.calls == ["bake first", "bake rye", "bake rye", "bake oat"]
+    assert bakery.loaves == ["first", "oat", "rye"]
+
+
+def test_commit_that_fails_starts_the_batch_again(bakery, outcomes, monkeypatch):
+    commit, failures = bakery.database.commit, [peewee.OperationalError("disk I/O error")]
+
+    def commit_badly():
+        if failures:
+            raise failures.pop()
+        return commit()
+
+    monkeypatch.setattr(bakery.database, "commit", commit_badly)
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [DONE]
+    assert bakery.calls == ["bake rye"] * 2
+    assert bakery.loaves == ["rye"]
+
+
+def test_answer_that_another_process_has_given_is_given_again(bakery, monkeypatch):
+    """Between the look into the inbox and the write, another process was faster."""
+    first = bakery.baker.process([bakery.bake_record()])
+    load, blind = inbox.load, [True]
+
+    def see_nothing_once(ids):
+        return {} if blind and blind.pop() else load(ids)
+
+    monkeypatch.setattr(inbox, "load", see_nothing_once)
+    bakery.Loaf.delete().execute()
+    replies = bakery.baker.process([bakery.bake_record()])
+    assert replies == first
+    assert bakery.loaves == []
+    assert decode(replies[0]).outcome == "done"
+
+
+def end_other_connections(url):
+    other = connect(url)
+    pids = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    mine = f"{pids} AND datname = current_database() AND backend_type = 'client backend'"
+    other.execute_sql(f"SELECT pg_terminate_backend(pid, 5000) FROM ({mine}) AS others").fetchall()
+    other.close()

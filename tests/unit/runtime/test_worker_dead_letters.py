@@ -1,0 +1,79 @@
+"""What can't be read is put aside, and the rest of the batch goes on."""
+
+import pytest
+
+from saga.runtime.message import Record
+
+
+def spoil(record, **headers):
+    """Change headers by name; None takes one out."""
+    kept = [(name, headers.get(name, value)) for name, value in record.headers]
+    return record._replace(headers=[(name, value) for name, value in kept if value is not None])
+
+
+WRONG = {
+    "no headers": (lambda r: r._replace(headers=[]), "header missing: ce_id"),
+    "no type": (lambda r: spoil(r, ce_type=None), "header missing: ce_type"),
+    "another type": (lambda r: spoil(r, ce_type=b"Eat"), "ce_type is 'Eat'"),
+    "not UTF-8 in a header": (lambda r: spoil(r, ce_id=b"\xff/a/do"), "utf-8"),
+    "not UTF-8 in the body": (lambda r: r._replace(value=b"\xff"), "utf-8"),
+    "id without a step": (lambda r: spoil(r, ce_id=b"s"), "SAGA_ID/STEP/do"),
+    "id of a reply": (lambda r: spoil(r, ce_id=b"s/bake/do/reply"), "SAGA_ID/STEP/do"),
+    "attempt without a number": (lambda r: spoil(r, ce_attempt=b"x"), "invalid literal"),
+    "tombstone": (lambda r: r._replace(value=None), "body: Invalid JSON"),
+    "not JSON": (lambda r: r._replace(value=b"{"), "body: Invalid JSON"),
+    "not an object": (lambda r: r._replace(value=b"[1]"), "body: Input should be an object"),
+    "field missing": (lambda r: r._replace(value=b"{}"), "name: Field required"),
+    "field wrong": (lambda r: r._replace(value=b'{"name": 5}'), "name: Input should be"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_record_becomes_a_dead_letter(bakery, wrong):
+    change, reason = WRONG[wrong]
+    record = change(bakery.bake_record())._replace(partition=2, offset=17)
+    (letter,) = bakery.baker.process([record])
+    headers = dict(letter.headers)
+    assert letter.topic == "bakery.bake.dlq"
+    assert (letter.key, letter.value) == (record.key, record.value)
+    assert letter.headers[: len(record.headers)] == list(record.headers)
+    assert reason in headers["dlq_reason"].decode()
+    assert (headers["dlq_partition"], headers["dlq_offset"]) == (b"2", b"17")
+    assert headers["dlq_function"] == b"bakery.bake"
+    assert bakery.calls == []
+    assert bakery.inbox == {}
+
+
+def test_rest_of_the_batch_is_worked_off(bakery):
+    good = [bakery.bake_record(name, saga_id=name) for name in ("a", "b")]
+    bad = [change(bakery.bake_record("bad", "bad")) for change, _ in WRONG.values()]
+    out = bakery.baker.process([bad[0], good[0], *bad[1:], good[1]])
+    assert bakery.loaves == ["a", "b"]
+    assert sum(record.topic == "bakery.events" for record in out) == 2
+    assert sum(record.topic == "bakery.bake.dlq" for record in out) == len(bad)
+
+
+@pytest.mark.parametrize("identifier", ["s\x00/bake/do", f"{'s' * 300}/bake/do"])
+def test_id_that_the_inbox_can_not_hold_is_a_dead_letter(bakery, identifier):
+    record = spoil(bakery.bake_record(), ce_id=identifier.encode())
+    (letter,) = bakery.baker.process([record])
+    assert letter.topic == "bakery.bake.dlq"
+
+
+def test_text_that_the_database_can_not_hold_is_a_fault(postgres, open_bakery, outcomes):
+    bakery = open_bakery(postgres)
+    batch = [bakery.bake_record("a\x00b"), bakery.bake_record("long" * 99, "t")]
+    replies = bakery.baker.process([*batch, bakery.bake_record("good", "u")])
+    assert [outcome for _, outcome in outcomes(replies)] == ["failed", "failed", "done"]
+
+
+def test_record_without_a_key_is_read(bakery, outcomes):
+    record = bakery.bake_record()._replace(key=None)
+    assert outcomes(bakery.baker.process([record])) == [("s/bake/do/reply", "done")]
+
+
+def test_foreign_record_is_kept_as_it_is(bakery):
+    record = Record("bakery.bake", b"\x00\x01", b"\x02\xff", [("x", b"\xff"), ("x", b"")], 0, 1)
+    (letter,) = bakery.baker.process([record])
+    assert (letter.key, letter.value) == (b"\x00\x01", b"\x02\xff")
+    assert letter.headers[:2] == [("x", b"\xff"), ("x", b"")]

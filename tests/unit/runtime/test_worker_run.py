@@ -1,0 +1,203 @@
+"""The worker's loop: send what is committed to the database, then commit the offsets."""
+
+import threading
+
+import peewee
+import pytest
+
+from saga.runtime import worker as module
+from saga.runtime.errors import BrokerUnavailable, ContractError
+from saga.runtime.function import Function
+from saga.runtime.saga import Retry
+from saga.runtime.worker import Worker
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(module, "WAIT", Retry(first=0.0))
+
+
+class Shelf:
+    """A transport in memory. It remembers what was asked of it, and stops an idle worker."""
+
+    def __init__(self, *batches, fail=()):
+        self.batches, self.fail, self.stop = list(batches), list(fail), threading.Event()
+        self.log, self.sent, self.read, self.committed = [], [], 0, 0
+
+    def poll(self, timeout):
+        if self.read == len(self.batches):
+            self.stop.set()
+            return []
+        self.read += 1
+        self._do("poll")
+        return self.batches[self.read - 1]
+
+    def send(self, records):
+        self._do("send")
+        self.sent += records
+
+    def commit(self):
+        self._do("commit")
+        self.committed = self.read
+
+    def rewind(self):
+        self.log.append("rewind")
+        self.read = self.committed
+
+    def close(self):
+        self.log.append("close")
+
+    def _do(self, name):
+        self.log.append(name)
+        if self.fail and self.fail[0][0] == name:
+            raise self.fail.pop(0)[1]
+
+
+def away():
+    return BrokerUnavailable("the broker is away")
+
+
+def test_offsets_are_committed_after_the_replies_are_sent(bakery, outcomes):
+    shelf = Shelf([bakery.bake_record()], [bakery.bake_record("oat", "t")])
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == ["poll", "send", "commit"] * 2
+    assert outcomes(shelf.sent) == [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
+
+
+def test_nothing_is_sent_and_committed_for_an_empty_poll(bakery):
+    shelf = Shelf([])
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == ["poll"]
+
+
+@pytest.mark.parametrize("where", ["poll", "send", "commit"])
+def test_broker_away_rewinds_and_works_the_batch_off_again(bakery, where):
+    shelf = Shelf([bakery.bake_record()], fail=[(where, away()), (where, away())])
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log.count("rewind") == 2
+    assert shelf.log[-3:] == ["poll", "send", "commit"]
+    assert bakery.calls == ["bake rye"]
+    assert bakery.loaves == ["rye"]
+    assert len({record.value for record in shelf.sent}) == 1
+
+
+def test_replies_sent_again_are_the_same_bytes(bakery):
+    shelf = Shelf([bakery.bake_record()], fail=[("commit", away())])
+    bakery.baker.run(shelf, shelf.stop)
+    first, second = shelf.sent
+    assert first == second
+
+
+def test_database_away_rewinds(bakery, monkeypatch):
+    shelf = Shelf([bakery.bake_record()])
+    process, failures = bakery.baker.process, [peewee.OperationalError("away")]
+
+    def fail_first(records):
+        if failures:
+            raise failures.pop()
+        return process(records)
+
+    monkeypatch.setattr(bakery.baker, "process", fail_first)
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == ["poll", "rewind", "poll", "send", "commit"]
+
+
+def test_error_of_our_own_is_not_hidden(bakery, monkeypatch):
+    def fail(records):
+        raise ContractError("a bug")
+
+    monkeypatch.setattr(bakery.baker, "process", fail)
+    shelf = Shelf([bakery.bake_record()])
+    with pytest.raises(ContractError):
+        bakery.baker.run(shelf, shelf.stop)
+    assert "commit" not in shelf.log
+
+
+def test_stop_finishes_the_batch(bakery):
+    shelf = Shelf([bakery.bake_record()], [bakery.bake_record("oat", "t")])
+    bakery.before.append(shelf.stop.set)
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == ["poll", "send", "commit"]
+    assert bakery.loaves == ["rye"]
+
+
+def test_stopped_worker_does_not_begin(bakery):
+    shelf = Shelf([bakery.bake_record()])
+    shelf.stop.set()
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == []
+
+
+def test_stop_cuts_a_wait_short(bakery, monkeypatch):
+    monkeypatch.setattr(module, "WAIT", Retry(first=1000.0, longest=1000.0))
+    shelf = Shelf([bakery.bake_record()], fail=[("send", away())])
+    shelf.rewind = shelf.stop.set
+    bakery.baker.run(shelf, shelf.stop)
+    assert shelf.log == ["poll", "send"]
+
+
+class Ticks:
+    """A timer function's handler, and what is sent for it."""
+
+    def __init__(self, database, *results, every=0.0):
+        self.results, self.sent, self.stop = list(results), [], threading.Event()
+        self.waits, self.fail = [], []
+        function = Function("bakery.tick", self.tick, "timer", (), every=every)
+        self.worker = Worker(function, database)
+        self.stop.wait = lambda delay: self.waits.append(delay)
+
+    def tick(self, now):
+        result = self.results.pop(0)
+        if not self.results:
+            self.stop.set()
+        return result
+
+    def send(self, records):
+        if self.fail:
+            raise self.fail.pop()
+        self.sent += records
+
+    def run(self):
+        self.worker.run_timer(self.send, self.stop)
+
+
+class Alarm:
+    """As much of a command as a timer's sending needs."""
+
+    def record(self):
+        return "alarm"
+
+
+def test_timer_waits_when_it_had_nothing_to_do(sqlite):
+    ticks = Ticks(sqlite, [], [], every=7.5)
+    ticks.run()
+    assert ticks.waits == [7.5, 7.5]
+
+
+def test_timer_goes_on_at_once_when_it_had_something_to_do(sqlite):
+    ticks = Ticks(sqlite, [Alarm()], [], every=7.5)
+    ticks.run()
+    assert ticks.waits == [0.0, 7.5]
+    assert ticks.sent == ["alarm"]
+
+
+def test_timer_outlives_the_brokers_absence(sqlite):
+    ticks = Ticks(sqlite, [Alarm()], [Alarm()], every=7.5)
+    ticks.fail = [away()]
+    ticks.run()
+    assert ticks.sent == ["alarm"]
+    assert ticks.waits[0] >= 7.5
+
+
+def test_timer_outlives_the_databases_absence(sqlite, monkeypatch):
+    ticks = Ticks(sqlite, [Alarm()], every=7.5)
+    process, failures = ticks.worker.process, [peewee.OperationalError("away")]
+
+    def fail_first(records):
+        if failures:
+            raise failures.pop()
+        return process(records)
+
+    monkeypatch.setattr(ticks.worker, "process", fail_first)
+    ticks.run()
+    assert ticks.sent == ["alarm"]

@@ -1,0 +1,80 @@
+"""The stacks that the project ships."""
+
+import pytest
+
+from saga.runtime.settings import Settings
+from saga.runtime.stack import read_stacks, topics
+
+
+@pytest.fixture(scope="module")
+def stacks():
+    return {stack.service: stack for stack in read_stacks(Settings().saga_stacks)}
+
+
+def test_adapters_listen_on_the_contracts_ports(stacks):
+    assert {name: stack.port for name, stack in stacks.items()} == {
+        "user": 8000,
+        "product": 8001,
+        "order": 8002,
+        "orchestrator": 8003,
+    }
+
+
+def test_nine_functions_are_named_and_load(stacks):
+    names = {f.name for stack in stacks.values() for f, _ in stack.load()}
+    assert names == {
+        "order.create_order",
+        "order.complete_order",
+        "order.cancel_order",
+        "product.reserve_product",
+        "product.release_product",
+        "user.process_payment",
+        "user.refund_payment",
+        "orchestrator.advance_saga",
+        "orchestrator.sweep_sagas",
+    }
+
+
+def test_functions_belong_to_their_stacks_service(stacks):
+    for name, stack in stacks.items():
+        assert {function.service for function, _ in stack.load()} == {name}
+
+
+def test_each_service_has_a_database_of_its_own(stacks):
+    assert {stack.database for stack in stacks.values()} == set(stacks)
+
+
+def test_topics_are_those_that_are_read_and_their_dead_letters(stacks):
+    names = {
+        "order.create",
+        "order.complete",
+        "order.cancel",
+        "product.reserve",
+        "product.release",
+        "user.pay",
+        "user.refund",
+        "order.events",
+        "product.events",
+        "user.events",
+    }
+    found = topics(list(stacks.values()))
+    assert set(found) == names | {f"{name}.dlq" for name in names}
+    assert {found[name] for name in names} == {3}
+    assert {found[f"{name}.dlq"] for name in names} == {1}
+
+
+def test_topic_has_as_many_partitions_as_its_widest_reader_wants(stacks):
+    orchestrator = stacks["orchestrator"]
+    entry = orchestrator.functions["advance_saga"].model_copy(update={"partitions": 7})
+    functions = {**orchestrator.functions, "advance_saga": entry}
+    wide = orchestrator.model_copy(update={"functions": functions})
+    assert topics([wide])["order.events"] == 7
+    assert topics([wide, orchestrator])["order.events"] == 7
+    assert topics([orchestrator, wide])["order.events"] == 7
+
+
+def test_saga_and_stacks_agree(stacks):
+    read = set(topics(list(stacks.values())))
+    (saga,) = {f.saga.name: f.saga for f, _ in stacks["orchestrator"].load()}.values()
+    commands = [c for step in saga.steps for c in (step.command, step.undo) if c is not None]
+    assert {command.topic for command in commands} | set(saga.reply_topics) <= read

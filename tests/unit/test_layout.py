@@ -1,0 +1,132 @@
+"""Who may import whom, and that folders, packages and the standard library's http get along."""
+
+import ast
+import http
+import http.client
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ["functions", "runtime", "http", "stacks"]
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+SERVICES = sorted(
+    path.name for path in (ROOT / "functions").iterdir() if (path / "__init__.py").exists()
+)
+STDLIB = Path(sysconfig.get_path("stdlib"))
+CORE = ["function", "message", "saga", "transition", "saga_store", "inbox", "worker"]
+
+
+def imports(path):
+    """List what a module imports from `saga`, as `saga.a.b` and `saga.a.b.name`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "saga"}
+
+
+def outside(names, *allowed):
+    """Return those names that are neither allowed nor inside of what is allowed."""
+    return {n for n in names if not any(n == a or n.startswith(f"{a}.") for a in allowed)}
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def test_standard_librarys_http_wins_here():
+    assert Path(http.__file__).is_relative_to(STDLIB)
+    assert http.client.HTTPConnection
+
+
+@pytest.mark.parametrize("root_is", ["the folder", "on PYTHONPATH"])
+def test_standard_librarys_http_wins_with_the_root_on_the_path(tmp_path, root_is):
+    """Once as `python -c` in the root finds it, once as `python -m pytest` puts it there."""
+    code = "import sys, json, http, http.client; print(json.dumps([sys.path[:2], http.__file__]))"
+    here = root_is == "the folder"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT if here else tmp_path,
+        env=os.environ | {"PYTHONPATH": "" if here else str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path, file = json.loads(run.stdout)
+    assert path[0] == "" if here else str(ROOT) in path
+    assert Path(file).is_relative_to(STDLIB)
+
+
+def test_http_has_no_init_file():
+    assert not (ROOT / "http" / "__init__.py").exists()
+
+
+def test_tests_have_no_init_files():
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_packages_listed_are_those_on_disk():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    on_disk = {f"saga.{relative(path.parent).replace('/', '.')}" for path in MODULES}
+    assert sorted(project["packages"]) == sorted(on_disk)
+    assert project["package-dir"] == {f"saga.{folder}": folder for folder in FOLDERS}
+
+
+def test_every_package_but_http_has_an_init_file():
+    folders = {path.parent for path in MODULES} - {ROOT / "http"}
+    assert [relative(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_module_has_a_docstring(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=relative)
+def test_runtime_knows_no_business(path):
+    assert outside(imports(path), "saga.runtime") == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "functions").rglob("*.py")), ids=relative)
+def test_function_reaches_its_own_service_alone(path):
+    service = path.parent.name
+    allowed = ["saga.runtime", f"saga.functions.{service}"]
+    if service == "orchestrator":
+        allowed += [f"saga.functions.{other}.messages" for other in SERVICES]
+    assert outside(imports(path), *allowed) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "functions").rglob("*.py")), ids=relative)
+def test_function_uses_its_services_messages_and_store_alone(path):
+    own = f"saga.functions.{path.parent.name}"
+    allowed = ["messages", "store", "place_order"]
+    used = {name for name in imports(path) if name.startswith(f"{own}.")}
+    assert outside(used, *(f"{own}.{module}" for module in allowed)) == set()
+
+
+@pytest.mark.parametrize("name", ["messages", "store"])
+@pytest.mark.parametrize("service", ["order", "product", "user"])
+def test_messages_and_stores_stand_alone(service, name):
+    path = ROOT / "functions" / service / f"{name}.py"
+    assert outside(imports(path), "saga.runtime") == set()
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_engines_core_stays_small(name):
+    lines = (ROOT / "runtime" / f"{name}.py").read_text().count("\n")
+    # The pure state machine is one thing, and may be a little longer.
+    assert lines <= (350 if name == "transition" else 300)
+
+
+def test_four_services_are_here():
+    assert SERVICES == ["orchestrator", "order", "product", "user"]
