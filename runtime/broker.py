@@ -44,7 +44,7 @@ def start_embedded(port: int, log: Path) -> "subprocess.Popen[bytes]":
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     try:
         _wait_until_it_answers(process, port, log)
@@ -69,5 +69,6 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
     raise BrokerUnavailable(f"the embedded broker did not answer in {START_TIMEOUT:g} s; see {log}")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it has ended."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

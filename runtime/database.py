@@ -22,6 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 CENTS = Decimal("0.01")
 
+CACHE = 32 * 1024  # KiB of a SQLite file kept in memory, at most
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
 
 
@@ -87,7 +88,7 @@ def _sqlite(path: str) -> peewee.SqliteDatabase:
         path,
         timeout=LOCK_TIMEOUT,
         returning_clause=True,
-        pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
+        pragmas={"journal_mode": "wal", "synchronous": "full", "cache_size": -CACHE},
     )
 
 

@@ -52,7 +52,8 @@ def application(settings: Settings, group: str) -> Application:
             # has forgotten it.
             "enable.idempotence": False,
             "acks": "all",
-            "linger.ms": 0,
+            # Every sending ends with a flush, which does not linger: so each is one batch.
+            "linger.ms": 100,
             "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
             "reconnect.backoff.max.ms": 1_000,
         },

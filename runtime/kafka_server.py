@@ -20,7 +20,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from saga.runtime.broker import HOST, _die_with_parent, free_port
+from saga.runtime.broker import HOST, die_with_parent, free_port
 from saga.runtime.errors import BrokerUnavailable
 
 POM = Path(__file__).parent.parent / "tests" / "kafka" / "pom.xml"
@@ -126,7 +126,7 @@ def _launch(java: list[str], folder: Path, log: Path, lock: int) -> "subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
 

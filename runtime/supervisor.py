@@ -26,7 +26,7 @@ from saga.runtime.errors import BrokerUnavailable, StackError
 from saga.runtime.function import Function
 from saga.runtime.logs import configure_logging
 from saga.runtime.saga import Retry
-from saga.runtime.settings import Settings
+from saga.runtime.settings import EMBEDDED, KAFKA, Settings
 from saga.runtime.stack import Stack, read_stacks, topics
 from saga.runtime.system import ProcessInfo, System
 
@@ -74,8 +74,9 @@ class Supervisor:
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
         self.stacks = read_stacks(settings.saga_stacks)
-        self.embedded = broker == "embedded"
-        self.address = f"{HOST}:{free_port()}" if self.embedded else broker
+        self.broker = broker
+        self.owns_broker = broker in (EMBEDDED, KAFKA)
+        self.address = f"{HOST}:{free_port()}" if self.owns_broker else broker
         self.children: list[Child] = []
         self._replicas: dict[str, Callable[[int], None]] = {}
         self._stop = threading.Event()
@@ -122,8 +123,9 @@ class Supervisor:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         settings = self.settings.model_copy(update={"kafka_bootstrap_servers": self.address})
-        if self.embedded:
+        if self.broker == EMBEDDED:
             settings = self.settings.on_embedded_broker(self.address)
+        if self.owns_broker:
             self._add("broker", "broker", lambda: self._start_broker(settings))
         else:
             self._create_topics(settings)
@@ -184,8 +186,7 @@ class Supervisor:
         child.info.pid = child.process.pid
 
     def _start_broker(self, settings: Settings) -> "subprocess.Popen[bytes]":
-        port = int(self.address.rpartition(":")[2])
-        process = start_embedded(port, self.logs / "broker.log")
+        process = self._launch_broker()
         try:
             self._create_topics(settings)
         except BrokerUnavailable:
@@ -193,6 +194,15 @@ class Supervisor:
             process.wait()
             raise
         return process
+
+    def _launch_broker(self) -> "subprocess.Popen[bytes]":
+        port, log_file = int(self.address.rpartition(":")[2]), self.logs / "broker.log"
+        if self.broker == EMBEDDED:
+            return start_embedded(port, log_file)
+        # Imported late: confluent_kafka need not be loaded for `saga --help`.
+        from saga.runtime.kafka_server import start_kafka
+
+        return start_kafka(port, self.data / "kafka", log_file)
 
     def _create_topics(self, settings: Settings) -> None:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.

@@ -64,14 +64,16 @@ class RunningSystem:
     stacks: Path
     ports: dict[str, int]
 
-    def saga(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def saga(
+        self, *arguments: str, check: bool = True, timeout: float = 90
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command on this system."""
         done = subprocess.run(
             [SAGA, *arguments, "--data", self.data],
             env={**os.environ, "SAGA_STACKS": str(self.stacks)},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=timeout,
         )
         if check and done.returncode:
             pytest.fail(f"saga {' '.join(arguments)}: {done.stdout}{done.stderr}")

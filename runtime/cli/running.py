@@ -18,7 +18,7 @@ from saga.runtime import system
 from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.logs import configure_logging
-from saga.runtime.settings import EMBEDDED
+from saga.runtime.settings import EMBEDDED, KAFKA
 from saga.runtime.stack import read_stacks
 from saga.runtime.system import System
 
@@ -33,7 +33,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when all is ready.")
     ] = False,
     broker: Annotated[
-        str, typer.Option(metavar="embedded|ADDRESS", help="The broker to use.")
+        str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
     ] = EMBEDDED,
 ) -> None:
     """Start the whole system: the broker, all functions and all adapters."""
@@ -170,6 +170,10 @@ def _start_detached(data: Path, broker: str) -> None:
             f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
             "or choose another directory with --data"
         )
+    if broker == KAFKA:
+        from saga.runtime.kafka_server import class_path
+
+        class_path()  # fetched once, by Maven: that may take longer than all the rest
     (data / "logs").mkdir(parents=True, exist_ok=True)
     log = data / "logs" / "supervisor.log"
     command = [sys.argv[0], "up", "--data", str(data), "--broker", broker]

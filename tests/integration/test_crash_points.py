@@ -17,6 +17,8 @@ from saga.runtime import crash
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
 
+pytestmark = pytest.mark.proof
+
 COMMANDS = [
     "order.create_order",
     "product.reserve_product",

@@ -1,0 +1,31 @@
+"""Random kills under load, on both brokers."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.proof
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("broker", ["embedded", "kafka"])
+def test_nothing_is_lost_or_doubled_under_random_kills(
+    start_system: Callable[..., Any], broker: str
+) -> None:
+    system = start_system(broker=broker)
+    done = system.saga(
+        *("chaos", "--orders", "1000", "--seconds", "60", "--seed", "2026", "--json"),
+        check=False,
+        timeout=450,
+    )
+    verdict = json.loads(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verdict["violations"] == []
+    assert verdict["accepted"] == 1000
+    assert verdict["completed"] + verdict["compensated"] == 1000
+    assert verdict["completed"] > 0
+    assert verdict["compensated"] > 0
+    assert sum(verdict["kills"].values()) > 15
+    system.saga("down")
