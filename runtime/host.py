@@ -10,6 +10,7 @@ from typing import Any
 
 import tenacity
 
+from saga.runtime.crash import CrashPoints
 from saga.runtime.database import bind, connect
 from saga.runtime.function import load
 from saga.runtime.kafka import KafkaTransport, Sender, create_topics
@@ -43,7 +44,9 @@ def run_function(
     patiently(bind, database, function.tables())
     patiently(create_topics, settings, topics([stack]))
     log.info("%s starts", function.name)
-    worker = Worker(function, database, crash_points=settings.saga_crash_points)
+    worker = Worker(
+        function, database, crash_points=CrashPoints(function.name, settings.saga_crash_points)
+    )
     if function.kind == "timer":
         _run_timer(worker, settings, stop, on_ready)
     else:

@@ -10,21 +10,17 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from saga.runtime import system
 from saga.runtime.broker import HOST, free_port, start_embedded
+from saga.runtime.child import Child, HostAdapter, HostFunction, Launch, exit_reason, set_aside
 from saga.runtime.errors import BrokerUnavailable, StackError
 from saga.runtime.function import Function
-from saga.runtime.logs import configure_logging
 from saga.runtime.saga import Retry
 from saga.runtime.settings import EMBEDDED, KAFKA, Settings
 from saga.runtime.stack import Stack, read_stacks, topics
@@ -37,33 +33,6 @@ TICK = 0.1  # seconds between two looks at the processes
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
 HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
 BACK_OFF = Retry(first=0.2, longest=10.0)
-LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is set aside at the next start
-
-Target = Callable[[Connection], None]
-
-
-@dataclass
-class Child:
-    """A process under supervision, and how to start it."""
-
-    info: ProcessInfo
-    launch: Callable[[], Any]
-    process: Any = None
-    reports: Connection | None = None
-    failures: int = 0
-    started_at: float = 0.0
-    restart_at: float = field(default=0.0)
-
-    def alive(self) -> bool:
-        """Tell whether the process runs."""
-        if isinstance(self.process, subprocess.Popen):
-            return self.process.poll() is None
-        return self.process is not None and bool(self.process.is_alive())
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal if the process still runs."""
-        if self.alive():
-            os.kill(self.process.pid, number)
 
 
 class Supervisor:
@@ -137,7 +106,7 @@ class Supervisor:
                     grow(number)
             if stack.adapter is not None:
                 log_file = self.logs / f"{stack.service}.log"
-                launch = _Launch(context, _HostAdapter(stack, settings, log_file))
+                launch = Launch(context, HostAdapter(stack, settings, log_file))
                 self._add(stack.service, "adapter", launch, port=stack.port)
         self._publish()
 
@@ -146,7 +115,7 @@ class Supervisor:
     ) -> None:
         name = function.name if number == 1 else f"{function.name}-{number}"
         short = function.name.partition(".")[2]
-        launch = _Launch(context, _HostFunction(stack, short, settings, self.logs / f"{name}.log"))
+        launch = Launch(context, HostFunction(stack, short, settings, self.logs / f"{name}.log"))
         self._add(name, "function", launch, topic=" ".join(function.topics) or None)
 
     def _rescale(self, wanted: dict[str, int]) -> None:
@@ -174,7 +143,7 @@ class Supervisor:
         self._start(child)
 
     def _start(self, child: Child) -> None:
-        _set_aside(self.logs / f"{child.info.name}.log")
+        set_aside(self.logs / f"{child.info.name}.log")
         child.started_at = time.monotonic()
         child.info.state = "starting"
         launched = child.launch()
@@ -230,7 +199,7 @@ class Supervisor:
                 return False
             return self._restart(child)
         if not child.alive():
-            return self._plan_restart(child, _exit_reason(child.process))
+            return self._plan_restart(child, exit_reason(child.process))
         if child.info.state == "starting" and child.reports is not None and child.reports.poll():
             try:
                 child.reports.recv()
@@ -285,78 +254,6 @@ class Supervisor:
         system.write(self.data, self._system())
 
 
-@dataclass(frozen=True)
-class _HostFunction:
-    stack: Stack
-    function: str
-    settings: Settings
-    log_file: Path
-
-    def __call__(self, reports: Connection) -> None:
-        from saga.runtime import host
-
-        _settle(self.log_file)
-        host.set_environment(self.stack.functions[self.function].environment)
-        configure_logging(self.settings)
-        host.run_function(self.stack, self.function, self.settings, lambda: reports.send("ready"))
-
-
-@dataclass(frozen=True)
-class _HostAdapter:
-    stack: Stack
-    settings: Settings
-    log_file: Path
-
-    def __call__(self, reports: Connection) -> None:
-        from saga.runtime import host
-
-        _settle(self.log_file)
-        configure_logging(self.settings)
-        host.run_adapter(self.stack, self.settings, lambda: reports.send("ready"))
-
-
-@dataclass(frozen=True)
-class _Launch:
-    context: Any
-    target: Target
-
-    def __call__(self) -> Any:
-        ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=self.target, args=(theirs,))
-        process.start()
-        theirs.close()
-        return process, ours
-
-
-def _settle(log_file: Path) -> None:
-    """Make this process independent of the terminal, and let it end when the supervisor is gone."""
-    os.setpgid(0, 0)
-    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(output, sys.stdout.fileno())
-    os.dup2(output, sys.stderr.fileno())
-    os.close(output)
-    threading.Thread(target=_end_without_parent, daemon=True).start()
-
-
-def _end_without_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _function_of(child: Child) -> str | None:
     """Return the function that a child is a replica of."""
     return child.info.name.partition("-")[0] if child.info.kind == "function" else None
-
-
-def _set_aside(log_file: Path) -> None:
-    if log_file.exists() and log_file.stat().st_size > LOG_LIMIT:
-        log_file.replace(log_file.with_suffix(".log.1"))
-
-
-def _exit_reason(process: Any) -> str:
-    code = process.returncode if isinstance(process, subprocess.Popen) else process.exitcode
-    if code is not None and code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"

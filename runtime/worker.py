@@ -7,7 +7,6 @@ this order: a crash anywhere between them only causes a redelivery, which the in
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import peewee
@@ -56,12 +55,12 @@ class Worker:
         function: Function,
         database: peewee.Database,
         clock: Clock = utcnow,
-        crash_points: Path | None = None,
+        crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
         self.function = function
         self.database = database
         self.clock = clock
-        self._crash = crash.CrashPoints(function.name, crash_points)
+        self._crash = crash_points
         self._work: Callable[[Sequence[Record]], list[Record]] = {
             "command": self._answer_commands,
             "replies": self._apply_replies,
