@@ -1,145 +1,23 @@
 """The real functions on four databases, their messages carried by hand."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from saga.functions.orchestrator.place_order import PlaceOrder, place_order
+from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import Rejected, saga_store
-from saga.runtime.database import bind, connect
 from saga.runtime.settings import Settings
 from saga.runtime.stack import read_stacks
-from saga.runtime.worker import Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 on_both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgres"], indirect=True)
-
-
-class Shop:
-    """The whole system in one process: the broker is a list."""
-
-    def __init__(self, connect_to, stock=10, balance="100.00", **handlers):
-        self.now, self.queue, self.sent, self.readers, self.workers = NOW, [], [], {}, {}
-        self.tables, self.databases = {}, {}
-        for stack in read_stacks(Settings().saga_stacks):
-            database = self.databases[stack.service] = connect_to(stack.service)
-            for function, _ in stack.load():
-                self.tables[function.name] = function.tables()
-                bind(database, function.tables())
-                handler = handlers.get(function.name.partition(".")[2], function.handler)
-                changed = replace(function, handler=handler)
-                self.workers[function.name] = Worker(changed, database, lambda: self.now)
-                self.readers |= dict.fromkeys(function.topics, function.name)
-        Product.create(id=7, name="Tea", price=Decimal("19.99"), stock=stock)
-        User.create(id=3, name="Ann", email="ann@example.com", balance=Decimal(balance))
-
-    def close(self):
-        for database in self.databases.values():
-            database.close()
-
-    def order(self, quantity=2, number=1, user=3, product=7):
-        message = PlaceOrder(
-            order_id=UUID(int=number), user_id=user, product_id=product, quantity=quantity
-        )
-        request = saga_store.Start(str(UUID(int=1000 + number)), message)
-        self._use("orchestrator.advance_saga")
-        ((_, commands),) = saga_store.start(place_order, [request], self.now)
-        self._send([command.record() for command in commands])
-
-    def deliver(self, name, records):
-        self._use(name)
-        self._send(self.workers[name].process(records))
-
-    def run(self):
-        """Deliver, in batches, until nothing is left; sweep; until every saga has ended."""
-        for _ in range(100):
-            self.deliver_queue()
-            due = [row.due_at for row in saga_store.SagaRow.select() if row.due_at is not None]
-            if not due:
-                return
-            self.now = max(self.now, min(due))
-            self.deliver("orchestrator.sweep_sagas", [])
-        pytest.fail("a saga never ends")
-
-    def deliver_queue(self):
-        while self.queue:
-            queue, self.queue = self.queue, []
-            for name in dict.fromkeys(self.readers[record.topic] for record in queue):
-                self.deliver(name, [r for r in queue if self.readers[r.topic] == name])
-
-    def dump(self):
-        """Return every row of every table."""
-        rows = {}
-        for service, database in self.databases.items():
-            for table in database.get_tables():
-                found = database.execute_sql(f"SELECT * FROM {table}").fetchall()
-                rows[service, table] = sorted(map(repr, found))
-        return rows
-
-    def effects(self):
-        """Return what remains visible, without times and ids of rows."""
-        return {
-            "stock": Product.get().stock,
-            "balance": User.get().balance,
-            "orders": sorted((str(o.id), o.status, o.total) for o in Order.select()),
-            "held": sorted((str(r.order_id), r.released) for r in Reservation.select()),
-            "paid": sorted((str(p.order_id), p.refunded) for p in Payment.select()),
-            "sagas": sorted((row.id, row.status) for row in saga_store.SagaRow.select()),
-        }
-
-    def saga(self, number=1):
-        return saga_store.find(str(UUID(int=1000 + number)))
-
-    def _use(self, name):
-        """One process, several services: the inbox is one class, and is pointed at each in turn."""
-        self.workers[name].database.bind(self.tables[name])
-
-    def _send(self, records):
-        assert not [record.topic for record in records if record.topic.endswith(".dlq")]
-        self.queue += records
-        self.sent += records
-
-
-def in_memory(service):
-    return connect("sqlite://")
-
-
-def in_schemas_of(url):
-    """One schema per service, emptied."""
-
-    def connect_to(service):
-        schema = f"whole_{service}"
-        database = connect(f"{url}&options=-csearch_path%3D{schema}")
-        database.execute_sql("SET client_min_messages = warning")
-        database.execute_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
-        return database
-
-    return connect_to
-
-
-@pytest.fixture
-def shop(request):
-    made = []
-    connect_to = in_memory
-    if getattr(request, "param", "sqlite") == "postgres":
-        connect_to = in_schemas_of(request.getfixturevalue("postgres_url"))
-
-    def open_shop(**options):
-        made.append(Shop(connect_to, **options))
-        return made[-1]
-
-    yield open_shop
-    for one in made:
-        one.close()
 
 
 def assert_undone(shop, stock=10, balance="100.00"):
