@@ -1,6 +1,6 @@
 """The engine: it hosts functions, drives sagas and deploys them; it knows no order or product."""
 
-from saga.runtime.database import Instant, Money, Table
+from saga.runtime.database import Id, Instant, Money, Table
 from saga.runtime.errors import Rejected, SagaError
 from saga.runtime.function import function
 from saga.runtime.message import Command, Envelope, Event, Message, Reply
@@ -11,6 +11,7 @@ __all__ = [
     "Command",
     "Envelope",
     "Event",
+    "Id",
     "Instant",
     "Message",
     "Money",

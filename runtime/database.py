@@ -23,6 +23,7 @@ MICROSECOND = timedelta(microseconds=1)
 CENTS = Decimal("0.01")
 
 CACHE = 32 * 1024  # KiB of a SQLite file kept in memory, at most
+SCHEMA_LOCK, BATCH_LOCK = 0x5A6A, 0x5A6B  # numbers of PostgreSQL advisory locks
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
 
 
@@ -55,6 +56,17 @@ class Money(peewee.BigIntegerField):  # type: ignore[misc]
         return None if value is None else (Decimal(value) / 100).quantize(CENTS)
 
 
+class Id(peewee.BigAutoField):  # type: ignore[misc]
+    """A number that the database gives once: never again, even after its row is deleted."""
+
+    def ddl(self, context: Any) -> Any:
+        """Add what SQLite needs to be told; PostgreSQL's sequences never go back."""
+        nodes = super().ddl(context)
+        if isinstance(self.model._meta.database, peewee.SqliteDatabase):
+            return peewee.NodeList((nodes, peewee.SQL("AUTOINCREMENT")))
+        return nodes
+
+
 class Table(peewee.Model):  # type: ignore[misc]
     """Base of a service's tables; the runtime binds them to the service's database."""
 
@@ -76,7 +88,13 @@ def connect(url: str) -> peewee.Database:
         return _sqlite(url.removeprefix("sqlite://").removeprefix("/") or ":memory:")
     if parts.scheme in ("postgresql", "postgres"):
         return peewee.PostgresqlDatabase(
-            url, prefer_psycopg3=True, autoconnect=True, connect_timeout=5
+            url,
+            prefer_psycopg3=True,
+            autoconnect=True,
+            connect_timeout=5,  # seconds
+            # A server that has gone silent must not hold a worker for ever.
+            tcp_user_timeout=10_000,  # milliseconds
+            keepalives_idle=10,  # seconds
         )
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 
@@ -105,7 +123,7 @@ def bind(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
     with transaction(database):
         if isinstance(database, peewee.PostgresqlDatabase):
             # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
-            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (0x5A6A,))
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
         database.create_tables(tables, safe=True)
 
 
@@ -122,6 +140,22 @@ def transaction(database: peewee.Database) -> Iterator[None]:
     else:
         with database.atomic():
             yield
+
+
+def one_writer(database: peewee.Database) -> None:
+    """Make the running transaction the only one of its kind, until it ends.
+
+    A batch locks rows in the order of its messages, so two batches side by side would wait for each
+    other again and again. SQLite has one writer anyway.
+    """
+    if isinstance(database, peewee.PostgresqlDatabase):
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (BATCH_LOCK,))
+
+
+def must_begin_again(error: BaseException) -> bool:
+    """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
+    cause = error.args[0] if isinstance(error, peewee.PeeweeException) and error.args else None
+    return str(getattr(cause, "sqlstate", None) or "").startswith("40")
 
 
 def locked(query: Any, database: peewee.Database) -> Any:

@@ -15,6 +15,9 @@ SUFFIX = ".dlq"
 OWN_HEADERS = "dlq_"
 REPLAYS = "replays"  # how often a record was replayed; it travels with it
 
+REASON_LIMIT = 500  # characters
+VALUE_LIMIT = 1_500_000  # bytes; a longer record is cut, as no topic may take it whole
+
 Mark = Literal["replayed", "dropped"]
 
 
@@ -23,15 +26,16 @@ def dead_letter(record: Record, function: str, reason: str, now: datetime) -> Re
     return Record(
         topic=record.topic + SUFFIX,
         key=record.key,
-        value=record.value,
+        value=record.value[:VALUE_LIMIT] if record.value else record.value,
         headers=[
             *record.headers,
-            ("dlq_reason", reason.encode()),
+            ("dlq_reason", reason[:REASON_LIMIT].encode()),
             ("dlq_function", function.encode()),
             ("dlq_topic", record.topic.encode()),
             ("dlq_partition", b"%d" % record.partition),
             ("dlq_offset", b"%d" % record.offset),
             ("dlq_time", now.isoformat().encode()),
+            *_truncated(record),
         ],
     )
 
@@ -87,6 +91,11 @@ def mark(letter: DeadLetter, what: Mark, now: datetime) -> Record:
         ("dlq_time", now.isoformat().encode()),
     ]
     return Record(letter.record.topic + SUFFIX, letter.record.key, None, headers)
+
+
+def _truncated(record: Record) -> list[tuple[str, bytes]]:
+    size = len(record.value or b"")
+    return [("dlq_truncated", b"%d" % size)] if size > VALUE_LIMIT else []
 
 
 def _letter(record: Record, headers: dict[str, bytes]) -> DeadLetter:

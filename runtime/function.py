@@ -91,6 +91,14 @@ def load(module: str) -> Function:
     return found[0]
 
 
+def declared(handler: Callable[..., Any]) -> Function:
+    """Return what `@function` says of a handler; raise `ContractError` where it says nothing."""
+    for function in _registry.values():
+        if function.handler is handler:
+            return function
+    raise ContractError(f"{handler!r} is not a function: it lacks the decorator")
+
+
 def _declare(handler: Handler, *, saga: Saga | None, every: float | None) -> Handler:
     service = handler.__module__.rpartition(".")[0].rpartition(".")[2]
     name = f"{service}.{handler.__name__}"

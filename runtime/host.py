@@ -41,8 +41,13 @@ def run_function(
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )
-    patiently(bind, database, function.tables())
-    patiently(create_topics, settings, topics([stack]))
+    try:
+        patiently(bind, database, function.tables())
+        patiently(create_topics, settings, topics([stack]))
+    except AWAY:
+        if stop.is_set():
+            return
+        raise
     log.info("%s starts", function.name)
     worker = Worker(
         function, database, crash_points=CrashPoints(function.name, settings.saga_crash_points)
@@ -96,6 +101,6 @@ def _run_timer(
     sender = Sender(settings, worker.function.name)
     on_ready()
     try:
-        worker.run_timer(sender.send_records, stop)
+        worker.run_timer(sender.send_records, stop, sender.check)
     finally:
         sender.close()

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
@@ -25,7 +26,8 @@ with warnings.catch_warnings(record=True):
 
 log = logging.getLogger(__name__)
 
-DELIVERY_TIMEOUT = 10.0  # seconds until a message that the broker does not take counts as lost
+RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
+DELIVERY_TIMEOUT = 6.0  # seconds until a message that the broker does not take counts as lost
 ADMIN_TIMEOUT = 10.0  # seconds
 SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
 
@@ -52,6 +54,7 @@ def application(settings: Settings, group: str) -> Application:
             # has forgotten it.
             "enable.idempotence": False,
             "acks": "all",
+            "message.max.bytes": RECORD_LIMIT,
             # Every sending ends with a flush, which does not linger: so each is one batch.
             "linger.ms": 100,
             "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
@@ -179,7 +182,7 @@ def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
     try:
         existing = admin.list_topics(timeout=ADMIN_TIMEOUT).topics
         missing = [
-            NewTopic(name, count, settings.kafka_replication_factor)
+            NewTopic(name, count, settings.kafka_replication_factor, config=_config(name))
             for name, count in sorted(partitions.items())
             if name not in existing
         ]
@@ -188,6 +191,29 @@ def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
             _unless_exists(future)
     except KafkaException as error:
         raise BrokerUnavailable(f"topics not created: {error}") from error
+
+
+def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
+    """Count the records that a consumer group has not committed yet.
+
+    Raises `BrokerUnavailable` when the broker does not answer.
+    """
+    with application(settings, group).get_consumer(auto_commit_enable=False) as consumer:
+        try:
+            known = consumer.list_topics(timeout=ADMIN_TIMEOUT).topics
+            partitions = [
+                TopicPartition(topic, number)
+                for topic in topics
+                if topic in known
+                for number in known[topic].partitions
+            ]
+            behind = 0
+            for committed in consumer.committed(partitions, timeout=ADMIN_TIMEOUT):
+                low, high = consumer.get_watermark_offsets(committed, timeout=ADMIN_TIMEOUT)
+                behind += high - max(low, committed.offset)
+            return behind
+        except KafkaException as error:
+            raise BrokerUnavailable(f"offsets not read: {error}") from error
 
 
 def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
@@ -220,6 +246,10 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
         except KafkaException as error:
             raise BrokerUnavailable(f"topics not read: {error}") from error
     return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
+
+
+def _config(topic: str) -> dict[str, str]:
+    return {"max.message.bytes": str(RECORD_LIMIT)} if topic.endswith(SUFFIX) else {}
 
 
 def _unless_exists(future: Any) -> None:

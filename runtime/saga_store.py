@@ -6,13 +6,13 @@ The row is the truth about a saga. Whatever the broker loses, the sweeper sends 
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
 import peewee
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from saga.runtime import transition
 from saga.runtime.database import Instant, Table, locked, transaction, write_many
@@ -160,8 +160,9 @@ def sweep(saga: Saga, now: datetime) -> list[Envelope]:
     for (text,) in query.tuples():
         state = _state.validate_json(text)
         new, more = _apply(state, partial(transition.on_due, saga, now=now))
-        if new is not state:
-            changed.append((state, new))
+        # One that can't be helped is looked at later, and makes room for the others.
+        later = replace(state, due_at=now + timedelta(minutes=1))
+        changed.append((state, later if new is state else new))
         commands += more
     _save(changed)
     return commands
@@ -237,7 +238,7 @@ def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Trans
     """Change a saga; one that no longer fits its declaration stays as it is, and holds up none."""
     try:
         return change(state)
-    except ContractError as error:
+    except (ContractError, ValidationError) as error:
         log.error("saga %s stays %s: %s", state.id, state.status, error)
         return state, []
 

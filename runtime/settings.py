@@ -10,6 +10,9 @@ EMBEDDED = "embedded"
 KAFKA = "kafka"
 
 
+LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
+
+
 class Settings(BaseSettings):
     """A process's settings; each may be given as an environment variable, in capitals.
 
@@ -21,7 +24,7 @@ class Settings(BaseSettings):
     saga_data: Path = Path(".saga")
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: str = "127.0.0.1"
-    saga_log_level: str = "INFO"
+    saga_log_level: LogLevel = "INFO"
     saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
     # {data} and {service} are filled in; a container sets the whole URL of its own service.
     saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
@@ -47,16 +50,15 @@ class Settings(BaseSettings):
         url = template.replace("{service}", service)
         return url.replace("{data}", str(self.saga_data.absolute()))
 
-    def on_embedded_broker(self, address: str) -> "Settings":
-        """Return these settings for the embedded broker at `address`.
+    def on_broker(self, address: str, broker: str | None = None) -> "Settings":
+        """Return these settings for a broker at `address`; `broker` says if it is one of our own.
 
-        It holds a waiting fetch for half of the wait whatever arrives meanwhile, and a joining
-        consumer for half of the session timeout: both are short here.
+        Ours let a killed process go soon. The embedded one also holds a waiting fetch for half of
+        the wait, whatever arrives meanwhile: it is short there.
         """
-        return self.model_copy(
-            update={
-                "kafka_bootstrap_servers": address,
-                "kafka_fetch_wait_ms": 10,
-                "kafka_session_timeout_ms": 3_000,
-            }
-        )
+        changes: dict[str, object] = {"kafka_bootstrap_servers": address}
+        if broker in (EMBEDDED, KAFKA):
+            changes["kafka_session_timeout_ms"] = 3_000
+        if broker == EMBEDDED:
+            changes["kafka_fetch_wait_ms"] = 10
+        return self.model_copy(update=changes)

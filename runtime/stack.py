@@ -20,7 +20,10 @@ class _Table(BaseModel):
 
 
 class FunctionEntry(_Table):
-    """How one function is deployed. `partitions` are those of the topics that it reads."""
+    """How one function is deployed. `partitions` are those of the topics that it reads.
+
+    `environment` is for the handler; the runtime's own settings are the process's.
+    """
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 3
     replicas: Annotated[int, Field(ge=0, le=100)] = 1

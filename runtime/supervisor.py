@@ -62,7 +62,7 @@ class Supervisor:
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
-            signal.signal(signal.SIGHUP, lambda *_: self._scale.set())
+            signal.signal(signal.SIGUSR1, lambda *_: self._scale.set())
             self.logs.mkdir(exist_ok=True)
             system.end_leftovers(self.data)
             try:
@@ -91,9 +91,7 @@ class Supervisor:
     def _start_all(self) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
-        settings = self.settings.model_copy(update={"kafka_bootstrap_servers": self.address})
-        if self.broker == EMBEDDED:
-            settings = self.settings.on_embedded_broker(self.address)
+        settings = self.settings.on_broker(self.address, self.broker)
         if self.owns_broker:
             self._add("broker", "broker", lambda: self._start_broker(settings))
         else:
@@ -121,7 +119,8 @@ class Supervisor:
     def _rescale(self, wanted: dict[str, int]) -> None:
         """Add the replicas that are missing; tell those that are too many to stop."""
         for function, count in wanted.items():
-            running = [child for child in self.children if _function_of(child) == function]
+            replicas = [child for child in self.children if _function_of(child) == function]
+            running = [child for child in replicas if child.info.state != "stopping"]
             for number in range(len(running) + 1, count + 1):
                 self._replicas[function](number)
             for child in running[count:]:
@@ -213,7 +212,7 @@ class Supervisor:
         child.info.restarts += 1
         try:
             self._start(child)
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, OSError) as error:
             return self._plan_restart(child, str(error))
         return True
 
@@ -251,7 +250,10 @@ class Supervisor:
         )
 
     def _publish(self) -> None:
-        system.write(self.data, self._system())
+        try:
+            system.write(self.data, self._system())
+        except OSError as error:
+            log.error("the system file can't be written: %s", error)
 
 
 def _function_of(child: Child) -> str | None:

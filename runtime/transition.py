@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from saga.runtime.errors import Conflict
+from saga.runtime.errors import Conflict, ContractError
 from saga.runtime.message import Action, Command, Envelope, Message, Problem, Reply, message_id
 from saga.runtime.saga import Retry, Saga, Step
 
@@ -18,6 +18,8 @@ SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAI
 StepStatus = Literal[
     "PENDING", "RUNNING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE", "UNDO_FAILED"
 ]
+
+LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
 
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 # A failed or running step may have done its work without our knowing; a rejected one has not.
@@ -198,6 +200,8 @@ def _undo_answered(
     saga: Saga, state: SagaState, index: int, reply: Reply, now: datetime
 ) -> Transition:
     if reply.outcome == "rejected":
+        if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
+            return state, []
         return _undo_failed(state, index, _problem(reply), now), []
     steps = _changed(state, index, status="UNDONE", finished_at=now)
     return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
@@ -260,12 +264,15 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
     """Put a step in flight, as a new attempt."""
     step, policy = state.steps[index], _step(saga, state, index)
     if action == "do":
-        attempts, started_at = step.attempts + 1, step.started_at or now
+        attempts, started_at, patience = step.attempts + 1, step.started_at or now, policy.timeout
         steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
     else:
         attempts = step.undo_attempts + 1
+        # A service that is away for long should not cost a person's work: an undo waits longer
+        # with each attempt.
+        patience = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
         steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
-    due_at = _not_after(state, now + timedelta(seconds=policy.timeout))
+    due_at = _not_after(state, now + timedelta(seconds=patience))
     state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
     try:
         return state, [_command(saga, state, index, action, now)]
@@ -296,7 +303,7 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
 def _command_class(step: Step, action: Action) -> type[Command]:
     cls = step.command if action == "do" else step.undo
     if cls is None:
-        raise Conflict(f"step {step.name} has no undo")
+        raise ContractError(f"step {step.name} has no undo any more")
     return cls
 
 
@@ -332,9 +339,12 @@ def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
 
 def _problem(reply: Reply) -> Problem:
     try:
-        return Problem.model_validate_json(reply.data)
+        told = Problem.model_validate_json(reply.data)
     except ValidationError:
-        return Problem(code="unknown", message=reply.data[:500])
+        told = Problem(code="unknown", message=reply.data)
+    # A NUL is text in JSON, and in no column of PostgreSQL.
+    code, message = (text.replace("\0", "\ufffd") for text in (told.code, told.message))
+    return Problem(code=code[:100], message=message[:1000])
 
 
 def _first_error(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from saga.runtime import crash, inbox
 from saga.runtime.clock import Clock, utcnow
-from saga.runtime.database import transaction
+from saga.runtime.database import must_begin_again, one_writer, transaction
 from saga.runtime.dead_letter import dead_letter
 from saga.runtime.errors import BrokerUnavailable, ContractError, Rejected, Undecodable
 from saga.runtime.function import Function
@@ -38,6 +38,7 @@ from saga.runtime.transport import Transport
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB at most
 POLL_TIMEOUT = 0.5  # seconds, and so the longest that a stop waits for an idle worker
 
 # What may pass by itself. An integrity error is another process that answered the same command
@@ -96,12 +97,22 @@ class Worker:
                 transport.rewind()
                 stop.wait(delay)
 
-    def run_timer(self, send: Callable[[Iterable[Record]], None], stop: threading.Event) -> None:
-        """Run a timer function until `stop` is set, at once again when it had something to do."""
+    def run_timer(
+        self,
+        send: Callable[[Iterable[Record]], None],
+        stop: threading.Event,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a timer function until `stop` is set, at once again when it had something to do.
+
+        `check` raises `BrokerUnavailable` as long as there is no sense in another try.
+        """
         failures = 0
         while not stop.is_set():
             delay = self.function.every or 0.0
             try:
+                if failures:
+                    check()  # what can't be sent must not use up the attempts of sagas
                 self._crash.reach(crash.BEFORE_HANDLER)
                 commands = self.process([])
                 self._crash.reach(crash.AFTER_COMMIT)
@@ -131,6 +142,7 @@ class Worker:
         now = self.clock()
         commands, out = self._read(records, self._command)
         with transaction(self.database):
+            one_writer(self.database)
             known = inbox.load(inbox.related(envelope for envelope, _ in commands))
             fresh: dict[str, Answer] = {}
             for envelope, message in commands:
@@ -155,6 +167,8 @@ class Worker:
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)
+            if len(answer.data) > ANSWER_LIMIT:
+                raise ValueError(f"the event is over {ANSWER_LIMIT} characters")
             run_sql("RELEASE SAVEPOINT handler")
             return answer
         except Rejected as no:
@@ -163,6 +177,8 @@ class Worker:
                 f"{self._type}.Rejected", "rejected", problem(no.code, no.message)
             )
         except Exception as fault:
+            if must_begin_again(fault):
+                raise
             log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
             why = problem(type(fault).__name__, _first_line(fault))
             answer = self._answer(f"{self._type}.Failed", "failed", why)
@@ -220,7 +236,8 @@ class Worker:
             time=answer.time,
             data=answer.data,
             outcome=answer.outcome,
-            attempt=command.attempt if answer.outcome == "failed" else 1,
+            # What is not final names its attempt: a copy of it must not be taken for a later one's.
+            attempt=1 if inbox.is_final(command, answer) else command.attempt,
             traceparent=command.traceparent,
         ).record()
 

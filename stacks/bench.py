@@ -75,9 +75,11 @@ def bench(
         transient=True,
     ) as progress:
         if http:
-            starting = _start_by_http(orders, rate, running.port("orchestrator"))
+            starting = _start_by_http(
+                orders, rate, settings.saga_host, running.port("orchestrator")
+            )
         else:
-            starting = _start(orders, rate, settings.on_embedded_broker(running.broker))
+            starting = _start(orders, rate, settings.on_broker(running.broker))
         bar = progress.add_task("started", total=sagas)
         saga_ids = []
         for saga_id in starting:
@@ -140,8 +142,10 @@ def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
         yield from (start.saga_id for start in chunk)
 
 
-def _start_by_http(orders: Sequence[PlaceOrder], rate: float | None, port: int) -> Iterator[str]:
-    url = f"http://127.0.0.1:{port}/orders"
+def _start_by_http(
+    orders: Sequence[PlaceOrder], rate: float | None, host: str, port: int
+) -> Iterator[str]:
+    url = f"http://{host}:{port}/orders"
     with httpx.Client() as client, ThreadPoolExecutor(HTTP_CLIENTS) as pool:
 
         def post(order: PlaceOrder) -> str:

@@ -24,6 +24,8 @@ from saga.functions.user.store import User
 from saga.runtime import saga_store, system
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.settings import Settings
+from saga.runtime.stack import read_stacks
 from saga.stacks import ledger
 
 CLIENTS = 8
@@ -70,6 +72,7 @@ def chaos(
         killer.stop()
         rest_began = time.monotonic()
         _wait_for_rest(accepted, progress)
+        _wait_for_silence(settings.on_broker(running.broker))
     statuses = Counter(state.status for chunk in _hundreds(accepted) for state in chunk)
     verdict = Verdict(
         seed=seed,
@@ -82,6 +85,8 @@ def chaos(
         violations=ledger.violations(accepted, before),
     )
     print(verdict.model_dump_json(indent=1)) if as_json else _show(verdict)
+    if not verdict.kills:
+        raise SagaError("nothing was killed: give it more --seconds")
     if verdict.violations:
         raise SagaError(f"{len(verdict.violations)} violations with --seed {seed}")
 
@@ -101,9 +106,10 @@ class _Killer(threading.Thread):
             with suppress(NotRunning, ProcessLookupError):
                 processes = system.read(self._data).processes
                 alive = [p for p in processes if p.kind != "supervisor" and p.pid]
-                victim = self._chance.choice(alive)
-                os.kill(victim.pid or 0, signal.SIGKILL)
-                self.kills[victim.name] += 1
+                if alive:
+                    victim = self._chance.choice(alive)
+                    os.kill(victim.pid or 0, signal.SIGKILL)
+                    self.kills[victim.name] += 1
 
     def stop(self) -> None:
         self._done.set()
@@ -167,6 +173,17 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
             waiting -= saga_store.ended(chunk)
         progress.update(bar, completed=len(saga_ids) - len(waiting))
         time.sleep(0.1)
+
+
+def _wait_for_silence(settings: Settings) -> None:
+    """Wait until every function has read all there is: a duplicate may still be on its way."""
+    from saga.runtime.kafka import lag
+
+    functions = [f for stack in read_stacks(settings.saga_stacks) for f, _ in stack.load()]
+    deadline = time.monotonic() + REST_TIMEOUT
+    while any(lag(settings, f.name, f.topics) for f in functions if f.topics):
+        if time.monotonic() > deadline:
+            raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
 
 
 def _chunks(items: Sequence[str]) -> list[Sequence[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import peewee
 
@@ -75,12 +76,15 @@ def _violation(
     if state.status not in ORDER_STATUS:
         return f"has not ended: {state.status}"
     completed = state.status == "COMPLETED"
+    order_id = UUID(state.input["order_id"])
+    units, money = held.get(order_id, 0), paid.get(order_id, Decimal(0))
     if order is None:
         # The fence may have refused the very creation of an order that was undone.
-        return "completed without an order" if completed else None
+        if completed or units or money:
+            return f"{state.status} without an order, and {units} units and {money} are held"
+        return None
     if order.status != ORDER_STATUS[state.status]:
         return f"{state.status}, but its order is {order.status}"
-    units, money = held.get(order.id, 0), paid.get(order.id, Decimal(0))
     wanted = (order.quantity, order.total) if completed else (0, Decimal(0))
     if (units, money) != wanted:
         return f"{state.status}, but its order holds {units} units and {money}, not {wanted}"

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import peewee
 
-from saga.runtime import Instant, Money, Table, prepared
+from saga.runtime import Id, Instant, Money, Table, prepared
 from saga.runtime.clock import utcnow
 
 
 class Product(Table):
     """A product. `stock` counts the free units: reserved ones have left it."""
 
-    id = peewee.BigAutoField()
+    id = Id()
     name = peewee.CharField(max_length=200)
     price = Money()
     stock = peewee.BigIntegerField(constraints=[peewee.Check("stock >= 0")])

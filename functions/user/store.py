@@ -7,14 +7,14 @@ from uuid import UUID
 
 import peewee
 
-from saga.runtime import Instant, Money, Table, prepared
+from saga.runtime import Id, Instant, Money, Table, prepared
 from saga.runtime.clock import utcnow
 
 
 class User(Table):
     """A user and the money in the account."""
 
-    id = peewee.BigAutoField()
+    id = Id()
     name = peewee.CharField(max_length=200)
     email = peewee.CharField(max_length=320, unique=True)
     balance = Money(constraints=[peewee.Check("balance >= 0")])

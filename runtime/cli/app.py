@@ -4,8 +4,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import peewee
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
@@ -56,14 +59,23 @@ def coloured(status: str) -> str:
 
 def settings_for(data: Path | None) -> Settings:
     """Return the environment's settings, with the data directory of the command line."""
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise SagaError(f"environment variable {name}: {first['msg']}") from None
     return settings if data is None else settings.model_copy(update={"saga_data": data})
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line and exit code 1."""
+    """Run the command; an error that we know is one line and exit code 1.
+
+    Modules of the current folder can be imported, as with `python -m`: a stack file may name them.
+    """
+    sys.path.append(str(Path.cwd()))
     try:
         app()
-    except SagaError as error:
-        errors.print(f"[red]saga:[/] {error}", soft_wrap=True)
+    except (SagaError, peewee.OperationalError) as error:
+        errors.print(f"[red]saga:[/] {escape(str(error).strip())}", soft_wrap=True)
         sys.exit(1)

@@ -14,7 +14,7 @@ from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_fo
 from saga.runtime.cli.sagas import open_sagas, story
 from saga.runtime.clock import utcnow
 from saga.runtime.dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
-from saga.runtime.errors import Conflict, NotFound
+from saga.runtime.errors import Conflict, NotFound, NotRunning
 from saga.runtime.message import Record
 from saga.runtime.settings import Settings
 from saga.runtime.stack import read_stacks, topics
@@ -136,11 +136,14 @@ def _close(
 
 
 def _reaching_the_broker(data: Path | None) -> Settings:
-    """Return settings for the running system's broker, or for the one in the environment."""
+    """Return settings for the running system's broker, or else for the one in the environment."""
     settings = settings_for(data)
-    if settings.kafka_bootstrap_servers is not None:
+    try:
+        return settings.on_broker(system.read(settings.saga_data).broker)
+    except NotRunning:
+        if settings.kafka_bootstrap_servers is None:
+            raise
         return settings
-    return settings.on_embedded_broker(system.read(settings.saga_data).broker)
 
 
 def _selected(

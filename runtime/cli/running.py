@@ -115,7 +115,7 @@ def scale(
             raise SagaError(f"{word}: {name} has {most} partitions, more replicas would be idle")
         counts[name] = int(number)
     system.write_replicas(folder, counts)
-    os.kill(running.supervisor, signal.SIGHUP)
+    os.kill(running.supervisor, signal.SIGUSR1)
     _wait_until(lambda: _has_replicas(system.read(folder), counts), START_TIMEOUT, "scaled")
     show(system.read(folder), settings_for(data).saga_host)
 
@@ -136,6 +136,7 @@ def run(
         raise SagaError(f"{name}: no such function or adapter in {settings.saga_stacks}")
     configure_logging(settings)
     if function:
+        host.set_environment(stack.functions[function].environment)
         host.run_function(stack, function, settings)
     else:
         host.run_adapter(stack, settings)
@@ -176,7 +177,7 @@ def _start_detached(data: Path, broker: str) -> None:
         class_path()  # fetched once, by Maven: that may take longer than all the rest
     (data / "logs").mkdir(parents=True, exist_ok=True)
     log = data / "logs" / "supervisor.log"
-    command = [sys.argv[0], "up", "--data", str(data), "--broker", broker]
+    command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import peewee
 import typer
 from rich.console import Group
 from rich.markup import escape
@@ -13,8 +14,8 @@ from rich.text import Text
 
 from saga.runtime import saga_store
 from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
-from saga.runtime.database import bind, connect
-from saga.runtime.errors import SagaError
+from saga.runtime.database import connect
+from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.stack import read_stacks
 from saga.runtime.transition import SagaState, SagaStatus, StepState
 
@@ -70,7 +71,10 @@ def open_sagas(data: Path | None) -> None:
     settings = settings_for(data)
     for stack in read_stacks(settings.saga_stacks):
         if any(function.saga is not None for function, _ in stack.load()):
-            bind(connect(settings.database_url(stack.database)), saga_store.TABLES)
+            database = connect(settings.database_url(stack.database))
+            if isinstance(database, peewee.SqliteDatabase) and not Path(database.database).exists():
+                raise NotRunning(f"no sagas in {settings.saga_data}: nothing has run there")
+            database.bind(saga_store.TABLES)
             return
     raise SagaError(f"no stack in {settings.saga_stacks} has a function that runs a saga")
 

@@ -26,7 +26,7 @@ def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BIN / "saga", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "SAGA_STACKS": "stacks", "PYTHONPATH": str(folder)},
+        env={**os.environ, "SAGA_STACKS": "stacks"},
         capture_output=True,
         text=True,
         timeout=90,

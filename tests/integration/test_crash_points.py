@@ -103,7 +103,7 @@ class Load:
             return None
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", "kafka"])
 def armed(
     request: pytest.FixtureRequest,
     start_system: Callable[..., Any],

@@ -55,7 +55,7 @@ def test_one_undo_is_sent_at_a_time(story):
 def test_unreadable_rejection_is_kept_as_it_came(story):
     story.reply("make", outcome="rejected", data="no!" * 1000)
     assert story.state.failure.code == "unknown"
-    assert story.state.failure.message == ("no!" * 1000)[:500]
+    assert story.state.failure.message == ("no!" * 1000)[:1000]
 
 
 def test_undo_is_built_from_the_context(story):
@@ -137,7 +137,17 @@ def test_compensation_has_no_deadline(story):
     story.now += timedelta(hours=1)
     story.due()
     assert story.state.status == "COMPENSATING"
-    assert story.state.due_at == story.now + timedelta(seconds=15)
+    assert story.state.due_at == story.now + timedelta(seconds=30)
+
+
+def test_undo_waits_longer_with_each_attempt(story):
+    story.done("make").rejected("reserve")
+    waits = []
+    while story.state.due_at is not None:
+        waits.append((story.state.due_at - story.now).total_seconds())
+        story.now = story.state.due_at
+        story.due()
+    assert waits == [15, 30]
 
 
 def test_step_without_an_undo_is_passed_over(story):

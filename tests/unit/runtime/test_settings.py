@@ -63,7 +63,7 @@ def test_fetch_wait_out_of_range_is_refused(monkeypatch, value):
 
 def test_embedded_broker_waits_shorter_than_kafka():
     kafka = Settings(saga_log_level="DEBUG")
-    embedded = kafka.on_embedded_broker("127.0.0.1:1")
+    embedded = kafka.on_broker("127.0.0.1:1", "embedded")
     assert embedded.kafka_bootstrap_servers == "127.0.0.1:1"
     assert embedded.kafka_fetch_wait_ms < kafka.kafka_fetch_wait_ms
     assert embedded.kafka_session_timeout_ms < kafka.kafka_session_timeout_ms

@@ -1,0 +1,1 @@
+"""The car service: its messages, tables and functions."""

@@ -1,0 +1,1 @@
+"""The flight service: its messages, tables and functions."""

@@ -1,0 +1,1 @@
+"""The hotel service: its messages, tables and functions."""

@@ -1,0 +1,83 @@
+"""Write functions: `check`, `new function`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from saga.runtime.check import Facts, Finding, check
+from saga.runtime.cli.app import Json, app, console
+from saga.runtime.facts import collect
+from saga.runtime.scaffold import new_function
+from saga.runtime.settings import Settings
+
+new = typer.Typer(
+    help="Make what a system is made of.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(new, name="new")
+
+
+@app.command("check")
+def check_system(as_json: Json = False) -> None:
+    """Import every stack and function, and report what is wrong before anything is deployed."""
+    facts = collect(Settings().saga_stacks)
+    findings = check(facts)
+    if as_json:
+        print(json.dumps([_as_dict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            console.print(_line(finding), soft_wrap=True)
+        console.print(_summary(facts, findings))
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+@new.command()
+def function(
+    name: Annotated[str, typer.Argument(metavar="SERVICE.NAME", help="As `gift.wrap_gift`.")],
+    folder: Annotated[
+        Path, typer.Option(metavar="DIR", help="The project, which holds the service's package.")
+    ] = Path(),
+) -> None:
+    """Make a function: its file, its messages, its stack entry and a passing test."""
+    made = new_function(name, folder)
+    for change in made.changes:
+        verb = "made" if change.is_new else "extended"
+        console.print(f"[dim]{verb:<8}[/] {escape(str(change.path))}", soft_wrap=True)
+    console.print(f"\nNext: say what {escape(str(made.file))} does, then")
+    for command in made.next_commands():
+        console.print(f"  {escape(command)}", soft_wrap=True)
+
+
+def _line(finding: Finding) -> str:
+    colour = "red" if finding.level == "error" else "yellow"
+    where = escape(f"{_shown(finding.path)}:{finding.line}")
+    return f"{where}: [{colour}]{finding.level}:[/] {escape(finding.text)}"
+
+
+def _summary(facts: Facts, findings: list[Finding]) -> str:
+    counted = [_count(len(facts.functions), "function"), _count(len(facts.sagas), "saga")]
+    for level in ("error", "warning"):
+        if number := sum(finding.level == level for finding in findings):
+            counted.append(_count(number, level))
+    return ", ".join(counted) + ("." if findings else ", no problems.")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + "s" * (number != 1)
+
+
+def _as_dict(finding: Finding) -> dict[str, str | int]:
+    return {
+        "path": _shown(finding.path),
+        "line": finding.line,
+        "level": finding.level,
+        "text": finding.text,
+    }
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
