@@ -96,3 +96,14 @@ def test_repeated_reply_does_not_cut_a_back_off_short(story):
 def test_fault_of_a_do_is_not_taken_for_one_of_its_undo(story):
     story.done("make").cancel()
     assert_nothing_changes(story, "reserve", "do", "failed")
+
+
+def test_copy_of_a_rejected_undo_does_not_fail_the_retried_saga(story):
+    story.done("make").rejected("reserve").rejected("make", "undo")
+    assert story.state.status == "FAILED"
+    story.retry()
+    before = story.state
+    story.reply("make", "undo", "rejected", attempt=1)
+    assert story.state == before
+    story.reply("make", "undo", "done", attempt=1)
+    assert story.state.status == "COMPENSATED"

@@ -64,3 +64,10 @@ def test_mark_closes_its_letter_and_no_other() -> None:
 
 def test_foreign_records_on_the_topic_are_passed_over() -> None:
     assert open_letters(on_topic(Record("pay.dlq", None, b"hello", []))) == []
+
+
+def test_overlong_record_is_cut_so_that_its_topic_takes_it() -> None:
+    letter = dead_letter(BAD._replace(value=b"x" * 3_000_000), "user.pay", "r" * 9_000, NOW)
+    headers = dict(letter.headers)
+    assert (len(letter.value or b""), headers["dlq_truncated"]) == (1_500_000, b"3000000")
+    assert len(headers["dlq_reason"]) == 500
