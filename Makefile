@@ -18,11 +18,11 @@ down:
 	.venv/bin/saga down
 
 test: install
-	.venv/bin/python -m pytest -m "not proof"
+	.venv/bin/python -m pytest -m "not proof" -n 2 --dist loadfile
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
 proof: install
-	.venv/bin/python -m pytest -m proof
+	.venv/bin/python -m pytest -m proof -n 2 --dist loadfile
 
 lint: install
 	mkdir -p .links/saga

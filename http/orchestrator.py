@@ -17,7 +17,6 @@ from saga.http.batches import Batches
 from saga.http.openapi import describe
 from saga.http.paging import TimedPage, page, query
 from saga.http.payload import Body, answer, read
-from saga.http.problems import DATABASE_AWAY
 from saga.http.routes import get
 from saga.http.saga import Saga
 from saga.http.sending import Send, Sending
@@ -26,6 +25,7 @@ from saga.http.waiting import Waiting
 from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
 from saga.runtime.crash import AFTER_ROW, CrashPoints
+from saga.runtime.database import AWAY as DATABASE_AWAY
 from saga.runtime.errors import Conflict
 from saga.runtime.settings import Settings
 from saga.runtime.transition import SagaState, SagaStatus, Transition

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,6 @@ from saga.runtime import errors
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-DATABASE_AWAY = (peewee.OperationalError, peewee.InterfaceError)
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 SHOWN_ERRORS = 20  # a body can hold 100,000 wrong fields; the answer need not
@@ -140,7 +140,7 @@ def _meant(exception: BaseException) -> SanicException | None:
             return NotFound(str(exception))
         case errors.BrokerUnavailable():
             return Away(["broker"])
-        case peewee.OperationalError() | peewee.InterfaceError():
+        case peewee.OperationalError() | peewee.InterfaceError() | sqlite3.OperationalError():
             log.warning("the database is away: %s", exception)
             return Away(["database"])
         case CancelledError():

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import peewee
 from sanic import Request
 
-from saga.http.problems import DATABASE_AWAY
+from saga.runtime.database import AWAY as DATABASE_AWAY
 
 P = ParamSpec("P")
 T = TypeVar("T")

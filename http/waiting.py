@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from saga.http.problems import DATABASE_AWAY
+from saga.runtime.database import AWAY as DATABASE_AWAY
 from saga.runtime.transition import SagaState
 
 log = logging.getLogger(__name__)

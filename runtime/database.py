@@ -1,6 +1,7 @@
 """A service's database: SQLite or PostgreSQL through peewee, and the exact column types."""
 
 import logging
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,10 @@ import peewee
 from saga.runtime.errors import ContractError
 
 log = logging.getLogger(__name__)
+
+# The database can't be reached, is locked, or has no room. peewee lets SQLite's own error through
+# where rows are returned by an INSERT.
+AWAY = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
 
 Row = Sequence[Any]
 

@@ -51,6 +51,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._scale = threading.Event()
         self._announced = False
+        self._unpublished = False
 
     def run(self, on_ready: Callable[[System], None] = lambda _: None) -> None:
         """Start everything and supervise it until SIGTERM or SIGINT, then drain and stop.
@@ -181,7 +182,7 @@ class Supervisor:
     def _look_after_all(self, on_ready: Callable[[System], None]) -> None:
         changed = [self._look_after(child) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
-        if any(changed):
+        if any(changed) or self._unpublished:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
@@ -252,8 +253,11 @@ class Supervisor:
     def _publish(self) -> None:
         try:
             system.write(self.data, self._system())
+            self._unpublished = False
         except OSError as error:
-            log.error("the system file can't be written: %s", error)
+            if not self._unpublished:
+                log.error("the system file can't be written: %s", error)
+            self._unpublished = True
 
 
 def _function_of(child: Child) -> str | None:

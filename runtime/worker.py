@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from saga.runtime import crash, inbox
 from saga.runtime.clock import Clock, utcnow
+from saga.runtime.database import AWAY as DATABASE_AWAY
 from saga.runtime.database import must_begin_again, one_writer, transaction
 from saga.runtime.dead_letter import dead_letter
 from saga.runtime.errors import BrokerUnavailable, ContractError, Rejected, Undecodable
@@ -43,7 +44,7 @@ POLL_TIMEOUT = 0.5  # seconds, and so the longest that a stop waits for an idle 
 
 # What may pass by itself. An integrity error is another process that answered the same command
 # while we did: the next look into the inbox finds its answer.
-DATABASE_ERRORS = (peewee.OperationalError, peewee.InterfaceError, peewee.IntegrityError)
+DATABASE_ERRORS = (*DATABASE_AWAY, peewee.IntegrityError)
 AWAY = (*DATABASE_ERRORS, BrokerUnavailable)
 WAIT = Retry(first=0.1, longest=5.0)
 

@@ -1,5 +1,6 @@
 """What the tests share: the two databases that stores run on, and whole systems of processes."""
 
+import itertools
 import json
 import os
 import pwd
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +21,17 @@ import httpx
 import peewee
 import pytest
 from hypothesis import settings
+from uuid_utils.compat import uuid7
 
+from saga.runtime import saga_store
 from saga.runtime.database import connect
+from saga.runtime.settings import Settings
+from saga.stacks import ledger
 
 ROOT = Path(__file__).parents[1]
 SAGA = Path(sys.executable).with_name("saga")
 DEADLINE = 30.0  # seconds
+RETRY_AFTER = 0.1  # seconds between two tries of a client
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
@@ -86,9 +93,9 @@ class RunningSystem:
         return str(json.loads((self.data / "system.json").read_text())["broker"])
 
     def http(self, method: str, service: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(
-            method, f"http://127.0.0.1:{self.ports[service]}{path}", timeout=20, **options
-        )
+        url = f"http://127.0.0.1:{self.ports[service]}{path}"
+        # Without verify=False, each request would read all root certificates first.
+        return httpx.request(method, url, timeout=20, verify=False, **options)
 
     def make_user(self, balance: str = "100.00") -> int:
         body = {"name": "Ada", "email": f"u{time.time_ns()}@example.org", "balance": balance}
@@ -131,11 +138,14 @@ def start_system(
     """Start systems, and stop them at the end whatever became of them."""
     started: list[RunningSystem] = []
 
-    def start(broker: str = "embedded") -> RunningSystem:
+    def start(
+        broker: str = "embedded", prepare: Callable[[RunningSystem], object] = lambda _: None
+    ) -> RunningSystem:
         folder = tmp_path_factory.mktemp("system")
         ports = copy_stacks(folder / "stacks")
         system = RunningSystem(folder / "data", folder / "stacks", ports)
         started.append(system)
+        prepare(system)
         system.saga("up", "--detach", "--broker", broker)
         return system
 
@@ -148,6 +158,91 @@ def start_system(
 def system(start_system: Callable[[], RunningSystem]) -> RunningSystem:
     """One system that the tests share."""
     return start_system()
+
+
+class Traffic:
+    """Orders placed all the time, of every fate; a client repeats one until it is accepted."""
+
+    def __init__(self, system: RunningSystem, clients: int = 4, pause: float = 0.03) -> None:
+        self.accepted: list[str] = []
+        self.refused: list[httpx.Response] = []
+        self._url = f"http://127.0.0.1:{system.ports['orchestrator']}"
+        self._pause = pause
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._place_many) for _ in range(clients)]
+        rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
+        plenty, scarce = system.make_product(stock=1_000_000), system.make_product(stock=1)
+        self._fates = [(rich, plenty), (poor, plenty), (rich, plenty), (rich, scarce)]
+        self._data = system.data
+        self._open_databases()
+        self._before = ledger.totals()
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def flows(self, orders: int = 30) -> None:
+        """Wait until so many more orders are accepted."""
+        goal = len(self.accepted) + orders
+        wait_until(lambda: len(self.accepted) >= goal, f"{orders} more orders are accepted")
+
+    def violations(self, seconds: float = DEADLINE) -> list[str]:
+        """Wait until all accepted sagas have ended; return what does not fit."""
+        self._open_databases()  # the connections of before may have been cut
+        wait_until(lambda: not self._in_flight(), "all accepted sagas have ended", seconds)
+        try:
+            return ledger.violations(self.accepted, self._before)
+        finally:
+            self._close_databases()
+
+    def _open_databases(self) -> None:
+        self._close_databases()
+        ledger.open_databases(Settings(saga_data=self._data))
+
+    def _close_databases(self) -> None:
+        for tables in ledger.TABLES.values():
+            if database := tables[0]._meta.database:
+                database.close()
+
+    def _in_flight(self) -> set[str]:
+        chunks = (self.accepted[n : n + 500] for n in range(0, len(self.accepted), 500))
+        return set(self.accepted).difference(*(saga_store.ended(chunk) for chunk in chunks))
+
+    def _place_many(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=20) as client:
+            for number in itertools.count():
+                if self._stop.wait(self._pause):
+                    return
+                user, product = self._fates[number % len(self._fates)]
+                self._place(client, {"user_id": user, "product_id": product, "quantity": 1})
+
+    def _place(self, client: httpx.Client, order: dict[str, int]) -> None:
+        headers = {"Idempotency-Key": str(uuid7())}
+        unsure = 0  # tries that may have been accepted without our knowing
+        while not self._stop.is_set() or 0 < unsure < DEADLINE / RETRY_AFTER:
+            try:
+                answer = client.post("/orders", json=order, headers=headers)
+            except httpx.TransportError:
+                unsure += 1
+            else:
+                unsure = 0
+                if answer.status_code == 202:
+                    self.accepted.append(answer.json()["saga_id"])
+                    return
+                self.refused.append(answer)
+            time.sleep(RETRY_AFTER)
+
+
+@pytest.fixture(scope="session")
+def traffic() -> type[Traffic]:
+    """Load on a system."""
+    return Traffic
 
 
 settings.register_profile("saga", deadline=None)  # a busy machine is no failure
@@ -176,39 +271,65 @@ def server_account() -> str | None:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server for this session, reached by its socket, gone without a trace."""
-    programs, account = postgres_programs(), server_account()
-    folder = Path(tempfile.mkdtemp(prefix="saga-postgres-"))  # pytest's own is closed to others
-    if account is not None:
-        shutil.chown(folder, account)
+@dataclass
+class PostgresServer:
+    """A PostgreSQL server, reached by its socket."""
 
-    def run(program: str, *arguments: str) -> None:
-        command = [programs / program, "-D", folder / "data", *arguments]
-        with (folder / "log").open("a") as log:
+    folder: Path
+    programs: Path
+    account: str | None
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://saga@/{database}?host={self.folder}"
+
+    def create(self) -> None:
+        if self.account is not None:
+            shutil.chown(self.folder, self.account)
+        self._run("initdb", "-U", "saga", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+        self._run("pg_ctl", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [self.programs / program, "-D", self.folder / "data", *arguments]
+        with (self.folder / "log").open("a") as log:
             done = subprocess.run(
                 command,
-                user=account,
-                extra_groups=None if account is None else [],
-                cwd=folder,
+                user=self.account,
+                extra_groups=None if self.account is None else [],
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         if done.returncode:
-            pytest.fail(f"{program} failed: {(folder / 'log').read_text()[-2000:]}")
+            pytest.fail(f"{program} failed: {(self.folder / 'log').read_text()[-2000:]}")
 
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for this session, gone without a trace."""
+    programs, account = postgres_programs(), server_account()
+    folder = Path(tempfile.mkdtemp(prefix="saga-postgres-"))  # pytest's own is closed to others
+    server = PostgresServer(folder, programs, account)
     try:
-        run("initdb", "-U", "saga", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-        options = f"-k {folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
-        run("pg_ctl", "-w", "-o", options, "start")
+        server.create()
+        server.start()
         try:
-            yield f"postgresql://saga@/postgres?host={folder}"
+            yield server
         finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    return postgres_server.url()
 
 
 @pytest.fixture
