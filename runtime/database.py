@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -172,19 +173,55 @@ def write_many(fields: Sequence[Any], rows: Sequence[Row], *, update: Sequence[A
     """Insert rows, given as the values of `fields`.
 
     Where the first field's value is there already, the fields in `update` are set instead.
-    peewee takes longer to build a statement than a database to run it; here it builds one, whatever
-    the number of rows.
     """
     if not rows:
         return
     table = fields[0].model
-    query = table.insert_many(rows[:1], fields=fields).returning()
-    if update:
-        query = query.on_conflict(conflict_target=fields[:1], preserve=update)
-    sql, _ = query.sql()
+    database = table._meta.database
+    sql = _insert(type(database).__name__, table, _names(fields), _names(update))
     to_columns = [field.db_value for field in fields]
     values = [
         [convert(value) for convert, value in zip(to_columns, row, strict=True)] for row in rows
     ]
     with peewee.__exception_wrapper__:
-        table._meta.database.cursor().executemany(sql, values)
+        database.cursor().executemany(sql, values)
+
+
+def read_many(fields: Sequence[Any], keys: Iterable[Any], *, lock: bool = False) -> list[Row]:
+    """Return rows, as the columns of `fields`, whose first field is one of the keys, in its order.
+
+    With `lock`, they stay locked until the transaction ends.
+    """
+    table, keys = fields[0].model, list(keys)
+    database = table._meta.database
+    sql = _select(type(database).__name__, table, _names(fields), len(keys), lock)
+    found: list[Row] = database.execute_sql(sql, keys).fetchall()
+    return found
+
+
+# peewee takes longer to build a statement than a database to run it: each is built once. A field is
+# no key for a cache, as two of one name look the same to it; hence the names.
+
+
+@cache
+def _insert(_: str, table: Any, names: tuple[str, ...], update: tuple[str, ...]) -> str:
+    fields = _fields(table, names)
+    query = table.insert_many([[None] * len(names)], fields=fields).returning()
+    if update:
+        query = query.on_conflict(conflict_target=fields[:1], preserve=_fields(table, update))
+    return str(query.sql()[0])
+
+
+@lru_cache(maxsize=4096)
+def _select(_: str, table: Any, names: tuple[str, ...], keys: int, lock: bool) -> str:
+    fields = _fields(table, names)
+    query = table.select(*fields).where(fields[0].in_([""] * keys)).order_by(fields[0])
+    return str((locked(query, table._meta.database) if lock else query).sql()[0])
+
+
+def _names(fields: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields)
+
+
+def _fields(table: Any, names: Sequence[str]) -> list[Any]:
+    return [table._meta.fields[name] for name in names]

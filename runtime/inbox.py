@@ -11,7 +11,7 @@ from datetime import datetime
 
 import peewee
 
-from saga.runtime.database import Table, write_many
+from saga.runtime.database import Table, read_many, write_many
 from saga.runtime.message import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
@@ -103,8 +103,7 @@ def related(commands: Iterable[Envelope]) -> set[str]:
 def load(ids: Iterable[str]) -> dict[str, Answer]:
     """Read the answers to those of the commands that have one."""
     row = InboxRow
-    query = row.select(row.id, row.type, row.outcome, row.time, row.data)
-    found = query.where(row.id.in_(list(ids))).tuples()
+    found = read_many([row.id, row.type, row.outcome, row.time, row.data], ids)
     return {key: Answer(*rest) for key, *rest in found}
 
 

@@ -15,7 +15,7 @@ import peewee
 from pydantic import TypeAdapter, ValidationError
 
 from saga.runtime import transition
-from saga.runtime.database import Instant, Table, locked, transaction, write_many
+from saga.runtime.database import Instant, Table, read_many, transaction, write_many
 from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.message import Envelope, Message, Reply
 from saga.runtime.saga import Saga
@@ -244,11 +244,9 @@ def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Trans
 
 
 def _load(saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
-    query = SagaRow.select(SagaRow.state).where(SagaRow.name == saga.name, SagaRow.id.in_(saga_ids))
     # Locked in the order of their ids, so that two transactions can't wait for each other.
-    query = locked(query.order_by(SagaRow.id), SagaRow._meta.database)
-    states = (_state.validate_json(text) for (text,) in query.tuples())
-    return {state.id: state for state in states}
+    found = read_many([SagaRow.id, SagaRow.name, SagaRow.state], saga_ids, lock=True)
+    return {key: _state.validate_json(text) for key, name, text in found if name == saga.name}
 
 
 def _save(changes: Sequence[tuple[SagaState, SagaState]]) -> None:

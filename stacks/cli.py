@@ -5,12 +5,14 @@ from saga.runtime.cli.app import app, main
 from saga.stacks.bench import bench
 from saga.stacks.chaos import chaos
 from saga.stacks.demo import demo
+from saga.stacks.simulate import simulate
 
 __all__ = ["app", "authoring", "dlq", "main", "running", "sagas"]
 
 app.command()(demo)
 app.command()(bench)
 app.command()(chaos)
+app.command()(simulate)
 
 if __name__ == "__main__":
     main()

@@ -34,7 +34,9 @@ def test_too_many_units_are_refused(orders):
     assert orders.post("/orders", {**WISH, "quantity": 1_000_000}).status_code == 201
 
 
-@pytest.mark.parametrize("path", ["1", "x", "%7B", str(UUID(int=0)), str(uuid4()), uuid4().hex])
+@pytest.mark.parametrize(
+    "path", ["1", "x", "%7B", str(UUID(int=0)), str(UUID(int=99)), UUID(int=98).hex]
+)
 def test_unknown_order(orders, path):
     assert orders.get(f"/orders/{path}").status_code == 404
     assert orders.delete(f"/orders/{path}").status_code == 404

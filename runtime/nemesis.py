@@ -1,0 +1,118 @@
+"""What goes wrong in a simulation, and how often.
+
+Every run draws its own mixture, in which about half of the kinds are missing: bugs that a crash
+would hide show in runs without crashes (Groce et al., "Swarm Testing", ISSTA 2012).
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from saga.runtime.errors import Rejected
+
+LONG = 20.0  # seconds that something is late, at most
+
+
+class SimulatedFault(Exception):
+    """A fault that the simulation has put into a handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The chance of each thing that may go wrong, per occasion; the last ones are counts."""
+
+    crash: float = 0.0  # at a crash point
+    stall: float = 0.0  # at a crash point, while the session runs out
+    fault: float = 0.0  # in a handler, before or after its work
+    refuse: float = 0.0  # by the broker: a sending, in part or whole, or a commit
+    lose: float = 0.0  # a record
+    duplicate: float = 0.0  # a record
+    delay: float = 0.0  # a partition
+    cancel: float = 0.0  # an order, by its client
+    junk: int = 0  # records that can't be read
+    rebalances: int = 0  # a replica comes or goes
+    outages: int = 0  # of the broker
+    restarts: int = 0  # of the broker, empty
+    amnesia: int = 0  # the broker forgets all offsets
+    broken: int = 0  # a function fails or refuses everything, for a while
+    skew: float = 0.0  # seconds by which clocks differ, at most
+
+    def __str__(self) -> str:
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return ", ".join(f"{name} {value:.3g}" for name, value in named if value) or "none"
+
+
+CALM = Faults()
+WORST = Faults(
+    crash=0.04,
+    stall=0.04,
+    fault=0.25,
+    refuse=0.1,
+    lose=0.08,
+    duplicate=0.2,
+    delay=0.2,
+    cancel=0.5,
+    junk=5,
+    rebalances=6,
+    outages=2,
+    restarts=2,
+    amnesia=2,
+    broken=2,
+    skew=1.0,
+)
+
+
+def draw(chance: random.Random) -> Faults:
+    """Draw a mixture: each kind is missing, or has a rate of up to its worst."""
+    drawn = {}
+    for field in fields(WORST):
+        worst = getattr(WORST, field.name)
+        there = chance.random() < 0.5
+        rate = chance.randint(1, worst) if isinstance(worst, int) else worst * chance.random()
+        drawn[field.name] = rate if there else type(worst)(0)
+    return Faults(**drawn)
+
+
+class Nemesis:
+    """Decides, when it is asked, what goes wrong. `calm` ends it all."""
+
+    def __init__(self, chance: random.Random, faults: Faults) -> None:
+        self.chance = chance
+        self.faults = faults
+        self.broken: dict[str, bool] = {}  # functions that fail; True where they refuse instead
+
+    def calm(self) -> None:
+        """Let nothing go wrong from now on."""
+        self.faults = CALM
+        self.broken.clear()
+
+    def mend(self, name: str) -> None:
+        """Let a broken function work again."""
+        self.broken.pop(name, None)
+
+    def strikes(self, rate: float) -> bool:
+        """Tell whether something of this rate goes wrong now."""
+        return rate > 0 and self.chance.random() < rate
+
+    def while_long(self) -> float:
+        """Return for how many seconds something is late."""
+        return self.chance.random() ** 2 * LONG
+
+    def unreliable(self, name: str, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Wrap a handler so that it fails now and then, before its work or after it."""
+
+        def handle(command: Any) -> Any:
+            if name in self.broken:
+                if self.broken[name]:
+                    raise Rejected("simulated", f"{name} takes nothing")
+                raise SimulatedFault("out of order")
+            struck = self.strikes(self.faults.fault)
+            if struck and self.chance.random() < 0.5:
+                raise SimulatedFault("before its work")
+            event = handler(command)
+            if struck:
+                raise SimulatedFault("after its work")
+            return event
+
+        return handle

@@ -1,0 +1,334 @@
+"""What a worker may rely on, on every transport: one suite of facts, run over each of them."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+
+from saga.runtime.broker import free_port, start_embedded
+from saga.runtime.kafka import KafkaTransport, create_topics
+from saga.runtime.kafka_server import start_kafka
+from saga.runtime.message import Record
+from saga.runtime.settings import Settings
+from saga.runtime.simulated_broker import SimulatedBroker, SimulatedTransport
+from saga.runtime.transport import BATCH_SIZE, Transport
+
+DEADLINE = 20.0  # seconds until what must come counts as lost
+POLL = 0.05  # seconds that one poll waits
+
+numbers = count()
+
+
+class Broker:
+    """A broker under test: makes topics, and members of groups that are closed at the end."""
+
+    def __init__(
+        self,
+        make_topic: Callable[[str, int], object],
+        make_member: Callable[[str, Sequence[str]], Transport],
+    ) -> None:
+        self._make_topic, self._make_member = make_topic, make_member
+        self._open: list[Transport] = []
+
+    def topic(self, partitions: int = 1) -> str:
+        name = f"contract.{next(numbers)}"
+        self._make_topic(name, partitions)
+        return name
+
+    def member(self, group: str, *topics: str) -> Transport:
+        self._open.append(self._make_member(group, topics))
+        return self._open[-1]
+
+    def leave(self, member: Transport) -> None:
+        """Let a member go without a commit of its own."""
+        self._open.remove(member)
+        member.close()
+
+    def close(self) -> None:
+        for member in self._open:
+            member.close()
+
+
+def group() -> str:
+    return f"group-{next(numbers)}"
+
+
+def record(topic: str, number: int, key: str = "k") -> Record:
+    return Record(topic, key.encode(), b"%d" % number, [("ce_id", b"%d" % number)])
+
+
+def values(records: Sequence[Record]) -> list[int]:
+    return [int(record.value or b"-1") for record in records]
+
+
+def read(member: Transport, wanted: int, *, commit: bool = True) -> list[Record]:
+    """Poll until so many records are here, then make sure that no more come."""
+    records: list[Record] = []
+    deadline = time.monotonic() + DEADLINE
+    while len(records) < wanted:
+        assert time.monotonic() < deadline, f"{len(records)} of {wanted} records came"
+        if batch := member.poll(POLL):
+            records += batch
+            if commit:
+                member.commit()
+    assert values(member.poll(POLL)) == []
+    return records
+
+
+def poll_one(member: Transport) -> list[Record]:
+    """Poll until there is a batch."""
+    deadline = time.monotonic() + DEADLINE
+    while not (batch := member.poll(POLL)):
+        assert time.monotonic() < deadline, "no batch came"
+    return batch
+
+
+class TransportContract:
+    """The facts. A subclass gives the fixture `broker`."""
+
+    def test_a_sent_record_is_polled_once(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, 1)])
+        assert values(read(member, 1)) == [1]
+
+    def test_headers_key_and_bytes_survive(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        headers = [("ce_id", "ü".encode()), ("odd", b"\x00\xff"), ("odd", b"twice"), ("no", b"")]
+        sent = Record(topic, b"\x00key\xff", b"\xff\x00body", headers)
+        member.send([sent])
+        (received,) = read(member, 1)
+        assert received._replace(headers=list(received.headers), partition=-1, offset=-1) == sent
+        assert (received.partition, received.offset) == (0, 0)
+
+    def test_a_record_without_key_or_body_survives(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([Record(topic, None, None, [])])
+        (received,) = read(member, 1)
+        assert (received.key, received.value, list(received.headers)) == (None, None, [])
+
+    def test_records_of_one_key_keep_their_order(self, broker: Broker) -> None:
+        topic = broker.topic(partitions=3)
+        member = broker.member(group(), topic)
+        member.send([record(topic, n, key=f"key {n % 4}") for n in range(40)])
+        received = read(member, 40)
+        for key in {r.key for r in received}:
+            mine = [r for r in received if r.key == key]
+            assert values(mine) == sorted(values(mine))
+            assert len({r.partition for r in mine}) == 1
+
+    def test_offsets_count_the_records_of_a_partition(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, n) for n in range(3)])
+        assert [r.offset for r in read(member, 3)] == [0, 1, 2]
+
+    def test_a_poll_of_nothing_is_empty(self, broker: Broker) -> None:
+        assert broker.member(group(), broker.topic()).poll(POLL) == []
+
+    def test_a_poll_returns_what_is_there_without_waiting_for_more(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, 1)])
+        read(member, 1)
+        member.send([record(topic, 2)])
+        began = time.monotonic()
+        assert values(member.poll(10.0)) == [2]
+        assert time.monotonic() - began < 5.0
+
+    def test_a_batch_has_a_limit(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send(record(topic, n) for n in range(BATCH_SIZE + 200))
+        assert len(poll_one(member)) <= BATCH_SIZE
+        member.commit()
+        member.rewind()
+        received = read(member, BATCH_SIZE + 200)
+        assert values(received) == list(range(BATCH_SIZE + 200))
+
+    def test_rewind_gives_the_batch_again(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, n) for n in range(3)])
+        batch = poll_one(member)
+        member.rewind()
+        assert values(read(member, 3))[: len(batch)] == values(batch)
+
+    def test_rewind_gives_what_was_sent_since_after_the_batch(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, 1)])
+        assert values(poll_one(member)) == [1]
+        member.send([record(topic, 2)])
+        member.rewind()
+        assert values(read(member, 2)) == [1, 2]
+
+    def test_rewind_goes_back_in_every_partition(self, broker: Broker) -> None:
+        topic = broker.topic(partitions=3)
+        member = broker.member(group(), topic)
+        member.send([record(topic, n, key=str(n)) for n in range(30)])
+        batch = poll_one(member)
+        member.rewind()
+        again = read(member, 30)
+        assert set(values(batch)) <= set(values(again))
+        assert sorted(values(again)) == list(range(30))
+
+    def test_uncommitted_is_redelivered_to_the_next_member(self, broker: Broker) -> None:
+        topic, name = broker.topic(), group()
+        first = broker.member(name, topic)
+        first.send([record(topic, n) for n in range(3)])
+        read(first, 3, commit=False)
+        broker.leave(first)
+        assert values(read(broker.member(name, topic), 3)) == [0, 1, 2]
+
+    def test_committed_is_not_redelivered(self, broker: Broker) -> None:
+        topic, name = broker.topic(), group()
+        first = broker.member(name, topic)
+        first.send([record(topic, n) for n in range(3)])
+        read(first, 3)
+        first.send([record(topic, 3)])
+        broker.leave(first)
+        assert values(read(broker.member(name, topic), 1)) == [3]
+
+    def test_commit_covers_the_last_batch_alone(self, broker: Broker) -> None:
+        topic, name = broker.topic(), group()
+        first = broker.member(name, topic)
+        first.send([record(topic, 1)])
+        read(first, 1)
+        first.send([record(topic, 2)])
+        read(first, 1, commit=False)
+        broker.leave(first)
+        assert values(read(broker.member(name, topic), 1)) == [2]
+
+    def test_a_new_group_begins_with_the_first_record(self, broker: Broker) -> None:
+        topic = broker.topic()
+        broker.member(group(), topic).send([record(topic, n) for n in range(2)])
+        assert values(read(broker.member(group(), topic), 2)) == [0, 1]
+
+    def test_two_groups_both_get_it(self, broker: Broker) -> None:
+        topic = broker.topic()
+        first, second = broker.member(group(), topic), broker.member(group(), topic)
+        first.send([record(topic, 1)])
+        assert values(read(first, 1)) == values(read(second, 1)) == [1]
+
+    def test_a_member_reads_all_its_topics(self, broker: Broker) -> None:
+        topics = [broker.topic() for _ in range(3)]
+        member = broker.member(group(), *topics)
+        member.send([record(topic, n) for n, topic in enumerate(topics)])
+        assert sorted(values(read(member, 3))) == [0, 1, 2]
+
+    def test_partitions_are_split_between_two_members(self, broker: Broker) -> None:
+        """All is read, and once both are in, each partition by one of them."""
+        topic, name = broker.topic(partitions=4), group()
+        members = [broker.member(name, topic), broker.member(name, topic)]
+        wait_for_both(members, topic)
+        members[0].send([record(topic, n, key=str(n)) for n in range(40)])
+        got = read_together(members, 40)
+        places = [{r.partition for r in records} for records in got]
+        assert all(places)
+        assert not places[0] & places[1]
+
+    def test_the_one_who_stays_takes_over(self, broker: Broker) -> None:
+        topic, name = broker.topic(partitions=4), group()
+        members = [broker.member(name, topic), broker.member(name, topic)]
+        wait_for_both(members, topic)
+        broker.leave(members[0])
+        members[1].send([record(topic, n, key=str(n)) for n in range(40)])
+        assert sorted(values(read(members[1], 40))) == list(range(40))
+
+
+def wait_for_both(members: Sequence[Transport], topic: str) -> None:
+    """Send and read until both members get records."""
+    deadline = time.monotonic() + DEADLINE
+    got: list[Any] = [[], []]
+    while not all(got):
+        assert time.monotonic() < deadline, "one member gets nothing"
+        members[0].send([record(topic, n, key=str(n)) for n in range(20)])
+        got = read_together(members, 20)
+
+
+def read_together(members: Sequence[Transport], wanted: int) -> list[list[Record]]:
+    """Poll members in turn until they have so many different records, and no more come."""
+    got: list[list[Record]] = [[] for _ in members]
+    deadline = time.monotonic() + DEADLINE
+    quiet = 0
+    while quiet < 5 or len({v for records in got for v in values(records)}) < wanted:
+        assert time.monotonic() < deadline, f"{[len(records) for records in got]} of {wanted} came"
+        quiet += 1
+        for member, records in zip(members, got, strict=True):
+            if batch := member.poll(POLL):
+                quiet = 0
+                records += batch
+                member.commit()
+    return got
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The embedded broker."""
+    port = free_port()
+    process = start_embedded(port, tmp_path_factory.mktemp("embedded") / "log")
+    # Joining takes half of the session timeout here.
+    settings = Settings().on_broker(f"127.0.0.1:{port}", "embedded")
+    yield settings.model_copy(update={"kafka_session_timeout_ms": 1_000})
+    end(process)
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Apache Kafka; skipped where Java or Maven is missing, but a failure in CI."""
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        reason = f"missing: {', '.join(missing)} (apt-get install openjdk-17-jre-headless maven)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    port, folder = free_port(), tmp_path_factory.mktemp("kafka")
+    process = start_kafka(port, folder / "data", folder / "log")
+    yield Settings(kafka_bootstrap_servers=f"127.0.0.1:{port}", kafka_fetch_wait_ms=20)
+    end(process)
+
+
+def on_kafka(settings: Settings) -> Iterator[Broker]:
+    broker = Broker(
+        lambda topic, partitions: create_topics(settings, {topic: partitions}),
+        lambda group, topics: KafkaTransport(settings, group, topics),
+    )
+    yield broker
+    broker.close()
+
+
+class TestSimulated(TransportContract):
+    @pytest.fixture
+    def broker(self) -> Broker:
+        made: list[SimulatedBroker] = []
+        partitions: dict[str, int] = {}
+
+        def member(group: str, topics: Sequence[str]) -> Transport:
+            if not made:
+                made.append(SimulatedBroker(partitions))
+            return SimulatedTransport(made[0], group, topics)
+
+        return Broker(partitions.__setitem__, member)
+
+
+class TestEmbedded(TransportContract):
+    @pytest.fixture
+    def broker(self, embedded: Settings) -> Iterator[Broker]:
+        yield from on_kafka(embedded)
+
+
+class TestKafka(TransportContract):
+    @pytest.fixture
+    def broker(self, kafka: Settings) -> Iterator[Broker]:
+        yield from on_kafka(kafka)

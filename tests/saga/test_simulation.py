@@ -1,0 +1,210 @@
+"""The whole system simulated: what must hold does, and what is broken on purpose is noticed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from saga.functions.product.store import Product
+from saga.runtime import crash, inbox
+from saga.runtime.errors import SagaError
+from saga.runtime.inbox import Answer, InboxRow
+from saga.runtime.invariants import Invariants
+from saga.runtime.message import Envelope, Record
+from saga.runtime.settings import Settings
+from saga.runtime.simulation import Simulator
+from saga.runtime.stack import read_stacks
+from saga.stacks.simulate import BROKEN, Orders, broken, run_all, simulate
+
+SEEDS = 500
+
+
+def orders() -> Orders:
+    return Orders(read_stacks(Settings().saga_stacks))
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(orders()) as simulator:
+        yield simulator
+
+
+def test_nothing_is_lost_and_nothing_happens_twice(simulator: Simulator) -> None:
+    summary = run_all(simulator, range(SEEDS))
+    assert summary.violations == {}, "see `saga simulate --seed K --trace`"
+    assert set(summary.statuses) == {"COMPLETED", "COMPENSATED"}
+    assert min(summary.statuses.values()) > SEEDS
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_what_is_taken_out_is_missed(simulator: Simulator, part: str) -> None:
+    with broken(part):
+        assert any(simulator.run(seed).violations for seed in range(200))
+
+
+def test_broken_part_is_put_back() -> None:
+    whole = inbox.decide
+    with broken("fence"):
+        assert inbox.decide is not whole
+    assert inbox.decide is whole
+
+
+def test_the_ledger_itself_notices_a_missing_fence(simulator: Simulator) -> None:
+    with broken("fence"):
+        found = [text for seed in range(40) for text in simulator.run(seed).violations]
+    assert any("COMPENSATED, but its order is" in text for text in found)
+
+
+def test_same_seed_gives_the_same_run(simulator: Simulator) -> None:
+    first = simulator.run(5, story=True)
+    other = simulator.run(6, story=True)
+    assert simulator.run(5, story=True) == first
+    assert first.story != other.story
+    assert first.fingerprint != other.fingerprint
+
+
+def test_telling_the_story_changes_nothing(simulator: Simulator) -> None:
+    assert simulator.run(7, story=True).fingerprint == simulator.run(7).fingerprint
+
+
+def test_same_seed_gives_the_same_run_in_every_process(simulator: Simulator) -> None:
+    """Python hashes strings differently in each process."""
+    code = (
+        "from saga.stacks.simulate import *\n"
+        "with Simulator(Orders(read_stacks(settings_for(None).saga_stacks))) as simulator:\n"
+        "    print(simulator.run(5, story=True))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert told == {repr(simulator.run(5, story=True))}
+
+
+def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
+    runs = [simulator.run(seed, story=True) for seed in range(60)]
+    told = "\n".join(line for run in runs for line in run.story)
+    points = [getattr(crash, name) for name in dir(crash) if name.isupper() and name != "DISARMED"]
+    wanted = [f"is killed {point.replace('_', ' ')}" for point in points]
+    wanted += ["stands still after commit", "loses", "delays", "will repeat", "joins"]
+    wanted += ["is scaled away", "restarts empty", "forgets all offsets", "is away", "is broken"]
+    wanted += ["refuses everything", "cancels", "retries", "dead letter", "without running it"]
+    wanted += ["reports an error", "offsets were not committed", "gets no answer", "attempt 2"]
+    wanted += ["(SimulatedFault)", "(insufficient_stock)", "(insufficient_funds)", "(cancelled)"]
+    assert [text for text in wanted if text not in told] == []
+
+
+def test_half_of_the_faults_are_missing_from_a_run(simulator: Simulator) -> None:
+    kinds = Counter(len(simulator.run(seed).faults.split(", ")) for seed in range(20))
+    assert min(kinds) < 7 < max(kinds)
+
+
+def test_tables_are_bound_as_they_were_afterwards() -> None:
+    before = (InboxRow._meta.database, Product._meta.database)
+    with Simulator(orders()) as simulator:
+        simulator.run(1)
+    assert (InboxRow._meta.database, Product._meta.database) == before
+
+
+def answered(outcome: str, data: str = "{}", action: str = "do") -> tuple[list, list[Record]]:
+    """Return what ran and what is replied when a command is answered."""
+    command_id = f"s/step/{action}"
+    answer = Answer("Done", outcome, "now", data)
+    reply = Envelope("t", f"{command_id}/reply", "Done", "/x", "now", data, outcome)
+    return [(command_id, answer)], [reply.record()]
+
+
+@pytest.fixture
+def invariants() -> Invariants:
+    return Invariants()
+
+
+def test_one_effect_and_its_repeated_answer_are_fine(invariants: Invariants) -> None:
+    ran, replies = answered("done")
+    invariants.committed(ran, replies)
+    invariants.committed([], replies)
+    assert invariants.violations == []
+
+
+def test_second_effect_is_a_violation(invariants: Invariants) -> None:
+    for _ in range(2):
+        invariants.committed(*answered("done"))
+    assert invariants.violations == ["s/step/do took effect twice"]
+
+
+def test_two_effects_in_one_batch_are_a_violation(invariants: Invariants) -> None:
+    ran, replies = answered("done")
+    invariants.committed(ran * 2, replies * 2)
+    assert invariants.violations == ["s/step/do took effect twice"]
+
+
+def test_effect_after_the_undo_is_a_violation(invariants: Invariants) -> None:
+    _, skipped = answered("done", action="undo")
+    invariants.committed([], skipped)
+    invariants.committed(*answered("done"))
+    assert invariants.violations == ["s/step/do took effect after it was undone"]
+
+
+def test_another_answer_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed([], answered("done")[1])
+    invariants.committed([], answered("rejected")[1])
+    assert len(invariants.violations) == 1
+
+
+def test_fault_of_a_handlers_own_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed(*answered("failed", '{"code": "SimulatedFault"}'))
+    assert invariants.violations == []
+    invariants.committed(*answered("failed", '{"code": "ZeroDivisionError"}'))
+    assert len(invariants.violations) == 1
+
+
+def test_dead_letter_that_nobody_has_made_is_a_violation(invariants: Invariants) -> None:
+    letter = Record("t.dlq", None, b"junk", [("dlq_reason", b"header missing")])
+    invariants.committed([], [letter])
+    assert invariants.violations == []
+    invariants.committed([], [letter._replace(value=b"{}")])
+    assert invariants.violations == ["dead letter on t.dlq: header missing"]
+
+
+@pytest.fixture
+def run_command():
+    app = typer.Typer()
+    app.command()(simulate)
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_command_sums_up_as_json(run_command) -> None:
+    summary = json.loads(run_command("--seeds", "2", "--json").stdout)
+    assert (summary["saga"], summary["runs"], summary["violations"]) == ("place-order", 2, {})
+    assert summary["sagas"] == sum(summary["statuses"].values())
+
+
+def test_command_says_how_to_see_what_it_has_found(run_command) -> None:
+    result = run_command("--seeds", "3", "--without", "guard", "--json")
+    assert isinstance(result.exception, SagaError)
+    first = min(map(int, json.loads(result.stdout)["violations"]))
+    assert f"`saga simulate --seed {first} --trace --without guard`" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trace"], "--trace tells the story of one seed: add --seed K"),
+        (["--saga", "x"], "--saga x: not one of place-order"),
+        (["--without", "x"], "--without x: not one of inbox, fence, guard"),
+    ],
+)
+def test_wrong_option_is_one_clear_line(run_command, arguments: list[str], message: str) -> None:
+    assert str(run_command(*arguments).exception) == message
