@@ -22,7 +22,7 @@ test: install
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
 proof: install
-	.venv/bin/python -m pytest -m proof -n 2 --dist loadfile
+	.venv/bin/python -m pytest -m proof
 
 lint: install
 	mkdir -p .links/saga
