@@ -1,5 +1,6 @@
 """`saga simulate`: the order system in one process, a thousand times, each time from a seed."""
 
+import importlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,6 @@ from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.functions.product import reserve_product
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import inbox
@@ -154,7 +154,8 @@ def broken(part: str | None) -> Iterator[None]:
     if part is None:
         yield
         return
-    module, name, substitute = _chosen("--without", part, BROKEN)
+    path, name, substitute = _chosen("--without", part, BROKEN)
+    module = importlib.import_module(path)
     whole = getattr(module, name)
     setattr(module, name, substitute)
     try:
@@ -187,10 +188,15 @@ def _take_units_without_guard(product_id: int, quantity: int) -> list[tuple[Deci
     return [(row.price,) for row in taken.returning(Product.price).execute()]
 
 
-BROKEN: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "inbox": (inbox, "decide", _decide_without_inbox),
-    "fence": (inbox, "decide", _decide_without_fence),
-    "guard": (reserve_product, "take_units", _take_units_without_guard),
+# By module name: importing a function declares it, and another system may have one of its name.
+BROKEN: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "inbox": ("saga.runtime.inbox", "decide", _decide_without_inbox),
+    "fence": ("saga.runtime.inbox", "decide", _decide_without_fence),
+    "guard": (
+        "saga.functions.product.reserve_product",
+        "take_units",
+        _take_units_without_guard,
+    ),
 }
 
 

@@ -1,5 +1,8 @@
 """The stacks that the project ships."""
 
+import subprocess
+import sys
+
 import pytest
 
 from saga.runtime.settings import Settings
@@ -78,3 +81,14 @@ def test_saga_and_stacks_agree(stacks):
     (saga,) = {f.saga.name: f.saga for f, _ in stacks["orchestrator"].load()}.values()
     commands = [c for step in saga.steps for c in (step.command, step.undo) if c is not None]
     assert {command.topic for command in commands} | set(saga.reply_topics) <= read
+
+
+def test_command_declares_no_function_of_the_order_system():
+    """Another system may have functions of the same names."""
+    script = (
+        "import saga.stacks.cli; from saga.runtime.function import _registry; print(*_registry)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ""
