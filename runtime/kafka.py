@@ -6,11 +6,12 @@ is in flight, so a rebalance has nothing to hand over.
 """
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from saga.runtime.dead_letter import SUFFIX
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
 DELIVERY_TIMEOUT = 6.0  # seconds until a message that the broker does not take counts as lost
 ADMIN_TIMEOUT = 10.0  # seconds
+LOOK_EVERY = 1.0  # seconds
 SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
 
 
@@ -126,6 +128,7 @@ class KafkaTransport:
     ) -> None:
         self._sender = Sender(settings, group)
         self._batch: list[Record] = []
+        self._next_look = 0.0
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=False)
         self._consumer.subscribe(list(topics), on_assign=lambda *_: self._joined())
@@ -137,12 +140,30 @@ class KafkaTransport:
 
     def poll(self, timeout: float) -> list[Record]:
         """Wait for a first record, then take along what has been fetched with it."""
+        self._look_for_an_empty_broker()
         first = self._consumer.poll(timeout)
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
         self._batch = [_record(message) for message in messages if not _failed(message)]
         return self._batch
+
+    def _look_for_an_empty_broker(self) -> None:
+        """Begin again where a partition ends before our position: its broker has forgotten it.
+
+        Apache Kafka tells a consumer so by an error, which librdkafka heeds; the embedded broker
+        says nothing, and records would be passed over until it has as many as before.
+        """
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_EVERY
+        for position in self._consumer.position(self._consumer.assignment()):
+            if position.offset > 0:
+                _, end = self._consumer.get_watermark_offsets(position, cached=True)
+                if 0 <= end < position.offset:
+                    log.warning("%s[%d] begins again", position.topic, position.partition)
+                    start = TopicPartition(position.topic, position.partition, OFFSET_BEGINNING)
+                    self._consumer.seek(start)
 
     def send(self, records: Iterable[Record]) -> None:
         """Send records and wait for the broker to have them."""
@@ -210,7 +231,8 @@ def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
             behind = 0
             for committed in consumer.committed(partitions, timeout=ADMIN_TIMEOUT):
                 low, high = consumer.get_watermark_offsets(committed, timeout=ADMIN_TIMEOUT)
-                behind += high - max(low, committed.offset)
+                # A broker that came back empty may have less than was committed meanwhile.
+                behind += max(0, high - max(low, committed.offset))
             return behind
         except KafkaException as error:
             raise BrokerUnavailable(f"offsets not read: {error}") from error
