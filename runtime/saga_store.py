@@ -23,6 +23,7 @@ from saga.runtime.transition import SagaState, Transition
 
 log = logging.getLogger(__name__)
 
+CHUNK = 500  # ids in one statement
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
 _state = TypeAdapter(SagaState)
@@ -192,9 +193,13 @@ def dump(state: SagaState) -> str:
 
 
 def find_many(saga_ids: Sequence[str]) -> list[SagaState]:
-    """Return those of the sagas that are here, at most a few hundred at a time."""
-    query = SagaRow.select(SagaRow.state).where(SagaRow.id.in_(list(saga_ids)))
-    return [_state.validate_json(text) for (text,) in query.tuples()]
+    """Return those of the sagas that are here."""
+    query = SagaRow.select(SagaRow.state)
+    return [
+        _state.validate_json(text)
+        for chunk in peewee.chunked(saga_ids, CHUNK)
+        for (text,) in query.where(SagaRow.id.in_(chunk)).tuples()
+    ]
 
 
 def page(
@@ -212,10 +217,12 @@ def page(
 
 def ended(saga_ids: Iterable[str]) -> set[str]:
     """Return those of the ids whose sagas have ended."""
-    query = SagaRow.select(SagaRow.id).where(
-        SagaRow.id.in_(list(saga_ids)), SagaRow.status.not_in(list(transition.IN_FLIGHT))
-    )
-    return {saga_id for (saga_id,) in query.tuples()}
+    query = SagaRow.select(SagaRow.id).where(SagaRow.status.not_in(list(transition.IN_FLIGHT)))
+    return {
+        saga_id
+        for chunk in peewee.chunked(saga_ids, CHUNK)
+        for (saga_id,) in query.where(SagaRow.id.in_(chunk)).tuples()
+    }
 
 
 def history(saga_id: str) -> list[HistoryRow]:

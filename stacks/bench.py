@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from statistics import quantiles
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import httpx
+import peewee
 import psutil
 import typer
 from pydantic import BaseModel
@@ -31,7 +32,6 @@ QUANTITY = 2
 PRICE = Decimal("9.99")
 TOGETHER = 0.002  # seconds; starts that fall due within it share a transaction and a flush
 HTTP_CLIENTS = 8
-T = TypeVar("T")
 STALLED_AFTER = 60.0  # seconds without any saga ending
 
 
@@ -136,7 +136,7 @@ def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings)
 
 
 def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
-    for chunk in _chunks(waiting):
+    for chunk in peewee.chunked(waiting, saga_store.CHUNK):
         transitions = saga_store.start(place_order, chunk, utcnow())
         sender.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
         yield from (start.saga_id for start in chunk)
@@ -183,7 +183,7 @@ def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
 
 
 def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_ok: bool) -> Result:
-    states = [s for chunk in _chunks(saga_ids) for s in saga_store.find_many(chunk)]
+    states = saga_store.find_many(saga_ids)
     milliseconds = [(s.updated_at - s.created_at).total_seconds() * 1000 for s in states]
     cuts = quantiles(milliseconds, n=100) if len(states) > 1 else milliseconds * 99
     statuses = [state.status for state in states]
@@ -199,10 +199,6 @@ def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_o
         cpu_seconds_per_1000=round(cpu / len(states) * 1000, 3),
         invariants_ok=invariants_ok,
     )
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[n : n + 500] for n in range(0, len(items), 500))
 
 
 def _cpu_seconds(running: system.System) -> float:

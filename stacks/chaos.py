@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
@@ -73,7 +73,7 @@ def chaos(
         rest_began = time.monotonic()
         _wait_for_rest(accepted, progress)
         _wait_for_silence(settings.on_broker(running.broker))
-    statuses = Counter(state.status for chunk in _hundreds(accepted) for state in chunk)
+    statuses = Counter(state.status for state in saga_store.find_many(accepted))
     verdict = Verdict(
         seed=seed,
         orders=orders,
@@ -169,8 +169,7 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
     deadline = time.monotonic() + REST_TIMEOUT
     waiting = set(saga_ids)
     while waiting and time.monotonic() < deadline:
-        for chunk in _chunks(sorted(waiting)):
-            waiting -= saga_store.ended(chunk)
+        waiting -= saga_store.ended(sorted(waiting))
         progress.update(bar, completed=len(saga_ids) - len(waiting))
         time.sleep(0.1)
 
@@ -184,14 +183,6 @@ def _wait_for_silence(settings: Settings) -> None:
     while any(lag(settings, f.name, f.topics) for f in functions if f.topics):
         if time.monotonic() > deadline:
             raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
-
-
-def _chunks(items: Sequence[str]) -> list[Sequence[str]]:
-    return [items[n : n + 500] for n in range(0, len(items), 500)]
-
-
-def _hundreds(saga_ids: Sequence[str]) -> list[list[Any]]:
-    return [saga_store.find_many(chunk) for chunk in _chunks(saga_ids)]
 
 
 def _progress() -> Progress:

@@ -54,8 +54,8 @@ def violations(saga_ids: Sequence[str], before: Totals) -> list[str]:
     An order that completed holds its units and its payment once; one that was cancelled holds none.
     """
     found = []
-    states = {state.id: state for state in _by_hundreds(saga_store.find_many, saga_ids)}
-    orders = {str(row.saga_id): row for row in _by_hundreds(_orders, saga_ids)}
+    states = {state.id: state for state in saga_store.find_many(saga_ids)}
+    orders = {str(row.saga_id): row for row in _orders(saga_ids)}
     held = _sums(Reservation, Reservation.quantity, ~Reservation.released)
     paid = _sums(Payment, Payment.amount, ~Payment.refunded)
     for saga_id in saga_ids:
@@ -92,13 +92,9 @@ def _violation(
 
 
 def _orders(saga_ids: Sequence[str]) -> list[Any]:
-    return list(Order.select().where(Order.saga_id.in_(list(saga_ids))))
+    chunks = peewee.chunked(saga_ids, saga_store.CHUNK)
+    return [row for chunk in chunks for row in Order.select().where(Order.saga_id.in_(chunk))]
 
 
 def _sums(table: Any, amount: Any, condition: Any) -> dict[Any, Any]:
     return dict(table.select(table.order_id, amount).where(condition).tuples())
-
-
-def _by_hundreds(find: Any, saga_ids: Sequence[str]) -> list[Any]:
-    chunks = (saga_ids[n : n + 500] for n in range(0, len(saga_ids), 500))
-    return [found for chunk in chunks for found in find(chunk)]
