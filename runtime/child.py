@@ -33,6 +33,7 @@ class Child:
     failures: int = 0
     started_at: float = 0.0
     restart_at: float = 0.0
+    stop_by: float = 0.0
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
@@ -47,39 +48,32 @@ class Child:
 
 
 @dataclass(frozen=True)
-class HostFunction:
-    """Hosts a function, in the process that this is called in."""
+class Host:
+    """Hosts a function, or the adapter where none is named, in the process that this is called in.
+
+    `others` names the secrets that are not for this one.
+    """
 
     stack: Stack
-    function: str
+    function: str | None
     settings: Settings
     log_file: Path
+    others: frozenset[str] = frozenset()
 
     def __call__(self, reports: Connection) -> None:
-        """Run until told to stop; report once when ready."""
+        """Run until told to stop; report the topics once when ready."""
         from saga.runtime import host
-
-        _settle(self.log_file)
-        host.set_environment(self.stack.functions[self.function].environment)
-        configure_logging(self.settings)
-        host.run_function(self.stack, self.function, self.settings, lambda: reports.send("ready"))
-
-
-@dataclass(frozen=True)
-class HostAdapter:
-    """Hosts an adapter, in the process that this is called in."""
-
-    stack: Stack
-    settings: Settings
-    log_file: Path
-
-    def __call__(self, reports: Connection) -> None:
-        """Run until told to stop; report once when ready."""
-        from saga.runtime import host
+        from saga.runtime.function import load
 
         _settle(self.log_file)
         configure_logging(self.settings)
-        host.run_adapter(self.stack, self.settings, lambda: reports.send("ready"))
+        host.prepare(self.stack.hosting(self.function), self.settings, self.others)
+        if self.function is None:
+            host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
+        else:
+            module = self.stack.module(self.function)
+            ready = lambda: reports.send(load(module).topics)  # noqa: E731
+            host.run_function(self.stack, self.function, self.settings, ready)
 
 
 @dataclass(frozen=True)

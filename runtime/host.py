@@ -4,18 +4,26 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tenacity
 
 from saga.runtime.crash import CrashPoints
 from saga.runtime.database import bind, connect
+from saga.runtime.deploy.artifact import import_from
+from saga.runtime.errors import ContractError
 from saga.runtime.function import load
+from saga.runtime.health import HealthFile
 from saga.runtime.kafka import KafkaTransport, Sender, create_topics
+from saga.runtime.message import Record
+from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import Settings
-from saga.runtime.stack import Stack, topics
+from saga.runtime.stack import Hosting, Stack, topics
 from saga.runtime.worker import AWAY, Worker
 
 log = logging.getLogger(__name__)
@@ -32,6 +40,7 @@ def run_function(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     function = load(stack.module(name))
+    _unless_installed(sys.modules[function.handler.__module__], settings)
     database = connect(settings.database_url(stack.database))
     patiently = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(AWAY)
@@ -64,9 +73,13 @@ def run_adapter(
     stack: Stack, settings: Settings, on_ready: Callable[[], None] = lambda: None
 ) -> None:
     """Host a service's HTTP adapter until SIGTERM or SIGINT; `on_ready` once it answers."""
-    app = importlib.import_module(str(stack.adapter)).make_app(settings)
+    health = HealthFile(settings.saga_health)
+    module = importlib.import_module(str(stack.adapter))
+    _unless_installed(module, settings)
+    app = module.make_app(settings)
 
     async def ready(*_: Any) -> None:
+        health.well(f"http://127.0.0.1:{stack.port}/health")
         on_ready()
 
     app.after_server_start(ready)
@@ -79,16 +92,31 @@ def run_adapter(
     )
 
 
-def set_environment(environment: Mapping[str, str]) -> None:
-    """Give this process, which hosts nothing yet, the environment of its stack file."""
-    os.environ.update(environment)
+def prepare(hosting: Hosting, settings: Settings, others: Iterable[str] = ()) -> None:
+    """Give this process, which hosts nothing yet, its code, its environment and its secrets.
+
+    `others` names secrets that are somebody else's. Raises `StackError` when a secret is missing.
+    """
+    secrets = read_secrets(hosting.secrets)
+    for name in others:
+        os.environ.pop(name, None)
+    os.environ.update({**hosting.environment, **secrets})
+    if settings.saga_code is not None:
+        import_from(settings.saga_code)
+
+
+def _unless_installed(module: ModuleType, settings: Settings) -> None:
+    """Raise `ContractError` when a deployed version's module came from somewhere else."""
+    code, file = settings.saga_code, str(module.__file__)
+    if code is not None and not Path(file).is_relative_to(code):
+        raise ContractError(f"{module.__name__} is imported from {file}, not from {code}")
 
 
 def _run_worker(
     worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    function = worker.function
-    transport = KafkaTransport(settings, function.name, function.topics, on_ready)
+    function, health = worker.function, HealthFile(settings.saga_health)
+    transport = KafkaTransport(settings, function.name, function.topics, on_ready, health)
     try:
         worker.run(transport, stop)
     finally:
@@ -98,9 +126,15 @@ def _run_worker(
 def _run_timer(
     worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    sender = Sender(settings, worker.function.name)
+    sender, health = Sender(settings, worker.function.name), HealthFile(settings.saga_health)
+
+    def send(commands: Iterable[Record]) -> None:
+        sender.send_records(commands)
+        health.well()
+
+    health.well()
     on_ready()
     try:
-        worker.run_timer(sender.send_records, stop, sender.check)
+        worker.run_timer(send, stop, sender.check)
     finally:
         sender.close()

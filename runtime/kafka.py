@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.health import HealthFile
 from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
 from saga.runtime.transport import BATCH_SIZE
@@ -117,7 +118,10 @@ class Sender:
 
 
 class KafkaTransport:
-    """A `Transport` on a Kafka broker; `on_ready` is called once, when the group takes us in."""
+    """A `Transport` on a Kafka broker; `on_ready` is called once, when the group takes us in.
+
+    `health` is well as long as we are in the group and are polling.
+    """
 
     def __init__(
         self,
@@ -125,27 +129,45 @@ class KafkaTransport:
         group: str,
         topics: Sequence[str],
         on_ready: Callable[[], None] = lambda: None,
+        health: HealthFile | None = None,
     ) -> None:
         self._sender = Sender(settings, group)
         self._batch: list[Record] = []
         self._next_look = 0.0
+        self._health = health or HealthFile(None)
+        self._is_member = False
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=False)
-        self._consumer.subscribe(list(topics), on_assign=lambda *_: self._joined())
+        self._consumer.subscribe(
+            list(topics),
+            on_assign=lambda *_: self._joined(),
+            on_revoke=lambda *_: self._left(),
+            on_lost=lambda *_: self._left(),
+        )
 
     def _joined(self) -> None:
+        self._is_member = True
+        self._health.well()
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
             on_ready()
 
+    def _left(self) -> None:
+        self._is_member = False
+        self._health.unwell()
+
     def poll(self, timeout: float) -> list[Record]:
         """Wait for a first record, then take along what has been fetched with it."""
-        self._look_for_an_empty_broker()
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_EVERY
+            self._look_for_an_empty_broker()
+            if self._is_member:
+                self._health.well()
         first = self._consumer.poll(timeout)
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._batch = [_record(message) for message in messages if not _failed(message)]
+        self._batch = [to_record(message) for message in messages if not _failed(message)]
         return self._batch
 
     def _look_for_an_empty_broker(self) -> None:
@@ -154,9 +176,6 @@ class KafkaTransport:
         Apache Kafka tells a consumer so by an error, which librdkafka heeds; the embedded broker
         says nothing, and records would be passed over until it has as many as before.
         """
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_EVERY
         for position in self._consumer.position(self._consumer.assignment()):
             if position.offset > 0:
                 _, end = self._consumer.get_watermark_offsets(position, cached=True)
@@ -261,7 +280,7 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
                 message = consumer.poll(ADMIN_TIMEOUT)
                 if message is None or message.error():
                     raise BrokerUnavailable(f"no answer within {ADMIN_TIMEOUT:g} s")
-                records.append(_record(message))
+                records.append(to_record(message))
                 where = (message.topic(), message.partition())
                 if message.offset() + 1 >= ends[where][1]:
                     unread.discard(where)
@@ -309,7 +328,8 @@ def _failed(message: Any) -> bool:
     return error is not None
 
 
-def _record(message: Any) -> Record:
+def to_record(message: Any) -> Record:
+    """Read what a consumer has got as a record."""
     return Record(
         topic=message.topic(),
         key=message.key(),

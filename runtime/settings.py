@@ -1,20 +1,32 @@
 """Everything that the environment may set, read in one place."""
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+from saga.runtime.secrets import database_password, secrets_folder
 
 EMBEDDED = "embedded"
 KAFKA = "kafka"
 
+TargetName = Literal["process", "docker"]
 
 LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
 
 
 class Settings(BaseSettings):
     """A process's settings; each may be given as an environment variable, in capitals.
+
+    Without the variable, a file of that name in the secrets' folder counts.
 
     Times ending in `_ms` are milliseconds, as librdkafka counts them.
     """
@@ -25,8 +37,15 @@ class Settings(BaseSettings):
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: str = "127.0.0.1"
     saga_log_level: LogLevel = "INFO"
+    # The system's name: a Docker network, the containers' labels and the first part of their names.
+    saga_system: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] = "saga"
+    saga_target: TargetName = "process"
+    saga_image: str = f"saga-functions:{version('saga-functions')}"
+    saga_artifacts: str = "{data}/artifacts"  # a folder, or s3://BUCKET/PREFIX
+    saga_code: Path | None = None  # the code of a deployed version, before what is installed
+    saga_health: Path | None = None  # a file that says that the process does its work
     saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
-    # {data} and {service} are filled in; a container sets the whole URL of its own service.
+    # {data}, {service} and {password} are filled in; a container has the URL of its own service.
     saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
 
     kafka_bootstrap_servers: str | None = None
@@ -43,11 +62,33 @@ class Settings(BaseSettings):
     # How long a killed process keeps its partitions from the one that takes its place.
     kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as pydantic-settings has it
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the secrets' folder where there is one."""
+        folder = secrets_folder()
+        files = [SecretsSettingsSource(settings_cls, folder)] if folder.is_dir() else []
+        return (init_settings, env_settings, *files)
+
+    @property
+    def artifacts(self) -> str:
+        """Where artifacts are kept: a folder's absolute path, or an s3:// URL."""
+        place = self.saga_artifacts.replace("{data}", str(self.saga_data.absolute()))
+        return place if place.startswith("s3://") else str(Path(place).absolute())
+
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database, its password included."""
         template = self.saga_database_url.get_secret_value()
         # Not str.format: a password may hold a brace.
         url = template.replace("{service}", service)
+        if "{password}" in url:
+            url = url.replace("{password}", quote(database_password(service), safe=""))
         return url.replace("{data}", str(self.saga_data.absolute()))
 
     def on_broker(self, address: str, broker: str | None = None) -> "Settings":

@@ -13,25 +13,42 @@ from saga.runtime.function import Function, load
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+Memory = Annotated[str, Field(pattern=r"^[1-9]\d*[mg]$")]  # mebibytes or gibibytes
+
+MEMORY: Memory = "256m"  # of a container whose stack file says nothing
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FunctionEntry(_Table):
-    """How one function is deployed. `partitions` are those of the topics that it reads.
+class Hosting(_Table):
+    """What a function or an adapter is given by its host.
 
-    `environment` is for the handler; the runtime's own settings are the process's.
+    `memory` and `cpu` (in cores) limit a container. `environment` is for the handler; the runtime's
+    own settings are the process's. `secrets` names variables whose values are never in a stack
+    file: see `saga.runtime.secrets`.
     """
+
+    memory: Memory | None = None
+    cpu: Annotated[float, Field(gt=0, le=1024)] | None = None
+    environment: dict[Variable, str] = {}
+    secrets: tuple[Variable, ...] = ()
+
+
+class FunctionEntry(Hosting):
+    """How one function is deployed. `partitions` are those of the topics that it reads."""
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 3
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
-    environment: dict[str, str] = {}
 
 
-class Stack(_Table):
-    """One service. Its functions are modules of `package`, by the names in `functions`."""
+class Stack(Hosting):
+    """One service. Its functions are modules of `package`, by the names in `functions`.
+
+    What it gives as a host, it gives to all of them and to its adapter.
+    """
 
     service: Name
     package: Module
@@ -43,6 +60,30 @@ class Stack(_Table):
     def module(self, function: str) -> str:
         """Return the module that holds a function."""
         return f"{self.package}.{function}"
+
+    def hosting(self, function: str | None = None) -> Hosting:
+        """Return what a function, or the adapter, is given: its own before the service's."""
+        own = Hosting() if function is None else self.functions[function]
+        return Hosting(
+            memory=own.memory or self.memory or MEMORY,
+            cpu=own.cpu or self.cpu,
+            environment={**self.environment, **own.environment},
+            secrets=tuple(dict.fromkeys((*self.secrets, *own.secrets))),
+        )
+
+    def names(self) -> list[str]:
+        """List what can be deployed: the functions, then the adapter, under the service's name."""
+        functions = [f"{self.service}.{function}" for function in self.functions]
+        return [*functions, self.service] if self.adapter else functions
+
+    def replicas(self, name: str) -> int:
+        """Return how many of a function or adapter are wanted."""
+        function = name.partition(".")[2]
+        return self.functions[function].replicas if function else 1
+
+    def all_secrets(self) -> set[str]:
+        """List the secrets of all functions and of the adapter."""
+        return {secret for name in (None, *self.functions) for secret in self.hosting(name).secrets}
 
     def load(self) -> list[tuple[Function, FunctionEntry]]:
         """Import the functions; raise `ContractError` for one that is declared wrongly."""
@@ -63,11 +104,16 @@ def read_stack(path: Path) -> Stack:
 
 def read_stacks(folder: Path) -> list[Stack]:
     """Read all stack files of a folder; raise `StackError` where two claim the same thing."""
+    return list(find_stacks(folder).values())
+
+
+def find_stacks(folder: Path) -> dict[Path, Stack]:
+    """Read all stack files of a folder, as `read_stacks` does, and return them by their paths."""
     paths = sorted(folder.glob("*.toml"))
     if not paths:
         raise StackError(f"{folder}: no stack files (*.toml) in this folder")
     claimed: dict[object, Path] = {}
-    stacks = []
+    stacks = {}
     for path in paths:
         stack = read_stack(path)
         for key, value in (("service", stack.service), ("port", stack.port)):
@@ -76,7 +122,7 @@ def read_stacks(folder: Path) -> list[Stack]:
                 raise StackError(f"{path}: {key}: {value} is taken by {other.name}")
         if stack.adapter is not None and stack.port is None:
             raise StackError(f"{path}: port: an adapter needs a port")
-        stacks.append(stack)
+        stacks[path] = stack
     return stacks
 
 

@@ -13,18 +13,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from saga.runtime import system
 from saga.runtime.broker import HOST, free_port, start_embedded
-from saga.runtime.child import Child, HostAdapter, HostFunction, Launch, exit_reason, set_aside
+from saga.runtime.child import Child, Host, Launch, exit_reason, set_aside
+from saga.runtime.deploy.artifact import STACK_FILE, bundle, unpack
+from saga.runtime.deploy.store import open_store, save
 from saga.runtime.errors import BrokerUnavailable, StackError
-from saga.runtime.function import Function
 from saga.runtime.saga import Retry
+from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import EMBEDDED, KAFKA, Settings
-from saga.runtime.stack import Stack, read_stacks, topics
-from saga.runtime.system import ProcessInfo, System
+from saga.runtime.stack import find_stacks, read_stack, topics
+from saga.runtime.system import ProcessInfo, System, Wanted, instance_name
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +42,20 @@ class Supervisor:
         self.settings = settings
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
-        self.stacks = read_stacks(settings.saga_stacks)
+        self.stacks = find_stacks(settings.saga_stacks)
         self.broker = broker
         self.owns_broker = broker in (EMBEDDED, KAFKA)
         self.address = f"{HOST}:{free_port()}" if self.owns_broker else broker
         self.children: list[Child] = []
-        self._replicas: dict[str, Callable[[int], None]] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._hosted = settings.on_broker(self.address, broker)
+        self._wanted: dict[str, Wanted] = {}
+        self._wanted_at = 0
         self._stop = threading.Event()
-        self._scale = threading.Event()
         self._announced = False
         self._unpublished = False
 
-    def run(self, on_ready: Callable[[System], None] = lambda _: None) -> None:
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Start everything and supervise it until SIGTERM or SIGINT, then drain and stop.
 
         `on_ready` is called once, when all processes do their work. Raises a `SagaError` when the
@@ -63,22 +65,19 @@ class Supervisor:
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
-            signal.signal(signal.SIGUSR1, lambda *_: self._scale.set())
             self.logs.mkdir(exist_ok=True)
             system.end_leftovers(self.data)
             try:
                 self._start_all()
                 while not self._stop.wait(TICK):
-                    if self._scale.is_set():
-                        self._scale.clear()
-                        self._rescale(system.read_replicas(self.data))
+                    self._reconcile()
                     self._look_after_all(on_ready)
             finally:
                 self._stop_all()
                 system.forget(self.data)
 
     def _check_ports(self) -> None:
-        for stack in self.stacks:
+        for stack in self.stacks.values():
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -90,55 +89,77 @@ class Supervisor:
                     ) from None
 
     def _start_all(self) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
-        settings = self.settings.on_broker(self.address, self.broker)
+        self._context.set_forkserver_preload(PRELOAD)
+        for stack in self.stacks.values():
+            for function in (None, *stack.functions):
+                read_secrets(stack.hosting(function).secrets)
+        system.write_wanted(self.data, self._wanted_at_first())
         if self.owns_broker:
-            self._add("broker", "broker", lambda: self._start_broker(settings))
+            self._add(Child(ProcessInfo(name="broker", kind="broker"), self._start_broker))
         else:
-            self._create_topics(settings)
-        for stack in self.stacks:
-            for function, entry in stack.load():
-                grow = partial(self._add_replica, context, stack, function, settings)
-                self._replicas[function.name] = grow
-                for number in range(1, entry.replicas + 1):
-                    grow(number)
-            if stack.adapter is not None:
-                log_file = self.logs / f"{stack.service}.log"
-                launch = Launch(context, HostAdapter(stack, settings, log_file))
-                self._add(stack.service, "adapter", launch, port=stack.port)
-        self._publish()
+            self._create_topics()
+        self._reconcile()
 
-    def _add_replica(
-        self, context: Any, stack: Stack, function: Function, settings: Settings, number: int
-    ) -> None:
-        name = function.name if number == 1 else f"{function.name}-{number}"
-        short = function.name.partition(".")[2]
-        launch = Launch(context, HostFunction(stack, short, settings, self.logs / f"{name}.log"))
-        self._add(name, "function", launch, topic=" ".join(function.topics) or None)
+    def _wanted_at_first(self) -> dict[str, Wanted]:
+        """Make an artifact of each service, and want what its stack file says."""
+        wanted = {}
+        store = open_store(self.settings.artifacts)
+        for path, stack in self.stacks.items():
+            artifact = bundle(path, stack)
+            save(store, artifact)
+            unpack(artifact, self.data / system.CODE)
+            for name in stack.names():
+                for number in range(1, stack.replicas(name) + 1):
+                    wanted[instance_name(name, number)] = Wanted(
+                        deployed=name, version=artifact.version
+                    )
+        return wanted
 
-    def _rescale(self, wanted: dict[str, int]) -> None:
-        """Add the replicas that are missing; tell those that are too many to stop."""
-        for function, count in wanted.items():
-            replicas = [child for child in self.children if _function_of(child) == function]
-            running = [child for child in replicas if child.info.state != "stopping"]
-            for number in range(len(running) + 1, count + 1):
-                self._replicas[function](number)
-            for child in running[count:]:
-                child.info.state = "stopping"
-                child.signal(signal.SIGTERM)
-        self._publish()
+    def _reconcile(self) -> None:
+        """Start the instances that are wanted and missing; tell those not wanted to stop."""
+        changed_at = system.wanted_changed_at(self.data)
+        if changed_at != self._wanted_at:
+            self._wanted, self._wanted_at = system.read_wanted(self.data), changed_at
+            self._unpublished = True
+        for child in self.children:
+            if child.info.deployed and child.info.state != "stopping":
+                kept = self._wanted.get(child.info.name)
+                if kept is None or kept.version != child.info.version:
+                    self._end(child)
+        there = {child.info.name for child in self.children}
+        for name, wanted in self._wanted.items():
+            if name not in there:
+                self._add(self._child(name, wanted))
+                self._unpublished = True
 
-    def _add(
-        self,
-        name: str,
-        kind: system.Kind,
-        launch: Callable[[], Any],
-        *,
-        port: int | None = None,
-        topic: str | None = None,
-    ) -> None:
-        child = Child(ProcessInfo(name=name, kind=kind, port=port, topic=topic), launch)
+    def _end(self, child: Child) -> None:
+        child.info.state = "stopping"
+        child.stop_by = time.monotonic() + DRAIN_TIMEOUT
+        child.signal(signal.SIGTERM)
+        self._unpublished = True
+
+    def _child(self, name: str, wanted: Wanted) -> Child:
+        code = self.data / system.CODE / wanted.version
+        stack = read_stack(code / STACK_FILE)
+        function = wanted.deployed.partition(".")[2] or None
+        secrets = {n for s in self.stacks.values() for n in s.all_secrets()}
+        host = Host(
+            stack,
+            function,
+            self._hosted.model_copy(update={"saga_code": code}),
+            self.logs / f"{name}.log",
+            frozenset(secrets.difference(stack.hosting(function).secrets)),
+        )
+        info = ProcessInfo(
+            name=name,
+            kind="function" if function else "adapter",
+            deployed=wanted.deployed,
+            version=wanted.version,
+            port=None if function else stack.port,
+        )
+        return Child(info, Launch(self._context, host))
+
+    def _add(self, child: Child) -> None:
         self.children.append(child)
         self._start(child)
 
@@ -154,10 +175,10 @@ class Supervisor:
             child.process, child.reports = launched
         child.info.pid = child.process.pid
 
-    def _start_broker(self, settings: Settings) -> "subprocess.Popen[bytes]":
+    def _start_broker(self) -> "subprocess.Popen[bytes]":
         process = self._launch_broker()
         try:
-            self._create_topics(settings)
+            self._create_topics()
         except BrokerUnavailable:
             process.kill()
             process.wait()
@@ -173,26 +194,28 @@ class Supervisor:
 
         return start_kafka(port, self.data / "kafka", log_file)
 
-    def _create_topics(self, settings: Settings) -> None:
+    def _create_topics(self) -> None:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
         from saga.runtime.kafka import create_topics
 
-        create_topics(settings, topics(self.stacks))
+        create_topics(self._hosted, topics([*self.stacks.values()]))
 
-    def _look_after_all(self, on_ready: Callable[[System], None]) -> None:
+    def _look_after_all(self, on_ready: Callable[[], None]) -> None:
         changed = [self._look_after(child) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed) or self._unpublished:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
-            on_ready(self._system())
+            on_ready()
 
     def _look_after(self, child: Child) -> bool:
         """Take note of what a process did, and start it again when it is time; True if changed."""
         if child.info.state == "stopping":
             if not child.alive():
                 child.info.state = "stopped"
+            elif time.monotonic() > child.stop_by:
+                child.signal(signal.SIGKILL)
             return child.info.state == "stopped"
         if child.info.state == "restarting":
             if time.monotonic() < child.restart_at:
@@ -202,7 +225,7 @@ class Supervisor:
             return self._plan_restart(child, exit_reason(child.process))
         if child.info.state == "starting" and child.reports is not None and child.reports.poll():
             try:
-                child.reports.recv()
+                child.info.topic = " ".join(child.reports.recv()) or None
             except EOFError:
                 return False
             child.info.state = "ready"
@@ -231,8 +254,7 @@ class Supervisor:
         for kind in ("adapter", "function", "broker"):
             group = [child for child in self.children if child.info.kind == kind]
             for child in group:
-                child.info.state = "stopping"
-                child.signal(signal.SIGTERM)
+                self._end(child)
             self._publish()
             deadline = time.monotonic() + DRAIN_TIMEOUT
             while any(c.alive() for c in group) and time.monotonic() < deadline:
@@ -258,8 +280,3 @@ class Supervisor:
             if not self._unpublished:
                 log.error("the system file can't be written: %s", error)
             self._unpublished = True
-
-
-def _function_of(child: Child) -> str | None:
-    """Return the function that a child is a replica of."""
-    return child.info.name.partition("-")[0] if child.info.kind == "function" else None

@@ -5,7 +5,6 @@ file left behind by a killed one is recognised.
 """
 
 import fcntl
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -19,19 +18,26 @@ from pydantic import BaseModel, TypeAdapter
 
 from saga.runtime.errors import NotRunning, SagaError
 
+CODE = "code"  # the folder of unpacked versions in the data directory
+
 Kind = Literal["supervisor", "broker", "function", "adapter"]
 ProcessState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
 
 
 class AlreadyRunning(SagaError):
-    """Another supervisor runs on this data directory."""
+    """Another supervisor runs on this data directory, or another deploy is going on from it."""
 
 
 class ProcessInfo(BaseModel):
-    """One process of the system; `topic` lists what a function reads."""
+    """One process of the system; `topic` lists what a function reads.
+
+    `deployed` names the function or adapter that it is an instance of.
+    """
 
     name: str
     kind: Kind
+    deployed: str | None = None
+    version: str | None = None
     pid: int | None = None
     state: ProcessState = "starting"
     restarts: int = 0
@@ -59,17 +65,29 @@ class System(BaseModel):
     def port(self, name: str) -> int:
         """Return an adapter's port; raise `NotRunning` when there is no such adapter."""
         for process in self.processes:
-            if process.kind == "adapter" and process.name == name and process.port:
+            if process.kind == "adapter" and process.deployed == name and process.port:
                 return process.port
         raise NotRunning(f"no adapter {name!r} in this system")
 
 
+class Wanted(BaseModel):
+    """An instance that is to run: of which function or adapter, in which version."""
+
+    deployed: str
+    version: str
+
+
+def instance_name(deployed: str, number: int) -> str:
+    """Name an instance: `order.create_order`, `order.create_order-2` and so on."""
+    return deployed if number == 1 else f"{deployed}-{number}"
+
+
+_WANTED = TypeAdapter(dict[str, Wanted])
+
+
 def write(data: Path, system: System) -> None:
     """Replace the system file in one step, so that no reader sees half of it."""
-    path = _file(data)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(system.model_dump_json(indent=1))
-    fresh.replace(path)
+    _replace(_file(data), system.model_dump_json(indent=1).encode())
 
 
 def read(data: Path) -> System:
@@ -84,29 +102,48 @@ def read(data: Path) -> System:
 
 
 def forget(data: Path) -> None:
-    """Remove the system file, and the numbers of replicas that were asked for meanwhile."""
+    """Remove the system file, and what was wanted of the system meanwhile."""
     _file(data).unlink(missing_ok=True)
-    _replicas(data).unlink(missing_ok=True)
+    _wanted(data).unlink(missing_ok=True)
 
 
-def read_replicas(data: Path) -> dict[str, int]:
-    """Return the numbers of replicas that `write_replicas` has asked for, by function."""
-    path = _replicas(data)
-    return TypeAdapter(dict[str, int]).validate_json(path.read_text()) if path.exists() else {}
+def read_wanted(data: Path) -> dict[str, Wanted]:
+    """Return the instances that are wanted, by their names."""
+    return _WANTED.validate_json(_wanted(data).read_bytes())
 
 
-def write_replicas(data: Path, wanted: dict[str, int]) -> None:
-    """Ask for other numbers of replicas than the stack files have, until the system stops."""
-    fresh = _replicas(data).with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({**read_replicas(data), **wanted}))
-    fresh.replace(_replicas(data))
+def write_wanted(data: Path, wanted: dict[str, Wanted]) -> None:
+    """Say which instances are wanted; the supervisor starts and stops what differs."""
+    _replace(_wanted(data), _WANTED.dump_json(wanted, indent=1))
+
+
+def wanted_changed_at(data: Path) -> int:
+    """Tell when `write_wanted` was called last, in nanoseconds."""
+    return _wanted(data).stat().st_mtime_ns
 
 
 @contextmanager
 def lock(data: Path) -> Iterator[None]:
     """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("w") as file:
+    with _held(
+        data / "lock",
+        f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
+        "or choose another directory with --data",
+    ):
+        yield
+
+
+@contextmanager
+def changing(data: Path) -> Iterator[None]:
+    """Be the only one who deploys from this data directory; raise `AlreadyRunning` otherwise."""
+    with _held(data / "deploy.lock", f"another deploy is going on from {data}: wait for its end"):
+        yield
+
+
+@contextmanager
+def _held(path: Path, refusal: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         # Somebody may be looking whether it is locked, which takes a moment.
         patiently = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BlockingIOError),
@@ -117,10 +154,7 @@ def lock(data: Path) -> Iterator[None]:
         try:
             patiently(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(
-                f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
-                "or choose another directory with --data"
-            ) from None
+            raise AlreadyRunning(refusal) from None
         yield
 
 
@@ -162,5 +196,11 @@ def _file(data: Path) -> Path:
     return data / "system.json"
 
 
-def _replicas(data: Path) -> Path:
-    return data / "replicas.json"
+def _wanted(data: Path) -> Path:
+    return data / "wanted.json"
+
+
+def _replace(path: Path, text: bytes) -> None:
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(text)
+    fresh.replace(path)

@@ -1,13 +1,21 @@
 """The command `saga`, put together: the runtime's commands, and those that know the orders."""
 
-from saga.runtime.cli import authoring, dlq, running, sagas
+from saga.runtime.cli import authoring, deploying, dlq, running, sagas
 from saga.runtime.cli.app import app, main
 from saga.stacks.bench import bench
 from saga.stacks.chaos import chaos
 from saga.stacks.demo import demo
 from saga.stacks.simulate import simulate
 
-__all__ = ["app", "authoring", "dlq", "main", "running", "sagas"]
+__all__ = [
+    "app",
+    "authoring",
+    "deploying",
+    "dlq",
+    "main",
+    "running",
+    "sagas",
+]
 
 app.command()(demo)
 app.command()(bench)

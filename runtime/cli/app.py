@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
+from saga.runtime.settings import Settings, TargetName
 
 app = typer.Typer(
     name="saga",
@@ -33,6 +33,11 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
+Where = Annotated[
+    TargetName | None,
+    typer.Option("--target", "-t", help="Processes or containers [default: SAGA_TARGET]."),
+]
+
 STATUS_COLOURS = {
     "COMPLETED": "green",
     "DONE": "green",
@@ -45,6 +50,9 @@ STATUS_COLOURS = {
     "UNDOING": "yellow",
     "UNDONE": "yellow",
     "restarting": "yellow",
+    "stopping": "yellow",
+    "stopped": "red",
+    "unhealthy": "red",
     "REJECTED": "red",
     "FAILED": "red",
     "UNDO_FAILED": "bold red",
@@ -57,15 +65,16 @@ def coloured(status: str) -> str:
     return f"[{colour}]{status}[/]" if colour else status
 
 
-def settings_for(data: Path | None) -> Settings:
-    """Return the environment's settings, with the data directory of the command line."""
+def settings_for(data: Path | None, target: TargetName | None = None) -> Settings:
+    """Return the environment's settings, with what the command line says instead."""
     try:
         settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise SagaError(f"environment variable {name}: {first['msg']}") from None
-    return settings if data is None else settings.model_copy(update={"saga_data": data})
+    told = {"saga_data": data, "saga_target": target}
+    return settings.model_copy(update={key: value for key, value in told.items() if value})
 
 
 def main() -> None:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from saga.runtime import system
-from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
+from saga.runtime.cli.app import Data, Json, Where, app, coloured, console, settings_for
+from saga.runtime.deploy.artifact import SHOWN
+from saga.runtime.deploy.processes import log_names, read_logs
+from saga.runtime.deploy.target import Instance
+from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.logs import configure_logging
-from saga.runtime.settings import EMBEDDED, KAFKA
+from saga.runtime.settings import EMBEDDED, KAFKA, Settings
 from saga.runtime.stack import read_stacks
-from saga.runtime.system import System
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
@@ -44,13 +49,23 @@ def up(
     from saga.runtime.supervisor import Supervisor
 
     configure_logging(settings)
-    Supervisor(settings, broker).run(lambda running: show(running, settings.saga_host))
+    Supervisor(settings, broker).run(lambda: _show_all(settings))
 
 
 @app.command()
-def down(data: Data = None) -> None:
+def down(data: Data = None, target: Where = None) -> None:
     """Drain and stop the system."""
-    folder = settings_for(data).saga_data
+    settings = settings_for(data, target)
+    if settings.saga_target == "docker":
+        from saga.runtime.deploy.containers import Containers
+
+        Containers(settings).down()
+    else:
+        _stop(settings.saga_data)
+    console.print("Stopped.")
+
+
+def _stop(folder: Path) -> None:
     try:
         running = system.read(folder)
     except NotRunning:
@@ -58,66 +73,47 @@ def down(data: Data = None) -> None:
         raise
     os.kill(running.supervisor, signal.SIGTERM)
     _wait_until(lambda: not system.is_locked(folder), STOP_TIMEOUT, "stopped")
-    console.print("Stopped.")
 
 
 @app.command()
-def ps(data: Data = None, as_json: Json = False) -> None:
-    """List the system's processes."""
-    settings = settings_for(data)
-    running = system.read(settings.saga_data)
+def ps(data: Data = None, as_json: Json = False, target: Where = None) -> None:
+    """List what runs: processes, or containers."""
+    instances = open_target(settings_for(data, target)).instances()
     if as_json:
-        listing = [process.model_dump(exclude_none=True) for process in running.processes]
-        print(json.dumps(listing, indent=1))
+        print(json.dumps([asdict(instance) for instance in instances], indent=1))
     else:
-        show(running, settings.saga_host)
+        show(instances)
 
 
 @app.command()
 def logs(
     name: Annotated[
-        str | None, typer.Argument(help="A process, as `saga ps` names it; all if left out.")
+        str | None,
+        typer.Argument(help="A function, an adapter or one instance, as in `saga ps`; else all."),
     ] = None,
     data: Data = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    target: Where = None,
 ) -> None:
-    """Print what the processes have logged."""
-    folder = settings_for(data).saga_data / "logs"
-    paths = sorted(folder.glob("*.log"))
-    if name is not None:
-        paths = [path for path in paths if path.stem == name]
-    if not paths:
-        known = ", ".join(path.stem for path in sorted(folder.glob("*.log"))) or "none"
-        raise NotRunning(f"no log of {name or 'any process'} in {folder}; there are: {known}")
+    """Print what has been logged."""
+    settings = settings_for(data, target)
+    if settings.saga_target == "process":
+        names = log_names(settings.saga_data)
+        read: Callable[..., Iterator[tuple[str, str]]] = partial(read_logs, settings.saga_data)
+    else:
+        containers = open_target(settings)
+        names = {instance.name: instance.deployed for instance in containers.instances()}
+        read = containers.logs
+    wanted = [one for one, deployed in names.items() if name in (None, one, deployed)]
+    if not wanted:
+        known = ", ".join(sorted(names)) or "none"
+        raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
     try:
-        for path, line in _lines(paths, follow=follow):
-            prefix = f"[cyan]{path.stem}[/] | " if len(paths) > 1 else ""
-            console.print(prefix + escape(line.rstrip("\n")), soft_wrap=True)
+        for instance, line in read(wanted, follow=follow):
+            prefix = f"[cyan]{instance}[/] | " if len(wanted) > 1 else ""
+            console.print(prefix + escape(line), soft_wrap=True)
     except KeyboardInterrupt:
         return
-
-
-@app.command()
-def scale(
-    wanted: Annotated[list[str], typer.Argument(metavar="FUNCTION=N…", help="How many of each.")],
-    data: Data = None,
-) -> None:
-    """Run a function in N processes, until the system stops."""
-    folder = settings_for(data).saga_data
-    running = system.read(folder)
-    entries = {f.name: entry for s in read_stacks(running.stacks) for f, entry in s.load()}
-    counts = {}
-    for word in wanted:
-        name, _, number = word.partition("=")
-        if name not in entries or not number.isdigit():
-            raise SagaError(f"{word}: not of the form FUNCTION=N with one of {', '.join(entries)}")
-        if int(number) > (most := entries[name].partitions):
-            raise SagaError(f"{word}: {name} has {most} partitions, more replicas would be idle")
-        counts[name] = int(number)
-    system.write_replicas(folder, counts)
-    os.kill(running.supervisor, signal.SIGUSR1)
-    _wait_until(lambda: _has_replicas(system.read(folder), counts), START_TIMEOUT, "scaled")
-    show(system.read(folder), settings_for(data).saga_host)
 
 
 @app.command()
@@ -126,6 +122,8 @@ def run(
     data: Data = None,
 ) -> None:
     """Run one function or one adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
+    # As a container's first process, we would not be ended by a signal that nobody handles.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from saga.runtime import host
 
     settings = settings_for(data)
@@ -135,33 +133,33 @@ def run(
     if stack is None or (function not in stack.functions if function else stack.adapter is None):
         raise SagaError(f"{name}: no such function or adapter in {settings.saga_stacks}")
     configure_logging(settings)
+    host.prepare(stack.hosting(function or None), settings)
     if function:
-        host.set_environment(stack.functions[function].environment)
         host.run_function(stack, function, settings)
     else:
         host.run_adapter(stack, settings)
 
 
-def show(running: System, host: str) -> None:
-    """Print the processes as a table, adapters with their addresses."""
+def show(instances: Sequence[Instance]) -> None:
+    """Print instances as a table."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("NAME", "KIND", "PID", "STATE", "RESTARTS", "WHERE"):
+    for column in ("NAME", "KIND", "VERSION", "PID", "STATE", "RESTARTS", "WHERE"):
         table.add_column(column, overflow="fold", no_wrap=column == "NAME")
-    for process in running.processes:
-        where = process.topic or ""
-        if process.kind == "adapter":
-            where = f"http://{host}:{process.port}"
-        elif process.kind == "broker":
-            where = running.broker
+    for instance in instances:
         table.add_row(
-            process.name,
-            process.kind,
-            str(process.pid or ""),
-            coloured(process.state),
-            str(process.restarts),
-            where,
+            instance.name,
+            instance.kind,
+            instance.version[:SHOWN],
+            str(instance.pid or ""),
+            coloured(instance.state),
+            str(instance.restarts),
+            instance.where,
         )
     console.print(table)
+
+
+def _show_all(settings: Settings) -> None:
+    show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
     console.print("\nEach adapter's API is described at /docs. Try: saga demo")
 
 
@@ -191,7 +189,7 @@ def _start_detached(data: Path, broker: str) -> None:
         except NotRunning:
             running = None
         if running is not None and running.ready:
-            show(running, settings_for(data).saga_host)
+            _show_all(settings_for(data))
             return
         time.sleep(0.05)
     raise SagaError(f"not ready after {START_TIMEOUT:g} s: see `saga ps` and `saga logs`")
@@ -208,25 +206,3 @@ def _wait_until(condition: Callable[[], bool], seconds: float, what: str) -> Non
         if time.monotonic() > deadline:
             raise SagaError(f"not {what} after {seconds:g} s: see `saga ps` and `saga logs`")
         time.sleep(0.05)
-
-
-def _has_replicas(running: System, counts: dict[str, int]) -> bool:
-    states = {
-        name: [p.state for p in running.processes if p.name.partition("-")[0] == name]
-        for name in counts
-    }
-    return all(states[name] == ["ready"] * count for name, count in counts.items())
-
-
-def _lines(paths: list[Path], *, follow: bool) -> Iterator[tuple[Path, str]]:
-    files = [(path, path.open(errors="replace")) for path in paths]
-    while True:
-        idle = True
-        for path, file in files:
-            for line in file:
-                idle = False
-                yield path, line
-        if idle and not follow:
-            return
-        if idle:
-            time.sleep(0.2)

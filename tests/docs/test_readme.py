@@ -66,7 +66,7 @@ def test_the_function_runs_from_its_stack_file(project: Path) -> None:
             for row in json.loads(saga("ps", "--json", folder=project).stdout)
             if row["name"] == "gift.wrap_gift"
         ]
-        assert (row["state"], row["topic"]) == ("ready", "gift.wrap")
+        assert (row["state"], row["where"]) == ("ready", "gift.wrap")
     finally:
         saga("down", folder=project)
 

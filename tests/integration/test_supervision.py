@@ -23,7 +23,7 @@ FUNCTIONS = {
     "user.process_payment": "user.pay",
     "user.refund_payment": "user.refund",
     "orchestrator.advance_saga": "order.events product.events user.events",
-    "orchestrator.sweep_sagas": None,
+    "orchestrator.sweep_sagas": "",
 }
 
 
@@ -40,7 +40,7 @@ def test_ps_lists_every_process(system: Any) -> None:
     for name, port in system.ports.items():
         assert processes[name]["port"] == port
     for name, topic in FUNCTIONS.items():
-        assert processes[name].get("topic") == topic
+        assert processes[name]["where"] == topic
 
 
 @pytest.mark.parametrize("name", ["product.reserve_product", "orchestrator"])

@@ -85,8 +85,8 @@ def test_system_is_ready_when_all_processes_are(states, ready):
 
 
 def test_adapters_port_is_found():
-    user = ProcessInfo(name="user", kind="adapter", port=8000)
-    running = a_system(ProcessInfo(name="user", kind="function"), user)
+    user = ProcessInfo(name="user-2", kind="adapter", deployed="user", port=8000)
+    running = a_system(ProcessInfo(name="user", kind="function", deployed="user"), user)
     assert running.port("user") == 8000
     with pytest.raises(NotRunning, match="no adapter 'order'"):
         running.port("order")

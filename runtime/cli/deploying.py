@@ -1,0 +1,157 @@
+"""Deploy functions one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from saga.runtime.cli.app import Data, Json, Where, app, console, settings_for
+from saga.runtime.cli.running import show
+from saga.runtime.deploy import history
+from saga.runtime.deploy.artifact import SHOWN
+from saga.runtime.deploy.releasing import Releasing
+from saga.runtime.deploy.rollout import PATIENCE
+from saga.runtime.deploy.store import open_store
+from saga.runtime.deploy.targets import open_target
+from saga.runtime.errors import SagaError
+from saga.runtime.settings import Settings
+
+Name = Annotated[
+    str, typer.Argument(metavar="FUNCTION", help="SERVICE.NAME, or SERVICE for its adapter.")
+]
+Patience = Annotated[
+    float, typer.Option("--timeout", min=1, help="Seconds that a new version has to get healthy.")
+]
+
+
+@app.command()
+def deploy(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FUNCTION…]", help="SERVICE.NAME, or SERVICE for its adapter."),
+    ] = None,
+    data: Data = None,
+    target: Where = None,
+    timeout: Patience = PATIENCE,
+) -> None:
+    """Deploy functions as their code is now, without a gap; all of them where none is named.
+
+    The new version starts beside the old one, which ends once the new one is healthy. When it does
+    not get healthy, it is taken down and the old one stays.
+    """
+    releases = _releasing(settings_for(data, target), timeout).deploy(names or [])
+    for release in releases:
+        console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
+    if not releases:
+        console.print("Nothing to do: these versions run already.")
+
+
+@app.command()
+def rollback(
+    name: Name,
+    version: Annotated[
+        str | None, typer.Argument(help="Its first digits; if left out, what had run before.")
+    ] = None,
+    data: Data = None,
+    target: Where = None,
+    timeout: Patience = PATIENCE,
+) -> None:
+    """Deploy an earlier version of a function again, its code and its stack file."""
+    release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
+    console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
+
+
+@app.command()
+def scale(
+    wanted: Annotated[list[str], typer.Argument(metavar="FUNCTION=N…", help="How many of each.")],
+    data: Data = None,
+    target: Where = None,
+    timeout: Patience = PATIENCE,
+) -> None:
+    """Run a function N times, until the system stops."""
+    counts = {}
+    for word in wanted:
+        name, _, number = word.partition("=")
+        if not number.isdigit():
+            raise SagaError(f"{word}: not of the form FUNCTION=N")
+        counts[name] = int(number)
+    releasing = _releasing(settings_for(data, target), timeout)
+    releasing.scale(counts)
+    show([i for i in releasing.target.instances() if i.deployed in counts])
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="FUNCTION…", help="As in `saga ps`.")],
+    data: Data = None,
+    target: Where = None,
+) -> None:
+    """Drain and stop all instances of functions; their messages wait for the next deploy."""
+    _releasing(settings_for(data, target), PATIENCE).remove(names)
+    console.print(f"{', '.join(names)}: removed")
+
+
+@app.command()
+def deployments(name: Name, data: Data = None, as_json: Json = False) -> None:
+    """List which versions of a function were deployed, when and by whom, the newest first."""
+    settings = settings_for(data)
+    found = history.deployments(open_store(settings.artifacts), settings.saga_system, name)
+    found.reverse()
+    if as_json:
+        print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("VERSION", "DEPLOYED", "BY", "REPLACED"):
+        table.add_column(column)
+    for entry in found:
+        when = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(entry.version[:SHOWN], when, entry.by, (entry.replaced or "")[:SHOWN])
+    console.print(table if found else f"{name} was never deployed.")
+
+
+@app.command()
+def invoke(
+    name: Name,
+    body: Annotated[
+        str, typer.Option("--data", "-d", help="The command: JSON, @FILE, or - for standard input.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option("--system", metavar="DIR", help="The system's data directory.")
+    ] = None,
+    target: Where = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait.")] = 30.0,
+) -> None:
+    """Send a function one command and print the event that answers it; exit with 2 if it is a no.
+
+    The handler runs for real, with all that it writes, but no saga goes on from there.
+    """
+    settings = settings_for(data, target)
+    text = _read(body)
+    if settings.kafka_bootstrap_servers is not None and settings.saga_target == "process":
+        # Imported late: Quix Streams takes a second.
+        from saga.runtime.deploy.invocation import invoke as send
+
+        answer = send(settings, name, text, timeout)
+    else:
+        answer = open_target(settings).invoke(name, text, timeout)
+    print(answer)
+    if json.loads(answer)["outcome"] != "done":
+        sys.exit(2)
+
+
+def _releasing(settings: Settings, timeout: float) -> Releasing:
+    return Releasing(settings, lambda line: console.print(f"[dim]{line}[/]"), timeout)
+
+
+def _read(body: str) -> str:
+    if body == "-":
+        return sys.stdin.read()
+    if not body.startswith("@"):
+        return body
+    try:
+        return Path(body[1:]).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SagaError(f"--data {body}: {error}") from None

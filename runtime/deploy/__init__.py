@@ -1,0 +1,1 @@
+"""Deploying: artifacts, where they are kept, and the targets that run them."""

@@ -1,0 +1,195 @@
+"""An artifact: a service's code and its stack file, in one zip whose hash is its version.
+
+The zip is the same, to the byte, for the same files: sorted names, no dates, no compression.
+"""
+
+import ast
+import hashlib
+import io
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from saga.runtime.errors import SagaError
+from saga.runtime.source import module_file, package_folder
+from saga.runtime.stack import Stack
+
+STACK_FILE = "stack.toml"
+LIMIT = 50_000_000  # bytes of all files together
+SHOWN = 12  # digits of a version, where people read it
+
+# The image brings these; all else that is imported and is not installed goes into the artifact.
+IMAGES_OWN = ("saga.runtime", "saga.stacks")
+INSTALLED = {"site-packages", "dist-packages"}
+
+
+class ArtifactError(SagaError):
+    """An artifact can't be made, is not there, or is not what its version says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A service's code at one version; `data` is the zip."""
+
+    version: str
+    data: bytes
+
+
+def version_of(data: bytes) -> str:
+    """Return the version of a zip: its SHA-256, in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def bundle(stack_file: Path, stack: Stack) -> Artifact:
+    """Pack a service: its stack file, its package, and what these import of the project.
+
+    Left out are tests, hidden files, and whatever is installed: that is the image's. Raises
+    `ArtifactError` when the package can't be found or is too large.
+    """
+    files = {PurePosixPath(STACK_FILE): stack_file, **_files(stack)}
+    size = sum(file.stat().st_size for file in files.values())
+    if size > LIMIT:
+        raise ArtifactError(f"{stack.package}: {size:,} bytes, {LIMIT:,} at most")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(str(name))  # dated 1980, as zip counts from there
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, files[name].read_bytes())
+    return Artifact(version_of(buffer.getvalue()), buffer.getvalue())
+
+
+def unpack(artifact: Artifact, folder: Path) -> Path:
+    """Unpack into a folder of the version's own below `folder`, unless it is there; return it.
+
+    Raises `ArtifactError` when the bytes are not those that the version stands for.
+    """
+    place = folder / artifact.version
+    if place.exists():
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=".fresh-"))
+    try:
+        for name, data in contents(artifact):
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_bytes(data)
+        fresh.chmod(0o755)
+        fresh.rename(place)
+    except OSError as error:
+        if not place.exists():  # or else another process was faster
+            raise ArtifactError(f"artifact not unpacked: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return place
+
+
+def contents(artifact: Artifact) -> list[tuple[PurePosixPath, bytes]]:
+    """List an artifact's files; raise `ArtifactError` when it is not what its version says."""
+    if version_of(artifact.data) != artifact.version:
+        raise ArtifactError(f"artifact {artifact.version[:SHOWN]} is damaged: its hash is another")
+    try:
+        with zipfile.ZipFile(io.BytesIO(artifact.data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LIMIT:
+                raise ArtifactError(f"artifact {artifact.version[:SHOWN]} is too large")
+            found = [(PurePosixPath(name), archive.read(name)) for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise ArtifactError(f"artifact {artifact.version[:SHOWN]}: {error}") from error
+    if any(name.is_absolute() or ".." in name.parts for name, _ in found):
+        raise ArtifactError(f"artifact {artifact.version[:SHOWN]} has files outside of itself")
+    return found
+
+
+def import_from(code: Path) -> None:
+    """Let this process import an unpacked artifact's modules before any that are installed.
+
+    What it has imported of them already is forgotten: to be called before a function is loaded.
+    """
+    sys.path.insert(0, str(code))
+    # `saga` is a package of several folders, found by many ways: the artifact's comes first.
+    package = sys.modules["saga"]
+    package.__path__ = [str(code / "saga"), *package.__path__]
+    for path in code.rglob("*"):
+        module = _module(PurePosixPath(path.relative_to(code)))
+        if (path.is_dir() or path.suffix == ".py") and module != "saga":
+            sys.modules.pop(module, None)
+
+
+def _files(stack: Stack) -> dict[PurePosixPath, Path]:
+    folder = package_folder(stack.package)
+    if folder is None:
+        raise ArtifactError(f"there is no package {stack.package}: is its folder on PYTHONPATH?")
+    base = PurePosixPath(*stack.package.split("."))
+    found = {
+        base / path.relative_to(folder): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and _is_deployed(path.relative_to(folder))
+    }
+    todo = [stack.adapter, *_parents(stack.package)] if stack.adapter else _parents(stack.package)
+    for name, path in list(found.items()):
+        if path.suffix == ".py":
+            todo += _imports(path, _module(name))
+    seen: set[str] = set()
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        file = module_file(module) if _may_be_ours(module) else None
+        if file is None or file.suffix != ".py" or not _is_ours(module, file):
+            continue
+        found[_archive_name(module, file)] = file
+        todo += [*_parents(module), *_imports(file, module)]
+    return found
+
+
+def _is_deployed(path: Path) -> bool:
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    tests = path.name == "conftest.py" or path.match("test_*.py") or path.match("*_test.py")
+    return not hidden and not tests and path.suffix != ".pyc"
+
+
+def _may_be_ours(module: str) -> bool:
+    top = module.partition(".")[0]
+    inside = (module == own or module.startswith(f"{own}.") for own in IMAGES_OWN)
+    return top not in sys.stdlib_module_names and not any(inside)
+
+
+def _is_ours(module: str, file: Path) -> bool:
+    return module.startswith("saga.") or INSTALLED.isdisjoint(file.parts)
+
+
+def _archive_name(module: str, file: Path) -> PurePosixPath:
+    path = PurePosixPath(*module.split("."))
+    return path / "__init__.py" if file.name == "__init__.py" else path.with_suffix(".py")
+
+
+def _module(name: PurePosixPath) -> str:
+    return ".".join(name.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    """List what a module may import: `from a import b` may mean a module `a.b`, or a name in it."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except (SyntaxError, ValueError) as error:
+        raise ArtifactError(f"{file}: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            around = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(around if node.level else []), *filter(None, [node.module])])
+            yield base
+            # Asking for a.b.c would import a.b, which only a package takes without doing anything.
+            if _may_be_ours(base) and package_folder(base) is not None:
+                yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -1,0 +1,151 @@
+"""The target of processes: the supervisor of `saga up` starts and stops what is wanted of it."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from saga.runtime import system
+from saga.runtime.deploy.artifact import unpack
+from saga.runtime.deploy.target import Instance, NotHealthy, Release, instances_of
+from saga.runtime.errors import SagaError
+from saga.runtime.settings import Settings
+from saga.runtime.system import ProcessInfo, Wanted, instance_name
+
+LAST_LINES = 20
+STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
+TAKE_NOTE = 5.0  # seconds that the supervisor has to notice what is wanted
+LOOK_EVERY = 0.05  # seconds
+
+
+class Processes:
+    """The processes of the system on a data directory; raises `NotRunning` when none runs there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._data = settings.saga_data
+        system.read(self._data)
+
+    def instances(self) -> list[Instance]:
+        """List the processes, the supervisor's own and the broker's too."""
+        running = system.read(self._data)
+        return [_instance(process, running, self._settings) for process in running.processes]
+
+    def start(self, release: Release, number: int) -> str:
+        """Want one more process, of code that is unpacked for it."""
+        if release.artifact is None:
+            raise SagaError(f"{release.name}: a process runs no image, only versions")
+        unpack(release.artifact, self._data / system.CODE)
+        name = instance_name(release.name, number)
+        self._want({name: Wanted(deployed=release.name, version=release.version)})
+        _wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
+        return name
+
+    def is_ready(self, name: str) -> bool:
+        """Look into the system file."""
+        process = self._find(name)
+        if process is None or process.restarts or process.state == "restarting":
+            raise NotHealthy(f"{name} has ended. Its last lines:\n{self._last_words(name)}")
+        return process.state == "ready"
+
+    def keep(self, name: str) -> None:
+        """Do nothing: the supervisor starts again what has ended."""
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Want the processes no longer, and wait until they have drained."""
+        self._want(dict.fromkeys(names))
+        _wait_until(
+            lambda: not any(self._find(name) for name in names), "not stopped", STOP_TIMEOUT
+        )
+
+    def restore(self, instance: Instance) -> None:
+        """Want the process again."""
+        self._want({instance.name: Wanted(deployed=instance.deployed, version=instance.version)})
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Stop the processes; their logs stay."""
+        self.stop(names)
+
+    def last_lines(self, name: str) -> list[str]:
+        """Read the end of the log."""
+        try:
+            return _log(self._data, name).read_text(errors="replace").splitlines()[-LAST_LINES:]
+        except OSError:
+            return []
+
+    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
+        """Read the logs, and go on as lines come."""
+        return read_logs(self._data, names, follow=follow)
+
+    def invoke(self, function: str, data: str, timeout: float) -> str:
+        """Send the command from here, as the version that runs declares it."""
+        from saga.runtime.deploy.invocation import invoke
+
+        running = system.read(self._data)
+        version = instances_of(self.instances(), function)[0].version
+        settings = self._settings.on_broker(running.broker)
+        code = self._data / system.CODE / version
+        return invoke(settings.model_copy(update={"saga_code": code}), function, data, timeout)
+
+    def _want(self, changes: dict[str, Wanted] | dict[str, None]) -> None:
+        wanted = {**system.read_wanted(self._data), **changes}
+        system.write_wanted(self._data, {name: w for name, w in wanted.items() if w is not None})
+
+    def _find(self, name: str) -> ProcessInfo | None:
+        processes = system.read(self._data).processes
+        return next((process for process in processes if process.name == name), None)
+
+    def _last_words(self, name: str) -> str:
+        return "\n".join(self.last_lines(name))
+
+
+def log_names(data: Path) -> dict[str, str]:
+    """List what has left a log in a data directory, with the function or adapter that it is of."""
+    names = sorted(path.stem for path in (data / "logs").glob("*.log"))
+    return {name: re.sub(r"-\d+$", "", name) for name in names}
+
+
+def read_logs(data: Path, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
+    """Read logs, also those of a system that has stopped, and go on as lines come."""
+    files = [(name, _log(data, name).open(errors="replace")) for name in names]
+    while True:
+        idle = True
+        for name, file in files:
+            for line in file:
+                idle = False
+                yield name, line.rstrip("\n")
+        if idle and not follow:
+            return
+        if idle:
+            time.sleep(0.2)
+
+
+def _log(data: Path, name: str) -> Path:
+    return data / "logs" / f"{name}.log"
+
+
+def _instance(process: ProcessInfo, running: system.System, settings: Settings) -> Instance:
+    where = process.topic or ""
+    if process.kind == "adapter":
+        where = f"http://{settings.saga_host}:{process.port}"
+    elif process.kind == "broker":
+        where = running.broker
+    return Instance(
+        name=process.name,
+        deployed=process.deployed or process.name,
+        kind=process.kind,
+        version=process.version or "",
+        state=process.state,
+        restarts=process.restarts,
+        pid=process.pid,
+        port=process.port,
+        where=where,
+    )
+
+
+def _wait_until(condition: Callable[[], bool], failure: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SagaError(f"{failure} within {seconds:g} s: see `saga ps` and `saga logs`")
+        time.sleep(LOOK_EVERY)

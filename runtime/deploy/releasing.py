@@ -1,0 +1,118 @@
+"""What the commands do with releases: deploy them, go back, change how many run, take them away."""
+
+from collections.abc import Sequence
+
+from saga.runtime.deploy import history
+from saga.runtime.deploy.artifact import SHOWN, STACK_FILE, Artifact, bundle, unpack
+from saga.runtime.deploy.rollout import PATIENCE, Tell, plan, plan_scale, roll_out
+from saga.runtime.deploy.store import Store, fetch, open_store, save
+from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instances_of
+from saga.runtime.deploy.targets import open_target
+from saga.runtime.errors import SagaError
+from saga.runtime.settings import Settings
+from saga.runtime.stack import find_stacks, read_stack
+from saga.runtime.system import CODE, changing
+
+
+class Releasing:
+    """One system's releases, with their target and their store."""
+
+    def __init__(self, settings: Settings, tell: Tell, patience: float = PATIENCE) -> None:
+        self.settings = settings
+        self.target: Target = open_target(settings)
+        self.store: Store = open_store(settings.artifacts)
+        self._tell = tell
+        self._patience = patience
+
+    def deploy(self, names: Sequence[str]) -> list[Release]:
+        """Deploy functions and adapters as their code is now, all of them where none is named.
+
+        Returns those that were changed. Raises a `SagaError` and leaves all as it was when one of
+        them can't be deployed.
+        """
+        found = {
+            name: (path, stack)
+            for path, stack in find_stacks(self.settings.saga_stacks).items()
+            for name in stack.names()
+        }
+        if unknown := [name for name in names if name not in found]:
+            raise SagaError(f"{unknown[0]}: not one of {', '.join(found)}")
+        artifacts: dict[str, Artifact] = {}
+        releases = []
+        for name in names or found:
+            path, stack = found[name]
+            artifact = artifacts.get(stack.service) or bundle(path, stack)
+            artifacts[stack.service] = artifact
+            releases.append(Release(name, stack, artifact.version, artifact))
+        for artifact in artifacts.values():
+            save(self.store, artifact)
+        return self._replace(releases)
+
+    def roll_back(self, name: str, version: str | None) -> Release:
+        """Deploy an earlier version again: what had run before, or the one that is named."""
+        past = history.deployments(self.store, self.settings.saga_system, name)
+        if version is None:
+            running = self._running(name)
+            version = history.version_before(past, running[0].version if running else None)
+        else:
+            version = history.version_named(past, version)
+        release = self._release(name, version)
+        if not self._replace([release]):
+            raise SagaError(f"{name} runs {version[:SHOWN]} already")
+        return release
+
+    def scale(self, counts: dict[str, int]) -> None:
+        """Run so many instances of each function; raise a `SagaError` where that makes no sense."""
+        with changing(self.settings.saga_data):
+            running = self.target.instances()
+            changes = []
+            for name, count in counts.items():
+                release = self._release(name, instances_of(running, name)[0].version)
+                if release.function is None:
+                    raise SagaError(f"{name} is an adapter: its port is for one")
+                most = release.stack.functions[release.function].partitions
+                if count > most:
+                    raise SagaError(
+                        f"{name} has {most} partitions: more than {most} instances would be idle"
+                    )
+                changes.append(plan_scale(release, count, running))
+            roll_out(self.target, changes, self._tell, self._patience)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Stop all instances of functions and adapters."""
+        with changing(self.settings.saga_data):
+            running = self.target.instances()
+            found = [instance for name in names for instance in instances_of(running, name)]
+            self.target.remove([instance.name for instance in found])
+
+    def _replace(self, releases: Sequence[Release]) -> list[Release]:
+        with changing(self.settings.saga_data):
+            changes = plan(releases, self.target.instances())
+            roll_out(self.target, changes, self._tell, self._patience)
+            for change in changes:
+                replaced = change.old[0].version if change.old else None
+                history.record(
+                    self.store,
+                    self.settings.saga_system,
+                    change.release.name,
+                    change.release.version,
+                    replaced,
+                )
+        return [change.release for change in changes]
+
+    def _release(self, name: str, version: str) -> Release:
+        """Make a release of a version in the store, or of what the image brings along."""
+        if version == IMAGE:
+            stacks = find_stacks(self.settings.saga_stacks).values()
+            stack = next((stack for stack in stacks if name in stack.names()), None)
+            artifact = None
+        else:
+            artifact = fetch(self.store, version)
+            code = unpack(artifact, self.settings.saga_data / CODE)
+            stack = read_stack(code / STACK_FILE)
+        if stack is None or name not in stack.names():
+            raise SagaError(f"version {version[:SHOWN]} has no {name}")
+        return Release(name, stack, version, artifact)
+
+    def _running(self, name: str) -> list[Instance]:
+        return [instance for instance in self.target.instances() if instance.deployed == name]

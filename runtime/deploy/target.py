@@ -1,0 +1,96 @@
+"""What a deploy needs of a place where functions run, be it processes or containers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from saga.runtime.deploy.artifact import Artifact
+from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.stack import Stack
+
+IMAGE = "image"  # the version of what runs the code that its image brought along
+
+State = Literal["starting", "ready", "unhealthy", "restarting", "stopping", "stopped"]
+
+
+class NotHealthy(SagaError):
+    """An instance ended, or did not take up its work; the text has its last log lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A function or an adapter in one version, as its stack file of that version says.
+
+    `artifact` is None for the code that the image brought along.
+    """
+
+    name: str
+    stack: Stack
+    version: str
+    artifact: Artifact | None
+
+    @property
+    def function(self) -> str | None:
+        """The function's name within its service, None for an adapter."""
+        return self.name.partition(".")[2] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One process or container: `deployed` is the function's or adapter's name.
+
+    `kind` is `function` or `adapter`, or says what else belongs to the system. `port` is where an
+    adapter or a broker listens on this machine.
+    """
+
+    name: str
+    deployed: str
+    kind: str
+    version: str
+    state: State
+    restarts: int = 0
+    pid: int | None = None
+    port: int | None = None
+    where: str = ""
+
+
+def instances_of(instances: Sequence[Instance], name: str) -> list[Instance]:
+    """Return a function's or an adapter's instances; raise `NotRunning` where there are none."""
+    if found := [instance for instance in instances if instance.deployed == name]:
+        return found
+    others = sorted({i.deployed for i in instances if i.kind in ("function", "adapter")})
+    raise NotRunning(f"{name} does not run; there are: {', '.join(others) or 'none'}")
+
+
+class Target(Protocol):
+    """Runs instances; all calls raise a `SagaError` with one line that says what to do."""
+
+    def instances(self) -> list[Instance]:
+        """List what runs of the system, by name."""
+
+    def start(self, release: Release, number: int) -> str:
+        """Start one more instance; return its name, or leave nothing behind and raise."""
+
+    def is_ready(self, name: str) -> bool:
+        """Tell whether an instance does its work; raise `NotHealthy` when it has ended."""
+
+    def keep(self, name: str) -> None:
+        """Let an instance that has become ready be started again whenever it ends."""
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Let instances finish what they have begun, and end; return when they have."""
+
+    def restore(self, instance: Instance) -> None:
+        """Start again what `stop` has ended."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Stop instances, and leave nothing of them."""
+
+    def last_lines(self, name: str) -> list[str]:
+        """Return what an instance has logged last."""
+
+    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
+        """Go through the lines that instances have logged, with the instance's name."""
+
+    def invoke(self, function: str, data: str, timeout: float) -> str:
+        """Send one command; return the event that answers it, as JSON."""

@@ -1,0 +1,60 @@
+"""The health file: a process says in it that it does its work, and this script reads it.
+
+It is run as a script, without site packages: a container's health check costs milliseconds then. A
+function touches its file as long as it is in its group and turns its loop; an adapter writes its
+address into it, where it has to answer.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+STALE_AFTER = 30.0  # seconds: longer than a batch takes
+ANSWER_TIMEOUT = 5.0  # seconds
+
+
+class HealthFile:
+    """Written by the process that it speaks for; without a path it does nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.unwell()
+
+    def well(self, address: str = "") -> None:
+        """Say that the work is being done, at an address where it can be asked for."""
+        if self._path is not None:
+            self._path.write_text(address)
+
+    def unwell(self) -> None:
+        """Take it back."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def complaint(path: Path) -> str | None:
+    """Say what is wrong, None if all is well."""
+    try:
+        address = path.read_text()
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return "not ready: it has not joined its group, or does not answer yet"
+    if not address:
+        return f"its loop stands still for {age:.0f} s" if age > STALE_AFTER else None
+    import urllib.request  # takes longer to import than all the rest here
+
+    try:
+        with urllib.request.urlopen(address, timeout=ANSWER_TIMEOUT):  # noqa: S310 - our own
+            return None
+    except OSError as error:
+        return f"{address} does not answer: {error}"
+
+
+def main() -> None:
+    """Exit with 0 if the process of SAGA_HEALTH does its work, else say why not and exit with 1."""
+    if problem := complaint(Path(os.environ["SAGA_HEALTH"])):
+        sys.exit(problem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Secrets: values that no stack file, image, artifact, listing or log holds.
+
+A secret is an environment variable, or else a file of its name in one folder, which is how Docker
+and Kubernetes hand secrets to a container.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from saga.runtime.errors import StackError
+
+
+def secrets_folder() -> Path:
+    """Return the folder of secret files, which need not exist: SAGA_SECRETS."""
+    return Path(os.environ.get("SAGA_SECRETS") or "/run/secrets")
+
+
+def read_secret(name: str) -> str | None:
+    """Return a secret's value, None if there is none; a file's last line break is no part of it."""
+    if (value := os.environ.get(name)) is not None:
+        return value
+    try:
+        return (secrets_folder() / name).read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def read_secrets(names: Iterable[str]) -> dict[str, str]:
+    """Return the secrets' values; raise `StackError`, which names those that are missing."""
+    found = {name: read_secret(name) for name in names}
+    missing = [name for name, value in found.items() if value is None]
+    if missing:
+        raise StackError(
+            f"no secret {', '.join(missing)}: set the environment variable, "
+            f"or put a file of that name into {secrets_folder()}"
+        )
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def database_password(service: str) -> str:
+    """Return the password of a service's database role; the service's name if none is set."""
+    return read_secret(f"{service.upper()}_DATABASE_PASSWORD") or service
