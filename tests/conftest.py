@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,26 @@ class RunningSystem:
     data: Path
     stacks: Path
     ports: dict[str, int]
+    environment: dict[str, str] = field(default_factory=dict)
+    database_url: str | None = None  # of all services, where they are not SQLite's files
+
+    def settings(self) -> Settings:
+        """Settings that lead to the services' databases."""
+        known = {} if self.database_url is None else {"saga_database_url": self.database_url}
+        return Settings(saga_data=self.data, **known)
 
     def saga(
         self, *arguments: str, check: bool = True, timeout: float = 90
     ) -> subprocess.CompletedProcess[str]:
         """Run the command on this system."""
         done = subprocess.run(
-            [SAGA, *arguments, "--data", self.data],
-            env={**os.environ, "SAGA_STACKS": str(self.stacks)},
+            [SAGA, *arguments],
+            env={
+                **os.environ,
+                "SAGA_DATA": str(self.data),
+                "SAGA_STACKS": str(self.stacks),
+                **self.environment,
+            },
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -173,7 +185,7 @@ class Traffic:
         rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
         plenty, scarce = system.make_product(stock=1_000_000), system.make_product(stock=1)
         self._fates = [(rich, plenty), (poor, plenty), (rich, plenty), (rich, scarce)]
-        self._data = system.data
+        self._settings = system.settings()
         self._open_databases()
         self._before = ledger.totals()
 
@@ -203,7 +215,7 @@ class Traffic:
 
     def _open_databases(self) -> None:
         self._close_databases()
-        ledger.open_databases(Settings(saga_data=self._data))
+        ledger.open_databases(self._settings)
 
     def _close_databases(self) -> None:
         for tables in ledger.TABLES.values():
