@@ -1,8 +1,9 @@
 # Two commands do all the set-up on a fresh machine: `make up` and `make test`.
 PYTHON ?= python3
 STAMP := .venv/.installed
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: install up down test proof lint
+.PHONY: install up down image test containers proof lint
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -17,8 +18,16 @@ up: install
 down:
 	.venv/bin/saga down
 
+# What docker-compose.yml runs in every container of functions and adapters.
+image:
+	docker build --build-arg VERSION=$(VERSION) --tag saga-functions:$(VERSION) .
+
 test: install
-	.venv/bin/python -m pytest -m "not proof" -n 2 --dist loadfile
+	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile
+
+# On a Docker engine that has the images: tests/docker/engine and tests/docker/images see to both.
+containers: install
+	.venv/bin/python -m pytest -m docker
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
 proof: install

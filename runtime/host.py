@@ -36,11 +36,12 @@ def run_function(
 
     Raises `ContractError` when the module declares no proper function.
     """
+    # Loaded first: a module that hangs must not keep the process from being ended.
+    function = load(stack.module(name))
+    _unless_installed(sys.modules[function.handler.__module__], settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    function = load(stack.module(name))
-    _unless_installed(sys.modules[function.handler.__module__], settings)
     database = connect(settings.database_url(stack.database))
     patiently = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(AWAY)
