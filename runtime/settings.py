@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     # How long a fetch waits at the broker for a first record.
     kafka_fetch_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
     # How long a killed process keeps its partitions from the one that takes its place.
-    kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
+    kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 6_000
 
     @classmethod
     def settings_customise_sources(

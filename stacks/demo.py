@@ -7,22 +7,24 @@ from typing import Any
 import httpx
 from uuid_utils.compat import uuid7
 
-from saga.runtime import system
-from saga.runtime.cli.app import Data, coloured, console, settings_for
+from saga.runtime.cli.app import Data, Where, coloured, console, settings_for
+from saga.runtime.deploy.target import instances_of
+from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
 
 Json = dict[str, Any]
 PATIENCE = 30.0  # seconds for one saga
 
 
-def demo(data: Data = None) -> None:
+def demo(data: Data = None, target: Where = None) -> None:
     """Place three orders: one completes, one lacks stock, one lacks money."""
-    settings = settings_for(data)
-    running = system.read(settings.saga_data)
+    settings = settings_for(data, target)
+    instances = open_target(settings).instances()
     with httpx.Client(timeout=10) as client:
 
         def call(method: str, service: str, path: str, body: Json | None = None) -> Json:
-            url = f"http://{settings.saga_host}:{running.port(service)}{path}"
+            port = instances_of(instances, service)[0].port
+            url = f"http://{settings.saga_host}:{port}{path}"
             try:
                 response = client.request(method, url, json=body)
             except httpx.TransportError as error:

@@ -144,8 +144,20 @@ def until() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def make_system(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], RunningSystem]:
+    """Lay out systems on ports of their own, without starting anything."""
+
+    def make() -> RunningSystem:
+        folder = tmp_path_factory.mktemp("system")
+        ports = copy_stacks(folder / "stacks")
+        return RunningSystem(folder / "data", folder / "stacks", ports)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def start_system(
-    tmp_path_factory: pytest.TempPathFactory,
+    make_system: Callable[[], RunningSystem],
 ) -> Iterator[Callable[..., RunningSystem]]:
     """Start systems, and stop them at the end whatever became of them."""
     started: list[RunningSystem] = []
@@ -153,9 +165,7 @@ def start_system(
     def start(
         broker: str = "embedded", prepare: Callable[[RunningSystem], object] = lambda _: None
     ) -> RunningSystem:
-        folder = tmp_path_factory.mktemp("system")
-        ports = copy_stacks(folder / "stacks")
-        system = RunningSystem(folder / "data", folder / "stacks", ports)
+        system = make_system()
         started.append(system)
         prepare(system)
         system.saga("up", "--detach", "--broker", broker)

@@ -96,13 +96,7 @@ class Containers:
             if container.status not in ("created", "running"):
                 lines = "\n".join(self.last_lines(name))
                 raise NotHealthy(f"{name} has ended. Its last lines:\n{lines}")
-            check = container.attrs["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
-            if check[0] == "NONE":
-                raise SagaError(f"image {self._settings.saga_image} has no health check")
-            try:
-                return bool(container.exec_run(check[1:]).exit_code == 0)
-            except APIError:
-                return False  # it has just ended; the next look tells
+            return _is_well(container)
 
     def keep(self, name: str) -> None:
         """Let the engine start the container again, after a crash and with itself."""
@@ -296,9 +290,28 @@ def explain(error: Exception) -> str:
     return f"the Docker engine refused: {text}"
 
 
+def _is_well(container: Container) -> bool:
+    """Run the health check of the container's image in it."""
+    check = container.attrs["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
+    if check[0] != "CMD":
+        raise SagaError(f"image {container.attrs['Config']['Image']} has no health check")
+    try:
+        return bool(container.exec_run(check[1:]).exit_code == 0)
+    except APIError:
+        return False  # it has just ended; the next look tells
+
+
+def _state(container: Container) -> State:
+    health = container.attrs["State"].get("Health", {}).get("Status", "healthy")
+    if container.status in STATES:
+        return STATES[container.status]
+    if health == "starting" and _is_well(container):
+        return "ready"  # the engine looks only every few seconds
+    return HEALTH.get(health, "ready")
+
+
 def _instance(container: Container) -> Instance:
-    labels, state = container.labels, container.attrs["State"]
-    health = state.get("Health", {}).get("Status", "healthy")
+    labels = container.labels
     published = container.attrs["HostConfig"].get("PortBindings") or {}
     bindings = [binding for found in published.values() for binding in found]
     return Instance(
@@ -306,9 +319,9 @@ def _instance(container: Container) -> Instance:
         deployed=labels.get("saga.name", ""),
         kind=labels.get("saga.kind", ""),
         version=labels.get("saga.version", ""),
-        state=STATES.get(container.status) or HEALTH.get(health, "ready"),
+        state=_state(container),
         restarts=int(container.attrs.get("RestartCount", 0)),
-        pid=state.get("Pid") or None,
+        pid=container.attrs["State"].get("Pid") or None,
         port=int(bindings[0]["HostPort"]) if bindings else None,
         where=" ".join(f"http://{b['HostIp'] or '*'}:{b['HostPort']}" for b in bindings),
     )

@@ -9,9 +9,11 @@ again when the new one fails.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, Target
+from saga.runtime.errors import SagaError
 from saga.runtime.system import instance_name
 
 Tell = Callable[[str], None]
@@ -43,7 +45,8 @@ def plan(releases: Sequence[Release], running: Sequence[Instance]) -> list[Chang
     for release in releases:
         old = tuple(i for i in running if i.deployed == release.name)
         wanted = release.stack.replicas(release.name)
-        count = max(wanted, len(old)) if release.function else wanted
+        at_work = sum(instance.state not in ("stopping", "stopped") for instance in old)
+        count = max(wanted, at_work) if release.function else wanted
         if len(old) == count and all(_is(instance, release.version) for instance in old):
             continue
         numbers = _free(release.name, count, {instance.name for instance in old})
@@ -56,7 +59,7 @@ def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Cha
     """Work out how a function gets to `count` instances: the newest start, and end, first."""
     there = [i for i in running if i.deployed == release.name and i.state != "stopping"]
     missing = max(0, count - len(there))
-    numbers = _free(release.name, missing, {instance.name for instance in there})
+    numbers = _free(release.name, missing, {instance.name for instance in running})
     return Change(release, numbers, tuple(there[count:]))
 
 
@@ -85,6 +88,8 @@ def roll_out(target: Target, changes: Sequence[Change], tell: Tell, patience: fl
         target.remove(started)
         for instance in swapped:
             target.restore(instance)
+        with suppress(SagaError):  # what went wrong first is what is told
+            _wait_until_ready(target, [i.name for i in swapped], lambda _: None, patience)
         raise
     for name in started:
         target.keep(name)
