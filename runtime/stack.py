@@ -93,13 +93,21 @@ class Stack(Hosting):
 def read_stack(path: Path) -> Stack:
     """Read one stack file; raise `StackError`, which names the file, the key and the reason."""
     try:
-        return Stack.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_stack(path.read_bytes(), str(path))
+    except OSError as error:
         raise StackError(f"{path}: {error}") from error
+
+
+def parse_stack(text: bytes, where: str) -> Stack:
+    """Read a stack file's text; raise `StackError`, as `read_stack` does."""
+    try:
+        return Stack.model_validate(tomllib.loads(text.decode()))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StackError(f"{where}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise StackError(f"{path}: {key}: {first['msg']}") from error
+        raise StackError(f"{where}: {key}: {first['msg']}") from error
 
 
 def read_stacks(folder: Path) -> list[Stack]:

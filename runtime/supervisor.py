@@ -7,6 +7,7 @@ start in the time of one.
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,6 +105,7 @@ class Supervisor:
         """Make an artifact of each service, and want what its stack file says."""
         wanted = {}
         store = open_store(self.settings.artifacts)
+        shutil.rmtree(self.data / system.CODE, ignore_errors=True)  # of earlier systems
         for path, stack in self.stacks.items():
             artifact = bundle(path, stack)
             save(store, artifact)

@@ -36,13 +36,17 @@ def deploy(
     data: Data = None,
     target: Where = None,
     timeout: Patience = PATIENCE,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
+    ] = False,
 ) -> None:
     """Deploy functions as their code is now, without a gap; all of them where none is named.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
     not get healthy, it is taken down and the old one stays.
     """
-    releases = _releasing(settings_for(data, target), timeout).deploy(names or [])
+    releasing = _releasing(settings_for(data, target), timeout)
+    releases = releasing.deploy(names or [], force=force)
     for release in releases:
         console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
     if not releases:

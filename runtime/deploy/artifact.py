@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from saga.runtime.errors import SagaError
 from saga.runtime.source import module_file, package_folder
-from saga.runtime.stack import Stack
+from saga.runtime.stack import Stack, parse_stack
 
 STACK_FILE = "stack.toml"
 LIMIT = 50_000_000  # bytes of all files together
@@ -101,6 +101,14 @@ def contents(artifact: Artifact) -> list[tuple[PurePosixPath, bytes]]:
     if any(name.is_absolute() or ".." in name.parts for name, _ in found):
         raise ArtifactError(f"artifact {artifact.version[:SHOWN]} has files outside of itself")
     return found
+
+
+def stack_of(artifact: Artifact) -> Stack:
+    """Return the service that an artifact is of, as its stack file of that version says."""
+    files = {str(name): data for name, data in contents(artifact)}
+    if STACK_FILE not in files:
+        raise ArtifactError(f"artifact {artifact.version[:SHOWN]} has no stack file")
+    return parse_stack(files[STACK_FILE], f"artifact {artifact.version[:SHOWN]}")
 
 
 def import_from(code: Path) -> None:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import SHOWN, STACK_FILE, Artifact, bundle, unpack
+from saga.runtime.deploy.artifact import SHOWN, Artifact, bundle, stack_of
 from saga.runtime.deploy.rollout import PATIENCE, Tell, plan, plan_scale, roll_out
 from saga.runtime.deploy.store import Store, fetch, open_store, save
 from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instances_of
 from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.stack import find_stacks, read_stack
-from saga.runtime.system import CODE, changing
+from saga.runtime.stack import find_stacks
+from saga.runtime.system import changing
 
 
 class Releasing:
@@ -24,11 +24,11 @@ class Releasing:
         self._tell = tell
         self._patience = patience
 
-    def deploy(self, names: Sequence[str]) -> list[Release]:
+    def deploy(self, names: Sequence[str], *, force: bool = False) -> list[Release]:
         """Deploy functions and adapters as their code is now, all of them where none is named.
 
-        Returns those that were changed. Raises a `SagaError` and leaves all as it was when one of
-        them can't be deployed.
+        With `force`, also those that run this version already. Returns those that were changed.
+        Raises a `SagaError` and leaves all as it was when one of them can't be deployed.
         """
         found = {
             name: (path, stack)
@@ -46,7 +46,7 @@ class Releasing:
             releases.append(Release(name, stack, artifact.version, artifact))
         for artifact in artifacts.values():
             save(self.store, artifact)
-        return self._replace(releases)
+        return self._replace(releases, force=force)
 
     def roll_back(self, name: str, version: str | None) -> Release:
         """Deploy an earlier version again: what had run before, or the one that is named."""
@@ -85,9 +85,9 @@ class Releasing:
             found = [instance for name in names for instance in instances_of(running, name)]
             self.target.remove([instance.name for instance in found])
 
-    def _replace(self, releases: Sequence[Release]) -> list[Release]:
+    def _replace(self, releases: Sequence[Release], *, force: bool = False) -> list[Release]:
         with changing(self.settings.saga_data):
-            changes = plan(releases, self.target.instances())
+            changes = plan(releases, self.target.instances(), force=force)
             roll_out(self.target, changes, self._tell, self._patience)
             for change in changes:
                 replaced = change.old[0].version if change.old else None
@@ -108,8 +108,7 @@ class Releasing:
             artifact = None
         else:
             artifact = fetch(self.store, version)
-            code = unpack(artifact, self.settings.saga_data / CODE)
-            stack = read_stack(code / STACK_FILE)
+            stack = stack_of(artifact)
         if stack is None or name not in stack.names():
             raise SagaError(f"version {version[:SHOWN]} has no {name}")
         return Release(name, stack, version, artifact)

@@ -36,8 +36,10 @@ class Change:
         return self.release.function is None and bool(self.old)
 
 
-def plan(releases: Sequence[Release], running: Sequence[Instance]) -> list[Change]:
-    """Work out what has to change; nothing has, where the version runs already and is ready.
+def plan(
+    releases: Sequence[Release], running: Sequence[Instance], *, force: bool = False
+) -> list[Change]:
+    """Work out what has to change: nothing, without `force`, where the version runs and is ready.
 
     As many instances are started as run now, or as the stack file says, whichever is more.
     """
@@ -47,7 +49,11 @@ def plan(releases: Sequence[Release], running: Sequence[Instance]) -> list[Chang
         wanted = release.stack.replicas(release.name)
         at_work = sum(instance.state not in ("stopping", "stopped") for instance in old)
         count = max(wanted, at_work) if release.function else wanted
-        if len(old) == count and all(_is(instance, release.version) for instance in old):
+        if (
+            not force
+            and len(old) == count
+            and all(_is(instance, release.version) for instance in old)
+        ):
             continue
         numbers = _free(release.name, count, {instance.name for instance in old})
         changes.append(Change(release, numbers, old))
