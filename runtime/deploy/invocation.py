@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
@@ -15,10 +15,10 @@ from saga.runtime.clock import utcnow
 from saga.runtime.deploy.artifact import STACK_FILE, import_from
 from saga.runtime.errors import BrokerUnavailable, SagaError, Undecodable
 from saga.runtime.function import Function, load
-from saga.runtime.kafka import ADMIN_TIMEOUT, Sender, application, to_record
+from saga.runtime.kafka import ADMIN_TIMEOUT, Sender, application, create_topics, to_record
 from saga.runtime.message import Envelope, decode, message_id, reply_id
 from saga.runtime.settings import Settings
-from saga.runtime.stack import Stack, read_stack, read_stacks
+from saga.runtime.stack import FunctionEntry, Stack, read_stack, read_stacks
 
 POLL = 0.2  # seconds
 
@@ -45,7 +45,13 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         time=utcnow().isoformat(),
         data=body,
     )
-    return _as_json(_exchange(settings, command, function.command.event.topic, timeout))
+    # Without a saga that reads it, the topic comes with its first event only.
+    create_topics(settings, {function.command.event.topic: FunctionEntry().partitions})
+    try:
+        answer = _exchange(settings, command, function.command.event.topic, timeout)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+    return _as_json(answer)
 
 
 def _load(settings: Settings, name: str) -> Function:
@@ -68,7 +74,7 @@ def _exchange(settings: Settings, command: Envelope, answers: str, timeout: floa
         for end in ends:  # what is on the topic already is no answer
             end.offset = consumer.get_watermark_offsets(end, timeout=ADMIN_TIMEOUT)[1]
         if not ends:
-            raise BrokerUnavailable(f"there is no topic {answers}: is the saga's orchestrator up?")
+            raise BrokerUnavailable(f"there is no topic {answers}")
         consumer.assign(ends)
         Sender(settings).send([command])
         deadline = time.monotonic() + timeout
