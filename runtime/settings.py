@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     kafka_ssl_key_location: str | None = None
     # How long a fetch waits at the broker for a first record.
     kafka_fetch_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
-    # How long a killed process keeps its partitions from the one that takes its place.
+    # How long a killed process keeps its partitions from the one that takes its place; brokers
+    # allow no less than 6 s by default.
     kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 6_000
 
     @classmethod

@@ -1,6 +1,6 @@
 """The command `saga`, put together: the runtime's commands, and those that know the orders."""
 
-from saga.runtime.cli import authoring, deploying, dlq, running, sagas
+from saga.runtime.cli import authoring, databases, deploying, dlq, render, running, sagas
 from saga.runtime.cli.app import app, main
 from saga.stacks.bench import bench
 from saga.stacks.chaos import chaos
@@ -10,9 +10,11 @@ from saga.stacks.simulate import simulate
 __all__ = [
     "app",
     "authoring",
+    "databases",
     "deploying",
     "dlq",
     "main",
+    "render",
     "running",
     "sagas",
 ]

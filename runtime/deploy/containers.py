@@ -7,9 +7,9 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -224,18 +224,20 @@ class Containers:
         return found
 
     def _get(self, name: str) -> Container:
-        for container in self._containers():
-            if _short_name(container) == name:
-                return container
+        for known_as in (self._container_name(name), name):  # docker-compose has names of its own
+            with suppress(NotFound):
+                container: Container = self._docker.containers.get(known_as)
+                if container.labels.get("saga.system") == self._system:
+                    return container
         raise NotHealthy(f"{name} is gone")
 
-    def _for_all(self, names: Sequence[str], act: Any) -> None:
-        if not names:
-            return
-        with self._engine():
-            found = [c for c in self._containers() if _short_name(c) in names]
-            with ThreadPoolExecutor(max_workers=max(1, len(found))) as threads:
-                list(threads.map(act, found))
+    def _for_all(self, names: Sequence[str], act: Callable[[Container], object]) -> None:
+        def act_on(name: str) -> None:
+            with suppress(NotHealthy, NotFound):  # what is gone already
+                act(self._get(name))
+
+        with self._engine(), ThreadPoolExecutor(max_workers=max(1, len(names))) as threads:
+            list(threads.map(act_on, names))
 
     def _check_image(self) -> None:
         try:

@@ -1,0 +1,20 @@
+"""Prepare a PostgreSQL server: `create-databases`."""
+
+from saga.runtime.cli.app import app, console, settings_for
+from saga.runtime.logs import configure_logging
+from saga.runtime.secrets import database_password
+from saga.runtime.stack import read_stacks
+
+
+@app.command("create-databases")
+def create_databases() -> None:
+    """Make a database for each stack, which its own role alone may enter, at SAGA_ADMIN_URL."""
+    from saga.runtime.deploy.databases import administrator, administrator_url, create_database
+
+    settings = settings_for(None)
+    configure_logging(settings)
+    names = dict.fromkeys(stack.database for stack in read_stacks(settings.saga_stacks))
+    with administrator(administrator_url()) as connection:
+        for name in names:
+            create_database(connection, name, database_password(name))
+            console.print(f"{name}: the database and its role are ready")

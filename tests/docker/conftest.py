@@ -1,0 +1,54 @@
+"""What the tests on a Docker engine share: the engine, with all images."""
+
+import gc
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import docker
+import pytest
+import yaml
+from docker.errors import DockerException, ImageNotFound
+
+from saga.runtime.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip, but fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def connect() -> docker.DockerClient:
+    with warnings.catch_warnings():
+        # The client forgets to close the socket where nobody answers.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return docker.from_env()
+        except DockerException as error:
+            reason = f"no Docker engine answers: run tests/docker/engine ({error})"
+        gc.collect()
+    missing(reason)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """The Docker engine, with all images that a system is made of."""
+    client = connect()
+    if shutil.which("docker-compose") is None:
+        missing("docker-compose is missing: run tests/docker/engine")
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    third_party = {services[name]["image"] for name in ("kafka", "postgres")}
+    for image in sorted({Settings.model_fields["saga_image"].default, *third_party}):
+        try:
+            client.images.get(image)
+        except ImageNotFound:
+            missing(f"there is no image {image}: run tests/docker/images")
+    yield client
+    client.close()
