@@ -123,14 +123,33 @@ def tables_in(module: ModuleType) -> list[type[Table]]:
 
 
 def bind(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
-    """Point the tables at the database, and create those that it lacks."""
+    """Point the tables at the database, and create those that it lacks, and their indexes.
+
+    What is there is only looked at: to create it again "if it does not exist" would lock it on
+    PostgreSQL, against and in turn with those that are writing to it.
+    """
     tables = list(tables)
     database.bind(tables)
+    if not _incomplete(database, tables):
+        return
     with transaction(database):
         if isinstance(database, peewee.PostgresqlDatabase):
             # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-        database.create_tables(tables, safe=True)
+        database.create_tables(_incomplete(database, tables), safe=True)
+
+
+def _incomplete(database: peewee.Database, tables: Iterable[type[Table]]) -> list[type[Table]]:
+    """List the tables that the database lacks, or that lack an index in it."""
+    there = set(database.get_tables())
+    return [
+        table
+        for table in tables
+        if table._meta.table_name not in there
+        or {index._name for index in table._meta.fields_to_index()}.difference(
+            index.name for index in database.get_indexes(table._meta.table_name)
+        )
+    ]
 
 
 @contextmanager

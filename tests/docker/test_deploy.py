@@ -228,7 +228,7 @@ def test_changed_function_is_deployed_under_load_without_loss(
         "    insert_order(",
         '    import os\n    assert os.environ["TILL_KEY"].startswith("hunter2")\n    insert_order(',
     )
-    with traffic(deployed.system, clients=16, pause=0.075) as load:
+    with traffic(deployed.system, clients=24, pause=0.12) as load:
         load.flows(200)
         began, orders = time.monotonic(), len(load.accepted)
         deployed.saga("deploy", CREATE)

@@ -107,6 +107,25 @@ def test_sqlite_path_may_hold_what_urls_do_not(tmp_path, folder):
     assert (tmp_path / folder / "user.db").exists()
 
 
+def test_binding_what_is_there_waits_for_no_writer(postgres, postgres_url):
+    """Else a new version would stall, or break, what is being written while it starts."""
+    bind(postgres, [Account])
+    newcomer = connect(postgres_url)
+    newcomer.execute_sql("SET lock_timeout = '1s'")
+    with postgres.atomic():
+        postgres.execute_sql("INSERT INTO account (owner, balance) VALUES ('Ann', 1)")
+        bind(newcomer, [Account])
+    newcomer.close()
+    bind(postgres, [Account])
+    assert Account.select().count() == 1
+
+
+def test_binding_makes_an_index_that_is_missing(accounts):
+    accounts.execute_sql("DROP INDEX account_owner")
+    bind(accounts, [Account])
+    assert "account_owner" in {index.name for index in accounts.get_indexes("account")}
+
+
 def test_binding_again_keeps_the_rows(accounts):
     Account.create(owner="Ann", balance=1)
     bind(accounts, [Account])
