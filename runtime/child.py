@@ -34,6 +34,7 @@ class Child:
     started_at: float = 0.0
     restart_at: float = 0.0
     stop_by: float = 0.0
+    partitions: int = 1  # of the topics that it reads
 
     def alive(self) -> bool:
         """Tell whether the process runs."""

@@ -23,7 +23,7 @@ from saga.runtime.kafka import KafkaTransport, Sender, create_topics
 from saga.runtime.message import Record
 from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import Settings
-from saga.runtime.stack import Hosting, Stack, topics
+from saga.runtime.stack import Hosting, Stack, read_by
 from saga.runtime.worker import AWAY, Worker
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ def run_function(
     )
     try:
         patiently(bind, database, function.tables())
-        patiently(create_topics, settings, topics([stack]))
+        partitions = stack.functions[name].partitions
+        patiently(create_topics, settings, read_by(function.topics, partitions))
     except AWAY:
         if stop.is_set():
             return

@@ -132,6 +132,7 @@ class KafkaTransport:
         health: HealthFile | None = None,
     ) -> None:
         self._sender = Sender(settings, group)
+        self._leaves = settings.kafka_leave_group
         self._batch: list[Record] = []
         self._next_look = 0.0
         self._health = health or HealthFile(None)
@@ -212,7 +213,8 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Leave the group, so that the others need not wait for our session to run out."""
-        self._consumer.close()
+        if self._leaves:
+            self._consumer.close()
         self._sender.close()
 
 

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     # How long a killed process keeps its partitions from the one that takes its place; brokers
     # allow no less than 6 s by default.
     kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 6_000
+    # Whether a process that stops says so to its group, or lets its session run out.
+    kafka_leave_group: bool = True
 
     @classmethod
     def settings_customise_sources(
@@ -103,4 +105,6 @@ class Settings(BaseSettings):
             changes["kafka_session_timeout_ms"] = 3_000
         if broker == EMBEDDED:
             changes["kafka_fetch_wait_ms"] = 10
+            # It waits for ever for a group's leader who leaves while others come or go.
+            changes["kafka_leave_group"] = False
         return self.model_copy(update=changes)

@@ -142,7 +142,11 @@ def topics(stacks: Sequence[Stack]) -> dict[str, int]:
     partitions: dict[str, int] = {}
     for stack in stacks:
         for function, entry in stack.load():
-            for topic in function.topics:
-                partitions[topic] = max(entry.partitions, partitions.get(topic, 1))
-                partitions[topic + SUFFIX] = 1
+            for topic, count in read_by(function.topics, entry.partitions).items():
+                partitions[topic] = max(count, partitions.get(topic, 1))
     return partitions
+
+
+def read_by(read: Sequence[str], partitions: int) -> dict[str, int]:
+    """List the topics that one function reads, and their dead letters, with partitions."""
+    return dict.fromkeys(read, partitions) | {topic + SUFFIX: 1 for topic in read}

@@ -24,7 +24,7 @@ from saga.runtime.errors import BrokerUnavailable, StackError
 from saga.runtime.saga import Retry
 from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import EMBEDDED, KAFKA, Settings
-from saga.runtime.stack import find_stacks, read_stack, topics
+from saga.runtime.stack import find_stacks, read_by, read_stack, topics
 from saga.runtime.system import ProcessInfo, System, Wanted, instance_name
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ class Supervisor:
         self._context = multiprocessing.get_context("forkserver")
         self._hosted = settings.on_broker(self.address, broker)
         self._wanted: dict[str, Wanted] = {}
-        self._wanted_at = 0
+        self._wanted_at = (0, 0)
+        self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
         self._stop = threading.Event()
         self._announced = False
         self._unpublished = False
@@ -120,7 +121,7 @@ class Supervisor:
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
         changed_at = system.wanted_changed_at(self.data)
-        if changed_at != self._wanted_at:
+        if changed_at not in (None, self._wanted_at):
             self._wanted, self._wanted_at = system.read_wanted(self.data), changed_at
             self._unpublished = True
         for child in self.children:
@@ -144,13 +145,13 @@ class Supervisor:
         code = self.data / system.CODE / wanted.version
         stack = read_stack(code / STACK_FILE)
         function = wanted.deployed.partition(".")[2] or None
-        secrets = {n for s in self.stacks.values() for n in s.all_secrets()}
+        self._secrets |= stack.all_secrets()
         host = Host(
             stack,
             function,
             self._hosted.model_copy(update={"saga_code": code}),
             self.logs / f"{name}.log",
-            frozenset(secrets.difference(stack.hosting(function).secrets)),
+            frozenset(self._secrets.difference(stack.hosting(function).secrets)),
         )
         info = ProcessInfo(
             name=name,
@@ -159,7 +160,8 @@ class Supervisor:
             version=wanted.version,
             port=None if function else stack.port,
         )
-        return Child(info, Launch(self._context, host))
+        partitions = stack.functions[function].partitions if function else 1
+        return Child(info, Launch(self._context, host), partitions=partitions)
 
     def _add(self, child: Child) -> None:
         self.children.append(child)
@@ -200,7 +202,10 @@ class Supervisor:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
         from saga.runtime.kafka import create_topics
 
-        create_topics(self._hosted, topics([*self.stacks.values()]))
+        partitions = topics([*self.stacks.values()])
+        for child in self.children:  # of versions that came later, too: a broker may have forgotten
+            partitions |= read_by((child.info.topic or "").split(), child.partitions)
+        create_topics(self._hosted, partitions)
 
     def _look_after_all(self, on_ready: Callable[[], None]) -> None:
         changed = [self._look_after(child) for child in self.children]

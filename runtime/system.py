@@ -108,8 +108,11 @@ def forget(data: Path) -> None:
 
 
 def read_wanted(data: Path) -> dict[str, Wanted]:
-    """Return the instances that are wanted, by their names."""
-    return _WANTED.validate_json(_wanted(data).read_bytes())
+    """Return the instances that are wanted, by their names; raise `NotRunning` in no system."""
+    try:
+        return _WANTED.validate_json(_wanted(data).read_bytes())
+    except FileNotFoundError:
+        raise NotRunning(f"no system runs on {data}: start one with `saga up`") from None
 
 
 def write_wanted(data: Path, wanted: dict[str, Wanted]) -> None:
@@ -117,9 +120,13 @@ def write_wanted(data: Path, wanted: dict[str, Wanted]) -> None:
     _replace(_wanted(data), _WANTED.dump_json(wanted, indent=1))
 
 
-def wanted_changed_at(data: Path) -> int:
-    """Tell when `write_wanted` was called last, in nanoseconds."""
-    return _wanted(data).stat().st_mtime_ns
+def wanted_changed_at(data: Path) -> tuple[int, int] | None:
+    """Return what `write_wanted` changes with every call, None if the file is gone."""
+    try:
+        found = _wanted(data).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino  # two calls may come within one tick of the clock
 
 
 @contextmanager

@@ -85,6 +85,6 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))
     try:
         app()
-    except (SagaError, peewee.OperationalError) as error:
+    except (SagaError, peewee.OperationalError, OSError) as error:
         errors.print(f"[red]saga:[/] {escape(str(error).strip())}", soft_wrap=True)
         sys.exit(1)

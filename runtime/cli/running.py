@@ -188,7 +188,8 @@ def _start_detached(data: Path, broker: str) -> None:
             running = system.read(data)
         except NotRunning:
             running = None
-        if running is not None and running.ready:
+        # What a killed supervisor has left may still lie there.
+        if running is not None and running.supervisor == process.pid and running.ready:
             _show_all(settings_for(data))
             return
         time.sleep(0.05)

@@ -10,19 +10,23 @@ _END = object()
 def follow_all(streams: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, str]]:
     """Go through the lines of all streams, with their names, until the last one has ended.
 
-    Chunks may hold several lines, or parts of one.
+    Chunks may hold several lines, or parts of one. Raises what a stream breaks off with.
     """
     lines: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=1000)
 
     def read(name: str, chunks: Iterable[bytes]) -> None:
         rest = b""
-        for chunk in chunks:
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                lines.put((name, line))
+        end: object = _END
+        try:
+            for chunk in chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    lines.put((name, line))
+        except Exception as error:
+            end = error
         if rest:
             lines.put((name, rest))
-        lines.put((name, _END))
+        lines.put((name, end))
 
     for name, chunks in streams.items():
         threading.Thread(target=read, args=(name, chunks), daemon=True).start()
@@ -31,5 +35,7 @@ def follow_all(streams: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, st
         name, line = lines.get()
         if isinstance(line, bytes):
             yield name, line.decode(errors="replace").rstrip("\r")
+        elif isinstance(line, Exception):
+            raise line
         else:
             open_streams -= 1

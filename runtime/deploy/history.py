@@ -7,7 +7,7 @@ import getpass
 import socket
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from uuid_utils.compat import uuid7
 
 from saga.runtime.clock import utcnow
@@ -39,8 +39,8 @@ def record(store: Store, system: str, name: str, version: str, replaced: str | N
 
 def deployments(store: Store, system: str, name: str) -> list[Deployment]:
     """List a function's deployments, the oldest first."""
-    found = (store.get(key) for key in store.keys(_folder(system, name)))
-    return [Deployment.model_validate_json(data) for data in found if data is not None]
+    found = ((key, store.get(key)) for key in store.keys(_folder(system, name)))
+    return [_read(key, data) for key, data in found if data is not None]
 
 
 def version_before(history: list[Deployment], running: str | None) -> str:
@@ -59,6 +59,13 @@ def version_named(history: list[Deployment], name: str) -> str:
         versions = ", ".join(sorted(version[:SHOWN] for version in known)) or "none"
         raise ArtifactError(f"{name}: not one version of this function; there are: {versions}")
     return found[0]
+
+
+def _read(key: str, data: bytes) -> Deployment:
+    try:
+        return Deployment.model_validate_json(data)
+    except ValidationError:
+        raise ArtifactError(f"{key} in the artifact store is damaged: remove it") from None
 
 
 def _folder(system: str, name: str) -> str:

@@ -14,7 +14,7 @@ from saga.runtime.system import ProcessInfo, Wanted, instance_name
 
 LAST_LINES = 20
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
-TAKE_NOTE = 5.0  # seconds that the supervisor has to notice what is wanted
+TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
 LOOK_EVERY = 0.05  # seconds
 
 
@@ -37,8 +37,12 @@ class Processes:
             raise SagaError(f"{release.name}: a process runs no image, only versions")
         unpack(release.artifact, self._data / system.CODE)
         name = instance_name(release.name, number)
-        self._want({name: Wanted(deployed=release.name, version=release.version)})
-        _wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
+        try:
+            self._want({name: Wanted(deployed=release.name, version=release.version)})
+            _wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
+        except BaseException:
+            self._want({name: None})
+            raise
         return name
 
     def is_ready(self, name: str) -> bool:
@@ -107,14 +111,19 @@ def log_names(data: Path) -> dict[str, str]:
 
 def read_logs(data: Path, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
     """Read logs, also those of a system that has stopped, and go on as lines come."""
-    files = [(name, _log(data, name).open(errors="replace")) for name in names]
+    files = {name: _log(data, name).open(errors="replace") for name in names}
+    begun = dict.fromkeys(names, "")  # lines that are only half written
     while True:
         idle = True
-        for name, file in files:
+        for name, file in files.items():
             for line in file:
                 idle = False
-                yield name, line.rstrip("\n")
+                begun[name] += line
+                if line.endswith("\n"):
+                    yield name, begun[name].rstrip("\n")
+                    begun[name] = ""
         if idle and not follow:
+            yield from ((name, line) for name, line in begun.items() if line)
             return
         if idle:
             time.sleep(0.2)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import SHOWN, Artifact, bundle, stack_of
-from saga.runtime.deploy.rollout import PATIENCE, Tell, plan, plan_scale, roll_out
+from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, bundle, stack_of
+from saga.runtime.deploy.rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
 from saga.runtime.deploy.store import Store, fetch, open_store, save
 from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instances_of
 from saga.runtime.deploy.targets import open_target
@@ -39,7 +39,7 @@ class Releasing:
             raise SagaError(f"{unknown[0]}: not one of {', '.join(found)}")
         artifacts: dict[str, Artifact] = {}
         releases = []
-        for name in names or found:
+        for name in dict.fromkeys(names or found):
             path, stack = found[name]
             artifact = artifacts.get(stack.service) or bundle(path, stack)
             artifacts[stack.service] = artifact
@@ -90,15 +90,16 @@ class Releasing:
             changes = plan(releases, self.target.instances(), force=force)
             roll_out(self.target, changes, self._tell, self._patience)
             for change in changes:
-                replaced = change.old[0].version if change.old else None
-                history.record(
-                    self.store,
-                    self.settings.saga_system,
-                    change.release.name,
-                    change.release.version,
-                    replaced,
-                )
+                self._record(change)
         return [change.release for change in changes]
+
+    def _record(self, change: Change) -> None:
+        name, version = change.release.name, change.release.version
+        replaced = change.old[0].version if change.old else None
+        try:
+            history.record(self.store, self.settings.saga_system, name, version, replaced)
+        except ArtifactError as error:
+            raise ArtifactError(f"{name} runs {version[:SHOWN]}, unrecorded: {error}") from error
 
     def _release(self, name: str, version: str) -> Release:
         """Make a release of a version in the store, or of what the image brings along."""

@@ -91,9 +91,11 @@ def roll_out(target: Target, changes: Sequence[Change], tell: Tell, patience: fl
                 tell(f"{started[-1]} starts")
                 _wait_until_ready(target, started[-1:], tell, patience)
     except BaseException:
-        target.remove(started)
-        for instance in swapped:
-            target.restore(instance)
+        try:
+            target.remove(started)
+        finally:
+            for instance in swapped:
+                target.restore(instance)
         with suppress(SagaError):  # what went wrong first is what is told
             _wait_until_ready(target, [i.name for i in swapped], lambda _: None, patience)
         raise
@@ -118,6 +120,8 @@ def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, patience
             raise NotHealthy(told(f"{name} is not ready after {patience:g} s", target, name))
         if waiting:
             time.sleep(LOOK_EVERY)
+    for name in names:
+        target.is_ready(name)  # raises where one has ended while the others were waited for
 
 
 def told(what: str, target: Target, name: str) -> str:

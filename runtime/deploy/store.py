@@ -1,8 +1,10 @@
 """Where artifacts and the records of deployments are kept: a folder, or a bucket of S3's kind."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, version_of
@@ -95,49 +97,42 @@ class S3Store:
         parts = urlsplit(place)
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
         config = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3})  # seconds
-        self._call = _Caller(boto3.client("s3", config=config), place)
+        self._place = place
+        with self._told():
+            self._client = boto3.client("s3", config=config)
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object."""
-        self._call("put_object", Bucket=self.bucket, Key=self._path(key), Body=data)
+        with self._told():
+            self._client.put_object(Bucket=self.bucket, Key=self._path(key), Body=data)
 
     def get(self, key: str) -> bytes | None:
         """Get an object."""
-        found = self._call("get_object", Bucket=self.bucket, Key=self._path(key))
-        return None if found is None else bytes(found["Body"].read())
+        with self._told():
+            try:
+                found = self._client.get_object(Bucket=self.bucket, Key=self._path(key))
+            except self._client.exceptions.NoSuchKey:
+                return None
+            return bytes(found["Body"].read())
 
     def keys(self, prefix: str) -> list[str]:
         """List objects, page by page."""
-        found: list[str] = []
-        page: dict[str, Any] = {}
-        while True:
-            answer = self._call(
-                "list_objects_v2", Bucket=self.bucket, Prefix=self._path(prefix), **page
+        with self._told():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self._path(prefix)
             )
-            found += (entry["Key"] for entry in answer.get("Contents", ()))
-            if not answer.get("IsTruncated"):
-                break
-            page = {"ContinuationToken": answer["NextContinuationToken"]}
+            found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return sorted(key.removeprefix(f"{self.prefix}/") for key in found)
 
     def _path(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
-
-class _Caller:
-    """Calls a boto3 client; None for what is not there, `ArtifactError` for all that fails."""
-
-    def __init__(self, client: Any, place: str) -> None:
-        self._client = client
-        self._place = place
-
-    def __call__(self, operation: str, **arguments: Any) -> Any:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn whatever boto3 raises into one line."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(self._client, operation)(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code")
-            if code == "NoSuchKey":
-                return None
+            yield
+        except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: a bad endpoint
             raise ArtifactError(f"the artifact store {self._place}: {error}") from error

@@ -56,10 +56,13 @@ class Instance:
 
 def instances_of(instances: Sequence[Instance], name: str) -> list[Instance]:
     """Return a function's or an adapter's instances; raise `NotRunning` where there are none."""
-    if found := [instance for instance in instances if instance.deployed == name]:
+    deployed = [i for i in instances if i.kind in ("function", "adapter")]  # no broker
+    if found := [instance for instance in deployed if instance.deployed == name]:
         return found
-    others = sorted({i.deployed for i in instances if i.kind in ("function", "adapter")})
-    raise NotRunning(f"{name} does not run; there are: {', '.join(others) or 'none'}")
+    others = sorted({instance.deployed for instance in deployed})
+    raise NotRunning(
+        f"{name} does not run; `saga deploy` starts it. There are: {', '.join(others) or 'none'}"
+    )
 
 
 class Target(Protocol):

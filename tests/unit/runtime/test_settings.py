@@ -1,6 +1,8 @@
 """Settings come from the environment."""
 
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -68,3 +70,97 @@ def test_embedded_broker_waits_shorter_than_kafka():
     assert embedded.kafka_fetch_wait_ms < kafka.kafka_fetch_wait_ms
     assert embedded.kafka_session_timeout_ms < kafka.kafka_session_timeout_ms
     assert embedded.saga_log_level == "DEBUG"
+
+
+@pytest.fixture
+def secrets(tmp_path, monkeypatch):
+    """A folder of secret files; the passwords of databases are not in the environment."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("SAGA_SECRETS", str(folder))
+    monkeypatch.delenv("USER_DATABASE_PASSWORD", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["saga_database_url", "SAGA_DATABASE_URL"])
+def test_secret_file_sets_what_it_names(secrets, name):
+    (secrets / name).write_text("postgresql://ann:pw@db/shop\n")
+    assert Settings().database_url("user") == "postgresql://ann:pw@db/shop"
+
+
+def test_environment_goes_before_a_secret_file(secrets, monkeypatch):
+    (secrets / "kafka_sasl_password").write_text("file")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "variable")
+    assert Settings().kafka_sasl_password.get_secret_value() == "variable"
+
+
+def test_secrets_of_functions_are_no_settings(secrets):
+    (secrets / "API_KEY").write_text("s3cr3t")
+    assert "s3cr3t" not in repr(Settings())
+
+
+def test_missing_folder_of_secrets_sets_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGA_SECRETS", str(tmp_path / "none"))
+    assert Settings().saga_log_level == "INFO"
+
+
+def test_url_may_hold_the_services_password_whatever_is_in_it(secrets, monkeypatch):
+    (secrets / "USER_DATABASE_PASSWORD").write_text("a/b:c@d%e {data}+ü\n")
+    monkeypatch.setenv("SAGA_DATABASE_URL", "postgresql://{service}:{password}@db/{service}")
+    url = Settings().database_url("user")
+    assert url == "postgresql://user:a%2Fb%3Ac%40d%25e%20%7Bdata%7D%2B%C3%BC@db/user"
+    assert unquote(str(urlsplit(url).password)) == "a/b:c@d%e {data}+ü"
+
+
+def test_password_is_the_services_name_if_none_is_set(secrets, monkeypatch):
+    monkeypatch.setenv("SAGA_DATABASE_URL", "postgresql://{service}:{password}@db/{service}")
+    assert Settings().database_url("user") == "postgresql://user:user@db/user"
+
+
+def test_password_is_not_read_where_the_url_has_no_place_for_it(secrets, monkeypatch):
+    monkeypatch.setenv("USER_DATABASE_PASSWORD", "s3cr3t")
+    monkeypatch.setenv("SAGA_DATABASE_URL", "postgresql://{service}@db/{service}")
+    assert Settings().database_url("user") == "postgresql://user@db/user"
+
+
+def test_artifacts_are_in_the_data_directory(tmp_path):
+    assert Settings(saga_data=tmp_path).artifacts == f"{tmp_path}/artifacts"
+
+
+def test_artifacts_folder_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAGA_ARTIFACTS", "shelf")
+    assert Settings().artifacts == f"{tmp_path}/shelf"
+    monkeypatch.delenv("SAGA_ARTIFACTS")
+    assert Settings().artifacts == f"{tmp_path}/.saga/artifacts"
+
+
+def test_artifacts_may_lie_in_a_bucket(monkeypatch):
+    monkeypatch.setenv("SAGA_ARTIFACTS", "s3://bucket/some/where")
+    assert Settings().artifacts == "s3://bucket/some/where"
+
+
+@pytest.mark.parametrize("name", ["saga", "a", "my-system_2", "a" * 41])
+def test_system_may_be_called(monkeypatch, name):
+    monkeypatch.setenv("SAGA_SYSTEM", name)
+    assert Settings().saga_system == name
+
+
+@pytest.mark.parametrize("name", ["", "Saga", "2nd", "-a", "a b", "a/b", "../a", "a.b", "a" * 42])
+def test_system_may_not_be_called(monkeypatch, name):
+    monkeypatch.setenv("SAGA_SYSTEM", name)
+    with pytest.raises(ValueError, match="saga_system"):
+        Settings()
+
+
+def test_image_is_that_of_this_version(monkeypatch):
+    assert Settings().saga_image == f"saga-functions:{version('saga-functions')}"
+
+
+def test_target_is_one_of_two(monkeypatch):
+    assert Settings().saga_target == "process"
+    monkeypatch.setenv("SAGA_TARGET", "docker")
+    assert Settings().saga_target == "docker"
+    monkeypatch.setenv("SAGA_TARGET", "cloud")
+    with pytest.raises(ValueError, match="saga_target"):
+        Settings()

@@ -144,3 +144,93 @@ def test_adapter_needs_a_port(stack_file):
     folder = stack_file(GOOD + 'adapter = "saga.http.cake"\n').parent
     with pytest.raises(StackError, match=r"cake\.toml: port: an adapter needs a port"):
         read_stacks(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('memory = "256"', "should match"),
+        ('memory = "0m"', "should match"),
+        ('memory = "-1m"', "should match"),
+        ('memory = "256M"', "should match"),
+        ('memory = "256 m"', "should match"),
+        ('memory = "256k"', "should match"),
+        ('memory = "1.5g"', "should match"),
+        ("memory = 256", "valid string"),
+        ("cpu = 0", "greater than 0"),
+        ("cpu = -0.5", "greater than 0"),
+        ("cpu = 1025", "less than or equal to 1024"),
+        ("cpu = nan", "less than or equal to 1024"),
+        ('cpu = "half"', "valid number"),
+        ('secrets = "KEY"', "valid tuple"),
+        ('secrets = ["MY-KEY"]', "should match"),
+        ('secrets = ["../KEY"]', "should match"),
+        ('secrets = [""]', "should match"),
+        ('environment = { "MY-KEY" = "1" }', "should match"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "functions.bake."])
+def test_wrong_hosting_is_named_with_the_reason(stack_file, place, line, reason):
+    key = line.partition(" ")[0]
+    text = GOOD + (f"[functions.bake]\n{line}\n" if place else f"{line}\n")
+    with pytest.raises(StackError, match=rf"cake\.toml: {place}{key}.*: .*{reason}") as error:
+        read_stack(stack_file(text))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("memory", ["1m", "256m", "16g"])
+@pytest.mark.parametrize("cpu", [0.01, 1, 1024])
+def test_limits_are_read(stack_file, memory, cpu):
+    stack = read_stack(stack_file(f'{GOOD}memory = "{memory}"\ncpu = {cpu}\n'))
+    assert (stack.hosting().memory, stack.hosting().cpu) == (memory, cpu)
+
+
+HOSTING = """\
+adapter = "shop.cake.http"
+port = 8000
+memory = "512m"
+secrets = ["KEY", "TOKEN"]
+[environment]
+LEVEL = "1"
+COLOUR = "red"
+[functions.bake]
+memory = "1g"
+cpu = 2
+secrets = ["OVEN_PIN", "KEY"]
+environment = { LEVEL = "2" }
+[functions.sell]
+"""
+
+
+def test_functions_hosting_goes_before_the_services(stack_file):
+    bake = read_stack(stack_file(GOOD + HOSTING)).hosting("bake")
+    assert (bake.memory, bake.cpu) == ("1g", 2)
+    assert bake.environment == {"LEVEL": "2", "COLOUR": "red"}
+    assert bake.secrets == ("KEY", "TOKEN", "OVEN_PIN")
+
+
+@pytest.mark.parametrize("function", ["sell", None])
+def test_services_hosting_is_for_all_functions_and_the_adapter(stack_file, function):
+    hosting = read_stack(stack_file(GOOD + HOSTING)).hosting(function)
+    assert (hosting.memory, hosting.cpu) == ("512m", None)
+    assert hosting.environment == {"LEVEL": "1", "COLOUR": "red"}
+    assert hosting.secrets == ("KEY", "TOKEN")
+
+
+def test_stack_that_says_nothing_gives_little(stack_file):
+    hosting = read_stack(stack_file(GOOD + "[functions.bake]\n")).hosting("bake")
+    assert (hosting.memory, hosting.cpu) == ("256m", None)
+    assert (hosting.environment, hosting.secrets) == ({}, ())
+
+
+def test_secrets_of_all_are_listed_once(stack_file):
+    assert read_stack(stack_file(GOOD + HOSTING)).all_secrets() == {"KEY", "TOKEN", "OVEN_PIN"}
+
+
+def test_what_can_be_deployed_are_the_functions_and_the_adapter(stack_file):
+    with_adapter = read_stack(stack_file(GOOD + HOSTING))
+    assert with_adapter.names() == ["cake.bake", "cake.sell", "cake"]
+    without = read_stack(stack_file(GOOD + "[functions.bake]\nreplicas = 3\n"))
+    assert without.names() == ["cake.bake"]
+    assert without.replicas("cake.bake") == 3
+    assert with_adapter.replicas("cake") == 1

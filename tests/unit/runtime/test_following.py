@@ -1,0 +1,85 @@
+"""Lines of several logs come as one stream, whole, whatever the pieces that they arrive in."""
+
+import threading
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga.runtime.deploy.following import follow_all
+
+
+def lines(*chunks):
+    return [line for _, line in follow_all({"one": chunks})]
+
+
+def test_lines_are_told_with_their_names():
+    found = sorted(follow_all({"one": [b"a\nb\n"], "two": [b"c\n"]}))
+    assert found == [("one", "a"), ("one", "b"), ("two", "c")]
+
+
+def test_line_in_pieces_is_one_line():
+    assert lines(b"he", b"ll", b"o\nwor", b"ld\n") == ["hello", "world"]
+
+
+def test_letter_in_pieces_is_one_letter():
+    text = "grün 🍰\n".encode()
+    assert lines(*(bytes([byte]) for byte in text)) == ["grün 🍰"]
+
+
+def test_last_line_without_a_break_is_told():
+    assert lines(b"a\n", b"b") == ["a", "b"]
+
+
+def test_empty_lines_are_lines():
+    assert lines(b"\n\na\n") == ["", "", "a"]
+
+
+def test_line_breaks_of_windows_are_line_breaks():
+    assert lines(b"a\r\nb\r\n") == ["a", "b"]
+
+
+def test_bytes_that_are_no_text_do_no_harm():
+    assert lines(b"\xff\xfe\n") == ["\ufffd\ufffd"]
+
+
+def test_nothing_to_follow_ends_at_once():
+    assert list(follow_all({})) == []
+    assert list(follow_all({"one": [], "two": []})) == []
+
+
+def test_more_lines_than_are_kept_in_memory_are_all_told():
+    assert lines(b"x\n" * 5000) == ["x"] * 5000
+
+
+def test_silent_stream_holds_up_no_other():
+    end = threading.Event()
+
+    def silent():
+        end.wait()
+        yield b"late\n"
+
+    stream = follow_all({"silent": silent(), "one": [b"a\nb\n"]})
+    assert [next(stream), next(stream)] == [("one", "a"), ("one", "b")]
+    end.set()
+    assert list(stream) == [("silent", "late")]
+
+
+def test_stream_that_breaks_off_is_told_after_its_last_line():
+    def broken():
+        yield b"a\nb"
+        raise ConnectionError("the engine is gone")
+
+    stream = follow_all({"one": broken()})
+    assert [next(stream), next(stream)] == [("one", "a"), ("one", "b")]
+    with pytest.raises(ConnectionError, match="the engine is gone"):
+        next(stream)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"))), st.data())
+def test_any_lines_in_any_pieces_are_told_as_they_are(told, data):
+    text = "".join(f"{line}\n" for line in told).encode()
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))))
+    ends = [0, *cuts, len(text)]
+    assert lines(*(text[a:b] for a, b in pairwise(ends))) == told

@@ -1,0 +1,139 @@
+"""The health check of a container: a script that reads what the process says of itself."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from saga.runtime import health
+from saga.runtime.broker import free_port
+from saga.runtime.health import STALE_AFTER, HealthFile
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "health"
+
+
+def run(file, **environment):
+    """Run the check as a container does."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", health.__file__],
+        env={"SAGA_HEALTH": str(file), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class Adapter(BaseHTTPRequestHandler):
+    """Answers `/NUMBER` with that status."""
+
+    def do_GET(self):
+        self.send_response(int(self.path[1:]))
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def adapter():
+    with HTTPServer(("127.0.0.1", 0), Adapter) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_function_that_turns_its_loop_is_well(file):
+    HealthFile(file).well()
+    checked = run(file)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_function_that_stands_still_is_not_well(file):
+    HealthFile(file).well()
+    long_ago = time.time() - STALE_AFTER - 10
+    os.utime(file, (long_ago, long_ago))
+    checked = run(file)
+    assert checked.returncode == 1
+    assert checked.stderr.startswith("its loop stands still for 4")
+    HealthFile(file).well()
+    assert run(file).returncode == 0
+
+
+def test_process_that_has_said_nothing_is_not_ready(file):
+    checked = run(file)
+    assert checked.returncode == 1
+    assert checked.stderr.startswith("not ready: ")
+    assert checked.stderr.count("\n") == 1
+
+
+def test_function_that_has_lost_its_partitions_is_not_ready(file):
+    speaker = HealthFile(file)
+    speaker.well()
+    speaker.unwell()
+    speaker.unwell()
+    assert run(file).returncode == 1
+
+
+def test_new_process_takes_back_what_the_one_before_has_said(file):
+    HealthFile(file).well()
+    HealthFile(file)
+    assert run(file).returncode == 1
+
+
+def test_process_without_a_file_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    HealthFile(None).well("http://127.0.0.1")
+    HealthFile(None).unwell()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_adapter_that_answers_is_well_however_long_ago_it_said_so(file, adapter):
+    HealthFile(file).well(f"{adapter}/200")
+    long_ago = time.time() - 10 * STALE_AFTER
+    os.utime(file, (long_ago, long_ago))
+    checked = run(file)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_adapter_is_asked_directly_whatever_proxy_is_set(file, adapter):
+    HealthFile(file).well(f"{adapter}/200")
+    checked = run(file, http_proxy=f"http://127.0.0.1:{free_port()}")
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_adapter_that_answers_with_503_is_not_well(file, adapter):
+    HealthFile(file).well(f"{adapter}/503")
+    checked = run(file)
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"{adapter}/503 does not answer: HTTP Error 503")
+
+
+def test_adapter_that_does_not_answer_is_not_well(file):
+    address = f"http://127.0.0.1:{free_port()}/health"
+    HealthFile(file).well(address)
+    checked = run(file)
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"{address} does not answer: ")
+
+
+def test_check_imports_no_more_than_it_needs(file):
+    HealthFile(file).well()
+    code = f"import runpy, sys; runpy.run_path({health.__file__!r}, run_name='__main__')"
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"{code}; print(*sys.modules)"],
+        env={"SAGA_HEALTH": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "pathlib" in told.stdout.split(), told.stderr
+    assert not {"urllib.request", "socket", "saga", "asyncio"} & set(told.stdout.split())

@@ -1,0 +1,155 @@
+"""Deployments are kept in their order; what had run before is found, also after going back."""
+
+import getpass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga.runtime.deploy import history
+from saga.runtime.deploy.artifact import ArtifactError
+from saga.runtime.deploy.history import Deployment, version_before, version_named
+from saga.runtime.deploy.store import FolderStore
+
+NAME = "order.create_order"
+ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FolderStore(tmp_path)
+
+
+def past(*versions):
+    """A function's deployments, the oldest first; before the first one, nothing ran."""
+    before = [None, *versions]
+    return [
+        Deployment(name=NAME, version=version, replaced=replaced, at=NOW, by="ann@host")
+        for version, replaced in zip(versions, before, strict=False)
+    ]
+
+
+def test_deployments_are_listed_from_the_oldest_on(store):
+    versions = [ONE, TWO, THREE, ONE] * 5
+    for version in versions:
+        history.record(store, "saga", NAME, version, None)
+    found = history.deployments(store, "saga", NAME)
+    assert [entry.version for entry in found] == versions
+    assert sorted(entry.at for entry in found) == [entry.at for entry in found]
+
+
+def test_deployment_says_what_when_and_by_whom(store):
+    made = history.record(store, "saga", NAME, TWO, ONE)
+    assert history.deployments(store, "saga", NAME) == [made]
+    assert (made.name, made.version, made.replaced) == (NAME, TWO, ONE)
+    assert made.by.startswith(f"{getpass.getuser()}@")
+    assert abs(made.at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_what_was_never_deployed_has_no_deployments(store):
+    assert history.deployments(store, "saga", NAME) == []
+
+
+def test_functions_adapters_and_systems_do_not_mix(store):
+    for system, name in (("saga", "order"), ("saga", NAME), ("other", NAME), ("saga", f"{NAME}2")):
+        history.record(store, system, name, ONE, None)
+    assert [entry.name for entry in history.deployments(store, "saga", NAME)] == [NAME]
+    assert [entry.name for entry in history.deployments(store, "saga", "order")] == ["order"]
+
+
+def test_damaged_record_is_told_by_its_key(store):
+    history.record(store, "saga", NAME, ONE, None)
+    [key] = store.keys(f"deployments/saga/{NAME}/")
+    store.put(key, b"{")
+    with pytest.raises(ArtifactError, match=rf"^{key} in the artifact store is damaged"):
+        history.deployments(store, "saga", NAME)
+
+
+BEFORE = {
+    "deployed twice": ([ONE, TWO], TWO, ONE),
+    "deployed three times": ([ONE, TWO, THREE], THREE, TWO),
+    "gone back once": ([ONE, TWO, ONE], ONE, TWO),
+    "gone back and forth": ([ONE, TWO, ONE, TWO], TWO, ONE),
+    "gone back to the first of three": ([ONE, TWO, THREE, ONE], ONE, THREE),
+    "an earlier one runs again": ([ONE, TWO, THREE], TWO, ONE),
+    "deployed again as it was": ([ONE, TWO, TWO], TWO, ONE),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+def test_version_before(case):
+    versions, running, before = BEFORE[case]
+    assert version_before(past(*versions), running) == before
+
+
+NONE_BEFORE = {
+    "never deployed": ([], ONE),
+    "deployed once, where nothing ran": ([ONE], ONE),
+    "the running version was never deployed": ([ONE, TWO], THREE),
+    "nothing runs": ([ONE, TWO], None),
+}
+
+
+@pytest.mark.parametrize("case", NONE_BEFORE)
+def test_unknown_version_before_is_told_with_what_to_do(case):
+    versions, running = NONE_BEFORE[case]
+    with pytest.raises(ArtifactError, match="name one, as `saga deployments` lists them"):
+        version_before(past(*versions), running)
+
+
+@given(st.lists(st.sampled_from([ONE, TWO, THREE]), min_size=2), st.integers(1, 5))
+def test_going_back_twice_is_where_one_was(versions, times):
+    deployed = [v for v, before in zip(versions, [None, *versions], strict=False) if v != before]
+    if len(deployed) < 2:
+        return
+    entries, start = past(*deployed), deployed[-1]
+    running = start
+    for _ in range(2 * times):
+        before = version_before(entries, running)
+        assert before != running
+        [entry] = past(before)
+        entries.append(entry.model_copy(update={"replaced": running}))
+        running = before
+    assert running == start
+
+
+def test_version_is_named_by_its_first_digits():
+    assert version_named(past(ONE, TWO), "2222") == TWO
+    assert version_named(past(ONE, TWO), TWO) == TWO
+
+
+def test_version_that_was_only_replaced_can_be_named():
+    [first] = past(TWO)
+    assert version_named([first.model_copy(update={"replaced": ONE})], "1111") == ONE
+
+
+def test_version_deployed_many_times_is_one():
+    assert version_named(past(ONE, TWO, ONE, TWO), "1111") == ONE
+
+
+WRONG_NAMES = {
+    "unknown": "4444",
+    "too short": "222",
+    "empty": "",
+    "of two": "abab",
+    "too long": ONE + "1",
+    "a pattern": "1*11",
+}
+
+
+@pytest.mark.parametrize("case", WRONG_NAMES)
+def test_name_that_is_not_of_one_version_is_told_with_those_there_are(case):
+    entries = past(ONE, TWO, "abab1" + "0" * 59, "abab2" + "0" * 59)
+    with pytest.raises(ArtifactError) as error:
+        version_named(entries, WRONG_NAMES[case])
+    assert str(error.value) == (
+        f"{WRONG_NAMES[case]}: not one version of this function; there are: "
+        "111111111111, 222222222222, abab10000000, abab20000000"
+    )
+
+
+def test_name_where_there_are_no_versions_is_told():
+    with pytest.raises(ArtifactError, match=r"there are: none$"):
+        version_named([], "1111")
