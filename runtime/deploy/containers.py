@@ -3,45 +3,35 @@
 What belongs to the system is known by its labels; nothing else on the engine is ever touched.
 """
 
-import io
 import os
-import tarfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
-from docker.types import LogConfig, Mount
-from pydantic import SecretStr
 from requests.exceptions import RequestException
 
-from saga.runtime.deploy.artifact import contents
+from saga.runtime.deploy.container import (
+    CODE,
+    SECRETS,
+    code_archive,
+    options,
+    secrets,
+    secrets_archive,
+)
 from saga.runtime.deploy.following import follow_all
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State, instances_of
 from saga.runtime.errors import SagaError
-from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import Settings
-from saga.runtime.stack import Hosting
 from saga.runtime.system import instance_name
 
-# What docker-compose.yml has, for whoever says nothing else.
-BROKER = "kafka:9092"
-DATABASE = "postgresql://{service}:{password}@postgres/{service}"
-
-USER = 10001  # that of the image; its number and its group's
-CODE, SECRETS = "/code", "/run/secrets"
-GIB = {"m": 1024**2, "g": 1024**3}  # bytes
-PROCESSES = 128  # in a container, threads included
 LAST_LINES = 20
 DRAIN_TIMEOUT = 30  # seconds that a container has to end by itself
 ENGINE_TIMEOUT = 120  # seconds
 
-FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location")
 STATES: dict[str, State] = {
     "created": "starting",
     "restarting": "restarting",
@@ -71,18 +61,18 @@ class Containers:
     def start(self, release: Release, number: int) -> str:
         """Create a container, put code and secrets into it, and start it."""
         name = instance_name(release.name, number)
-        hosting = release.stack.hosting(release.function)
-        secrets = {**read_secrets(hosting.secrets), **self._own_secrets(release)}
+        files = secrets(self._settings, release)
         with self._engine():
             self._check_image()
             self._check_name(name)
             self._make_network()
-            options = self._options(release, hosting)
-            container = self._docker.containers.create(name=self._container_name(name), **options)
+            container = self._docker.containers.create(
+                name=self._container_name(name), **options(self._settings, release)
+            )
             try:
                 if release.artifact is not None:
-                    container.put_archive(CODE, _code_archive(contents(release.artifact)))
-                container.put_archive(SECRETS, _secrets_archive(secrets))
+                    container.put_archive(CODE, code_archive(release.artifact))
+                container.put_archive(SECRETS, secrets_archive(files))
                 container.start()
             except BaseException:
                 container.remove(v=True, force=True)
@@ -152,69 +142,6 @@ class Containers:
                 network.reload()
                 if network.attrs["Labels"].get("saga.system") and not network.containers:
                     network.remove()
-
-    def _options(self, release: Release, hosting: Hosting) -> dict[str, Any]:
-        code = release.artifact is not None
-        volumes = [CODE, SECRETS] if code else [SECRETS]
-        port = None if release.function else release.stack.port
-        return {
-            "image": self._settings.saga_image,
-            "command": ["run", release.name],
-            "environment": self._environment(hosting, code=code),
-            "labels": {
-                "saga.system": self._system,
-                "saga.stack": release.stack.service,
-                "saga.kind": "function" if release.function else "adapter",
-                "saga.name": release.name,
-                "saga.version": release.version,
-            },
-            "network": self._system,
-            "ports": {f"{port}/tcp": (self._settings.saga_host, port)} if port else {},
-            "mounts": [Mount(target=path, source=None, type="volume") for path in volumes],
-            "user": f"{USER}:{USER}",
-            "read_only": True,
-            "tmpfs": {"/tmp": "size=64m,mode=1777"},  # noqa: S108 - in the container
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges"],
-            "mem_limit": _bytes(hosting.memory),
-            "nano_cpus": int(hosting.cpu * 1e9) if hosting.cpu else None,
-            "pids_limit": PROCESSES,
-            "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
-        }
-
-    def _environment(self, hosting: Hosting, *, code: bool) -> dict[str, str]:
-        """Pass on what is set of Kafka's settings, but no secrets: these are files."""
-        settings = self._settings
-        passed = {
-            name.upper(): str(getattr(settings, name))
-            for name in sorted(settings.model_fields_set)
-            if name.startswith("kafka_") and not isinstance(getattr(settings, name), SecretStr)
-        }
-        passed |= {
-            name.upper(): f"{SECRETS}/{name}" for name in FILES if name in settings.model_fields_set
-        }
-        runtime = {
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers or BROKER,
-            "SAGA_LOG_LEVEL": settings.saga_log_level,
-            **({"SAGA_CODE": CODE, "SAGA_STACKS": CODE} if code else {}),
-        }
-        return {**hosting.environment, **passed, **runtime}
-
-    def _own_secrets(self, release: Release) -> dict[str, str]:
-        """Return what the runtime itself must know and nobody else: by the settings' names."""
-        settings = self._settings
-        if settings.saga_database_url == Settings.model_fields["saga_database_url"].default:
-            settings = settings.model_copy(update={"saga_database_url": SecretStr(DATABASE)})
-        found = {"saga_database_url": settings.database_url(release.stack.database)}
-        if settings.kafka_sasl_password is not None:
-            found["kafka_sasl_password"] = settings.kafka_sasl_password.get_secret_value()
-        for name in FILES:
-            if path := getattr(settings, name):
-                try:
-                    found[name] = Path(path).read_text()
-                except OSError as error:
-                    raise SagaError(f"{name.upper()}: {error}") from None
-        return found
 
     def _containers(self) -> list[Container]:
         mine = {"label": f"saga.system={self._system}"}
@@ -331,27 +258,3 @@ def _instance(container: Container) -> Instance:
 
 def _short_name(container: Container) -> str:
     return str(container.name).removeprefix(f"{container.labels['saga.system']}-")
-
-
-def _bytes(memory: str | None) -> int | None:
-    return int(memory[:-1]) * GIB[memory[-1]] if memory else None
-
-
-def _code_archive(files: Sequence[tuple[PurePosixPath, bytes]]) -> bytes:
-    return _tar([(str(name), data, 0o644, 0) for name, data in files])
-
-
-def _secrets_archive(secrets: dict[str, str]) -> bytes:
-    return _tar([(name, value.encode(), 0o400, USER) for name, value in secrets.items()])
-
-
-def _tar(files: Sequence[tuple[str, bytes, int, int]]) -> bytes:
-    """Pack files, each with its mode and its owner; folders come by themselves."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data, mode, owner in files:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
-            entry.mtime = int(time.time())
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()

@@ -3,15 +3,15 @@
 import io
 import json
 import tarfile
-from pathlib import PurePosixPath
 from types import SimpleNamespace
 
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from saga.runtime.deploy import containers
-from saga.runtime.deploy.artifact import Artifact, bundle
-from saga.runtime.deploy.containers import USER, Containers, explain
+from saga.runtime.deploy.artifact import Artifact, bundle, contents
+from saga.runtime.deploy.container import USER, code_archive
+from saga.runtime.deploy.containers import Containers, explain
 from saga.runtime.deploy.target import Release
 from saga.runtime.errors import SagaError, StackError
 from saga.runtime.settings import Settings
@@ -158,9 +158,9 @@ def test_container_may_do_little(engine):
 @pytest.mark.parametrize(
     ("name", "memory", "cpus"),
     [
-        ("shop.bake", 2 * 1024**3, 500_000_000),
-        ("shop.sell", 512 * 1024**2, None),
-        ("shop", 512 * 1024**2, None),
+        ("shop.bake", "2g", 500_000_000),
+        ("shop.sell", "512m", None),
+        ("shop", "512m", None),
     ],
 )
 def test_limits_are_those_of_the_stack_file(engine, name, memory, cpus):
@@ -351,16 +351,7 @@ def test_errors_are_explained_in_one_line(monkeypatch, what):
     assert "\n" not in explain(error)
 
 
-@pytest.mark.parametrize(
-    ("memory", "size"),
-    [("1m", 2**20), ("256m", 2**28), ("1g", 2**30), ("16g", 2**34), (None, None)],
-)
-def test_memory_is_counted_in_bytes(memory, size):
-    assert containers._bytes(memory) == size
-
-
-def test_archive_holds_folders_by_the_names_of_their_files():
-    data = containers._code_archive([(PurePosixPath("a/b/c.py"), b"pass")])
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        assert archive.getnames() == ["a/b/c.py"]
-        assert archive.extractfile("a/b/c.py").read() == b"pass"
+def test_archive_holds_the_artifacts_files(artifact):
+    with tarfile.open(fileobj=io.BytesIO(code_archive(artifact))) as archive:
+        files = [(name, archive.extractfile(name).read()) for name in archive.getnames()]
+    assert files == [(str(name), data) for name, data in contents(artifact)]

@@ -1,0 +1,115 @@
+"""What a container is given: its limits, its environment, and files with its code and secrets."""
+
+import io
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from docker.types import LogConfig, Mount
+from pydantic import SecretStr
+
+from saga.runtime.deploy.artifact import Artifact, contents
+from saga.runtime.deploy.target import Release
+from saga.runtime.errors import SagaError
+from saga.runtime.secrets import read_secrets
+from saga.runtime.settings import Settings
+
+# What docker-compose.yml has, for whoever says nothing else.
+BROKER = "kafka:9092"
+DATABASE = "postgresql://{service}:{password}@postgres/{service}"
+
+USER = 10001  # that of the image; its number and its group's
+CODE, SECRETS = "/code", "/run/secrets"
+THREADS = 128  # and processes, at most
+
+FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location")
+
+
+def options(settings: Settings, release: Release) -> dict[str, Any]:
+    """Return what the engine's client is to create a container with; nothing secret is in it."""
+    hosting = release.stack.hosting(release.function)
+    volumes = [SECRETS] if release.artifact is None else [CODE, SECRETS]
+    port = None if release.function else release.stack.port
+    return {
+        "image": settings.saga_image,
+        "command": ["run", release.name],
+        "environment": {**hosting.environment, **_environment(settings, release)},
+        "labels": {
+            "saga.system": settings.saga_system,
+            "saga.stack": release.stack.service,
+            "saga.kind": "function" if release.function else "adapter",
+            "saga.name": release.name,
+            "saga.version": release.version,
+        },
+        "network": settings.saga_system,
+        "ports": {f"{port}/tcp": (settings.saga_host, port)} if port else {},
+        "mounts": [Mount(target=path, source=None, type="volume") for path in volumes],
+        "user": f"{USER}:{USER}",
+        "read_only": True,
+        "tmpfs": {"/tmp": "size=64m,mode=1777"},  # noqa: S108 - in the container
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": hosting.memory,
+        "nano_cpus": int(hosting.cpu * 1e9) if hosting.cpu else None,
+        "pids_limit": THREADS,
+        "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+    }
+
+
+def secrets(settings: Settings, release: Release) -> dict[str, str]:
+    """Return the files of a container's secrets folder: the handler's, and the runtime's own.
+
+    Raises `StackError` when a secret is missing, and `SagaError` when a file can't be read.
+    """
+    found = read_secrets(release.stack.hosting(release.function).secrets)
+    if settings.saga_database_url == Settings.model_fields["saga_database_url"].default:
+        settings = settings.model_copy(update={"saga_database_url": SecretStr(DATABASE)})
+    found["saga_database_url"] = settings.database_url(release.stack.database)
+    if settings.kafka_sasl_password is not None:
+        found["kafka_sasl_password"] = settings.kafka_sasl_password.get_secret_value()
+    for name in FILES:
+        if path := getattr(settings, name):
+            try:
+                found[name] = Path(path).read_text()
+            except OSError as error:
+                raise SagaError(f"{name.upper()}: {error}") from None
+    return found
+
+
+def code_archive(artifact: Artifact) -> bytes:
+    """Pack an artifact's files for its container, where nobody may change them."""
+    return _tar([(str(name), data, 0o644, 0) for name, data in contents(artifact)])
+
+
+def secrets_archive(files: dict[str, str]) -> bytes:
+    """Pack secrets for their container, whose user alone may read them."""
+    return _tar([(name, value.encode(), 0o400, USER) for name, value in files.items()])
+
+
+def _environment(settings: Settings, release: Release) -> dict[str, str]:
+    """Return the runtime's own variables: what is set of Kafka's settings, and where files are."""
+    passed = {
+        name.upper(): f"{SECRETS}/{name}" if name in FILES else str(getattr(settings, name))
+        for name in sorted(settings.model_fields_set)
+        if name.startswith("kafka_") and not isinstance(getattr(settings, name), SecretStr)
+    }
+    return {
+        **passed,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers or BROKER,
+        "SAGA_LOG_LEVEL": settings.saga_log_level,
+        **({} if release.artifact is None else {"SAGA_CODE": CODE, "SAGA_STACKS": CODE}),
+    }
+
+
+def _tar(files: Sequence[tuple[str, bytes, int, int]]) -> bytes:
+    """Pack files, each with its mode and its owner; folders come by themselves."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data, mode, owner in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
+            entry.mtime = int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
