@@ -18,7 +18,8 @@ from collections.abc import Callable
 from saga.runtime import system
 from saga.runtime.broker import HOST, free_port, start_embedded
 from saga.runtime.child import Child, Host, Launch, exit_reason, set_aside
-from saga.runtime.deploy.artifact import STACK_FILE, bundle, unpack
+from saga.runtime.deploy import history
+from saga.runtime.deploy.artifact import STACK_FILE, ArtifactError, bundle, unpack
 from saga.runtime.deploy.store import open_store, save
 from saga.runtime.errors import BrokerUnavailable, StackError
 from saga.runtime.saga import Retry
@@ -118,6 +119,19 @@ class Supervisor:
                     )
         return wanted
 
+    def _record(self) -> None:
+        """Record which versions were started, where they are not those of the last time."""
+        versions = {wanted.deployed: wanted.version for wanted in self._wanted.values()}
+        store, system_name = open_store(self.settings.artifacts), self.settings.saga_system
+        try:
+            for name, version in versions.items():
+                past = history.deployments(store, system_name, name)
+                before = past[-1].version if past else None
+                if version != before:
+                    history.record(store, system_name, name, version, before)
+        except ArtifactError as error:
+            log.warning("what runs is not recorded: %s", error)
+
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
         changed_at = system.wanted_changed_at(self.data)
@@ -214,6 +228,7 @@ class Supervisor:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
+            self._record()
             on_ready()
 
     def _look_after(self, child: Child) -> bool:

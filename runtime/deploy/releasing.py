@@ -67,7 +67,7 @@ class Releasing:
             running = self.target.instances()
             changes = []
             for name, count in counts.items():
-                release = self._release(name, instances_of(running, name)[0].version)
+                release = self._release(name, self._last_version(name, running))
                 if release.function is None:
                     raise SagaError(f"{name} is an adapter: its port is for one")
                 most = release.stack.functions[release.function].partitions
@@ -92,6 +92,13 @@ class Releasing:
             for change in changes:
                 self._record(change)
         return [change.release for change in changes]
+
+    def _last_version(self, name: str, running: Sequence[Instance]) -> str:
+        """Return the version that runs, or the last one that did: none may, after `=0`."""
+        past = history.deployments(self.store, self.settings.saga_system, name)
+        if past and not any(instance.deployed == name for instance in running):
+            return past[-1].version
+        return instances_of(running, name)[0].version
 
     def _record(self, change: Change) -> None:
         name, version = change.release.name, change.release.version
