@@ -83,8 +83,11 @@ def load(module: str) -> Function:
     """Import a module and return the function declared in it; raise `ContractError` if none is."""
     try:
         imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ContractError(f"{module} can't be imported: {error}") from error
+    except ContractError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ContractError(f"{module} can't be imported: {what}") from error
     found = [f for f in _registry.values() if f.handler.__module__ == imported.__name__]
     if len(found) != 1:
         raise ContractError(f"{module} declares {len(found)} functions; one file holds one")

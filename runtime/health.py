@@ -21,10 +21,15 @@ class HealthFile:
         self._path = path
         self.unwell()
 
-    def well(self, address: str = "") -> None:
-        """Say that the work is being done, at an address where it can be asked for."""
+    def well(self, address: str = "", again_in: float = 0.0) -> None:
+        """Say that the work is being done, at an address where it can be asked for.
+
+        Who says so less often than others tells in how many seconds it will say so again.
+        """
         if self._path is not None:
             self._path.write_text(address)
+            then = time.time() + again_in
+            os.utime(self._path, (then, then))
 
     def unwell(self) -> None:
         """Take it back."""

@@ -132,9 +132,9 @@ def _run_timer(
 
     def send(commands: Iterable[Record]) -> None:
         sender.send_records(commands)
-        health.well()
+        health.well(again_in=worker.function.every or 0.0)
 
-    health.well()
+    health.well(again_in=worker.function.every or 0.0)
     on_ready()
     try:
         worker.run_timer(send, stop, sender.check)

@@ -29,8 +29,10 @@ class Retry:
 
     def delay(self, attempt: int, seed: str) -> float:
         """Return the seconds to wait after a failed `attempt`, the same for the same seed."""
-        # Far beyond `longest` the power would only overflow.
-        whole = min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
+        try:
+            whole = min(self.longest, self.first * self.factor ** (attempt - 1))
+        except OverflowError:  # far beyond `longest`
+            whole = self.longest
         jitter = zlib.crc32(f"{seed}/{attempt}".encode()) / 0xFFFF_FFFF
         return whole * (1 - jitter / 2)
 

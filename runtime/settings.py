@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *files)
 
     @property
+    def deployed_on(self) -> str:
+        """Whose deployments are recorded together: the system's name and its target."""
+        return f"{self.saga_system}/{self.saga_target}"
+
+    @property
     def artifacts(self) -> str:
         """Where artifacts are kept: a folder's absolute path, or an s3:// URL."""
         place = self.saga_artifacts.replace("{data}", str(self.saga_data.absolute()))

@@ -1,15 +1,18 @@
 """Stack files: which functions, adapter, port and database make up a service's deployment."""
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.errors import StackError
 from saga.runtime.function import Function, load
+from saga.runtime.secrets import read_secret
+from saga.runtime.settings import Settings
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -23,6 +26,14 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _handlers_own(environment: dict[str, str]) -> dict[str, str]:
+    """Refuse what is the runtime's: it would be another's database, or no health."""
+    for name in environment:
+        if name.lower() in Settings.model_fields:
+            raise ValueError(f"{name} is the runtime's own, not the handler's")
+    return environment
+
+
 class Hosting(_Table):
     """What a function or an adapter is given by its host.
 
@@ -33,7 +44,7 @@ class Hosting(_Table):
 
     memory: Memory | None = None
     cpu: Annotated[float, Field(gt=0, le=1024)] | None = None
-    environment: dict[Variable, str] = {}
+    environment: Annotated[dict[Variable, str], AfterValidator(_handlers_own)] = {}
     secrets: tuple[Variable, ...] = ()
 
 
@@ -87,7 +98,22 @@ class Stack(Hosting):
 
     def load(self) -> list[tuple[Function, FunctionEntry]]:
         """Import the functions; raise `ContractError` for one that is declared wrongly."""
-        return [(load(self.module(name)), entry) for name, entry in self.functions.items()]
+        return [(self.load_function(name), entry) for name, entry in self.functions.items()]
+
+    def load_function(self, name: str) -> Function:
+        """Import one function as its host would: with its environment, and what secrets there are.
+
+        Raises `ContractError` when it is declared wrongly.
+        """
+        hosting, before = self.hosting(name), dict(os.environ)
+        secrets = {secret: read_secret(secret) for secret in hosting.secrets}
+        os.environ.update(hosting.environment)
+        os.environ.update({secret: value for secret, value in secrets.items() if value is not None})
+        try:
+            return load(self.module(name))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def read_stack(path: Path) -> Stack:

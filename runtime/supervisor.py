@@ -122,8 +122,9 @@ class Supervisor:
     def _record(self) -> None:
         """Record which versions were started, where they are not those of the last time."""
         versions = {wanted.deployed: wanted.version for wanted in self._wanted.values()}
-        store, system_name = open_store(self.settings.artifacts), self.settings.saga_system
+        system_name = self.settings.model_copy(update={"saga_target": "process"}).deployed_on
         try:
+            store = open_store(self.settings.artifacts)
             for name, version in versions.items():
                 past = history.deployments(store, system_name, name)
                 before = past[-1].version if past else None
@@ -146,8 +147,21 @@ class Supervisor:
         there = {child.info.name for child in self.children}
         for name, wanted in self._wanted.items():
             if name not in there:
-                self._add(self._child(name, wanted))
+                self._add_wanted(name, wanted)
                 self._unpublished = True
+
+    def _add_wanted(self, name: str, wanted: Wanted) -> None:
+        try:
+            child = self._child(name, wanted)
+        except StackError as error:  # its deploy tells that it did not start
+            log.error("%s can't be started: %s", name, error)
+            del self._wanted[name]
+            return
+        self.children.append(child)
+        try:
+            self._start(child)
+        except OSError as error:
+            self._plan_restart(child, str(error))
 
     def _end(self, child: Child) -> None:
         child.info.state = "stopping"
@@ -228,7 +242,7 @@ class Supervisor:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
-            self._record()
+            threading.Thread(target=self._record, daemon=True).start()
             on_ready()
 
     def _look_after(self, child: Child) -> bool:

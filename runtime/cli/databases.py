@@ -2,7 +2,7 @@
 
 from saga.runtime.cli.app import app, console, settings_for
 from saga.runtime.logs import configure_logging
-from saga.runtime.secrets import database_password
+from saga.runtime.secrets import read_secrets
 from saga.runtime.stack import read_stacks
 
 
@@ -16,5 +16,6 @@ def create_databases() -> None:
     names = dict.fromkeys(stack.database for stack in read_stacks(settings.saga_stacks))
     with administrator(administrator_url()) as connection:
         for name in names:
-            create_database(connection, name, database_password(name))
+            [password] = read_secrets([f"{name.upper()}_DATABASE_PASSWORD"]).values()
+            create_database(connection, name, password)
             console.print(f"{name}: the database and its role are ready")

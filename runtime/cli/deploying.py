@@ -1,6 +1,7 @@
 """Deploy functions one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,7 @@ def scale(
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")
-        if not number.isdigit():
+        if not number.isdecimal():
             raise SagaError(f"{word}: not of the form FUNCTION=N")
         counts[name] = int(number)
     releasing = _releasing(settings_for(data, target), timeout)
@@ -99,10 +100,10 @@ def remove(
 
 
 @app.command()
-def deployments(name: Name, data: Data = None, as_json: Json = False) -> None:
+def deployments(name: Name, data: Data = None, as_json: Json = False, target: Where = None) -> None:
     """List which versions of a function were deployed, when and by whom, the newest first."""
-    settings = settings_for(data)
-    found = history.deployments(open_store(settings.artifacts), settings.saga_system, name)
+    settings = settings_for(data, target)
+    found = history.deployments(open_store(settings.artifacts), settings.deployed_on, name)
     found.reverse()
     if as_json:
         print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
@@ -147,6 +148,8 @@ def invoke(
 
 
 def _releasing(settings: Settings, timeout: float) -> Releasing:
+    # What is half done is taken back, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return Releasing(settings, lambda line: console.print(f"[dim]{line}[/]"), timeout)
 
 

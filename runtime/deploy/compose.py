@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 from saga.runtime.deploy.databases import check_name
-from saga.runtime.settings import Settings
 from saga.runtime.stack import Stack
 
 # Words that YAML 1.1 does not take for text.
@@ -231,21 +230,15 @@ def _service(stack: Stack, function: str | None) -> str:
 
 
 def _environment(stack: Stack, function: str | None) -> list[tuple[str, str]]:
-    """List what a container's environment holds besides the settings that all have.
-
-    As everywhere, the environment of a stack file is the handler's, and sets none of the runtime's.
-    """
+    """List what a container's environment holds besides the settings that all have."""
     hosting = stack.hosting(function)
-    own = {k: text(v) for k, v in hosting.environment.items() if k.lower() not in _SETTINGS}
+    own = {name: text(value) for name, value in hosting.environment.items()}
     own |= _passwords([stack])
     own |= {
         name: f"${{{name}:?secret {name} is not set; export it or write it into .env}}"
         for name in hosting.secrets
     }
     return list(own.items())
-
-
-_SETTINGS = set(Settings.model_fields)
 
 
 def _word(name: str) -> str:

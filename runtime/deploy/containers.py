@@ -23,7 +23,7 @@ from saga.runtime.deploy.container import (
     secrets_archive,
 )
 from saga.runtime.deploy.following import follow_all
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, State, instances_of
+from saga.runtime.deploy.target import Instance, NotHealthy, Release, State, instances_of, told
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import instance_name
@@ -58,13 +58,22 @@ class Containers:
         with self._engine():
             return sorted(map(_instance, self._containers()), key=lambda i: i.name)
 
+    def check(self, release: Release, numbers: Sequence[int]) -> None:
+        """Look for the image, the secrets, and containers and networks that are in the way."""
+        if not numbers:
+            return
+        secrets(self._settings, release)
+        with self._engine():
+            self._check_image()
+            self._check_network()
+            for number in numbers:
+                self._check_name(instance_name(release.name, number))
+
     def start(self, release: Release, number: int) -> str:
         """Create a container, put code and secrets into it, and start it."""
         name = instance_name(release.name, number)
         files = secrets(self._settings, release)
         with self._engine():
-            self._check_image()
-            self._check_name(name)
             self._make_network()
             container = self._docker.containers.create(
                 name=self._container_name(name), **options(self._settings, release)
@@ -84,8 +93,7 @@ class Containers:
         with self._engine():
             container = self._get(name)
             if container.status not in ("created", "running"):
-                lines = "\n".join(self.last_lines(name))
-                raise NotHealthy(f"{name} has ended. Its last lines:\n{lines}")
+                raise NotHealthy(told(f"{name} has ended{_why(container)}", self.last_lines(name)))
             return _is_well(container)
 
     def keep(self, name: str) -> None:
@@ -177,13 +185,24 @@ class Containers:
 
     def _check_name(self, name: str) -> None:
         try:
-            self._docker.containers.get(self._container_name(name))
+            found = self._docker.containers.get(self._container_name(name))
         except NotFound:
             return
+        if found.labels.get("saga.system") == self._system:
+            raise SagaError(f"{name} has just appeared: another deploy is going on")
         raise SagaError(
             f"there is a container {self._container_name(name)} that is not of the system "
             f"{self._system}: rename it, or choose another SAGA_SYSTEM"
         )
+
+    def _check_network(self) -> None:
+        for network in self._networks():
+            labels = network.attrs.get("Labels") or {}
+            if not any(label.startswith(("saga.", "com.docker.compose.")) for label in labels):
+                raise SagaError(
+                    f"there is a network {self._system} that is neither ours nor docker-compose's: "
+                    "choose another SAGA_SYSTEM"
+                )
 
     def _make_network(self) -> None:
         if not self._networks():
@@ -228,6 +247,13 @@ def _is_well(container: Container) -> bool:
         return bool(container.exec_run(check[1:]).exit_code == 0)
     except APIError:
         return False  # it has just ended; the next look tells
+
+
+def _why(container: Container) -> str:
+    state = container.attrs["State"]
+    if state.get("OOMKilled"):
+        return ": it needed more memory than its limit"
+    return f" with exit code {state.get('ExitCode')}"
 
 
 def _state(container: Container) -> State:

@@ -4,6 +4,8 @@ The records lie in the artifact store, so that everybody who deploys sees the sa
 """
 
 import getpass
+import os
+import re
 import socket
 from datetime import datetime
 
@@ -29,7 +31,7 @@ class Deployment(BaseModel):
 
 def record(store: Store, system: str, name: str, version: str, replaced: str | None) -> Deployment:
     """Keep a deployment of this moment, by this user."""
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    by = f"{_user()}@{socket.gethostname()}"
     entry = Deployment(name=name, version=version, replaced=replaced, at=utcnow(), by=by)
     # A UUIDv7 begins with the time: keys in their order are deployments in theirs.
     key = f"{_folder(system, name)}{uuid7()}.json"
@@ -68,5 +70,14 @@ def _read(key: str, data: bytes) -> Deployment:
         raise ArtifactError(f"{key} in the artifact store is damaged: remove it") from None
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # a container's user may have no name
+
+
 def _folder(system: str, name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?", name):
+        raise ArtifactError(f"{name}: not a function, SERVICE.NAME, and not a service")
     return f"deployments/{system}/{name}/"

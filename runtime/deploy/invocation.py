@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from saga.runtime.clock import utcnow
 from saga.runtime.deploy.artifact import STACK_FILE, import_from
 from saga.runtime.errors import BrokerUnavailable, SagaError, Undecodable
-from saga.runtime.function import Function, load
+from saga.runtime.function import Function
 from saga.runtime.kafka import ADMIN_TIMEOUT, Sender, application, create_topics, to_record
 from saga.runtime.message import Envelope, decode, message_id, reply_id
 from saga.runtime.settings import Settings
@@ -63,7 +63,7 @@ def _load(settings: Settings, name: str) -> Function:
         stacks = read_stacks(settings.saga_stacks)
     for stack in stacks:
         if stack.service == service and function in stack.functions:
-            return load(stack.module(function))
+            return stack.load_function(function)
     raise SagaError(f"{name}: no such function")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from saga.runtime import system
-from saga.runtime.deploy.artifact import unpack
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, instances_of
+from saga.runtime.deploy.artifact import Artifact, unpack
+from saga.runtime.deploy.target import Instance, NotHealthy, Release, instances_of, told
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import ProcessInfo, Wanted, instance_name
@@ -31,11 +31,14 @@ class Processes:
         running = system.read(self._data)
         return [_instance(process, running, self._settings) for process in running.processes]
 
+    def check(self, release: Release, numbers: Sequence[int]) -> None:
+        """Look for an artifact; secrets are those of the supervisor, which may have others."""
+        if numbers:
+            _artifact(release)
+
     def start(self, release: Release, number: int) -> str:
         """Want one more process, of code that is unpacked for it."""
-        if release.artifact is None:
-            raise SagaError(f"{release.name}: a process runs no image, only versions")
-        unpack(release.artifact, self._data / system.CODE)
+        unpack(_artifact(release), self._data / system.CODE)
         name = instance_name(release.name, number)
         try:
             self._want({name: Wanted(deployed=release.name, version=release.version)})
@@ -49,7 +52,7 @@ class Processes:
         """Look into the system file."""
         process = self._find(name)
         if process is None or process.restarts or process.state == "restarting":
-            raise NotHealthy(f"{name} has ended. Its last lines:\n{self._last_words(name)}")
+            raise NotHealthy(told(f"{name} has ended", self.last_lines(name)))
         return process.state == "ready"
 
     def keep(self, name: str) -> None:
@@ -99,8 +102,11 @@ class Processes:
         processes = system.read(self._data).processes
         return next((process for process in processes if process.name == name), None)
 
-    def _last_words(self, name: str) -> str:
-        return "\n".join(self.last_lines(name))
+
+def _artifact(release: Release) -> Artifact:
+    if release.artifact is None:
+        raise SagaError(f"{release.name}: a process runs no image, only versions")
+    return release.artifact
 
 
 def log_names(data: Path) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from saga.runtime import system
 from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, bundle, stack_of
+from saga.runtime.deploy.artifact import SHOWN, Artifact, bundle, stack_of
 from saga.runtime.deploy.rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
 from saga.runtime.deploy.store import Store, fetch, open_store, save
 from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instances_of
@@ -15,11 +16,17 @@ from saga.runtime.system import changing
 
 
 class Releasing:
-    """One system's releases, with their target and their store."""
+    """One system's releases, with their target and their store.
+
+    A new instance has `patience` seconds to get healthy.
+    """
 
     def __init__(self, settings: Settings, tell: Tell, patience: float = PATIENCE) -> None:
-        self.settings = settings
         self.target: Target = open_target(settings)
+        if settings.saga_target == "process" and "saga_stacks" not in settings.model_fields_set:
+            stacks = system.read(settings.saga_data).stacks  # what it was started with
+            settings = settings.model_copy(update={"saga_stacks": stacks})
+        self.settings = settings
         self.store: Store = open_store(settings.artifacts)
         self._tell = tell
         self._patience = patience
@@ -50,7 +57,7 @@ class Releasing:
 
     def roll_back(self, name: str, version: str | None) -> Release:
         """Deploy an earlier version again: what had run before, or the one that is named."""
-        past = history.deployments(self.store, self.settings.saga_system, name)
+        past = history.deployments(self.store, self.settings.deployed_on, name)
         if version is None:
             running = self._running(name)
             version = history.version_before(past, running[0].version if running else None)
@@ -88,25 +95,28 @@ class Releasing:
     def _replace(self, releases: Sequence[Release], *, force: bool = False) -> list[Release]:
         with changing(self.settings.saga_data):
             changes = plan(releases, self.target.instances(), force=force)
-            roll_out(self.target, changes, self._tell, self._patience)
-            for change in changes:
-                self._record(change)
+            roll_out(
+                self.target,
+                changes,
+                self._tell,
+                self._patience,
+                lambda: self._record(changes),
+            )
         return [change.release for change in changes]
 
     def _last_version(self, name: str, running: Sequence[Instance]) -> str:
         """Return the version that runs, or the last one that did: none may, after `=0`."""
-        past = history.deployments(self.store, self.settings.saga_system, name)
+        past = history.deployments(self.store, self.settings.deployed_on, name)
         if past and not any(instance.deployed == name for instance in running):
             return past[-1].version
         return instances_of(running, name)[0].version
 
-    def _record(self, change: Change) -> None:
-        name, version = change.release.name, change.release.version
-        replaced = change.old[0].version if change.old else None
-        try:
-            history.record(self.store, self.settings.saga_system, name, version, replaced)
-        except ArtifactError as error:
-            raise ArtifactError(f"{name} runs {version[:SHOWN]}, unrecorded: {error}") from error
+    def _record(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            name, version = change.release.name, change.release.version
+            replaced = change.old[0].version if change.old else None
+            if change.numbers:
+                history.record(self.store, self.settings.deployed_on, name, version, replaced)
 
     def _release(self, name: str, version: str) -> Release:
         """Make a release of a version in the store, or of what the image brings along."""

@@ -7,12 +7,14 @@ An adapter's port can be had by one instance only: there the old one stops first
 again when the new one fails.
 """
 
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, Target
+from saga.runtime.deploy.target import Instance, NotHealthy, Release, Target, told
 from saga.runtime.errors import SagaError
 from saga.runtime.system import instance_name
 
@@ -33,7 +35,7 @@ class Change:
     @property
     def is_swap(self) -> bool:
         """Whether the old one has to stop before the new one can start."""
-        return self.release.function is None and bool(self.old)
+        return self.release.function is None and bool(self.old) and bool(self.numbers)
 
 
 def plan(
@@ -41,70 +43,94 @@ def plan(
 ) -> list[Change]:
     """Work out what has to change: nothing, without `force`, where the version runs and is ready.
 
-    As many instances are started as run now, or as the stack file says, whichever is more.
+    There will be as many instances as the stack file says, or as run now of one version, whichever
+    is more: what is left of a deploy that was killed does not count, and ends.
     """
     changes = []
     for release in releases:
-        old = tuple(i for i in running if i.deployed == release.name)
+        there = [i for i in running if i.deployed == release.name]
+        at_work = Counter(instance.version for instance in there if _is_at_work(instance))
         wanted = release.stack.replicas(release.name)
-        at_work = sum(instance.state not in ("stopping", "stopped") for instance in old)
-        count = max(wanted, at_work) if release.function else wanted
-        if (
-            not force
-            and len(old) == count
-            and all(_is(instance, release.version) for instance in old)
-        ):
-            continue
-        numbers = _free(release.name, count, {instance.name for instance in old})
-        changes.append(Change(release, numbers, old))
+        count = max(wanted, *at_work.values(), 0) if release.function else wanted
+        good = [i for i in there if i.version == release.version and i.state == "ready"]
+        kept = [] if force else good[:count]
+        ended = tuple(instance for instance in there if instance not in kept)
+        numbers = _free(release.name, count - len(kept), {instance.name for instance in there})
+        if numbers or ended:
+            changes.append(Change(release, numbers, ended))
     # Adapters last: they are the ones that can't run beside their successors.
     return sorted(changes, key=lambda change: change.release.function is None)
 
 
 def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Change:
-    """Work out how a function gets to `count` instances: the newest start, and end, first."""
-    there = [i for i in running if i.deployed == release.name and i.state != "stopping"]
-    missing = max(0, count - len(there))
-    numbers = _free(release.name, missing, {instance.name for instance in running})
-    return Change(release, numbers, tuple(there[count:]))
+    """Work out how a function gets to `count` instances: the last numbers start, and end, first."""
+    there = sorted((i for i in running if i.deployed == release.name), key=_number)
+    at_work = [instance for instance in there if _is_at_work(instance)]
+    ended = [i for i in there if i.state == "stopped"] + at_work[count:]
+    missing = max(0, count - len(at_work))
+    numbers = _free(release.name, missing, {instance.name for instance in there})
+    return Change(release, numbers, tuple(ended))
 
 
-def roll_out(target: Target, changes: Sequence[Change], tell: Tell, patience: float) -> None:
+def roll_out(
+    target: Target,
+    changes: Sequence[Change],
+    tell: Tell,
+    patience: float,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Carry changes out, all or none of them.
 
-    Raises `NotHealthy` when an instance is not ready after `patience` seconds.
+    `on_ready` is called when all that is new does its work, before the old ends; what it raises
+    takes the new down, too. Raises `NotHealthy` when an instance has ended or is not ready after
+    `patience` seconds, and whatever else keeps one from starting.
     """
+    for change in changes:
+        target.check(change.release, change.numbers)
     started: list[str] = []
     swapped: list[Instance] = []
     try:
-        beside = [change for change in changes if not change.is_swap]
-        for change in beside:
-            for number in change.numbers:
-                started.append(target.start(change.release, number))
-                tell(f"{started[-1]} starts")
+        for change in changes:
+            if not change.is_swap:
+                _start(target, change, started, tell)
         _wait_until_ready(target, started, tell, patience)
         for change in changes:
             if change.is_swap:
                 swapped += change.old
                 target.stop([instance.name for instance in change.old])
-                started.append(target.start(change.release, change.numbers[0]))
-                tell(f"{started[-1]} starts")
-                _wait_until_ready(target, started[-1:], tell, patience)
+                _wait_until_ready(target, _start(target, change, started, tell), tell, patience)
+        _wait_until_ready(target, started, lambda _: None, patience)  # the swaps took a while
+        for name in started:
+            target.keep(name)
+        on_ready()
     except BaseException:
-        try:
-            target.remove(started)
-        finally:
-            for instance in swapped:
-                target.restore(instance)
-        with suppress(SagaError):  # what went wrong first is what is told
-            _wait_until_ready(target, [i.name for i in swapped], lambda _: None, patience)
+        _take_back(target, started, swapped, patience)
         raise
-    for name in started:
-        target.keep(name)
     ended = [instance.name for change in changes for instance in change.old]
     target.remove(ended)
     for name in ended:
         tell(f"{name} has ended")
+
+
+def _start(target: Target, change: Change, started: list[str], tell: Tell) -> list[str]:
+    """Start a change's instances; note each in `started` at once, should the next one fail."""
+    for number in change.numbers:
+        started.append(target.start(change.release, number))
+        tell(f"{started[-1]} starts")
+    return started[len(started) - len(change.numbers) :]
+
+
+def _take_back(
+    target: Target, started: Sequence[str], swapped: Sequence[Instance], patience: float
+) -> None:
+    """Take down what is new, and bring back what has stopped for it, as far as that goes."""
+    # What went wrong first is what is told.
+    with suppress(SagaError):
+        target.remove(started)
+    for instance in swapped:
+        with suppress(SagaError):
+            target.restore(instance)
+            _wait_until_ready(target, [instance.name], lambda _: None, patience)
 
 
 def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, patience: float) -> None:
@@ -117,24 +143,25 @@ def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, patience
                 tell(f"{name} is ready, after {time.monotonic() - begin:.1f} s")
         if waiting and time.monotonic() - begin > patience:
             name = waiting[0]
-            raise NotHealthy(told(f"{name} is not ready after {patience:g} s", target, name))
+            raise NotHealthy(
+                told(f"{name} is not ready after {patience:g} s", target.last_lines(name))
+            )
         if waiting:
             time.sleep(LOOK_EVERY)
     for name in names:
         target.is_ready(name)  # raises where one has ended while the others were waited for
 
 
-def told(what: str, target: Target, name: str) -> str:
-    """Say what happened to an instance, with its last words."""
-    lines = target.last_lines(name)
-    return "\n".join([what + (". Its last lines:" if lines else "; it logged nothing"), *lines])
+def _is_at_work(instance: Instance) -> bool:
+    return instance.state not in ("stopping", "stopped")
 
 
-def _is(instance: Instance, version: str) -> bool:
-    return instance.version == version and instance.state == "ready"
+def _number(instance: Instance) -> int:
+    found = re.search(r"-(\d+)$", instance.name)
+    return int(found[1]) if found else 1
 
 
 def _free(name: str, count: int, taken: set[str]) -> tuple[int, ...]:
     highest = count + len(taken)
     free = (n for n in range(1, highest + 1) if instance_name(name, n) not in taken)
-    return tuple(free)[:count]
+    return tuple(free)[: max(0, count)]

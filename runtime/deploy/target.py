@@ -54,6 +54,11 @@ class Instance:
     where: str = ""
 
 
+def told(what: str, lines: Sequence[str]) -> str:
+    """Say what happened to an instance, with its last words."""
+    return "\n".join([what + (". Its last lines:" if lines else "; it logged nothing"), *lines])
+
+
 def instances_of(instances: Sequence[Instance], name: str) -> list[Instance]:
     """Return a function's or an adapter's instances; raise `NotRunning` where there are none."""
     deployed = [i for i in instances if i.kind in ("function", "adapter")]  # no broker
@@ -70,6 +75,9 @@ class Target(Protocol):
 
     def instances(self) -> list[Instance]:
         """List what runs of the system, by name."""
+
+    def check(self, release: Release, numbers: Sequence[int]) -> None:
+        """Raise what would keep these instances from starting, as far as it can be known before."""
 
     def start(self, release: Release, number: int) -> str:
         """Start one more instance; return its name, or leave nothing behind and raise."""
@@ -96,4 +104,4 @@ class Target(Protocol):
         """Go through the lines that instances have logged, with the instance's name."""
 
     def invoke(self, function: str, data: str, timeout: float) -> str:
-        """Send one command; return the event that answers it, as JSON."""
+        """Send one command; return its event as JSON, or raise after `timeout` seconds."""

@@ -338,7 +338,10 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
         (["deploy", "gift.nothing"], f"gift.nothing: not one of {WRAP}, {SEND}"),
         (["rollback", "gift.nothing"], "no earlier version is known"),
         (["rollback", WRAP, "ffffffff"], "ffffffff: not one version of this function"),
-        (["scale", "gift.nothing=2"], f"gift.nothing does not run; `saga deploy` starts it. There are: {SEND}, {WRAP}"),
+        (
+            ["scale", "gift.nothing=2"],
+            f"gift.nothing does not run; `saga deploy` starts it. There are: {SEND}, {WRAP}",
+        ),
         (["scale", f"{WRAP}=4"], f"{WRAP} has 3 partitions: more than 3 instances would be idle"),
         (["scale", WRAP], "not of the form FUNCTION=N"),
         (["scale", f"{WRAP}=-1"], "not of the form FUNCTION=N"),

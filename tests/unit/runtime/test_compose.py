@@ -317,13 +317,6 @@ def test_a_database_of_the_servers_own_is_refused(database) -> None:
         render(stack(database=database))
 
 
-def test_the_environment_sets_nothing_of_the_runtimes_own() -> None:
-    environment = {"SAGA_DATABASE_URL": "x", "KAFKA_BOOTSTRAP_SERVERS": "x", "SAGA_CODE": "x"}
-    services = render(stack(environment=environment, functions={"wrap": {}}))
-    own = render(stack(functions={"wrap": {}}))
-    assert services["shop.wrap"]["environment"] == own["shop.wrap"]["environment"]
-
-
 def test_a_secret_that_is_the_database_password_is_needed() -> None:
     services = render(stack(secrets=["SHOP_DATABASE_PASSWORD"], functions={"wrap": {}}))
     value = services["shop.wrap"]["environment"]["SHOP_DATABASE_PASSWORD"]

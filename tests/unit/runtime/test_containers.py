@@ -32,7 +32,7 @@ STACK = Stack.model_validate(
                 "secrets": ["OVEN_PIN"],
                 "cpu": 0.5,
                 "memory": "2g",
-                "environment": {"COLOUR": "red", "SAGA_LOG_LEVEL": "none"},
+                "environment": {"COLOUR": "red"},
             },
             "sell": {"secrets": ["BANK_PIN"]},
         },
@@ -87,6 +87,7 @@ class FakeDocker:
     def _get(self, name):
         if name not in self.taken:
             raise NotFound(name)
+        return SimpleNamespace(labels={})
 
     def _create(self, **options):
         self.created.append(options)
@@ -120,7 +121,9 @@ def artifact():
 def start(name, artifact=None, number=1, **settings):
     version = artifact.version if artifact else "image"
     target = Containers(Settings(saga_image="saga-functions:test", **settings))
-    return target.start(Release(name, STACK, version, artifact), number)
+    release = Release(name, STACK, version, artifact)
+    target.check(release, [number])
+    return target.start(release, number)
 
 
 def put(engine, folder="/run/secrets/"):

@@ -53,9 +53,11 @@ PLANS = {
     "scaled down": ([instance()], 2, (2, 3)),
     "this version runs": ([instance(version=NEW)], 1, None),
     "this version runs, scaled up": ([instance(1, NEW), instance(2, NEW)], 1, None),
-    "this version runs, too few": ([instance(version=NEW)], 2, (2, 3)),
+    "this version runs, too few": ([instance(version=NEW)], 2, (2,)),
     "this version is not ready": ([instance(version=NEW, state="restarting")], 1, (2,)),
-    "one of two is old": ([instance(1, NEW), instance(2, OLD)], 1, (3, 4)),
+    "one is left of a deploy that was killed": ([instance(1, NEW), instance(2, OLD)], 1, ()),
+    "docker-compose's is beside an older one": ([instance(1, "image"), instance(2)], 1, (3,)),
+    "one is left that is not ready": ([instance(1), instance(2, NEW, "starting")], 1, (3,)),
     "an earlier one is about to end": ([instance(1, state="stopping"), instance(2)], 1, (3,)),
     "others run": ([instance(deployed="shop.sell"), instance(deployed="shop")], 1, (1,)),
 }
@@ -67,7 +69,9 @@ def test_plan(case):
     changes = plan([release(replicas=replicas)], running)
     assert [change.numbers for change in changes] == ([] if numbers is None else [numbers])
     for change in changes:
-        assert list(change.old) == [i for i in running if i.deployed == "shop.bake"]
+        kept = (NEW, "ready")
+        there = [i for i in running if i.deployed == "shop.bake"]
+        assert list(change.old) == [i for i in there if (i.version, i.state) != kept]
 
 
 def test_adapters_are_planned_last_and_run_once():
@@ -125,13 +129,21 @@ def test_planned_names_are_never_those_that_run(running, replicas):
 @given(running, st.integers(0, 5))
 def test_plan_starts_as_many_as_are_wanted_or_are_at_work(running, replicas):
     there = [i for i in running if i.deployed == "shop.bake"]
+    at_work = [i.version for i in there if i.state not in ("stopping", "stopped")]
+    count = max(replicas, at_work.count(OLD), at_work.count(NEW))
+    good = [i for i in there if (i.version, i.state) == (NEW, "ready")]
     changes = plan([release(replicas=replicas)], running)
     if not changes:
-        assert len(there) >= replicas
-        assert all((i.version, i.state) == (NEW, "ready") for i in there)
+        assert there == good
+        assert len(there) == count
     for change in changes:
-        at_work = [i for i in there if i.state not in ("stopping", "stopped")]
-        assert len(change.numbers) == max(replicas, len(at_work))
+        assert len(change.numbers) == count - len(good)
+        assert set(change.old) == set(there) - set(good)
+
+
+def test_force_replaces_what_runs_already():
+    [change] = plan([release()], [instance(version=NEW)], force=True)
+    assert (change.numbers, [i.name for i in change.old]) == ((2,), ["shop.bake"])
 
 
 @given(running, st.integers(0, 5))
@@ -145,11 +157,13 @@ def test_planned_again_after_it_was_carried_out_there_is_nothing_to_do(running, 
 
 @given(running, st.integers(0, 12))
 def test_scaling_ends_at_the_count(running, count):
-    there = [i for i in running if i.deployed == "shop.bake" and i.state != "stopping"]
+    there = [i for i in running if i.deployed == "shop.bake"]
+    at_work = {i for i in there if i.state not in ("stopping", "stopped")}
     change = plan_scale(release(version=OLD), count, running)
-    assert len(there) - len(change.old) + len(change.numbers) == count
-    assert not (change.old and change.numbers)
-    assert set(change.old) <= set(there)
+    ended = at_work & set(change.old)
+    assert len(at_work) - len(ended) + len(change.numbers) == count
+    assert not (ended and change.numbers)
+    assert {i.state for i in set(change.old) - at_work} <= {"stopped"}
     assert not set(names(change)) & {i.name for i in running}
 
 
@@ -163,6 +177,11 @@ class FakeTarget:
         self.looks = {}  # name -> how often it has to be asked until it is ready; None: for ever
         self.ends = set()  # names of those that end instead of becoming ready
         self.interrupted = None  # what is raised when it is looked for readiness
+        self.in_the_way = None  # what is known before anything starts
+
+    def check(self, release, numbers):
+        if self.in_the_way == release.name:
+            raise SagaError(f"{release.name}: no image")
 
     def start(self, release, number):
         name = instance_name(release.name, number)
@@ -224,6 +243,41 @@ def deploy(target, *releases):
     told = []
     roll_out(target, plan(releases, list(target.running.values())), told.append, PATIENCE)
     return told
+
+
+def test_what_is_in_the_way_of_one_is_told_before_any_starts_or_stops():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+    target.in_the_way = "shop"
+    with pytest.raises(SagaError, match="no image"):
+        deploy(target, release(), release("shop"))
+    assert target.done == []
+
+
+def test_function_that_ends_while_adapters_are_swapped_takes_all_back():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+    start = target.start
+
+    def start_and_lose_the_function(release, number):
+        if release.function is None:
+            target.ends.add("shop.bake-2")
+        return start(release, number)
+
+    target.start = start_and_lose_the_function
+    with pytest.raises(NotHealthy, match=r"^shop\.bake-2 has ended"):
+        deploy(target, release(), release("shop"))
+    assert set(target.running) == {"shop.bake", "shop"}
+
+
+def test_deploy_that_can_not_be_recorded_is_taken_back():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+
+    def record():
+        raise SagaError("the artifact store can't be written")
+
+    changes = plan([release(), release("shop")], list(target.running.values()))
+    with pytest.raises(SagaError, match="can't be written"):
+        roll_out(target, changes, lambda _: None, PATIENCE, record)
+    assert set(target.running) == {"shop.bake", "shop"}
 
 
 def test_new_one_is_ready_before_the_old_one_ends():

@@ -46,6 +46,11 @@ WRONG = {
         "functions.bake.environment.LEVEL",
         "valid string",
     ),
+    "environment of the runtime's": (
+        GOOD + '[functions.bake.environment]\nSAGA_DATABASE_URL = "sqlite://"\n',
+        "functions.bake.environment",
+        "SAGA_DATABASE_URL is the runtime's own",
+    ),
     "functions a list": (GOOD + "functions = []\n", "functions", "valid dictionary"),
     "function a number": (GOOD + "[functions]\nbake = 3\n", "functions.bake", "valid dictionary"),
 }
