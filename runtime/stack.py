@@ -133,7 +133,8 @@ def parse_stack(text: bytes, where: str) -> Stack:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise StackError(f"{where}: {key}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise StackError(f"{where}: {key}: {reason}") from error
 
 
 def read_stacks(folder: Path) -> list[Stack]:
