@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
+from saga.runtime.deploy.container_options import BROKER, DATABASE
 from saga.runtime.deploy.databases import check_name
 from saga.runtime.stack import Stack
 
@@ -53,8 +54,8 @@ x-hosted: &hosted
 
 # The runtime fills in the password: each container has that of its own database alone.
 x-settings: &settings
-  KAFKA_BOOTSTRAP_SERVERS: kafka:9092
-  SAGA_DATABASE_URL: "postgresql://{{service}}:{{password}}@postgres/{{service}}"
+  KAFKA_BOOTSTRAP_SERVERS: {broker}
+  SAGA_DATABASE_URL: "{database}"
   SAGA_LOG_LEVEL: ${{SAGA_LOG_LEVEL:-INFO}}
 
 x-function-labels: &function-labels
@@ -171,7 +172,12 @@ def compose(stacks: Sequence[Stack], image: str) -> str:
     for stack in stacks:
         check_name(stack.database)
     passwords = _passwords(stacks)
-    parts = [HEAD, *_variables(stacks, image, passwords), "\n", SHARED.format(image=image)]
+    parts = [
+        HEAD,
+        *_variables(stacks, image, passwords),
+        "\n",
+        SHARED.format(image=image, broker=BROKER, database=DATABASE),
+    ]
     parts += [f"      {name}: {value}\n" for name, value in passwords.items()]
     for stack in stacks:
         parts += [_service(stack, function) for function in stack.functions]

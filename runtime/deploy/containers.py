@@ -14,7 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
-from saga.runtime.deploy.container import (
+from saga.runtime.deploy.container_options import (
     CODE,
     SECRETS,
     code_archive,
@@ -23,12 +23,19 @@ from saga.runtime.deploy.container import (
     secrets_archive,
 )
 from saga.runtime.deploy.following import follow_all
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, State, instances_of, told
+from saga.runtime.deploy.target import (
+    LAST_LINES,
+    Instance,
+    NotHealthy,
+    Release,
+    State,
+    instances_of,
+    told,
+)
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import instance_name
 
-LAST_LINES = 20
 DRAIN_TIMEOUT = 30  # seconds that a container has to end by itself
 ENGINE_TIMEOUT = 120  # seconds
 

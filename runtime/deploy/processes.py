@@ -7,12 +7,11 @@ from pathlib import Path
 
 from saga.runtime import system
 from saga.runtime.deploy.artifact import Artifact, unpack
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, instances_of, told
+from saga.runtime.deploy.target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import ProcessInfo, Wanted, instance_name
 
-LAST_LINES = 20
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
 LOOK_EVERY = 0.05  # seconds

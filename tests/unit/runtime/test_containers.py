@@ -10,7 +10,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from saga.runtime.deploy import containers
 from saga.runtime.deploy.artifact import Artifact, bundle, contents
-from saga.runtime.deploy.container import USER, code_archive
+from saga.runtime.deploy.container_options import USER, code_archive
 from saga.runtime.deploy.containers import Containers, explain
 from saga.runtime.deploy.target import Release
 from saga.runtime.errors import SagaError, StackError

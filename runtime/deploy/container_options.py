@@ -16,7 +16,7 @@ from saga.runtime.errors import SagaError
 from saga.runtime.secrets import read_secrets
 from saga.runtime.settings import Settings
 
-# What docker-compose.yml has, for whoever says nothing else.
+# As in docker-compose.yml, for whoever says nothing else.
 BROKER = "kafka:9092"
 DATABASE = "postgresql://{service}:{password}@postgres/{service}"
 
