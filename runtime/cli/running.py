@@ -81,8 +81,10 @@ def ps(data: Data = None, as_json: Json = False, target: Where = None) -> None:
     instances = open_target(settings_for(data, target)).instances()
     if as_json:
         print(json.dumps([asdict(instance) for instance in instances], indent=1))
-    else:
+    elif instances:
         show(instances)
+    else:
+        console.print("Nothing runs; `saga deploy` starts it.")
 
 
 @app.command()
