@@ -14,8 +14,9 @@ def create_databases() -> None:
     settings = settings_for(None)
     configure_logging(settings)
     names = dict.fromkeys(stack.database for stack in read_stacks(settings.saga_stacks))
-    with administrator(administrator_url()) as connection:
+    variables = {name: f"{name.upper()}_DATABASE_PASSWORD" for name in names}
+    url, passwords = administrator_url(), read_secrets(variables.values())
+    with administrator(url) as connection:
         for name in names:
-            [password] = read_secrets([f"{name.upper()}_DATABASE_PASSWORD"]).values()
-            create_database(connection, name, password)
+            create_database(connection, name, passwords[variables[name]])
             console.print(f"{name}: the database and its role are ready")

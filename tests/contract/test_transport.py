@@ -282,7 +282,8 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     process = start_embedded(port, tmp_path_factory.mktemp("embedded") / "log")
     # Joining takes half of the session timeout here.
     settings = Settings().on_broker(f"127.0.0.1:{port}", "embedded")
-    yield settings.model_copy(update={"kafka_session_timeout_ms": 1_000})
+    # A member that does not leave would go on beating here, where its process does not end.
+    yield settings.model_copy(update={"kafka_session_timeout_ms": 1_000, "kafka_leave_group": True})
     end(process)
 
 

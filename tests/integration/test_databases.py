@@ -190,9 +190,12 @@ def test_the_command_makes_the_stacks_databases(postgres_server, names, tmp_path
         (tmp_path / f"{name}.toml").write_text(
             f'service = "s_{name}"\npackage = "shop"\ndatabase = "{name}"\n'
         )
-    password = "s3cret-" + secrets.token_hex(4)
-    variable = f"{names[0].upper()}_DATABASE_PASSWORD"
-    environment = {"SAGA_ADMIN_URL": postgres_server.url(), variable: password}
+    environment = {"SAGA_ADMIN_URL": postgres_server.url()}
+    done = run_command(tmp_path, **environment)
+    assert "no secret" in done.stderr
+    assert "_DATABASE_PASSWORD" in done.stderr
+    for name in names:
+        environment[f"{name.upper()}_DATABASE_PASSWORD"] = "s3cret-" + secrets.token_hex(4)
     done = run_command(tmp_path, **environment)
     assert sorted(done.stdout.splitlines()) == sorted(
         f"{name}: the database and its role are ready" for name in names
