@@ -87,10 +87,15 @@ def unpack(artifact: Artifact, folder: Path) -> Path:
     return place
 
 
-def contents(artifact: Artifact) -> list[tuple[PurePosixPath, bytes]]:
-    """List an artifact's files; raise `ArtifactError` when it is not what its version says."""
+def verify(artifact: Artifact) -> None:
+    """Raise `ArtifactError` when the bytes are not those that the version stands for."""
     if version_of(artifact.data) != artifact.version:
         raise ArtifactError(f"artifact {artifact.version[:SHOWN]} is damaged: its hash is another")
+
+
+def contents(artifact: Artifact) -> list[tuple[PurePosixPath, bytes]]:
+    """List an artifact's files; raise `ArtifactError` when it is not what its version says."""
+    verify(artifact)
     try:
         with zipfile.ZipFile(io.BytesIO(artifact.data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LIMIT:

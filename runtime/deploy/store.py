@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, version_of
+from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, verify
 
 
 class Store(Protocol):
@@ -39,9 +39,9 @@ def fetch(store: Store, version: str) -> Artifact:
     data = store.get(_key(version))
     if data is None:
         raise ArtifactError(f"artifact {version[:SHOWN]} is not in the store")
-    if version_of(data) != version:
-        raise ArtifactError(f"artifact {version[:SHOWN]} is damaged: its hash is another")
-    return Artifact(version, data)
+    artifact = Artifact(version, data)
+    verify(artifact)
+    return artifact
 
 
 def _key(version: str) -> str:
