@@ -11,24 +11,24 @@ from sanic import Blueprint, HTTPResponse, Request
 from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.http import fields, headers
-from saga.http.app import App, new_app
-from saga.http.batches import Batches
-from saga.http.openapi import describe
-from saga.http.paging import TimedPage, page, query
-from saga.http.payload import Body, answer, read
-from saga.http.routes import get
-from saga.http.saga import Saga
-from saga.http.sending import Send, Sending
-from saga.http.threads import in_thread
-from saga.http.waiting import Waiting
 from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
 from saga.runtime.crash import AFTER_ROW, CrashPoints
-from saga.runtime.database import AWAY as DATABASE_AWAY
+from saga.runtime.database.connection import AWAY as DATABASE_AWAY
 from saga.runtime.errors import Conflict
 from saga.runtime.settings import Settings
 from saga.runtime.transition import SagaState, SagaStatus, Transition
+from saga.runtime.web import fields, headers
+from saga.runtime.web.app import App, new_app
+from saga.runtime.web.batches import Batches
+from saga.runtime.web.openapi import describe
+from saga.runtime.web.paging import TimedPage, page, query
+from saga.runtime.web.payload import Body, answer, read
+from saga.runtime.web.routes import get
+from saga.runtime.web.sagas import Saga
+from saga.runtime.web.sending import Send, Sending
+from saga.runtime.web.threads import in_thread
+from saga.runtime.web.waiting import Waiting
 
 Started = Transition | Conflict
 
@@ -187,7 +187,7 @@ def _accepted(
 
 def _kafka_sender(app: App, settings: Settings) -> Any:
     # Importing Quix Streams takes a second, which tests and tools need not wait for.
-    from saga.runtime.kafka import Sender
+    from saga.runtime.kafka.transport import Sender
 
     sender = Sender(settings)
     app.ctx.checks["broker"] = partial(asyncio.to_thread, sender.check)

@@ -10,16 +10,16 @@ from sanic.exceptions import NotFound
 from uuid_utils.compat import uuid7
 
 from saga.functions.order import store
-from saga.http import fields
-from saga.http.app import App, new_app
-from saga.http.openapi import describe
-from saga.http.paging import TimedPage, page, query
-from saga.http.payload import Body, answer, created, read
-from saga.http.problems import Conflict
-from saga.http.routes import get
-from saga.http.threads import in_thread
-from saga.runtime.database import locked, tables_in, transaction
+from saga.runtime.database.connection import locked, tables_in, transaction
 from saga.runtime.settings import Settings
+from saga.runtime.web import fields
+from saga.runtime.web.app import App, new_app
+from saga.runtime.web.openapi import describe
+from saga.runtime.web.paging import TimedPage, page, query
+from saga.runtime.web.payload import Body, answer, created, read
+from saga.runtime.web.problems import Conflict
+from saga.runtime.web.routes import get
+from saga.runtime.web.threads import in_thread
 
 Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
 from saga.runtime import saga_store
-from saga.runtime.database import Table, tables_in
+from saga.runtime.database.connection import Table, tables_in
 from saga.runtime.errors import ContractError
 from saga.runtime.inbox import InboxRow
 from saga.runtime.message import Command, Event

@@ -15,7 +15,7 @@ import peewee
 from pydantic import TypeAdapter, ValidationError
 
 from saga.runtime import transition
-from saga.runtime.database import Instant, Table, read_many, transaction, write_many
+from saga.runtime.database.connection import Instant, Table, read_many, transaction, write_many
 from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.message import Envelope, Message, Reply
 from saga.runtime.saga import Saga

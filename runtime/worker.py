@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from saga.runtime import crash, inbox
 from saga.runtime.clock import Clock, utcnow
-from saga.runtime.database import AWAY as DATABASE_AWAY
-from saga.runtime.database import must_begin_again, one_writer, transaction
+from saga.runtime.database.connection import AWAY as DATABASE_AWAY
+from saga.runtime.database.connection import must_begin_again, one_writer, transaction
 from saga.runtime.dead_letter import dead_letter
 from saga.runtime.errors import BrokerUnavailable, ContractError, Rejected, Undecodable
 from saga.runtime.function import Function

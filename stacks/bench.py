@@ -19,12 +19,13 @@ from uuid_utils.compat import uuid7
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import saga_store, system
+from saga.runtime import saga_store
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, Start
 from saga.runtime.settings import Settings
+from saga.runtime.system import state as system
 from saga.stacks import ledger
 
 BUYERS = 100
@@ -121,7 +122,7 @@ def _seed(count: int) -> list[PlaceOrder]:
 
 def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings) -> Iterator[str]:
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
-    from saga.runtime.kafka import Sender
+    from saga.runtime.kafka.transport import Sender
 
     sender = Sender(settings, "bench")
     waiting: list[Start] = []

@@ -21,11 +21,12 @@ from uuid_utils.compat import uuid7
 
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import saga_store, system
+from saga.runtime import saga_store
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.stack import read_stacks
+from saga.runtime.system import state as system
+from saga.runtime.system.stack import read_stacks
 from saga.stacks import ledger
 
 CLIENTS = 8
@@ -176,7 +177,7 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
 
 def _wait_for_silence(settings: Settings) -> None:
     """Wait until every function has read all there is: a duplicate may still be on its way."""
-    from saga.runtime.kafka import lag
+    from saga.runtime.kafka.transport import lag
 
     functions = [f for stack in read_stacks(settings.saga_stacks) for f, _ in stack.load()]
     deadline = time.monotonic() + REST_TIMEOUT

@@ -12,7 +12,7 @@ from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import saga_store
-from saga.runtime.database import Table, bind, connect
+from saga.runtime.database.connection import Table, bind, connect
 from saga.runtime.settings import Settings
 from saga.runtime.transition import SagaState
 

@@ -25,8 +25,8 @@ from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, Decision
 from saga.runtime.message import Envelope, Message
 from saga.runtime.saga import Saga
-from saga.runtime.simulation import Run, Simulator, Workload
-from saga.runtime.stack import Stack, read_stacks
+from saga.runtime.simulation.simulator import Run, Simulator, Workload
+from saga.runtime.system.stack import Stack, read_stacks
 from saga.stacks import ledger
 
 ORDERS = (3, 12)  # placed in one run

@@ -27,7 +27,7 @@ from hypothesis import settings
 from uuid_utils.compat import uuid7
 
 from saga.runtime import saga_store
-from saga.runtime.database import connect
+from saga.runtime.database.connection import connect
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
 

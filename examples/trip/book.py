@@ -5,7 +5,7 @@ import time
 from uuid import uuid4
 
 from saga.runtime import saga_store
-from saga.runtime.starting import start
+from saga.runtime.client import start
 from saga.runtime.transition import SagaState
 
 from trip.book_trip import BookTrip, book_trip

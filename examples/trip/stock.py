@@ -3,7 +3,7 @@
 from datetime import date
 from decimal import Decimal
 
-from saga.runtime.database import bind, connect
+from saga.runtime.database.connection import bind, connect
 from saga.runtime.settings import Settings
 
 from car.store import Car

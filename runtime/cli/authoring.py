@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from saga.runtime.check import Facts, Finding, check
+from saga.runtime.authoring.check import Facts, Finding, check
+from saga.runtime.authoring.scaffold import new_function
+from saga.runtime.authoring.survey import collect
 from saga.runtime.cli.app import Json, app, console
-from saga.runtime.facts import collect
-from saga.runtime.scaffold import new_function
 from saga.runtime.settings import Settings
 
 new = typer.Typer(

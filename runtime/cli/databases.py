@@ -1,9 +1,9 @@
 """Prepare a PostgreSQL server: `create-databases`."""
 
 from saga.runtime.cli.app import app, console, settings_for
-from saga.runtime.logs import configure_logging
 from saga.runtime.secrets import read_secrets
-from saga.runtime.stack import read_stacks
+from saga.runtime.system.logs import configure_logging
+from saga.runtime.system.stack import read_stacks
 
 
 @app.command("create-databases")

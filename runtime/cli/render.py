@@ -8,7 +8,7 @@ import typer
 from saga.runtime.cli.app import app, settings_for
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.stack import read_stacks
+from saga.runtime.system.stack import read_stacks
 
 render = typer.Typer(
     help="Write what other tools deploy from.", no_args_is_help=True, rich_markup_mode=None

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from saga.runtime import saga_store
 from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
-from saga.runtime.database import connect
+from saga.runtime.database.connection import connect
 from saga.runtime.errors import NotRunning, SagaError
-from saga.runtime.stack import read_stacks
+from saga.runtime.system.stack import read_stacks
 from saga.runtime.transition import SagaState, SagaStatus, StepState
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from saga.runtime.deploy.container_options import BROKER, DATABASE
 from saga.runtime.deploy.databases import check_name
-from saga.runtime.stack import Stack
+from saga.runtime.system.stack import Stack
 
 # Words that YAML 1.1 does not take for text.
 NO_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}

@@ -34,7 +34,7 @@ from saga.runtime.deploy.target import (
 )
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.system import instance_name
+from saga.runtime.system.state import instance_name
 
 DRAIN_TIMEOUT = 30  # seconds that a container has to end by itself
 ENGINE_TIMEOUT = 120  # seconds

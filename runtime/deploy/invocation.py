@@ -15,10 +15,16 @@ from saga.runtime.clock import utcnow
 from saga.runtime.deploy.artifact import STACK_FILE, import_from
 from saga.runtime.errors import BrokerUnavailable, SagaError, Undecodable
 from saga.runtime.function import Function
-from saga.runtime.kafka import ADMIN_TIMEOUT, Sender, application, create_topics, to_record
+from saga.runtime.kafka.transport import (
+    ADMIN_TIMEOUT,
+    Sender,
+    application,
+    create_topics,
+    to_record,
+)
 from saga.runtime.message import Envelope, decode, message_id, reply_id
 from saga.runtime.settings import Settings
-from saga.runtime.stack import FunctionEntry, Stack, read_stack, read_stacks
+from saga.runtime.system.stack import FunctionEntry, Stack, read_stack, read_stacks
 
 POLL = 0.2  # seconds
 

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from saga.runtime import system
 from saga.runtime.deploy.artifact import Artifact, unpack
 from saga.runtime.deploy.target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.system import ProcessInfo, Wanted, instance_name
+from saga.runtime.system import state as system
+from saga.runtime.system.state import ProcessInfo, Wanted, instance_name
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice

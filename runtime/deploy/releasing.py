@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from saga.runtime import system
 from saga.runtime.deploy import history
 from saga.runtime.deploy.artifact import SHOWN, Artifact, bundle, stack_of
 from saga.runtime.deploy.rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
@@ -11,8 +10,9 @@ from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instanc
 from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.stack import find_stacks
-from saga.runtime.system import changing
+from saga.runtime.system import state as system
+from saga.runtime.system.stack import find_stacks
+from saga.runtime.system.state import changing
 
 
 class Releasing:

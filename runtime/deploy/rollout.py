@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, Target, told
 from saga.runtime.errors import SagaError
-from saga.runtime.system import instance_name
+from saga.runtime.system.state import instance_name
 
 Tell = Callable[[str], None]
 

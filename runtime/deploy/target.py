@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from saga.runtime.deploy.artifact import Artifact
 from saga.runtime.errors import NotRunning, SagaError
-from saga.runtime.stack import Stack
+from saga.runtime.system.stack import Stack
 
 LAST_LINES = 20  # that tell why an instance has ended
 IMAGE = "image"  # the version of what runs the code that its image brought along

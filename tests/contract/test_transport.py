@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from saga.runtime.broker import free_port, start_embedded
-from saga.runtime.kafka import KafkaTransport, create_topics
-from saga.runtime.kafka_server import start_kafka
+from saga.runtime.kafka.apache import start_kafka
+from saga.runtime.kafka.embedded import free_port, start_embedded
+from saga.runtime.kafka.transport import KafkaTransport, create_topics
 from saga.runtime.message import Record
 from saga.runtime.settings import Settings
-from saga.runtime.simulated_broker import SimulatedBroker, SimulatedTransport
+from saga.runtime.simulation.broker import SimulatedBroker, SimulatedTransport
 from saga.runtime.transport import BATCH_SIZE, Transport
 
 DEADLINE = 20.0  # seconds until what must come counts as lost

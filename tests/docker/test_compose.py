@@ -20,7 +20,7 @@ import yaml
 from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.compose import compose
-from saga.runtime.stack import Stack
+from saga.runtime.system.stack import Stack
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 

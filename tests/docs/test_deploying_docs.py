@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from saga.runtime.stack import Stack
+from saga.runtime.system.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "deploying.md").read_text()

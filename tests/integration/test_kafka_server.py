@@ -13,9 +13,9 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from saga.runtime import kafka_server
-from saga.runtime.broker import free_port
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.kafka import apache as kafka_server
+from saga.runtime.kafka.embedded import free_port
 
 TOPIC = "letters"
 DEADLINE = 30.0  # seconds

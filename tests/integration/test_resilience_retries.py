@@ -25,7 +25,7 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Reservation
 from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
-from saga.runtime.kafka import Sender
+from saga.runtime.kafka.transport import Sender
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
 

@@ -13,10 +13,10 @@ from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import Command, Event, Message, Reply, Retry, Saga, Step, saga_store, transition
-from saga.runtime.database import bind, connect
+from saga.runtime.database.connection import bind, connect
 from saga.runtime.message import Problem
 from saga.runtime.settings import Settings
-from saga.runtime.stack import read_stacks
+from saga.runtime.system.stack import read_stacks
 from saga.runtime.worker import Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

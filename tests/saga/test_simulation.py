@@ -15,11 +15,11 @@ from saga.functions.product.store import Product
 from saga.runtime import crash, inbox
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, InboxRow
-from saga.runtime.invariants import Invariants
 from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
-from saga.runtime.simulation import Simulator
-from saga.runtime.stack import read_stacks
+from saga.runtime.simulation.invariants import Invariants
+from saga.runtime.simulation.simulator import Simulator
+from saga.runtime.system.stack import read_stacks
 from saga.stacks.simulate import BROKEN, Orders, broken, run_all, simulate
 
 SEEDS = 500

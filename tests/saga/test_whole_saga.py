@@ -13,7 +13,7 @@ from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import Rejected, saga_store
 from saga.runtime.settings import Settings
-from saga.runtime.stack import read_stacks
+from saga.runtime.system.stack import read_stacks
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

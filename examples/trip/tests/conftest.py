@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from saga.runtime.database import bind, connect
+from saga.runtime.database.connection import bind, connect
 
 from car.store import Car
 from flight.store import Flight, Seat

@@ -8,8 +8,8 @@ from random import Random
 from uuid import UUID
 
 from saga.runtime import saga_store
-from saga.runtime.simulation import Simulator
-from saga.runtime.stack import read_stacks
+from saga.runtime.simulation.simulator import Simulator
+from saga.runtime.system.stack import read_stacks
 
 from car.store import Car
 from flight.store import Flight, Seat

@@ -10,7 +10,7 @@ from saga.functions.orchestrator.advance_saga import advance_saga
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.orchestrator.sweep_sagas import sweep_sagas
 from saga.runtime import Reply, saga_store
-from saga.runtime.database import bind
+from saga.runtime.database.connection import bind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAGA = str(UUID(int=1))

@@ -9,8 +9,8 @@ import peewee
 import pytest
 
 from saga.http import orchestrator, user
-from saga.http.threads import THREADS
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.web.threads import THREADS
 
 ANN = {"name": "Ann", "email": "ann@example.com", "balance": "10.50"}
 BODIES = [("POST", "/users"), ("PUT", "/users/1")]
@@ -167,9 +167,9 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
 
         def close(self): ...
 
-    kafka = types.ModuleType("saga.runtime.kafka")
+    kafka = types.ModuleType("saga.runtime.kafka.transport")
     kafka.Sender = Sender
-    monkeypatch.setitem(sys.modules, "saga.runtime.kafka", kafka)
+    monkeypatch.setitem(sys.modules, "saga.runtime.kafka.transport", kafka)
     api = start(orchestrator.make_app(settings))
     response = api.get("/health")
     assert is_problem(response, 503)

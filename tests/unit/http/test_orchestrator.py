@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
-from saga.http import orchestrator, sending
+from saga.http import orchestrator
 from saga.runtime import Reply, saga_store
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.web import sending
 
 WISH = {"user_id": 1, "product_id": 2, "quantity": 3}
 STEPS = ["create_order", "reserve_product", "process_payment", "complete_order"]

@@ -7,7 +7,7 @@ import peewee
 import pytest
 
 from saga.runtime import Command, Envelope, Event, Table
-from saga.runtime.database import bind
+from saga.runtime.database.connection import bind
 from saga.runtime.function import Function
 from saga.runtime.inbox import InboxRow
 from saga.runtime.message import decode

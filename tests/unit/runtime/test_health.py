@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from saga.runtime import health
-from saga.runtime.broker import free_port
 from saga.runtime.health import STALE_AFTER, HealthFile
+from saga.runtime.kafka.embedded import free_port
 
 
 @pytest.fixture

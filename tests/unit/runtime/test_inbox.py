@@ -6,7 +6,7 @@ import peewee
 import pytest
 
 from saga.runtime import Envelope, inbox
-from saga.runtime.database import bind, transaction
+from saga.runtime.database.connection import bind, transaction
 from saga.runtime.errors import Undecodable
 from saga.runtime.inbox import FENCED, Answer, Decision, InboxRow, decide
 

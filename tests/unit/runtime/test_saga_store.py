@@ -6,7 +6,7 @@ import peewee
 import pytest
 
 from saga.runtime import Command, Event, Message, Reply, Saga, Step, saga_store
-from saga.runtime.database import bind, connect, transaction
+from saga.runtime.database.connection import bind, connect, transaction
 from saga.runtime.errors import Conflict, NotFound
 from saga.runtime.saga_store import HistoryRow, SagaRow, Start
 

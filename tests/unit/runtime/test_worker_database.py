@@ -6,9 +6,9 @@ from contextlib import closing
 import peewee
 import pytest
 
-from saga.runtime import database as module
 from saga.runtime import inbox
-from saga.runtime.database import connect
+from saga.runtime.database import connection as module
+from saga.runtime.database.connection import connect
 from saga.runtime.message import decode
 
 DONE = ("s/bake/do/reply", "done")

@@ -11,7 +11,7 @@ from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import saga_store
-from saga.runtime.database import bind
+from saga.runtime.database.connection import bind
 from saga.stacks import ledger
 
 ORDER, SAGA = UUID(int=1), str(UUID(int=2))

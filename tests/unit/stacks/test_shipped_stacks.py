@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from saga.runtime.settings import Settings
-from saga.runtime.stack import read_stacks, topics
+from saga.runtime.system.stack import read_stacks, topics
 
 
 @pytest.fixture(scope="module")

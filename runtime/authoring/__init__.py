@@ -1,0 +1,1 @@
+"""What helps to write functions: `saga check` and `saga new`."""

@@ -1,0 +1,116 @@
+"""What files say without being imported, and where: handlers, calls, the keys of TOML files."""
+
+import ast
+import importlib.util
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from saga.runtime.authoring.check import Place
+
+RUNTIME = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHandler:
+    """A handler as its source declares it, and whether it is given a saga."""
+
+    name: str
+    place: Place
+    saga: bool
+
+
+def handlers_in(file: Path) -> list[SourceHandler]:
+    """List the handlers in a file without importing it."""
+    return [
+        SourceHandler(
+            node.name, Place(file, decorator.lineno), argument(decorator, "saga") is not None
+        )
+        for node in tree(file).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for decorator in node.decorator_list
+        if last_name(decorator) == "function"
+    ]
+
+
+def tree(file: Path) -> ast.Module:
+    """Return a file's syntax tree, an empty one if it has none."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ast.Module([], [])  # its import says what is wrong
+
+
+def calls(node: ast.AST, name: str) -> Iterator[ast.Call]:
+    """List the calls of a name, whatever it is imported from."""
+    found = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+    return (call for call in found if last_name(call) == name)
+
+
+def argument(call: ast.expr, name: str, position: int = 1000) -> ast.expr | None:
+    """Return a call's argument by name or position, None if it is not given."""
+    if not isinstance(call, ast.Call):
+        return None
+    named = (keyword.value for keyword in call.keywords if keyword.arg == name)
+    return next(named, call.args[position] if position < len(call.args) else None)
+
+
+def last_name(node: ast.expr) -> str | None:
+    """Return what an expression is or calls, in one word: `Step` of `runtime.Step(…)`."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def place_of(error: BaseException, home: Path) -> Place | None:
+    """Return the line in the folder `home` that an error comes from, or None."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Place(Path(error.filename), error.lineno or 1)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_relative_to(home) and not file.is_relative_to(RUNTIME):
+            return Place(file, frame.lineno or 1)
+    return None
+
+
+def module_file(module: str) -> Path | None:
+    """Return the file that a module would be imported from, None if there is none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:
+        # A package around it can't be imported: so neither can this.
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder that a package would be imported from, None if there is none."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except Exception:
+        return None  # a package around it can't be imported
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(folders[0]) if folders else None
+
+
+def toml_place(path: Path, key: str) -> Place:
+    """Return where a TOML file sets a dotted key, or else the table around it."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return Place(path)
+    found, table = {"": 1}, ""
+    for number, line in enumerate(lines, 1):
+        if header := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
+            table = header.group(1).replace('"', "")
+            found.setdefault(table, number)
+        elif pair := re.match(r'\s*([\w."-]+)\s*=', line):
+            name = pair.group(1).replace('"', "")
+            found.setdefault(f"{table}.{name}".lstrip("."), number)
+    while key not in found:
+        key = key.rpartition(".")[0]
+    return Place(path, found[key])

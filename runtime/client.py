@@ -1,0 +1,49 @@
+"""Start a saga from Python, as `POST /orders` does over HTTP."""
+
+from uuid_utils.compat import uuid7
+
+from saga.runtime import saga_store
+from saga.runtime.clock import utcnow
+from saga.runtime.database.connection import bind, connect
+from saga.runtime.errors import Conflict, ContractError
+from saga.runtime.message import Message
+from saga.runtime.saga import Saga
+from saga.runtime.saga_store import Start
+from saga.runtime.settings import Settings
+from saga.runtime.system import state as system
+from saga.runtime.system.stack import Stack, read_stacks
+from saga.runtime.transition import SagaState
+
+
+def start(saga: Saga, message: Message, settings: Settings | None = None) -> SagaState:
+    """Store a new saga, then send its first command; return the saga.
+
+    Without settings, those of the environment count. Raises `NotRunning` where neither
+    KAFKA_BOOTSTRAP_SERVERS nor a running system tells where the broker is, and `BrokerUnavailable`
+    where it does not answer: then the saga is stored, and the sweeper sends its command.
+    """
+    from saga.runtime.kafka.transport import Sender  # importing Quix Streams takes a second
+
+    settings = _with_broker(settings or Settings())
+    database = connect(settings.database_url(_stack_of(saga, settings).database))
+    bind(database, saga_store.TABLES)
+    [started] = saga_store.start(saga, [Start(str(uuid7()), message)], utcnow())
+    if isinstance(started, Conflict):
+        raise started
+    state, commands = started
+    Sender(settings).send(commands)
+    return state
+
+
+def _stack_of(saga: Saga, settings: Settings) -> Stack:
+    """Return the stack that runs a saga; raise `ContractError` if none does."""
+    for stack in read_stacks(settings.saga_stacks):
+        if any(f.saga is not None and f.saga.name == saga.name for f, _ in stack.load()):
+            return stack
+    raise ContractError(f"no stack in {settings.saga_stacks} runs saga {saga.name!r}")
+
+
+def _with_broker(settings: Settings) -> Settings:
+    if settings.kafka_bootstrap_servers is not None:
+        return settings
+    return settings.on_broker(system.read(settings.saga_data).broker)

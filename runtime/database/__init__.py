@@ -1,0 +1,1 @@
+"""A service's database: columns, connections, schema, statements."""

@@ -1,0 +1,1 @@
+"""Kafka: the transport, the producer, topics and offsets, and the brokers of our own."""

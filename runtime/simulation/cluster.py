@@ -1,0 +1,97 @@
+"""The processes of a simulation, and what the nemesis does to them and to the broker."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import peewee
+
+from saga.runtime.function import Function
+from saga.runtime.message import Record
+from saga.runtime.simulation.invariants import JUNK
+from saga.runtime.simulation.process import Process
+from saga.runtime.simulation.world import World
+
+Deployed = tuple[Function, peewee.Database]
+
+CHAOS = 60.0  # seconds in which things go wrong
+REPLICAS = 3  # of a function, at most; one more where the nemesis scales
+RESTART = (0.5, 3.0)  # seconds until a killed process runs again
+
+
+class Cluster:
+    """Runs some replicas of each function, restarts what dies, and suffers the nemesis."""
+
+    def __init__(self, world: World, functions: Sequence[Deployed]) -> None:
+        self._world = world
+        self._functions = functions
+        self._processes: list[Process] = []
+        for function, database in functions:
+            for number in range(world.chance.randint(1, REPLICAS)):
+                self._start(f"{function.name}-{number + 1}", function, database)
+        self._plan_mishaps()
+
+    def _plan_mishaps(self) -> None:
+        faults = self._world.nemesis.faults
+        mishaps = [
+            (faults.rebalances, self._rebalance),
+            (faults.outages, self._take_broker_away),
+            (faults.restarts, self._restart_broker),
+            (faults.amnesia, self._forget_offsets),
+            (faults.broken, self._break_function),
+            (faults.junk, self._send_junk),
+        ]
+        for times, mishap in mishaps:
+            for _ in range(times):
+                self._world.after(self._world.chance.uniform(0, CHAOS), mishap)
+
+    def _start(self, name: str, function: Function, database: peewee.Database) -> None:
+        def died(process: Process) -> None:
+            self._processes.remove(process)
+            later = self._world.chance.uniform(*RESTART)
+            self._world.after(later, partial(self._start, name, function, database))
+
+        self._processes.append(Process(name, function, database, self._world, died))
+
+    def _rebalance(self) -> None:
+        chance = self._world.chance
+        function, database = chance.choice(self._functions)
+        here = [process for process in self._processes if process.function is function]
+        idle = [process for process in here if not process.standing]
+        if len(here) > 1 and idle and chance.random() < 0.5:
+            leaver = chance.choice(idle)
+            self._world.tell(leaver.name, "is scaled away")
+            self._processes.remove(leaver)
+            leaver.stop()
+        elif len(here) < REPLICAS + 1:
+            name = f"{function.name}-{chance.randint(REPLICAS + 1, 99)}"
+            self._world.tell(name, "joins")
+            self._start(name, function, database)
+
+    def _take_broker_away(self) -> None:
+        def back() -> None:
+            self._world.broker.available = True
+            self._world.tell("broker", "is back")
+
+        self._world.broker.available = False
+        self._world.tell("broker", "is away")
+        self._world.after(self._world.nemesis.while_long(), back)
+
+    def _restart_broker(self) -> None:
+        self._world.tell("broker", "restarts empty")
+        self._world.broker.restart_empty()
+
+    def _forget_offsets(self) -> None:
+        self._world.tell("broker", "forgets all offsets")
+        self._world.broker.forget_offsets()
+
+    def _break_function(self) -> None:
+        nemesis = self._world.nemesis
+        commands = [function for function, _ in self._functions if function.kind == "command"]
+        name = self._world.chance.choice(commands).name
+        nemesis.broken[name] = self._world.chance.random() < 0.3
+        self._world.tell(name, "refuses everything" if nemesis.broken[name] else "is broken")
+        self._world.after(self._world.chance.uniform(0, CHAOS), partial(nemesis.mend, name))
+
+    def _send_junk(self) -> None:
+        topic = self._world.chance.choice(sorted({t for f, _ in self._functions for t in f.topics}))
+        self._world.broker.append(Record(topic, None, JUNK, []))

@@ -1,0 +1,238 @@
+"""A process in a simulation: the real worker in its real loop, one turn at a time."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import peewee
+
+from saga.runtime import crash
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.function import Function
+from saga.runtime.inbox import Answer, InboxRow
+from saga.runtime.message import Envelope, Message, Record
+from saga.runtime.saga_store import SagaRow
+from saga.runtime.simulation.broker import SimulatedTransport
+from saga.runtime.simulation.invariants import Ran
+from saga.runtime.simulation.world import WORK, World
+from saga.runtime.worker import Worker
+
+SESSION = (3.0, 10.0)  # seconds until the group throws out one who is silent
+NEVER = float("inf")
+# Another process may act here while this one stands still.
+BETWEEN_TRANSACTIONS = (crash.BEFORE_HANDLER, crash.AFTER_COMMIT, crash.AFTER_SEND)
+DEEPEST = 3  # processes that stand still at once
+
+
+class Killed(BaseException):
+    """A process dies here, as if by `kill -9`: no handler of errors may see it."""
+
+
+class OneTurn(threading.Event):
+    """Lets a worker's loop go round once, and keeps how long it would wait then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = False
+        self.delay = 0.0  # seconds
+
+    def is_set(self) -> bool:
+        """Return True from the second time on."""
+        begun, self.begun = self.begun, True
+        return begun
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for nothing: the simulation lets the time pass."""
+        self.delay = timeout or 0.0
+        return False
+
+
+class CrashPoints(crash.CrashPoints):
+    """Crash points that lead to the simulation."""
+
+    def __init__(self, reach: Callable[[str], None]) -> None:
+        super().__init__("", None)
+        self._reach = reach
+
+    def reach(self, point: str) -> None:
+        """Come to a crash point."""
+        self._reach(point)
+
+
+class ObservedWorker(Worker):
+    """The real worker; `committed` hears of what it has read, run and answered."""
+
+    committed: Callable[[Sequence[Record], Ran, Sequence[Record]], None]
+
+    def process(self, records: Sequence[Record]) -> list[Record]:
+        """Work off a batch."""
+        self._ran: list[tuple[str, Answer]] = []
+        out = super().process(records)
+        self.committed(records, self._ran, out)
+        return out
+
+    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
+        answer = super()._attempt(envelope, message)
+        self._ran.append((envelope.id, answer))
+        return answer
+
+
+class FaultyTransport(SimulatedTransport):
+    """A transport on which the nemesis loses, repeats, delays and refuses."""
+
+    def __init__(self, world: World, function: Function, wake: Callable[[float], None]) -> None:
+        super().__init__(world.broker, function.name, function.topics, wake)
+        self._world = world
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Store records, if all goes well."""
+        self._world.send(records)
+
+    def commit(self) -> None:
+        """Commit the last batch, if all goes well; it may be committed and seem not to be."""
+        nemesis = self._world.nemesis
+        refused = nemesis.strikes(nemesis.faults.refuse)
+        if not refused or nemesis.strikes(0.5):
+            super().commit()
+        if refused:
+            self._world.tell(self._name, "hears that its offsets were not committed")
+            raise BrokerUnavailable("offsets not committed: simulated")
+
+
+class Process:
+    """One replica of a function. It takes a turn when it is woken; `died` hears of its death."""
+
+    def __init__(
+        self,
+        name: str,
+        function: Function,
+        database: peewee.Database,
+        world: World,
+        died: Callable[["Process"], None],
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.alive = True
+        self.standing = False  # in the middle of a turn
+        self._world = world
+        self._database = database
+        self._died = died
+        self._skew = world.chance.uniform(-1, 1) * world.nemesis.faults.skew
+        self._not_before = world.now
+        self._next = NEVER
+        self._worker = self._hire()
+        self._transport: FaultyTransport | None = None
+        if function.topics:
+            self._transport = FaultyTransport(world, function, self.wake)
+        else:
+            self.wake(world.now)
+
+    def wake(self, when: float) -> None:
+        """See to it that a turn is taken then, or as soon after it as this process can."""
+        when = max(when, self._not_before, self._world.now)
+        if self.alive and when < self._next:
+            self._next = when
+            self._world.after(when - self._world.now, lambda: self._woken(when))
+
+    def stop(self) -> None:
+        """End in good order, between two turns."""
+        self.alive = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def kill(self) -> None:
+        """Die; the group misses this member when its session has run out."""
+        if self.alive:
+            self.alive = False
+            self._lose_session(self._world.chance.uniform(*SESSION))
+            self._died(self)
+
+    def _hire(self) -> ObservedWorker:
+        function, world = self.function, self._world
+        if function.kind == "command":
+            unreliable = world.nemesis.unreliable(function.name, function.handler)
+            function = replace(function, handler=unreliable)
+        points = CrashPoints(self._reach)
+        worker = ObservedWorker(function, self._database, world.moment, points)
+        worker.committed = partial(world.committed, self.name)
+        return worker
+
+    def _reach(self, point: str) -> None:
+        """Come to a crash point: go on, stand still for a while, or die."""
+        nemesis = self._world.nemesis
+        if nemesis.strikes(nemesis.faults.crash):
+            self._world.tell(self.name, f"is killed {point.replace('_', ' ')}")
+            raise Killed
+        if point in BETWEEN_TRANSACTIONS and nemesis.strikes(nemesis.faults.stall):
+            self._stand_still(point, nemesis.while_long())
+
+    def _stand_still(self, point: str, seconds: float) -> None:
+        """Let the others act meanwhile; they may have thrown this one out when it goes on."""
+        if self._world.standing >= DEEPEST:
+            return
+        self._world.tell(self.name, f"stands still {point.replace('_', ' ')} for {seconds:.1f} s")
+        if seconds > SESSION[0]:
+            self._lose_session(SESSION[0])
+        self._world.standing += 1
+        self._world.pass_time(seconds)
+        self._world.standing -= 1
+        if not self.alive:
+            raise Killed
+        self._enter()
+        self._world.tell(self.name, "goes on")
+
+    def _lose_session(self, seconds: float) -> None:
+        if self._transport is not None:
+            self._world.after(seconds, self._transport.close)
+
+    def _woken(self, when: float) -> None:
+        if when != self._next:
+            return  # woken earlier, meanwhile
+        self._next = NEVER
+        if self.alive and not self.standing:
+            self._enter()
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        turn = OneTurn()
+        self.standing = True
+        try:
+            if self._transport is not None:
+                self._worker.run(self._transport, turn)
+            elif self._has_work():
+                self._worker.run_timer(self._world.send, stop=turn, check=self._world.check)
+            else:
+                turn.delay = self.function.every or 0.0
+        except Killed:
+            self.kill()
+        except Exception as error:
+            self._world.invariants.violations.append(f"{self.name} ended with {error!r}")
+            self.kill()
+        finally:
+            self.standing = False
+        self._rest(turn.delay)
+
+    def _has_work(self) -> bool:
+        """Tell whether a timer would find anything; to look is cheaper than to run it."""
+        if self.function.saga is None:
+            return True
+        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
+        due_by = SagaRow.due_at.db_value(self._world.moment())
+        return self._database.execute_sql(query, (due_by,)).fetchone() is not None
+
+    def _rest(self, delay: float) -> None:
+        """Decide when the next turn is due."""
+        now = self._world.now
+        self._not_before = now + max(delay, self._world.chance.uniform(*WORK))
+        if self._transport is None:
+            self.wake(now + delay)
+        elif not self._world.broker.available or not self._transport.positions:
+            self.wake(now + 1.0)  # nothing to read, or thrown out: then a poll joins again
+        elif (ready := self._transport.next_ready()) is not None:
+            self.wake(ready)
+
+    def _enter(self) -> None:
+        """Become the running process: its clock, and its service's inbox."""
+        self._world.skew = self._skew
+        self._database.bind([InboxRow], bind_refs=False, bind_backrefs=False)

@@ -1,0 +1,197 @@
+"""Deterministic simulation: a saga's whole system in one process, from one seed.
+
+The functions, the worker and the stores are the real ones. Time, chance and the broker are the
+simulation's, so that a run takes milliseconds and can be had again (Zhou et al., "FoundationDB",
+SIGMOD 2021).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, Self
+
+import peewee
+
+from saga.runtime.clock import clock_set_to
+from saga.runtime.database.connection import Table, bind, connect
+from saga.runtime.message import Message
+from saga.runtime.saga import Saga
+from saga.runtime.saga_store import SagaRow
+from saga.runtime.simulation.clients import Clients
+from saga.runtime.simulation.cluster import CHAOS, Cluster, Deployed
+from saga.runtime.simulation.nemesis import LONG
+from saga.runtime.simulation.world import World
+from saga.runtime.system.stack import Stack, topics
+from saga.runtime.transition import IN_FLIGHT
+
+PATIENCE = 1800.0  # seconds until all must be at rest again
+HURRY = 300.0  # the same where something is known to be wrong
+LOOK_EVERY = 5.0  # seconds between two looks whether all is at rest
+ECHOES = 0.5  # the share of runs that end with everything delivered once more
+UNSETTLED = ("FAILED", *IN_FLIGHT)
+
+
+class Workload(Protocol):
+    """What is simulated: a saga, the services that carry it out, and what clients ask of them."""
+
+    @property
+    def saga(self) -> Saga:
+        """The saga."""
+
+    @property
+    def stacks(self) -> Sequence[Stack]:
+        """The services."""
+
+    def prepare(self, chance: Random) -> Sequence[Message]:
+        """Fill the services' empty tables; return the start messages of the sagas to come."""
+
+    def violations(self, saga_ids: Sequence[str]) -> list[str]:
+        """Say what does not fit, now that all sagas have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one seed."""
+
+    seed: int
+    faults: str
+    statuses: dict[str, int]
+    seconds: float  # simulated ones
+    fingerprint: str
+    violations: list[str]
+    story: list[str]
+
+
+class Simulator:
+    """Runs a workload, any number of times; to be used in a `with` block.
+
+    The tables of its services are bound to databases in memory inside of the block.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.functions: list[Deployed] = []
+        self.partitions = topics(workload.stacks)
+        self._tables: dict[peewee.Database, list[type[Table]]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(_silence())
+            databases: dict[str, peewee.Database] = {}
+            for service in self.workload.stacks:
+                if service.database not in databases:
+                    databases[service.database] = connect("sqlite://")
+                    stack.callback(databases[service.database].close)
+                self._open(service, databases[service.database])
+            for database, tables in self._tables.items():
+                stack.enter_context(database.bind_ctx(tables))
+                bind(database, tables)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, seed: int, *, story: bool = False) -> Run:
+        """Run from a seed, from empty tables to rest; the same seed gives the same run."""
+        for database, tables in self._tables.items():
+            for table in tables:
+                database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
+        world = World(seed, self.partitions, story=story)
+        with clock_set_to(world.moment):
+            return _Simulation(self.workload, self.functions, world).run(seed)
+
+    def _open(self, service: Stack, database: peewee.Database) -> None:
+        tables = self._tables.setdefault(database, [])
+        for function, _ in service.load():
+            self.functions.append((function, database))
+            tables += [table for table in function.tables() if table not in tables]
+
+
+class _Simulation:
+    """One run."""
+
+    def __init__(self, workload: Workload, functions: Sequence[Deployed], world: World) -> None:
+        self._workload = workload
+        self._world = world
+        world.tell("nemesis", f"faults: {world.nemesis.faults}")
+        self._cluster = Cluster(world, functions)
+        self._clients = Clients(world, workload.saga, workload.prepare(world.chance))
+
+    def run(self, seed: int) -> Run:
+        world, faults = self._world, self._world.nemesis.faults
+        world.pass_time(CHAOS)
+        world.calm()
+        world.pass_time(LONG)
+        self._settle()
+        violations = self._violations()
+        if not violations and world.chance.random() < ECHOES:
+            violations = self._echo()
+        statuses = Counter(self._statuses().values())
+        return Run(
+            seed=seed,
+            faults=str(faults),
+            statuses=dict(sorted(statuses.items())),
+            seconds=round(world.now, 1),
+            fingerprint=world.fingerprint,
+            violations=violations,
+            story=world.story or [],
+        )
+
+    def _settle(self) -> None:
+        """Let time pass until every saga has ended and every record is read."""
+        began = self._world.now
+        while not self._at_rest():
+            self._world.pass_time(LOOK_EVERY)
+            if self._world.now - began > (HURRY if self._world.invariants.violations else PATIENCE):
+                return
+
+    def _at_rest(self) -> bool:
+        busy = SagaRow.select().where(SagaRow.status.in_(UNSETTLED)).exists()
+        return (
+            len(self._clients.accepted) == self._clients.asked
+            and not busy
+            and not self._world.broker.unread()
+        )
+
+    def _violations(self) -> list[str]:
+        clients, found = self._clients, list(self._world.invariants.violations)
+        if missing := clients.asked - len(clients.accepted):
+            found.append(f"{missing} sagas were never accepted")
+        if unread := self._world.broker.unread():
+            found.append(f"{unread} records were never read")
+        return [self._named(text) for text in found + self._workload.violations(clients.accepted)]
+
+    def _echo(self) -> list[str]:
+        """Deliver everything once more: it must change nothing."""
+        before = self._statuses()
+        self._world.tell("nemesis", "delivers everything once more")
+        self._world.broker.forget_offsets()
+        self._world.pass_time(LOOK_EVERY)
+        self._settle()
+        changed = [] if self._statuses() == before else ["an echo has changed how sagas ended"]
+        return changed + self._violations()
+
+    def _statuses(self) -> dict[str, str]:
+        return dict(SagaRow.select(SagaRow.id, SagaRow.status).order_by(SagaRow.id).tuples())
+
+    def _named(self, text: str) -> str:
+        for saga_id, name in self._world.names.items():
+            text = text.replace(saga_id, name)
+        return text
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the log to itself: of faults that are wanted it would be full."""
+    log = logging.getLogger("saga.runtime")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

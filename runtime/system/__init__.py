@@ -1,0 +1,1 @@
+"""A running system: its stack files, its processes, and what they record."""

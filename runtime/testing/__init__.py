@@ -1,0 +1,54 @@
+"""The test kit: `invoke` for one function, `given` for a whole saga; nothing has to run for them.
+
+With pytest, the fixtures `saga_database` and `frozen_clock` are there as soon as the package is
+installed, and what a test has bound is put back after it. Without pytest, `reset` does that.
+"""
+
+from datetime import datetime, timedelta
+
+import peewee
+
+from saga.runtime.testing.invoke import CRASH_POINTS, InjectedFault, SimulatedCrash, invoke
+from saga.runtime.testing.result import Changes, Result
+from saga.runtime.testing.story import NEW_YEAR, Story, given
+from saga.runtime.testing.workbench import Source, workbench
+
+__all__ = [
+    "CRASH_POINTS",
+    "NEW_YEAR",
+    "Changes",
+    "FrozenClock",
+    "InjectedFault",
+    "Result",
+    "SimulatedCrash",
+    "Story",
+    "fresh_database",
+    "given",
+    "invoke",
+    "reset",
+]
+
+
+class FrozenClock:
+    """A clock that stands still until it is moved; calling it tells the time."""
+
+    def __init__(self, now: datetime = NEW_YEAR) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.now
+
+    def advance(self, **duration: float) -> None:
+        """Move on by a duration, in the words of `timedelta`: `advance(minutes=5)`."""
+        self.now += timedelta(**duration)
+
+
+def fresh_database(*sources: Source) -> peewee.Database:
+    """Bind the tables of functions, store modules or single tables to a new database in memory."""
+    return workbench.fresh_database(*sources)
+
+
+def reset() -> None:
+    """Bind the tables as they were before the test kit bound them, and close its databases."""
+    workbench.clear()

@@ -1,0 +1,1 @@
+"""What HTTP adapters share."""

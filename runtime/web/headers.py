@@ -1,0 +1,44 @@
+"""The request headers that the orchestrator heeds."""
+
+import re
+import secrets
+
+from sanic import Request
+
+from saga.runtime.web.problems import Invalid
+
+LONGEST_WAIT = 30  # seconds
+LONGEST_KEY = 255  # characters
+
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
+# W3C Trace Context, section 3.2.2. A later version may append fields; they are not passed on.
+_TRACEPARENT = re.compile(
+    r"(?P<version>(?!ff)[0-9a-f]{2})"
+    r"-(?P<ours>(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})"
+    r"(?P<more>-.*)?"
+)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the request's Idempotency-Key, if it has one; refuse one that can't be stored."""
+    key: str | None = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        reason = f"must be 1 to {LONGEST_KEY} printable characters"
+        raise Invalid({"Idempotency-Key": reason})
+    return key
+
+
+def preferred_wait(request: Request) -> int | None:
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), at most 30; None if there is no such."""
+    preferences = ",".join(request.headers.getall("prefer", [])).split(",")
+    found = (_WAIT.fullmatch(preference.strip()) for preference in preferences)
+    wait = next((match for match in found if match), None)
+    return min(int(wait[1]), LONGEST_WAIT) if wait else None
+
+
+def traceparent(request: Request) -> str:
+    """Return the request's `traceparent`, or that of a new trace when it has no valid one."""
+    given = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    if given and (given["version"] != "00" or not given["more"]):
+        return f"00-{given['ours']}"
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

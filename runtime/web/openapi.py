@@ -1,0 +1,166 @@
+"""The OpenAPI 3.1 document: declared with sanic-ext, its schemas made by pydantic."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+from sanic import Sanic
+from sanic_ext.extensions.openapi import builders, definitions
+from sanic_routing.route import Route
+
+from saga.runtime.web import payload, problems
+
+H = TypeVar("H", bound=Callable[..., Any])
+Texts = Mapping[str, str]
+
+# sanic-ext is typed in part only.
+_builders: Any = builders
+_spec: Any = definitions
+
+VERSION = "3.1.0"
+# One store for the whole process, by handler.
+OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
+BODY_ERRORS = (400, 413, 415, 422)
+INTEGER = {"type": "integer", "minimum": 1}
+UUID_SCHEMA = {"type": "string", "format": "uuid"}
+
+
+class _Response(definitions.Response):
+    """A response that may have headers: sanic-ext's own knows none."""
+
+    headers: dict[str, Any]
+
+
+def describe(
+    returns: Mapping[int, Any],
+    *,
+    errors: Sequence[int] = (),
+    body: Any = None,
+    query: type[BaseModel] | None = None,
+    headers: Texts | None = None,
+    response_headers: Texts | None = None,
+    content: str = payload.MEDIA_TYPE,
+) -> Callable[[H], H]:
+    """Describe a handler: what it returns by status, what it reads, what may go wrong.
+
+    The handler's docstring becomes the operation's summary and description.
+    """
+
+    def declare(handler: H) -> H:
+        operation = OPERATIONS[handler]
+        operation.name(handler.__name__)
+        _summarise(operation, handler)
+        for status, shape in returns.items():
+            operation.responses[str(status)] = _response(status, shape, response_headers, content)
+        refused = {*errors, *(BODY_ERRORS if body else ()), *((422,) if query else ()), 503}
+        for status in sorted(refused):
+            operation.responses[str(status)] = _problem(status)
+        if body:
+            media = {payload.MEDIA_TYPE: {"schema": _schema(body, "validation")}}
+            operation.body(media, required=True)
+        operation.parameters += [*_query(query), *_headers(headers)]
+        return handler
+
+    return declare
+
+
+def document(app: Sanic[Any, Any], title: str) -> str:
+    """Write the document of an app whose routes are all there."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in app.router.routes:
+        if route.handler in OPERATIONS:
+            operation = deepcopy(OPERATIONS[route.handler])
+            operation.parameters = [*_path(route), *operation.parameters]
+            method = next(iter(set(route.methods) - {"HEAD"})).lower()
+            paths.setdefault(_template(route), {})[method] = operation.build()
+    written = _spec.OpenAPI(
+        _spec.Info(title, version("saga-functions")),
+        {path: _spec.PathItem(**methods) for path, methods in sorted(paths.items())},
+        components=_spec.Components(schemas={}),
+    ).serialize()
+    # sanic-ext says 3.0.3 whatever the schemas are; pydantic's are of 3.1.
+    whole = {**written, "openapi": VERSION, "components": {"schemas": _take_schemas(written)}}
+    return json.dumps(whole)
+
+
+def _summarise(operation: Any, handler: Callable[..., Any]) -> None:
+    summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
+    operation.describe(summary.removesuffix("."), description.strip())
+
+
+def _response(status: int, shape: Any, headers: Texts | None, content: str) -> definitions.Response:
+    fields: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if shape is not None:
+        fields["content"] = {content: {"schema": _schema(shape, "serialization")}}
+    if headers:
+        described = {
+            k: {"description": v, "schema": {"type": "string"}} for k, v in headers.items()
+        }
+        fields["headers"] = described
+    return _Response(**fields)
+
+
+def _problem(status: int) -> definitions.Response:
+    schema = _schema(problems.Problem, "serialization")
+    return definitions.Response(
+        {problems.MEDIA_TYPE: {"schema": schema}}, description=HTTPStatus(status).phrase
+    )
+
+
+def _schema(shape: Any, mode: JsonSchemaMode) -> dict[str, Any]:
+    """Make a schema that refers to its models as components, and brings them under `$defs`."""
+    if shape is str:
+        return {"type": "string"}
+    template = "#/components/schemas/{model}"
+    # Inside a list even a lone model becomes a definition of its own.
+    schema = TypeAdapter(list[shape]).json_schema(mode=mode, ref_template=template)
+    return {**schema["items"], **({"$defs": schema["$defs"]} if "$defs" in schema else {})}
+
+
+def _take_schemas(node: Any) -> dict[str, Any]:
+    """Take the definitions out of every schema below `node`."""
+    taken: dict[str, Any] = {}
+    if isinstance(node, dict):
+        taken |= node.pop("$defs", {})
+    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in below:
+        taken |= _take_schemas(child)
+    return taken
+
+
+def _query(shape: type[BaseModel] | None) -> list[definitions.Parameter]:
+    properties = shape.model_json_schema()["properties"] if shape else {}
+    return [_spec.Parameter(name, _not_null(kind), "query") for name, kind in properties.items()]
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Drop the null that stands for a parameter left out."""
+    (kind, *_) = schema.get("anyOf", [schema])
+    return {key: value for key, value in kind.items() if key != "title"}
+
+
+def _headers(headers: Texts | None) -> list[definitions.Parameter]:
+    return [
+        _spec.Parameter(name, {"type": "string"}, "header", description=text)
+        for name, text in (headers or {}).items()
+    ]
+
+
+def _path(route: Route) -> list[definitions.Parameter]:
+    return [
+        _spec.Parameter(p.name, UUID_SCHEMA if p.cast is UUID else INTEGER, "path", required=True)
+        for p in route.params.values()
+    ]
+
+
+def _template(route: Route) -> str:
+    parts = [part.partition(":")[0].strip("<>") for part in route.path.split("/")]
+    names = {p.name for p in route.params.values()}
+    return "/" + "/".join(f"{{{part}}}" if part in names else part for part in parts)

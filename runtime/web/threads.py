@@ -1,0 +1,64 @@
+"""The threads in which an app talks to its database, away from the event loop."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import peewee
+from sanic import Request
+
+from saga.runtime.database.connection import AWAY as DATABASE_AWAY
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4  # peewee opens one connection a thread
+CLOSING = 5.0  # seconds that a busy thread is waited for
+
+
+class DatabaseThreads:
+    """A few threads, each with a connection of its own to one database."""
+
+    def __init__(self, database: peewee.Database) -> None:
+        self.database = database
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work` in one of the threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(self._work, work, *args, **kwargs))
+
+    async def ask(self) -> None:
+        """Ask the database for a sign of life."""
+        await self.run(self.database.execute_sql, "SELECT 1")
+
+    def close(self) -> None:
+        """Close every thread's connection, and end the threads."""
+        # A connection is closed in its own thread; the barrier gives each thread one turn.
+        everybody = threading.Barrier(THREADS)
+        for _ in range(THREADS):
+            self._pool.submit(self._leave, everybody)
+        self._pool.shutdown()
+
+    def _work(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except DATABASE_AWAY:
+            # The connection may be dead; the thread's next use opens a new one.
+            self.database.close()
+            raise
+
+    def _leave(self, everybody: threading.Barrier) -> None:
+        with suppress(threading.BrokenBarrierError):
+            everybody.wait(CLOSING)
+        self.database.close()
+
+
+async def in_thread(request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `work` in one of the database threads of the request's app."""
+    threads: DatabaseThreads = request.app.ctx.threads
+    return await threads.run(work, *args, **kwargs)

@@ -1,0 +1,195 @@
+"""Connections, exact columns, transactions."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import peewee
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga.runtime import Instant, Money, Table
+from saga.runtime.database.connection import bind, connect, locked, transaction, write_many
+from saga.runtime.errors import ContractError
+
+
+class Account(Table):
+    id = peewee.BigAutoField()
+    owner = peewee.CharField(unique=True)
+    balance = Money()
+    opened = Instant(null=True)
+
+
+FIELDS = [Account.owner, Account.balance, Account.opened]
+
+
+@pytest.fixture
+def accounts(database):
+    bind(database, [Account])
+    return database
+
+
+@given(st.decimals(-(10**15), 10**15, places=2))
+def test_money_survives_as_it_is(amount):
+    assert Money().python_value(Money().db_value(amount)) == amount
+
+
+@pytest.mark.parametrize("amount", ["0.001", "19.999", "-0.005"])
+def test_money_with_a_third_decimal_place_is_refused(amount):
+    with pytest.raises(ValueError, match="more than two decimal places"):
+        Money().db_value(Decimal(amount))
+
+
+def test_money_has_two_places():
+    assert str(Money().python_value(500)) == "5.00"
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_instant_survives_to_the_microsecond(moment):
+    assert Instant().python_value(Instant().db_value(moment)) == moment
+
+
+def test_instants_of_two_time_zones_are_one():
+    moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    elsewhere = moment.astimezone(timezone(timedelta(hours=-7)))
+    assert Instant().db_value(moment) == Instant().db_value(elsewhere)
+
+
+def test_columns_survive_the_database(accounts):
+    moment = datetime(2026, 5, 4, 12, 30, 15, 123456, tzinfo=UTC)
+    Account.create(owner="Zoë", balance=Decimal("0.10"), opened=moment)
+    row = Account.get(Account.owner == "Zoë")
+    assert (row.balance, row.opened) == (Decimal("0.10"), moment)
+
+
+def test_money_is_added_up_exactly(accounts):
+    Account.create(owner="Ann", balance=Decimal("0.10"))
+    for _ in range(3):
+        Account.update(balance=Account.balance + Decimal("0.10")).execute()
+    assert Account.get().balance == Decimal("0.40")
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "host/db", "", "sqlite3:///x"])
+def test_url_of_another_database_is_refused(url):
+    with pytest.raises(ContractError, match=r"neither sqlite:// nor postgresql://"):
+        connect(url)
+
+
+def test_refused_url_keeps_its_password():
+    with pytest.raises(ContractError) as refusal:
+        connect("mysql://ann:secret@host/db")
+    assert "secret" not in str(refusal.value)
+
+
+def test_sqlite_file_is_made_with_its_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "user.db"
+    database = connect(f"sqlite:///{path}")
+    bind(database, [Account])
+    mode = database.execute_sql("PRAGMA journal_mode").fetchone()[0]
+    database.close()
+    assert (path.exists(), mode) == (True, "wal")
+
+
+@pytest.mark.parametrize("folder", ["a b", "a%20b", "ä"])
+def test_sqlite_path_is_taken_literally(tmp_path, folder):
+    database = connect(f"sqlite:///{tmp_path / folder / 'user.db'}")
+    bind(database, [Account])
+    database.close()
+    assert (tmp_path / folder / "user.db").exists()
+
+
+@pytest.mark.parametrize("folder", ["c#", "what?"])
+def test_sqlite_path_may_hold_what_urls_do_not(tmp_path, folder):
+    database = connect(f"sqlite:///{tmp_path / folder / 'user.db'}")
+    bind(database, [Account])
+    database.close()
+    assert (tmp_path / folder / "user.db").exists()
+
+
+def test_binding_what_is_there_waits_for_no_writer(postgres, postgres_url):
+    """Else a new version would stall, or break, what is being written while it starts."""
+    bind(postgres, [Account])
+    newcomer = connect(postgres_url)
+    newcomer.execute_sql("SET lock_timeout = '1s'")
+    with postgres.atomic():
+        postgres.execute_sql("INSERT INTO account (owner, balance) VALUES ('Ann', 1)")
+        bind(newcomer, [Account])
+    newcomer.close()
+    bind(postgres, [Account])
+    assert Account.select().count() == 1
+
+
+def test_binding_makes_an_index_that_is_missing(accounts):
+    accounts.execute_sql("DROP INDEX account_owner")
+    bind(accounts, [Account])
+    assert "account_owner" in {index.name for index in accounts.get_indexes("account")}
+
+
+def test_binding_again_keeps_the_rows(accounts):
+    Account.create(owner="Ann", balance=1)
+    bind(accounts, [Account])
+    assert Account.select().count() == 1
+
+
+def test_failed_transaction_leaves_nothing(accounts):
+    def fail_halfway():
+        with transaction(accounts):
+            Account.create(owner="Ann", balance=1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert Account.select().count() == 0
+
+
+def test_sqlite_transaction_is_the_only_writer_from_its_start(tmp_path):
+    database = connect(f"sqlite:///{tmp_path / 'x.db'}")
+    bind(database, [Account])
+    other = sqlite3.connect(tmp_path / "x.db", timeout=0)
+    try:
+        with transaction(database), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    finally:
+        other.close()
+        database.close()
+
+
+def test_locked_row_can_not_be_locked_by_another(postgres, postgres_url):
+    bind(postgres, [Account])
+    Account.create(owner="Ann", balance=1)
+    other = connect(postgres_url)
+    try:
+        with transaction(postgres):
+            assert len(locked(Account.select(), postgres)) == 1
+            with pytest.raises(peewee.OperationalError, match="lock"):
+                other.execute_sql("SELECT 1 FROM account FOR UPDATE NOWAIT")
+    finally:
+        other.close()
+
+
+def test_write_many_writes_all_rows(accounts):
+    write_many(FIELDS, [(f"owner {n}", Decimal(n), None) for n in range(1000)])
+    assert Account.select().count() == 1000
+    assert Account.get(Account.owner == "owner 999").balance == 999
+
+
+def test_write_many_of_nothing_does_nothing(accounts):
+    write_many(FIELDS, [])
+    assert Account.select().count() == 0
+
+
+def test_write_many_sets_the_given_fields_where_the_first_is_there(accounts):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    Account.create(owner="Ann", balance=1, opened=moment)
+    rows = [("Ann", Decimal(5), None), ("Bob", Decimal(7), None)]
+    write_many(FIELDS, rows, update=[Account.balance])
+    found = Account.select(*FIELDS).order_by(Account.owner).tuples()
+    assert list(found) == [("Ann", Decimal(5), moment), ("Bob", Decimal(7), None)]
+
+
+def test_write_many_of_a_taken_key_raises_peewees_error(accounts):
+    Account.create(owner="Ann", balance=1)
+    with pytest.raises(peewee.IntegrityError), transaction(accounts):
+        write_many(FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
+    assert Account.select().count() == 1

@@ -1,0 +1,139 @@
+"""Statements that are built once do what peewee's own would do."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from uuid import uuid4
+
+import peewee
+import pytest
+
+from saga.runtime import Instant, Money, Table
+from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.statements import prepared
+from saga.runtime.errors import ContractError
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+numbers = count()
+
+
+class Jar(Table):
+    id = peewee.UUIDField(primary_key=True)
+    label = peewee.CharField(unique=True)
+    price = Money()
+    filled = Instant()
+    empty = peewee.BooleanField(default=False)
+    serial = peewee.IntegerField(default=lambda: next(numbers))
+
+
+@pytest.fixture(autouse=True)
+def _jars(database):
+    bind(database, [Jar])
+
+
+def make(label="jam", price="0.10"):
+    Jar.create(id=uuid4(), label=label, price=Decimal(price), filled=NOW)
+
+
+def raise_price():
+    @prepared
+    def statement(more, label):
+        return Jar.update(price=Jar.price + more).where(Jar.label == label)
+
+    return statement
+
+
+def test_values_are_converted_as_their_columns_are():
+    @prepared
+    def insert(identifier, label, price, filled):
+        return Jar.insert(id=identifier, label=label, price=price, filled=filled, serial=1)
+
+    identifier = uuid4()
+    insert(identifier, "Gelée 100%", Decimal("19.99"), NOW)
+    row = Jar.get()
+    assert (row.id, row.label, row.price) == (identifier, "Gelée 100%", Decimal("19.99"))
+    assert (row.filled, row.empty) == (NOW, False)
+
+
+def test_number_of_changed_rows_is_returned():
+    make("jam")
+    statement = raise_price()
+    assert statement(Decimal("0.20"), "jam") == 1
+    assert statement(Decimal("0.20"), "nothing") == 0
+    assert Jar.get().price == Decimal("0.30")
+
+
+def test_each_call_has_its_own_values():
+    make("jam")
+    make("tea")
+    statement = raise_price()
+    statement(Decimal("1.00"), "jam")
+    statement(Decimal("2.00"), "tea")
+    prices = {jar.label: jar.price for jar in Jar.select()}
+    assert prices == {"jam": Decimal("1.10"), "tea": Decimal("2.10")}
+
+
+def test_returned_columns_are_read_as_peewee_reads_them():
+    @prepared
+    def empty_all(filled):
+        query = Jar.update(empty=True).where(Jar.filled == filled, ~Jar.empty)
+        return query.returning(Jar.label, Jar.price, Jar.filled, Jar.empty)
+
+    make("jam")
+    assert empty_all(NOW) == [("jam", Decimal("0.10"), NOW, True)]
+    assert empty_all(NOW) == []
+
+
+def test_rows_can_be_deleted():
+    @prepared
+    def remove(label):
+        return Jar.delete().where(Jar.label == label)
+
+    make("jam")
+    assert (remove("tea"), remove("jam"), Jar.select().count()) == (0, 1, 0)
+
+
+def test_errors_are_peewees():
+    @prepared
+    def rename(label):
+        return Jar.update(label=label)
+
+    make("jam")
+    make("tea")
+    with pytest.raises(peewee.IntegrityError):
+        rename("jam")
+
+
+def test_value_that_its_column_refuses_is_refused():
+    make("jam")
+    with pytest.raises(ValueError, match="more than two decimal places"):
+        raise_price()(Decimal("0.001"), "jam")
+
+
+@pytest.mark.parametrize("values", [(), (Decimal(1),), (Decimal(1), "jam", 3)])
+def test_wrong_number_of_values_is_an_error(values):
+    with pytest.raises(ValueError, match="argument"):
+        raise_price()(*values)
+
+
+def test_default_that_varies_is_refused():
+    @prepared
+    def insert(identifier):
+        return Jar.insert(id=identifier, label="jam", price=1, filled=NOW)
+
+    with pytest.raises(ContractError, match="insert changes a value from call to call"):
+        insert(uuid4())
+
+
+def test_statement_goes_to_the_database_that_its_table_is_bound_to(database):
+    make("jam")
+    statement = raise_price()
+    statement(Decimal("1.00"), "jam")
+    other = connect("sqlite://")
+    bind(other, [Jar])
+    make("jam")
+    statement(Decimal("5.00"), "jam")
+    assert Jar.get().price == Decimal("5.10")
+    bind(database, [Jar])
+    assert Jar.get().price == Decimal("1.10")
+    other.close()

@@ -1,0 +1,186 @@
+"""An artifact is the same for the same code, holds what is needed, and is checked when unpacked."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from saga.runtime.deploy.artifact import (
+    Artifact,
+    ArtifactError,
+    bundle,
+    contents,
+    unpack,
+    version_of,
+)
+from saga.runtime.settings import Settings
+from saga.runtime.system.stack import read_stack
+
+STACK = 'service = "shop"\npackage = "bakery.shop"\ndatabase = "shop"\n[functions.bake]\n'
+BAKE = """
+import json, requests
+from bakery import money
+from . import oven
+from ..mill.messages import GrindFlour
+from sys import path
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project that no other test's is taken for: each has a top-level package of its own."""
+    root = tmp_path / "project"
+    files = {
+        "stacks/shop.toml": STACK,
+        "bakery/shop/__init__.py": "",
+        "bakery/shop/bake.py": BAKE,
+        "bakery/shop/oven.py": "",
+        "bakery/shop/prices.json": "{}",
+        "bakery/shop/test_bake.py": "",
+        "bakery/shop/conftest.py": "",
+        "bakery/shop/.env": "SECRET=1",
+        "bakery/shop/__pycache__/bake.pyc": "",
+        "bakery/money.py": "import bakery.rounding",
+        "bakery/rounding.py": "",
+        "bakery/unrelated.py": "",
+        "bakery/mill/__init__.py": "",
+        "bakery/mill/messages.py": "",
+        "bakery/mill/grind.py": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    monkeypatch.syspath_prepend(root)
+    yield root
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bakery"]:
+        del sys.modules[name]
+
+
+def pack(project):
+    path = project / "stacks/shop.toml"
+    return bundle(path, read_stack(path))
+
+
+def names(artifact):
+    return [str(name) for name, _ in contents(artifact)]
+
+
+def test_service_comes_with_what_it_imports_of_the_project(project):
+    assert names(pack(project)) == [
+        "bakery/mill/__init__.py",
+        "bakery/mill/messages.py",
+        "bakery/money.py",
+        "bakery/rounding.py",
+        "bakery/shop/__init__.py",
+        "bakery/shop/bake.py",
+        "bakery/shop/oven.py",
+        "bakery/shop/prices.json",
+        "stack.toml",
+    ]
+
+
+def test_nothing_of_the_service_is_imported_for_it(project):
+    (project / "bakery/shop/bake.py").write_text("raise SystemExit('imported')")
+    pack(project)
+    assert not {"bakery.shop.bake", "bakery.money"} & sys.modules.keys()
+
+
+def test_orchestrator_brings_the_messages_of_the_services_it_calls_and_no_runtime():
+    path = Settings().saga_stacks / "orchestrator.toml"
+    found = names(bundle(path, read_stack(path)))
+    assert {"saga/functions/product/messages.py", "saga/http/orchestrator.py"} <= set(found)
+    assert "saga/functions/product/store.py" not in found
+    assert not [name for name in found if name.startswith(("saga/runtime", "saga/stacks"))]
+
+
+def test_same_code_is_the_same_version_wherever_and_whenever_it_lies(project):
+    before = pack(project)
+    for path in project.rglob("*"):
+        path.touch()
+        path.chmod(0o755)
+    assert pack(project) == before
+    assert before.version == version_of(before.data)
+
+
+@pytest.mark.parametrize("file", ["bakery/shop/bake.py", "bakery/money.py", "stacks/shop.toml"])
+def test_changed_file_is_another_version(project, file):
+    before = pack(project)
+    (project / file).write_text((project / file).read_text() + "# changed\n")
+    assert pack(project).version != before.version
+
+
+def test_changed_test_is_the_same_version(project):
+    before = pack(project)
+    (project / "bakery/shop/test_bake.py").write_text("assert False")
+    assert pack(project) == before
+
+
+def test_code_that_can_not_be_parsed_is_told_with_its_place(project):
+    (project / "bakery/shop/bake.py").write_text("def bake(:\n")
+    with pytest.raises(ArtifactError, match=r"bake\.py: invalid syntax .*line 1"):
+        pack(project)
+
+
+def test_missing_package_is_told(project):
+    path = project / "stacks/shop.toml"
+    path.write_text(STACK.replace("bakery.shop", "bakery.none"))
+    with pytest.raises(ArtifactError, match=r"no package bakery\.none"):
+        pack(project)
+
+
+def test_too_large_package_is_refused(project, monkeypatch):
+    monkeypatch.setattr("saga.runtime.deploy.artifact.LIMIT", 100)
+    with pytest.raises(ArtifactError, match="100 at most"):
+        pack(project)
+
+
+def test_unpacked_twice_is_one_folder_with_all_files(project, tmp_path):
+    artifact = pack(project)
+    place = unpack(artifact, tmp_path / "code")
+    assert unpack(artifact, tmp_path / "code") == place
+    assert (place / "bakery/shop/bake.py").read_text() == BAKE
+    assert [path.name for path in (tmp_path / "code").iterdir()] == [artifact.version]
+
+
+def test_damaged_artifact_is_refused_and_leaves_nothing(project, tmp_path):
+    artifact = pack(project)
+    damaged = Artifact(artifact.version, artifact.data[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        unpack(damaged, tmp_path / "code")
+    assert not list((tmp_path / "code").iterdir())
+
+
+@pytest.mark.parametrize("name", ["/etc/evil", "../evil", "a/../../evil"])
+def test_artifact_can_not_write_outside_of_its_folder(tmp_path, name):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "x")
+    artifact = Artifact(version_of(buffer.getvalue()), buffer.getvalue())
+    with pytest.raises(ArtifactError, match="outside of itself"):
+        unpack(artifact, tmp_path / "code")
+
+
+def test_bytes_that_are_no_zip_are_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="not a zip"):
+        unpack(Artifact(version_of(b"no zip"), b"no zip"), tmp_path / "code")
+
+
+def test_unpacked_code_is_imported_before_what_is_installed(tmp_path):
+    path = Settings().saga_stacks / "order.toml"
+    place = unpack(bundle(path, read_stack(path)), tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from saga.runtime.deploy import artifact;"
+        "artifact.import_from(Path(sys.argv[1]));"
+        "import saga.functions.order.create_order as f, saga.http.order as h, saga.runtime as r;"
+        "print(f.__file__, h.__file__, r.__file__, sep='\\n')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, place], capture_output=True, text=True, check=True
+    )
+    function, adapter, runtime = (Path(line) for line in told.stdout.split())
+    assert function.is_relative_to(place)
+    assert adapter.is_relative_to(place)
+    assert not runtime.is_relative_to(place)

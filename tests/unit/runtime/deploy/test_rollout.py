@@ -1,0 +1,501 @@
+"""A version replaces another: new beside old, all or nothing, and an adapter by a swap."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from saga.runtime.deploy import rollout
+from saga.runtime.deploy.rollout import plan, plan_scale, roll_out
+from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
+from saga.runtime.errors import SagaError
+from saga.runtime.system.stack import Stack
+from saga.runtime.system.state import instance_name
+
+OLD, NEW = "a" * 64, "b" * 64
+PATIENCE = 10.0  # seconds of the test's own clock
+
+
+def stack(**replicas):
+    return Stack(
+        service="shop",
+        package="shop",
+        database="shop",
+        adapter="shop.http",
+        port=8000,
+        functions={name: {"replicas": number} for name, number in replicas.items()},
+    )
+
+
+def release(name="shop.bake", version=NEW, replicas=1):
+    return Release(name, stack(bake=replicas, sell=1), version, None)
+
+
+def instance(number=1, version=OLD, state="ready", deployed="shop.bake"):
+    kind = "function" if "." in deployed else "adapter"
+    return Instance(instance_name(deployed, number), deployed, kind, version, state)
+
+
+def names(change):
+    return [instance_name(change.release.name, number) for number in change.numbers]
+
+
+# What runs, how many the stack file wants, and the numbers that are started; None for no change.
+PLANS = {
+    "nothing runs": ([], 1, (1,)),
+    "nothing runs, three are wanted": ([], 3, (1, 2, 3)),
+    "nothing runs, none is wanted": ([], 0, None),
+    "old one runs": ([instance()], 1, (2,)),
+    "old one runs under the second number": ([instance(2)], 1, (1,)),
+    "scaled up": ([instance(1), instance(3), instance(4)], 1, (2, 5, 6)),
+    "scaled down": ([instance()], 2, (2, 3)),
+    "this version runs": ([instance(version=NEW)], 1, None),
+    "this version runs, scaled up": ([instance(1, NEW), instance(2, NEW)], 1, None),
+    "this version runs, too few": ([instance(version=NEW)], 2, (2,)),
+    "this version is not ready": ([instance(version=NEW, state="restarting")], 1, (2,)),
+    "one is left of a deploy that was killed": ([instance(1, NEW), instance(2, OLD)], 1, ()),
+    "docker-compose's is beside an older one": ([instance(1, "image"), instance(2)], 1, (3,)),
+    "one is left that is not ready": ([instance(1), instance(2, NEW, "starting")], 1, (3,)),
+    "an earlier one is about to end": ([instance(1, state="stopping"), instance(2)], 1, (3,)),
+    "others run": ([instance(deployed="shop.sell"), instance(deployed="shop")], 1, (1,)),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_plan(case):
+    running, replicas, numbers = PLANS[case]
+    changes = plan([release(replicas=replicas)], running)
+    assert [change.numbers for change in changes] == ([] if numbers is None else [numbers])
+    for change in changes:
+        kept = (NEW, "ready")
+        there = [i for i in running if i.deployed == "shop.bake"]
+        assert list(change.old) == [i for i in there if (i.version, i.state) != kept]
+
+
+def test_adapters_are_planned_last_and_run_once():
+    releases = [release("shop"), release("shop.bake"), release("shop.sell")]
+    changes = plan(releases, [instance(deployed="shop")])
+    assert [change.release.name for change in changes] == ["shop.bake", "shop.sell", "shop"]
+    assert [change.is_swap for change in changes] == [False, False, True]
+    assert changes[-1].numbers == (2,)
+
+
+def test_adapter_that_does_not_run_needs_no_swap():
+    [change] = plan([release("shop")], [])
+    assert (change.numbers, change.is_swap) == ((1,), False)
+
+
+SCALES = {
+    "up": ([instance(1)], 3, (2, 3), []),
+    "up into a gap": ([instance(1), instance(3)], 3, (2,), []),
+    "down": ([instance(1), instance(2), instance(3)], 1, (), [2, 3]),
+    "to none": ([instance(1), instance(2)], 0, (), [1, 2]),
+    "same": ([instance(1), instance(2)], 2, (), []),
+    "others run": ([instance(1), instance(2, deployed="shop.sell")], 2, (2,), []),
+    "one is about to end": ([instance(1), instance(2, state="stopping")], 2, (3,), []),
+}
+
+
+@pytest.mark.parametrize("case", SCALES)
+def test_plan_scale(case):
+    running, count, numbers, ended = SCALES[case]
+    change = plan_scale(release(version=OLD), count, running)
+    assert change.numbers == numbers
+    assert [i.name for i in change.old] == [instance_name("shop.bake", n) for n in ended]
+
+
+running = st.lists(
+    st.builds(
+        instance,
+        number=st.integers(1, 12),
+        version=st.sampled_from([OLD, NEW]),
+        state=st.sampled_from(State.__args__),
+        deployed=st.sampled_from(["shop.bake", "shop.sell", "shop"]),
+    ),
+    unique_by=lambda i: i.name,
+)
+
+
+@given(running, st.integers(0, 5))
+def test_planned_names_are_never_those_that_run(running, replicas):
+    for change in plan([release(replicas=replicas), release("shop")], running):
+        started = names(change)
+        assert len(set(started)) == len(started)
+        assert not set(started) & {i.name for i in running}
+
+
+@given(running, st.integers(0, 5))
+def test_plan_starts_as_many_as_are_wanted_or_are_at_work(running, replicas):
+    there = [i for i in running if i.deployed == "shop.bake"]
+    at_work = [i.version for i in there if i.state not in ("stopping", "stopped")]
+    count = max(replicas, at_work.count(OLD), at_work.count(NEW))
+    good = [i for i in there if (i.version, i.state) == (NEW, "ready")]
+    changes = plan([release(replicas=replicas)], running)
+    if not changes:
+        assert there == good
+        assert len(there) == count
+    for change in changes:
+        assert len(change.numbers) == count - len(good)
+        assert set(change.old) == set(there) - set(good)
+
+
+def test_force_replaces_what_runs_already():
+    [change] = plan([release()], [instance(version=NEW)], force=True)
+    assert (change.numbers, [i.name for i in change.old]) == ((2,), ["shop.bake"])
+
+
+@given(running, st.integers(0, 5))
+def test_planned_again_after_it_was_carried_out_there_is_nothing_to_do(running, replicas):
+    wanted = [release(replicas=replicas), release("shop.sell"), release("shop")]
+    for change in plan(wanted, running):
+        running = [i for i in running if i not in change.old]
+        running += [instance(n, NEW, deployed=change.release.name) for n in change.numbers]
+    assert plan(wanted, running) == []
+
+
+@given(running, st.integers(0, 12))
+def test_scaling_ends_at_the_count(running, count):
+    there = [i for i in running if i.deployed == "shop.bake"]
+    at_work = {i for i in there if i.state not in ("stopping", "stopped")}
+    change = plan_scale(release(version=OLD), count, running)
+    ended = at_work & set(change.old)
+    assert len(at_work) - len(ended) + len(change.numbers) == count
+    assert not (ended and change.numbers)
+    assert {i.state for i in set(change.old) - at_work} <= {"stopped"}
+    assert not set(names(change)) & {i.name for i in running}
+
+
+class FakeTarget:
+    """Runs instances in a dictionary; what the test plans for becomes true as they are asked."""
+
+    def __init__(self, *running):
+        self.running = {i.name: i for i in running}
+        self.stopped = {}
+        self.done = []
+        self.looks = {}  # name -> how often it has to be asked until it is ready; None: for ever
+        self.ends = set()  # names of those that end instead of becoming ready
+        self.interrupted = None  # what is raised when it is looked for readiness
+        self.in_the_way = None  # what is known before anything starts
+
+    def check(self, release, numbers):
+        if self.in_the_way == release.name:
+            raise SagaError(f"{release.name}: no image")
+
+    def start(self, release, number):
+        name = instance_name(release.name, number)
+        assert name not in self.running
+        if release.function is None:
+            ports = [i.name for i in self.running.values() if i.deployed == release.name]
+            assert not ports, "the adapter's port is taken"
+        self.running[name] = instance(number, release.version, "starting", release.name)
+        self.done.append(f"start {name}")
+        return name
+
+    def is_ready(self, name):
+        if self.interrupted is not None:
+            raise self.interrupted
+        if name in self.ends:
+            raise NotHealthy(f"{name} has ended. Its last lines:\nno oven")
+        left = self.looks.get(name, 0)
+        if left is None or left > 0:
+            self.looks[name] = left and left - 1
+            return False
+        self.running[name] = replace(self.running[name], state="ready")
+        return True
+
+    def keep(self, name):
+        self.done.append(f"keep {name}")
+
+    def stop(self, names):
+        for name in names:
+            self.stopped[name] = self.running.pop(name)
+            self.done.append(f"stop {name}")
+
+    def restore(self, instance):
+        self.running[instance.name] = self.stopped.pop(instance.name)
+        self.done.append(f"restore {instance.name}")
+
+    def remove(self, names):
+        for name in names:
+            if self.running.pop(name, None) or self.stopped.pop(name, None):
+                self.done.append(f"remove {name}")
+
+    def last_lines(self, name):
+        return [f"{name} says: heating up", "still heating up"]
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch):
+    """A clock that goes on when somebody sleeps."""
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(rollout, "time", clock)
+
+
+def deploy(target, *releases):
+    """Plan and roll out; return what was told."""
+    told = []
+    roll_out(target, plan(releases, list(target.running.values())), told.append, PATIENCE)
+    return told
+
+
+def test_what_is_in_the_way_of_one_is_told_before_any_starts_or_stops():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+    target.in_the_way = "shop"
+    with pytest.raises(SagaError, match="no image"):
+        deploy(target, release(), release("shop"))
+    assert target.done == []
+
+
+def test_function_that_ends_while_adapters_are_swapped_takes_all_back():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+    start = target.start
+
+    def start_and_lose_the_function(release, number):
+        if release.function is None:
+            target.ends.add("shop.bake-2")
+        return start(release, number)
+
+    target.start = start_and_lose_the_function
+    with pytest.raises(NotHealthy, match=r"^shop\.bake-2 has ended"):
+        deploy(target, release(), release("shop"))
+    assert set(target.running) == {"shop.bake", "shop"}
+
+
+def test_deploy_that_can_not_be_recorded_is_taken_back():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+
+    def record():
+        raise SagaError("the artifact store can't be written")
+
+    changes = plan([release(), release("shop")], list(target.running.values()))
+    with pytest.raises(SagaError, match="can't be written"):
+        roll_out(target, changes, lambda _: None, PATIENCE, record)
+    assert set(target.running) == {"shop.bake", "shop"}
+
+
+def test_new_one_is_ready_before_the_old_one_ends():
+    target = FakeTarget(instance())
+    target.looks["shop.bake-2"] = 3
+    told = deploy(target, release())
+    assert target.done == ["start shop.bake-2", "keep shop.bake-2", "remove shop.bake"]
+    assert told == [
+        "shop.bake-2 starts",
+        "shop.bake-2 is ready, after 0.3 s",
+        "shop.bake has ended",
+    ]
+
+
+def test_all_new_ones_are_ready_before_any_old_one_ends():
+    target = FakeTarget(instance(1), instance(2), instance(deployed="shop.sell"))
+    deploy(target, release(), release("shop.sell"))
+    started = ["start shop.bake-3", "start shop.bake-4", "start shop.sell-2"]
+    assert target.done[:3] == started
+    assert target.done[-3:] == ["remove shop.bake", "remove shop.bake-2", "remove shop.sell"]
+    assert {(i.version, i.state) for i in target.running.values()} == {(NEW, "ready")}
+
+
+@pytest.mark.parametrize("fault", ["ends", "is never ready"])
+def test_one_that_is_not_healthy_takes_all_new_ones_down(fault):
+    before = [instance(), instance(deployed="shop.sell")]
+    target = FakeTarget(*before)
+    if fault == "ends":
+        target.ends.add("shop.sell-2")
+    else:
+        target.looks["shop.sell-2"] = None
+    with pytest.raises(NotHealthy):
+        deploy(target, release(), release("shop.sell"))
+    assert target.done[2:] == ["remove shop.bake-2", "remove shop.sell-2"]
+    assert list(target.running.values()) == before
+
+
+def test_end_of_a_ready_one_while_others_are_waited_for_is_noticed():
+    target = FakeTarget(instance(), instance(deployed="shop.sell"))
+    target.looks["shop.sell-2"] = 5
+    is_ready = target.is_ready
+
+    def is_ready_then_ends(name):
+        ready = is_ready(name)
+        if ready and name == "shop.bake-2":
+            target.ends.add(name)
+        return ready
+
+    target.is_ready = is_ready_then_ends
+    with pytest.raises(NotHealthy, match=r"^shop\.bake-2 has ended"):
+        deploy(target, release(), release("shop.sell"))
+    assert set(target.running) == {"shop.bake", "shop.sell"}
+
+
+def test_adapter_is_restored_even_if_its_successor_can_not_be_removed():
+    target = FakeTarget(instance(deployed="shop"))
+    target.ends.add("shop-2")
+    remove = target.remove
+
+    def remove_and_complain(names):
+        remove(names)
+        raise SagaError("not stopped in time")
+
+    target.remove = remove_and_complain
+    with pytest.raises(SagaError):
+        deploy(target, release("shop"))
+    assert list(target.running) == ["shop"]
+
+
+def test_end_of_a_new_one_is_told_with_its_last_lines():
+    target = FakeTarget(instance())
+    target.ends.add("shop.bake-2")
+    with pytest.raises(NotHealthy, match=r"^shop\.bake-2 has ended\. Its last lines:\nno oven$"):
+        deploy(target, release())
+
+
+def test_lost_patience_is_told_with_the_last_lines():
+    target = FakeTarget(instance())
+    target.looks["shop.bake-2"] = None
+    with pytest.raises(NotHealthy) as error:
+        deploy(target, release())
+    assert str(error.value) == (
+        "shop.bake-2 is not ready after 10 s. Its last lines:\n"
+        "shop.bake-2 says: heating up\nstill heating up"
+    )
+
+
+def test_silence_is_told_as_such():
+    target = FakeTarget()
+    target.looks["shop.bake"] = None
+    target.last_lines = lambda _: []
+    with pytest.raises(NotHealthy, match=r"not ready after 10 s; it logged nothing$"):
+        deploy(target, release())
+
+
+def test_patience_is_for_a_batch_and_not_for_each_instance():
+    target = FakeTarget()
+    target.looks = {"shop.bake": 95, "shop.sell": 95}
+    deploy(target, release(), release("shop.sell"))
+    assert len(target.running) == 2
+
+
+def test_refused_start_takes_down_what_has_started():
+    target = FakeTarget(instance(), instance(deployed="shop.sell"))
+    before = dict(target.running)
+    start = target.start
+
+    def start_or_not(release, number):
+        if release.name == "shop.sell":
+            raise SagaError("no room")
+        return start(release, number)
+
+    target.start = start_or_not
+    with pytest.raises(SagaError, match="no room"):
+        deploy(target, release(), release("shop.sell"))
+    assert target.done == ["start shop.bake-2", "remove shop.bake-2"]
+    assert target.running == before
+
+
+def test_ctrl_c_takes_down_what_has_started():
+    target = FakeTarget(instance())
+    target.interrupted = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(target, release())
+    assert target.done == ["start shop.bake-2", "remove shop.bake-2"]
+    assert list(target.running) == ["shop.bake"]
+
+
+def test_adapter_stops_before_its_successor_starts():
+    target = FakeTarget(instance(deployed="shop"))
+    deploy(target, release("shop"))
+    assert target.done == ["stop shop", "start shop-2", "keep shop-2", "remove shop"]
+    assert [i.version for i in target.running.values()] == [NEW]
+
+
+def test_adapter_is_swapped_after_all_functions_are_ready():
+    target = FakeTarget(instance(), instance(deployed="shop"))
+    target.looks["shop.bake-2"] = 3
+    told = deploy(target, release("shop"), release())
+    assert told.index("shop.bake-2 is ready, after 0.3 s") < told.index("shop-2 starts")
+
+
+@pytest.mark.parametrize("fault", ["ends", "never ready", "ctrl-c"])
+def test_failed_swap_brings_the_old_adapter_back_and_takes_the_functions_down(fault):
+    before = {i.name: i for i in (instance(), instance(deployed="shop"))}
+    target = FakeTarget(*before.values())
+    if fault == "ends":
+        target.ends.add("shop-2")
+    elif fault == "never ready":
+        target.looks["shop-2"] = None
+    else:
+        stop = target.stop
+
+        def stop_and_interrupt(names):
+            stop(names)
+            raise KeyboardInterrupt
+
+        target.stop = stop_and_interrupt
+    with pytest.raises((NotHealthy, KeyboardInterrupt)):
+        deploy(target, release(), release("shop"))
+    assert target.done[-1] == "restore shop"
+    assert target.running == before
+
+
+def test_second_failed_swap_brings_both_adapters_back():
+    other = Stack(service="mill", package="mill", database="mill", adapter="mill.http", port=8001)
+    before = [instance(deployed="shop"), instance(deployed="mill")]
+    target = FakeTarget(*before)
+    target.ends.add("mill-2")
+    with pytest.raises(NotHealthy):
+        deploy(target, release("shop"), Release("mill", other, NEW, None))
+    assert {i.name: i for i in before} == target.running
+
+
+def test_old_adapter_is_ready_again_before_the_failure_is_told():
+    target = FakeTarget(instance(deployed="shop"))
+    target.ends.add("shop-2")
+    target.looks["shop"] = 3
+    with pytest.raises(NotHealthy, match=r"^shop-2 has ended"):
+        deploy(target, release("shop"))
+    assert target.looks["shop"] == 0
+
+
+def test_old_adapter_that_does_not_come_back_does_not_hide_the_reason():
+    target = FakeTarget(instance(deployed="shop"))
+    target.ends |= {"shop", "shop-2"}
+    with pytest.raises(NotHealthy, match=r"^shop-2 has ended"):
+        deploy(target, release("shop"))
+
+
+def test_forced_plan_replaces_what_runs_already():
+    running = [instance(1, NEW), instance(2, NEW)]
+    [change] = plan([release()], running, force=True)
+    assert (change.numbers, list(change.old)) == ((3, 4), running)
+
+
+def test_nothing_is_done_where_nothing_changes():
+    target = FakeTarget(instance(version=NEW))
+    assert deploy(target, release()) == []
+    assert target.done == []
+
+
+@given(running, st.integers(0, 3), st.sets(st.integers(0, 5)), st.integers(0, 2))
+def test_failed_rollout_leaves_what_ran_and_a_good_one_only_what_is_new(
+    running, replicas, ending, adapters
+):
+    assume(sum(i.deployed == "shop" for i in running) == min(adapters, 1))
+    target = FakeTarget(*running)
+    before = {i.name: i.version for i in running}
+    wanted = [release(replicas=replicas), release("shop.sell"), release("shop")]
+    started = [name for change in plan(wanted, running) for name in names(change)]
+    target.ends = {name for number, name in enumerate(started) if number in ending}
+    try:
+        deploy(target, *wanted)
+    except NotHealthy:
+        assert target.ends
+        assert {i.name: i.version for i in target.running.values()} == before
+    else:
+        assert not target.ends
+        assert {(i.version, i.state) for i in target.running.values()} <= {(NEW, "ready")}
+        assert set(started) <= set(target.running)
