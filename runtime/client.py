@@ -2,17 +2,17 @@
 
 from uuid_utils.compat import uuid7
 
-from saga.runtime import saga_store
-from saga.runtime.clock import utcnow
-from saga.runtime.database.connection import bind, connect
-from saga.runtime.errors import Conflict, ContractError
-from saga.runtime.message import Message
-from saga.runtime.saga import Saga
-from saga.runtime.saga_store import Start
-from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.stack import Stack, read_stacks
-from saga.runtime.transition import SagaState
+from . import saga_store
+from .clock import utcnow
+from .database.connection import bind, connect
+from .errors import Conflict, ContractError
+from .message import Message
+from .saga import Saga
+from .saga_store import Start
+from .settings import Settings
+from .system import state as system
+from .system.stack import Stack, read_stacks
+from .transition import SagaState
 
 
 def start(saga: Saga, message: Message, settings: Settings | None = None) -> SagaState:
@@ -22,7 +22,7 @@ def start(saga: Saga, message: Message, settings: Settings | None = None) -> Sag
     KAFKA_BOOTSTRAP_SERVERS nor a running system tells where the broker is, and `BrokerUnavailable`
     where it does not answer: then the saga is stored, and the sweeper sends its command.
     """
-    from saga.runtime.kafka.transport import Sender  # importing Quix Streams takes a second
+    from .kafka.transport import Sender  # importing Quix Streams takes a second
 
     settings = _with_broker(settings or Settings())
     database = connect(settings.database_url(_stack_of(saga, settings).database))

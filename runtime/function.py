@@ -10,12 +10,12 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
-from saga.runtime import saga_store
-from saga.runtime.database.connection import Table, tables_in
-from saga.runtime.errors import ContractError
-from saga.runtime.inbox import InboxRow
-from saga.runtime.message import Command, Event
-from saga.runtime.saga import Saga
+from . import saga_store
+from .database.connection import Table, tables_in
+from .errors import ContractError
+from .inbox import InboxRow
+from .message import Command, Event
+from .saga import Saga
 
 Kind = Literal["command", "replies", "timer"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import peewee
 
-from saga.runtime.database.connection import Table, read_many, write_many
-from saga.runtime.message import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
+from .database.connection import Table, read_many, write_many
+from .message import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
 

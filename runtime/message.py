@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from saga.runtime.errors import ContractError, Undecodable
+from .errors import ContractError, Undecodable
 
 Headers = Sequence[tuple[str, bytes]]
 Action = Literal["do", "undo"]

@@ -3,8 +3,8 @@
 import zlib
 from dataclasses import dataclass, field
 
-from saga.runtime.errors import ContractError
-from saga.runtime.message import Command, Message
+from .errors import ContractError
+from .message import Command, Message
 
 # A saga's own ids, in its context beside the start message's fields.
 BUILT_IN_FIELDS = frozenset({"saga_id"})

@@ -14,12 +14,12 @@ from typing import Any, cast
 import peewee
 from pydantic import TypeAdapter, ValidationError
 
-from saga.runtime import transition
-from saga.runtime.database.connection import Instant, Table, read_many, transaction, write_many
-from saga.runtime.errors import Conflict, ContractError, NotFound
-from saga.runtime.message import Envelope, Message, Reply
-from saga.runtime.saga import Saga
-from saga.runtime.transition import SagaState, Transition
+from . import transition
+from .database.connection import Instant, Table, read_many, transaction, write_many
+from .errors import Conflict, ContractError, NotFound
+from .message import Envelope, Message, Reply
+from .saga import Saga
+from .transition import SagaState, Transition
 
 log = logging.getLogger(__name__)
 

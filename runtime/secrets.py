@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from saga.runtime.errors import StackError
+from .errors import StackError
 
 
 def secrets_folder() -> Path:

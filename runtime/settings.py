@@ -13,7 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from saga.runtime.secrets import database_password, secrets_folder
+from .secrets import database_password, secrets_folder
 
 EMBEDDED = "embedded"
 KAFKA = "kafka"

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from saga.runtime.errors import Conflict, ContractError
-from saga.runtime.message import Action, Command, Envelope, Message, Problem, Reply, message_id
-from saga.runtime.saga import Retry, Saga, Step
+from .errors import Conflict, ContractError
+from .message import Action, Command, Envelope, Message, Problem, Reply, message_id
+from .saga import Retry, Saga, Step
 
 SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
 StepStatus = Literal[

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from saga.runtime.message import Record
+from .message import Record
 
 BATCH_SIZE = 500  # records in one transaction, at most
 

@@ -13,15 +13,15 @@ import peewee
 import tenacity
 from pydantic import BaseModel, ValidationError
 
-from saga.runtime import crash, inbox
-from saga.runtime.clock import Clock, utcnow
-from saga.runtime.database.connection import AWAY as DATABASE_AWAY
-from saga.runtime.database.connection import must_begin_again, one_writer, transaction
-from saga.runtime.dead_letter import dead_letter
-from saga.runtime.errors import BrokerUnavailable, ContractError, Rejected, Undecodable
-from saga.runtime.function import Function
-from saga.runtime.inbox import Answer
-from saga.runtime.message import (
+from . import crash, inbox
+from .clock import Clock, utcnow
+from .database.connection import AWAY as DATABASE_AWAY
+from .database.connection import must_begin_again, one_writer, transaction
+from .dead_letter import dead_letter
+from .errors import BrokerUnavailable, ContractError, Rejected, Undecodable
+from .function import Function
+from .inbox import Answer
+from .message import (
     Command,
     Envelope,
     Message,
@@ -33,8 +33,8 @@ from saga.runtime.message import (
     read_reply,
     reply_id,
 )
-from saga.runtime.saga import Retry
-from saga.runtime.transport import Transport
+from .saga import Retry
+from .transport import Transport
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -26,7 +26,8 @@ from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system import state as system
-from saga.stacks import ledger
+
+from . import ledger
 
 BUYERS = 100
 QUANTITY = 2

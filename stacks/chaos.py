@@ -27,7 +27,8 @@ from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import state as system
 from saga.runtime.system.stack import read_stacks
-from saga.stacks import ledger
+
+from . import ledger
 
 CLIENTS = 8
 BUYERS = 20

@@ -2,10 +2,11 @@
 
 from saga.runtime.cli import authoring, databases, deploying, dlq, render, running, sagas
 from saga.runtime.cli.app import app, main
-from saga.stacks.bench import bench
-from saga.stacks.chaos import chaos
-from saga.stacks.demo import demo
-from saga.stacks.simulate import simulate
+
+from .bench import bench
+from .chaos import chaos
+from .demo import demo
+from .simulate import simulate
 
 __all__ = [
     "app",

@@ -27,7 +27,8 @@ from saga.runtime.message import Envelope, Message
 from saga.runtime.saga import Saga
 from saga.runtime.simulation.simulator import Run, Simulator, Workload
 from saga.runtime.system.stack import Stack, read_stacks
-from saga.stacks import ledger
+
+from . import ledger
 
 ORDERS = (3, 12)  # placed in one run
 SHOWN = 10  # seeds with violations, and violations of each, that are printed

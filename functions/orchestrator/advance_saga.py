@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import Envelope, Reply, function, saga_store
+
+from .place_order import place_order
 
 
 @function(saga=place_order)

@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from saga.functions.order.messages import CancelOrder, CompleteOrder, CreateOrder
-from saga.functions.product.messages import ReleaseProduct, ReserveProduct
-from saga.functions.user.messages import ProcessPayment, RefundPayment
 from saga.runtime import Message, Saga, Step
+
+from ..order.messages import CancelOrder, CompleteOrder, CreateOrder
+from ..product.messages import ReleaseProduct, ReserveProduct
+from ..user.messages import ProcessPayment, RefundPayment
 
 
 class PlaceOrder(Message):

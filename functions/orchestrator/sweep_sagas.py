@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import Envelope, function, saga_store
+
+from .place_order import place_order
 
 
 @function(saga=place_order, every=1.0)

@@ -1,9 +1,10 @@
 """Cancel an order: undoes `create_order`."""
 
-from saga.functions.order.messages import CancelOrder, OrderCancelled
-from saga.functions.order.store import CANCELLED, Order
 from saga.runtime import function
 from saga.runtime.clock import utcnow
+
+from .messages import CancelOrder, OrderCancelled
+from .store import CANCELLED, Order
 
 
 @function

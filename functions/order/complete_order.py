@@ -1,9 +1,10 @@
 """Complete an order: the saga's last step."""
 
-from saga.functions.order.messages import CompleteOrder, OrderCompleted
-from saga.functions.order.store import complete
 from saga.runtime import Rejected, function
 from saga.runtime.clock import utcnow
+
+from .messages import CompleteOrder, OrderCompleted
+from .store import complete
 
 
 @function

@@ -1,9 +1,10 @@
 """Create a pending order: the saga's first step."""
 
-from saga.functions.order.messages import CreateOrder, OrderCreated
-from saga.functions.order.store import insert_order
 from saga.runtime import function
 from saga.runtime.clock import utcnow
+
+from .messages import CreateOrder, OrderCreated
+from .store import insert_order
 
 
 @function

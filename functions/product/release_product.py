@@ -1,8 +1,9 @@
 """Release an order's reservation: undoes `reserve_product`."""
 
-from saga.functions.product.messages import ProductReleased, ReleaseProduct
-from saga.functions.product.store import Product, Reservation
 from saga.runtime import function
+
+from .messages import ProductReleased, ReleaseProduct
+from .store import Product, Reservation
 
 
 @function

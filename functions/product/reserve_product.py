@@ -1,9 +1,10 @@
 """Reserve stock for an order: the saga's second step."""
 
-from saga.functions.product.messages import ProductReserved, ReserveProduct
-from saga.functions.product.store import Product, hold_units, take_units
 from saga.runtime import Rejected, function
 from saga.runtime.clock import utcnow
+
+from .messages import ProductReserved, ReserveProduct
+from .store import Product, hold_units, take_units
 
 
 @function

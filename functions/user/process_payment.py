@@ -1,9 +1,10 @@
 """Take an order's total from the user's balance: the saga's third step."""
 
-from saga.functions.user.messages import PaymentProcessed, ProcessPayment
-from saga.functions.user.store import User, keep_payment, take_money
 from saga.runtime import Rejected, function
 from saga.runtime.clock import utcnow
+
+from .messages import PaymentProcessed, ProcessPayment
+from .store import User, keep_payment, take_money
 
 
 @function

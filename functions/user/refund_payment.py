@@ -1,8 +1,9 @@
 """Refund an order's payment: undoes `process_payment`."""
 
-from saga.functions.user.messages import PaymentRefunded, RefundPayment
-from saga.functions.user.store import Payment, User
 from saga.runtime import Rejected, function
+
+from .messages import PaymentRefunded, RefundPayment
+from .store import Payment, User
 
 
 @function

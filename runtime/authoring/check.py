@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from saga.runtime.function import Function
-from saga.runtime.message import Command, Envelope, Reply
-from saga.runtime.saga import Saga, Step
+from ..function import Function
+from ..message import Command, Envelope, Reply
+from ..saga import Saga, Step
 
 Level = Literal["error", "warning"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from saga.runtime.authoring.check import Place
+from .check import Place
 
 RUNTIME = Path(__file__).parent.parent
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saga.runtime.authoring.templates import (
+from ..errors import SagaError
+from .templates import (
     Words,
     handler_text,
     import_line,
@@ -22,7 +23,6 @@ from saga.runtime.authoring.templates import (
     plain_test,
     snake,
 )
-from saga.runtime.errors import SagaError
 
 TAKEN_SERVICES = {"saga", "stacks", "tests"}  # folders and packages that are there already
 TAKEN_NAMES = {"messages", "store", "events"}  # modules beside a function, the events' topic
@@ -104,11 +104,7 @@ def plan(full_name: str, folder: Path) -> NewFunction:
     changes = [
         *_package_files(layout, words.service),
         _messages(layout, words),
-        Change(
-            file,
-            handler_text(words, layout.package, in_repository=layout.in_repository),
-            is_new=True,
-        ),
+        Change(file, handler_text(words), is_new=True),
         *_stack(layout, words),
         Change(test, plain_test(words, layout.package), is_new=True),
     ]

@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from saga.runtime.authoring.check import Deployed, Facts, Finding, Place, PlacedSaga
-from saga.runtime.authoring.modules import (
+from ..errors import ContractError, StackError
+from ..function import Function, load
+from ..saga import Saga
+from ..system.stack import Stack, read_stack, read_stacks
+from .check import Deployed, Facts, Finding, Place, PlacedSaga
+from .modules import (
     argument,
     calls,
     handlers_in,
@@ -19,10 +23,6 @@ from saga.runtime.authoring.modules import (
     toml_place,
     tree,
 )
-from saga.runtime.errors import ContractError, StackError
-from saga.runtime.function import Function, load
-from saga.runtime.saga import Saga
-from saga.runtime.system.stack import Stack, read_stack, read_stacks
 
 
 def collect(folder: Path) -> Facts:

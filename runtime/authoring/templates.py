@@ -64,12 +64,10 @@ def message_text(words: Words) -> str:
 '''
 
 
-def handler_text(words: Words, package: str, *, in_repository: bool) -> str:
+def handler_text(words: Words) -> str:
     """Write the function's file."""
-    own = import_line(f"{package}.messages", words.command, words.event)
     runtime = import_line("saga.runtime", "function")
-    # To all but this repository the runtime is a third party, which isort sets apart.
-    imports = own + runtime if in_repository else f"{runtime}\n{own}"
+    imports = f"{runtime}\n{import_line('.messages', words.command, words.event)}"
     head = _fit(f"def {words.name}(", [f"command: {words.command}"], f") -> {words.event}:")
     return f'''"""{words.sentence}."""
 

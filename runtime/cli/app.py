@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings, TargetName
+from ..errors import SagaError
+from ..settings import Settings, TargetName
 
 app = typer.Typer(
     name="saga",

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from saga.runtime.authoring.check import Facts, Finding, check
-from saga.runtime.authoring.scaffold import new_function
-from saga.runtime.authoring.survey import collect
-from saga.runtime.cli.app import Json, app, console
-from saga.runtime.settings import Settings
+from ..authoring.check import Facts, Finding, check
+from ..authoring.scaffold import new_function
+from ..authoring.survey import collect
+from ..settings import Settings
+from .app import Json, app, console
 
 new = typer.Typer(
     help="Make what a system is made of.", no_args_is_help=True, rich_markup_mode=None

@@ -1,15 +1,15 @@
 """Prepare a PostgreSQL server: `create-databases`."""
 
-from saga.runtime.cli.app import app, console, settings_for
-from saga.runtime.secrets import read_secrets
-from saga.runtime.system.logs import configure_logging
-from saga.runtime.system.stack import read_stacks
+from ..secrets import read_secrets
+from ..system.logs import configure_logging
+from ..system.stack import read_stacks
+from .app import app, console, settings_for
 
 
 @app.command("create-databases")
 def create_databases() -> None:
     """Make a database for each stack, which its own role alone may enter, at SAGA_ADMIN_URL."""
-    from saga.runtime.deploy.databases import administrator, administrator_url, create_database
+    from ..deploy.databases import administrator, administrator_url, create_database
 
     settings = settings_for(None)
     configure_logging(settings)

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from saga.runtime.cli.app import Data, Json, Where, app, console, settings_for
-from saga.runtime.cli.running import show
-from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import SHOWN
-from saga.runtime.deploy.releasing import Releasing
-from saga.runtime.deploy.rollout import PATIENCE
-from saga.runtime.deploy.store import open_store
-from saga.runtime.deploy.targets import open_target
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
+from ..deploy import history
+from ..deploy.artifact import SHOWN
+from ..deploy.releasing import Releasing
+from ..deploy.rollout import PATIENCE
+from ..deploy.store import open_store
+from ..deploy.targets import open_target
+from ..errors import SagaError
+from ..settings import Settings
+from .app import Data, Json, Where, app, console, settings_for
+from .running import show
 
 Name = Annotated[
     str, typer.Argument(metavar="FUNCTION", help="SERVICE.NAME, or SERVICE for its adapter.")
@@ -137,7 +137,7 @@ def invoke(
     text = _read(body)
     if settings.kafka_bootstrap_servers is not None and settings.saga_target == "process":
         # Imported late: Quix Streams takes a second.
-        from saga.runtime.deploy.invocation import invoke as send
+        from ..deploy.invocation import invoke as send
 
         answer = send(settings, name, text, timeout)
     else:

@@ -9,17 +9,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from saga.runtime import saga_store
-from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
-from saga.runtime.cli.sagas import open_sagas, story
-from saga.runtime.clock import utcnow
-from saga.runtime.dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
-from saga.runtime.errors import Conflict, NotFound, NotRunning
-from saga.runtime.message import Record
-from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.stack import read_stacks, topics
-from saga.runtime.transition import SagaState
+from .. import saga_store
+from ..clock import utcnow
+from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
+from ..errors import Conflict, NotFound, NotRunning
+from ..message import Record
+from ..settings import Settings
+from ..system import state as system
+from ..system.stack import read_stacks, topics
+from ..transition import SagaState
+from .app import Data, Json, app, coloured, console, settings_for
+from .sagas import open_sagas, story
 
 dlq = typer.Typer(help="Look after dead letters.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
@@ -113,7 +113,7 @@ def drop_letters(
 
 
 def _read(data: Path | None) -> list[DeadLetter]:
-    from saga.runtime.kafka.transport import read_topics
+    from ..kafka.transport import read_topics
 
     settings = _reaching_the_broker(data)
     names = [name for name in topics(read_stacks(settings.saga_stacks)) if name.endswith(SUFFIX)]
@@ -125,7 +125,7 @@ def _close(
 ) -> None:
     """Send `first`, then the marks: a crash between them replays twice, which changes nothing."""
     if not dry_run and letters:
-        from saga.runtime.kafka.transport import Sender
+        from ..kafka.transport import Sender
 
         sender = Sender(_reaching_the_broker(data), "saga.dlq")
         sender.send_records(first)

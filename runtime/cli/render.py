@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from saga.runtime.cli.app import app, settings_for
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
-from saga.runtime.system.stack import read_stacks
+from ..errors import SagaError
+from ..settings import Settings
+from ..system.stack import read_stacks
+from .app import app, settings_for
 
 render = typer.Typer(
     help="Write what other tools deploy from.", no_args_is_help=True, rich_markup_mode=None
@@ -28,7 +28,7 @@ def group() -> None:
 @render.command()
 def compose(output: Output = None) -> None:
     """Write a docker-compose.yml for all stacks, with a broker and a database server."""
-    from saga.runtime.deploy import compose
+    from ..deploy import compose
 
     stacks = read_stacks(settings_for(None).saga_stacks)
     _write(compose.compose(stacks, Settings.model_fields["saga_image"].default), output)

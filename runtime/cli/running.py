@@ -16,16 +16,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from saga.runtime.cli.app import Data, Json, Where, app, coloured, console, settings_for
-from saga.runtime.deploy.artifact import SHOWN
-from saga.runtime.deploy.processes import log_names, read_logs
-from saga.runtime.deploy.target import Instance
-from saga.runtime.deploy.targets import open_target
-from saga.runtime.errors import NotRunning, SagaError
-from saga.runtime.settings import EMBEDDED, KAFKA, Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.logs import configure_logging
-from saga.runtime.system.stack import read_stacks
+from ..deploy.artifact import SHOWN
+from ..deploy.processes import log_names, read_logs
+from ..deploy.target import Instance
+from ..deploy.targets import open_target
+from ..errors import NotRunning, SagaError
+from ..settings import EMBEDDED, KAFKA, Settings
+from ..system import state as system
+from ..system.logs import configure_logging
+from ..system.stack import read_stacks
+from .app import Data, Json, Where, app, coloured, console, settings_for
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
@@ -46,7 +46,7 @@ def up(
     if detach:
         _start_detached(settings.saga_data, broker)
         return
-    from saga.runtime.system.supervisor import Supervisor
+    from ..system.supervisor import Supervisor
 
     configure_logging(settings)
     Supervisor(settings, broker).run(lambda: _show_all(settings))
@@ -57,7 +57,7 @@ def down(data: Data = None, target: Where = None) -> None:
     """Drain and stop the system."""
     settings = settings_for(data, target)
     if settings.saga_target == "docker":
-        from saga.runtime.deploy.containers import Containers
+        from ..deploy.containers import Containers
 
         Containers(settings).down()
     else:
@@ -126,7 +126,7 @@ def run(
     """Run one function or one adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
     # As a container's first process, we would not be ended by a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from saga.runtime.system import host
+    from ..system import host
 
     settings = settings_for(data)
     stacks = {stack.service: stack for stack in read_stacks(settings.saga_stacks)}
@@ -172,7 +172,7 @@ def _start_detached(data: Path, broker: str) -> None:
             "or choose another directory with --data"
         )
     if broker == KAFKA:
-        from saga.runtime.kafka.apache import class_path
+        from ..kafka.apache import class_path
 
         class_path()  # fetched once, by Maven: that may take longer than all the rest
     (data / "logs").mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from saga.runtime import saga_store
-from saga.runtime.cli.app import Data, Json, app, coloured, console, settings_for
-from saga.runtime.database.connection import connect
-from saga.runtime.errors import NotRunning, SagaError
-from saga.runtime.system.stack import read_stacks
-from saga.runtime.transition import SagaState, SagaStatus, StepState
+from .. import saga_store
+from ..database.connection import connect
+from ..errors import NotRunning, SagaError
+from ..system.stack import read_stacks
+from ..transition import SagaState, SagaStatus, StepState
+from .app import Data, Json, app, coloured, console, settings_for
 
 
 @app.command()

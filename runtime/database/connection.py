@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import peewee
 
-from saga.runtime.errors import ContractError
+from ..errors import ContractError
 
 log = logging.getLogger(__name__)
 

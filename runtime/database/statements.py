@@ -12,7 +12,7 @@ from typing import Any
 
 import peewee
 
-from saga.runtime.errors import ContractError
+from ..errors import ContractError
 
 
 @dataclass(frozen=True)

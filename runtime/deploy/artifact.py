@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from saga.runtime.authoring.modules import module_file, package_folder
-from saga.runtime.errors import SagaError
-from saga.runtime.system.stack import Stack, parse_stack
+from ..authoring.modules import module_file, package_folder
+from ..errors import SagaError
+from ..system.stack import Stack, parse_stack
 
 STACK_FILE = "stack.toml"
 LIMIT = 50_000_000  # bytes of all files together

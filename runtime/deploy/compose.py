@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from saga.runtime.deploy.container_options import BROKER, DATABASE
-from saga.runtime.deploy.databases import check_name
-from saga.runtime.system.stack import Stack
+from ..system.stack import Stack
+from .container_options import BROKER, DATABASE
+from .databases import check_name
 
 # Words that YAML 1.1 does not take for text.
 NO_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}

@@ -10,11 +10,11 @@ from typing import Any
 from docker.types import LogConfig, Mount
 from pydantic import SecretStr
 
-from saga.runtime.deploy.artifact import Artifact, contents
-from saga.runtime.deploy.target import Release
-from saga.runtime.errors import SagaError
-from saga.runtime.secrets import read_secrets
-from saga.runtime.settings import Settings
+from ..errors import SagaError
+from ..secrets import read_secrets
+from ..settings import Settings
+from .artifact import Artifact, contents
+from .target import Release
 
 # As in docker-compose.yml, for whoever says nothing else.
 BROKER = "kafka:9092"

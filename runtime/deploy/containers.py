@@ -14,7 +14,10 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
-from saga.runtime.deploy.container_options import (
+from ..errors import SagaError
+from ..settings import Settings
+from ..system.state import instance_name
+from .container_options import (
     CODE,
     SECRETS,
     code_archive,
@@ -22,8 +25,8 @@ from saga.runtime.deploy.container_options import (
     secrets,
     secrets_archive,
 )
-from saga.runtime.deploy.following import follow_all
-from saga.runtime.deploy.target import (
+from .following import follow_all
+from .target import (
     LAST_LINES,
     Instance,
     NotHealthy,
@@ -32,9 +35,6 @@ from saga.runtime.deploy.target import (
     instances_of,
     told,
 )
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
-from saga.runtime.system.state import instance_name
 
 DRAIN_TIMEOUT = 30  # seconds that a container has to end by itself
 ENGINE_TIMEOUT = 120  # seconds

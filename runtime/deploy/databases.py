@@ -13,8 +13,8 @@ import psycopg
 import tenacity
 from psycopg import sql
 
-from saga.runtime.errors import SagaError, StackError
-from saga.runtime.secrets import read_secrets
+from ..errors import SagaError, StackError
+from ..secrets import read_secrets
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from pydantic import BaseModel, ValidationError
 from uuid_utils.compat import uuid7
 
-from saga.runtime.clock import utcnow
-from saga.runtime.deploy.artifact import SHOWN, ArtifactError
-from saga.runtime.deploy.store import Store
+from ..clock import utcnow
+from .artifact import SHOWN, ArtifactError
+from .store import Store
 
 SHORTEST = 4  # digits of a version that a person may name
 

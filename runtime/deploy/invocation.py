@@ -11,20 +11,20 @@ from confluent_kafka import KafkaException, TopicPartition
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
-from saga.runtime.clock import utcnow
-from saga.runtime.deploy.artifact import STACK_FILE, import_from
-from saga.runtime.errors import BrokerUnavailable, SagaError, Undecodable
-from saga.runtime.function import Function
-from saga.runtime.kafka.transport import (
+from ..clock import utcnow
+from ..errors import BrokerUnavailable, SagaError, Undecodable
+from ..function import Function
+from ..kafka.transport import (
     ADMIN_TIMEOUT,
     Sender,
     application,
     create_topics,
     to_record,
 )
-from saga.runtime.message import Envelope, decode, message_id, reply_id
-from saga.runtime.settings import Settings
-from saga.runtime.system.stack import FunctionEntry, Stack, read_stack, read_stacks
+from ..message import Envelope, decode, message_id, reply_id
+from ..settings import Settings
+from ..system.stack import FunctionEntry, Stack, read_stack, read_stacks
+from .artifact import STACK_FILE, import_from
 
 POLL = 0.2  # seconds
 

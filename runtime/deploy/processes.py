@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from saga.runtime.deploy.artifact import Artifact, unpack
-from saga.runtime.deploy.target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.state import ProcessInfo, Wanted, instance_name
+from ..errors import SagaError
+from ..settings import Settings
+from ..system import state as system
+from ..system.state import ProcessInfo, Wanted, instance_name
+from .artifact import Artifact, unpack
+from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
@@ -85,7 +85,7 @@ class Processes:
 
     def invoke(self, function: str, data: str, timeout: float) -> str:
         """Send the command from here, as the version that runs declares it."""
-        from saga.runtime.deploy.invocation import invoke
+        from .invocation import invoke
 
         running = system.read(self._data)
         version = instances_of(self.instances(), function)[0].version

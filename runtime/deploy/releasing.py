@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import SHOWN, Artifact, bundle, stack_of
-from saga.runtime.deploy.rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
-from saga.runtime.deploy.store import Store, fetch, open_store, save
-from saga.runtime.deploy.target import IMAGE, Instance, Release, Target, instances_of
-from saga.runtime.deploy.targets import open_target
-from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.stack import find_stacks
-from saga.runtime.system.state import changing
+from ..errors import SagaError
+from ..settings import Settings
+from ..system import state as system
+from ..system.stack import find_stacks
+from ..system.state import changing
+from . import history
+from .artifact import SHOWN, Artifact, bundle, stack_of
+from .rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
+from .store import Store, fetch, open_store, save
+from .target import IMAGE, Instance, Release, Target, instances_of
+from .targets import open_target
 
 
 class Releasing:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from saga.runtime.deploy.target import Instance, NotHealthy, Release, Target, told
-from saga.runtime.errors import SagaError
-from saga.runtime.system.state import instance_name
+from ..errors import SagaError
+from ..system.state import instance_name
+from .target import Instance, NotHealthy, Release, Target, told
 
 Tell = Callable[[str], None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from saga.runtime.deploy.artifact import SHOWN, Artifact, ArtifactError, verify
+from .artifact import SHOWN, Artifact, ArtifactError, verify
 
 
 class Store(Protocol):

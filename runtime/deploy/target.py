@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from saga.runtime.deploy.artifact import Artifact
-from saga.runtime.errors import NotRunning, SagaError
-from saga.runtime.system.stack import Stack
+from ..errors import NotRunning, SagaError
+from ..system.stack import Stack
+from .artifact import Artifact
 
 LAST_LINES = 20  # that tell why an instance has ended
 IMAGE = "image"  # the version of what runs the code that its image brought along

@@ -1,8 +1,8 @@
 """Where a system runs, by the setting's name."""
 
-from saga.runtime.deploy.processes import Processes
-from saga.runtime.deploy.target import Target
-from saga.runtime.settings import Settings
+from ..settings import Settings
+from .processes import Processes
+from .target import Target
 
 
 def open_target(settings: Settings) -> Target:
@@ -10,6 +10,6 @@ def open_target(settings: Settings) -> Target:
     if settings.saga_target == "process":
         return Processes(settings)
     # Imported late: the engine's client takes a while, and processes don't need it.
-    from saga.runtime.deploy.containers import Containers
+    from .containers import Containers
 
     return Containers(settings)

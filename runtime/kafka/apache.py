@@ -20,8 +20,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.kafka.embedded import HOST, die_with_parent, free_port
+from ..errors import BrokerUnavailable
+from .embedded import HOST, die_with_parent, free_port
 
 POM = Path(__file__).with_name("pom.xml")
 START_TIMEOUT = 60.0  # seconds; 2 are usual, 5 after a crash

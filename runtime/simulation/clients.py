@@ -5,13 +5,13 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from saga.runtime import crash, saga_store
-from saga.runtime.errors import BrokerUnavailable, Conflict
-from saga.runtime.message import Envelope, Message
-from saga.runtime.saga import Saga
-from saga.runtime.simulation.process import Killed
-from saga.runtime.simulation.world import World
-from saga.runtime.transition import Transition
+from .. import crash, saga_store
+from ..errors import BrokerUnavailable, Conflict
+from ..message import Envelope, Message
+from ..saga import Saga
+from ..transition import Transition
+from .process import Killed
+from .world import World
 
 ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one of these
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas

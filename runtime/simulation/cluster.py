@@ -5,11 +5,11 @@ from functools import partial
 
 import peewee
 
-from saga.runtime.function import Function
-from saga.runtime.message import Record
-from saga.runtime.simulation.invariants import JUNK
-from saga.runtime.simulation.process import Process
-from saga.runtime.simulation.world import World
+from ..function import Function
+from ..message import Record
+from .invariants import JUNK
+from .process import Process
+from .world import World
 
 Deployed = tuple[Function, peewee.Database]
 

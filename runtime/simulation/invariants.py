@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from saga.runtime.dead_letter import SUFFIX
-from saga.runtime.inbox import Answer
-from saga.runtime.message import Record, read_command_id, reply_id
+from ..dead_letter import SUFFIX
+from ..inbox import Answer
+from ..message import Record, read_command_id, reply_id
 
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
 JUNK = b"junk"  # the body of a record that the simulation itself has put there

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from saga.runtime.errors import Rejected
+from ..errors import Rejected
 
 LONG = 20.0  # seconds that something is late, at most
 

@@ -7,16 +7,16 @@ from functools import partial
 
 import peewee
 
-from saga.runtime import crash
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.function import Function
-from saga.runtime.inbox import Answer, InboxRow
-from saga.runtime.message import Envelope, Message, Record
-from saga.runtime.saga_store import SagaRow
-from saga.runtime.simulation.broker import SimulatedTransport
-from saga.runtime.simulation.invariants import Ran
-from saga.runtime.simulation.world import WORK, World
-from saga.runtime.worker import Worker
+from .. import crash
+from ..errors import BrokerUnavailable
+from ..function import Function
+from ..inbox import Answer, InboxRow
+from ..message import Envelope, Message, Record
+from ..saga_store import SagaRow
+from ..worker import Worker
+from .broker import SimulatedTransport
+from .invariants import Ran
+from .world import WORK, World
 
 SESSION = (3.0, 10.0)  # seconds until the group throws out one who is silent
 NEVER = float("inf")

@@ -15,17 +15,17 @@ from typing import Protocol, Self
 
 import peewee
 
-from saga.runtime.clock import clock_set_to
-from saga.runtime.database.connection import Table, bind, connect
-from saga.runtime.message import Message
-from saga.runtime.saga import Saga
-from saga.runtime.saga_store import SagaRow
-from saga.runtime.simulation.clients import Clients
-from saga.runtime.simulation.cluster import CHAOS, Cluster, Deployed
-from saga.runtime.simulation.nemesis import LONG
-from saga.runtime.simulation.world import World
-from saga.runtime.system.stack import Stack, topics
-from saga.runtime.transition import IN_FLIGHT
+from ..clock import clock_set_to
+from ..database.connection import Table, bind, connect
+from ..message import Message
+from ..saga import Saga
+from ..saga_store import SagaRow
+from ..system.stack import Stack, topics
+from ..transition import IN_FLIGHT
+from .clients import Clients
+from .cluster import CHAOS, Cluster, Deployed
+from .nemesis import LONG
+from .world import World
 
 PATIENCE = 1800.0  # seconds until all must be at rest again
 HURRY = 300.0  # the same where something is known to be wrong

@@ -10,12 +10,12 @@ from functools import partial
 from itertools import count
 from uuid import UUID
 
-from saga.runtime.dead_letter import SUFFIX
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.message import Record
-from saga.runtime.simulation.broker import SimulatedBroker
-from saga.runtime.simulation.invariants import Invariants, Ran
-from saga.runtime.simulation.nemesis import Nemesis, draw
+from ..dead_letter import SUFFIX
+from ..errors import BrokerUnavailable
+from ..message import Record
+from .broker import SimulatedBroker
+from .invariants import Invariants, Ran
+from .nemesis import Nemesis, draw
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 WORK = (0.001, 0.05)  # seconds that a turn, or a record on its way, takes

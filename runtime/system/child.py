@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from saga.runtime.settings import Settings
-from saga.runtime.system.logs import configure_logging
-from saga.runtime.system.stack import Stack
-from saga.runtime.system.state import ProcessInfo
+from ..settings import Settings
+from .logs import configure_logging
+from .stack import Stack
+from .state import ProcessInfo
 
 LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is set aside at the next start
 
@@ -63,8 +63,8 @@ class Host:
 
     def __call__(self, reports: Connection) -> None:
         """Run until told to stop; report the topics once when ready."""
-        from saga.runtime.function import load
-        from saga.runtime.system import host
+        from ..function import load
+        from . import host
 
         _settle(self.log_file)
         configure_logging(self.settings)

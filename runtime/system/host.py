@@ -13,18 +13,18 @@ from typing import Any
 
 import tenacity
 
-from saga.runtime.crash import CrashPoints
-from saga.runtime.database.connection import bind, connect
-from saga.runtime.deploy.artifact import import_from
-from saga.runtime.errors import ContractError
-from saga.runtime.function import load
-from saga.runtime.health import HealthFile
-from saga.runtime.kafka.transport import KafkaTransport, Sender, create_topics
-from saga.runtime.message import Record
-from saga.runtime.secrets import read_secrets
-from saga.runtime.settings import Settings
-from saga.runtime.system.stack import Hosting, Stack, read_by
-from saga.runtime.worker import AWAY, Worker
+from ..crash import CrashPoints
+from ..database.connection import bind, connect
+from ..deploy.artifact import import_from
+from ..errors import ContractError
+from ..function import load
+from ..health import HealthFile
+from ..kafka.transport import KafkaTransport, Sender, create_topics
+from ..message import Record
+from ..secrets import read_secrets
+from ..settings import Settings
+from ..worker import AWAY, Worker
+from .stack import Hosting, Stack, read_by
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from saga.runtime.settings import Settings
+from ..settings import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from saga.runtime.dead_letter import SUFFIX
-from saga.runtime.errors import StackError
-from saga.runtime.function import Function, load
-from saga.runtime.secrets import read_secret
-from saga.runtime.settings import Settings
+from ..dead_letter import SUFFIX
+from ..errors import StackError
+from ..function import Function, load
+from ..secrets import read_secret
+from ..settings import Settings
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]

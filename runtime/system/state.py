@@ -16,7 +16,7 @@ import psutil
 import tenacity
 from pydantic import BaseModel, TypeAdapter
 
-from saga.runtime.errors import NotRunning, SagaError
+from ..errors import NotRunning, SagaError
 
 CODE = "code"  # the folder of unpacked versions in the data directory
 

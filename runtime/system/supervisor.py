@@ -15,18 +15,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from saga.runtime.deploy import history
-from saga.runtime.deploy.artifact import STACK_FILE, ArtifactError, bundle, unpack
-from saga.runtime.deploy.store import open_store, save
-from saga.runtime.errors import BrokerUnavailable, StackError
-from saga.runtime.kafka.embedded import HOST, free_port, start_embedded
-from saga.runtime.saga import Retry
-from saga.runtime.secrets import read_secrets
-from saga.runtime.settings import EMBEDDED, KAFKA, Settings
-from saga.runtime.system import state as system
-from saga.runtime.system.child import Child, Host, Launch, exit_reason, set_aside
-from saga.runtime.system.stack import find_stacks, read_by, read_stack, topics
-from saga.runtime.system.state import ProcessInfo, System, Wanted, instance_name
+from ..deploy import history
+from ..deploy.artifact import STACK_FILE, ArtifactError, bundle, unpack
+from ..deploy.store import open_store, save
+from ..errors import BrokerUnavailable, StackError
+from ..kafka.embedded import HOST, free_port, start_embedded
+from ..saga import Retry
+from ..secrets import read_secrets
+from ..settings import EMBEDDED, KAFKA, Settings
+from . import state as system
+from .child import Child, Host, Launch, exit_reason, set_aside
+from .stack import find_stacks, read_by, read_stack, topics
+from .state import ProcessInfo, System, Wanted, instance_name
 
 log = logging.getLogger(__name__)
 
@@ -222,13 +222,13 @@ class Supervisor:
         if self.broker == EMBEDDED:
             return start_embedded(port, log_file)
         # Imported late: confluent_kafka need not be loaded for `saga --help`.
-        from saga.runtime.kafka.apache import start_kafka
+        from ..kafka.apache import start_kafka
 
         return start_kafka(port, self.data / "kafka", log_file)
 
     def _create_topics(self) -> None:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
-        from saga.runtime.kafka.transport import create_topics
+        from ..kafka.transport import create_topics
 
         partitions = topics([*self.stacks.values()])
         for child in self.children:  # of versions that came later, too: a broker may have forgotten

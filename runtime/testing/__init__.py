@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import peewee
 
-from saga.runtime.testing.invoke import CRASH_POINTS, InjectedFault, SimulatedCrash, invoke
-from saga.runtime.testing.result import Changes, Result
-from saga.runtime.testing.story import NEW_YEAR, Story, given
-from saga.runtime.testing.workbench import Source, workbench
+from .invoke import CRASH_POINTS, InjectedFault, SimulatedCrash, invoke
+from .result import Changes, Result
+from .story import NEW_YEAR, Story, given
+from .workbench import Source, workbench
 
 __all__ = [
     "CRASH_POINTS",

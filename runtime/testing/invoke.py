@@ -8,12 +8,12 @@ from typing import Any, TypeVar, cast
 
 from pydantic_core import to_json
 
-from saga.runtime import crash, inbox
-from saga.runtime.clock import Clock, clock_set_to, utcnow
-from saga.runtime.errors import ContractError
-from saga.runtime.function import Function, declared
-from saga.runtime.inbox import InboxRow
-from saga.runtime.message import (
+from .. import crash, inbox
+from ..clock import Clock, clock_set_to, utcnow
+from ..errors import ContractError
+from ..function import Function, declared
+from ..inbox import InboxRow
+from ..message import (
     Command,
     Envelope,
     Event,
@@ -21,9 +21,9 @@ from saga.runtime.message import (
     message_id,
     read_command_id,
 )
-from saga.runtime.testing.result import Result, difference, rows_of
-from saga.runtime.testing.workbench import workbench
-from saga.runtime.worker import Worker
+from ..worker import Worker
+from .result import Result, difference, rows_of
+from .workbench import workbench
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from saga.runtime.database.connection import Table
-from saga.runtime.dead_letter import SUFFIX
-from saga.runtime.inbox import FENCED, Answer
-from saga.runtime.message import Event, Outcome, Problem, Record, decode
+from ..database.connection import Table
+from ..dead_letter import SUFFIX
+from ..inbox import FENCED, Answer
+from ..message import Event, Outcome, Problem, Record, decode
 
 E = TypeVar("E", bound=Event)
 Row = dict[str, Any]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from typing import Any, NoReturn
 
-from saga.runtime import transition
-from saga.runtime.errors import ContractError
-from saga.runtime.message import (
+from .. import transition
+from ..errors import ContractError
+from ..message import (
     Action,
     Command,
     Envelope,
@@ -20,10 +20,10 @@ from saga.runtime.message import (
     Reply,
     read_command_id,
 )
-from saga.runtime.saga import Saga
-from saga.runtime.testing import story_text as text
-from saga.runtime.testing.story_text import Account
-from saga.runtime.transition import Failure, SagaState, SagaStatus, Transition
+from ..saga import Saga
+from ..transition import Failure, SagaState, SagaStatus, Transition
+from . import story_text as text
+from .story_text import Account
 
 # Pytest shows the test's line that failed, not the kit's.
 __tracebackhide__ = methodcaller("errisinstance", AssertionError)

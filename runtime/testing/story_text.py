@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from saga.runtime.message import Action, Command, Problem
-from saga.runtime.transition import SagaState, StepState
+from ..message import Action, Command, Problem
+from ..transition import SagaState, StepState
 
 __tracebackhide__ = methodcaller("errisinstance", AssertionError)
 

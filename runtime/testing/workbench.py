@@ -7,9 +7,9 @@ from typing import Any
 
 import peewee
 
-from saga.runtime.database.connection import Table, bind, connect, tables_in
-from saga.runtime.function import Function, declared
-from saga.runtime.inbox import InboxRow
+from ..database.connection import Table, bind, connect, tables_in
+from ..function import Function, declared
+from ..inbox import InboxRow
 
 Source = Callable[..., Any] | ModuleType | type[Table]
 

@@ -11,15 +11,15 @@ from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse
 
-from saga.runtime.database.connection import Table, bind, connect
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.settings import Settings
-from saga.runtime.web import openapi
-from saga.runtime.web.docs import docs
-from saga.runtime.web.fields import path_id
-from saga.runtime.web.payload import MEDIA_TYPE, answer
-from saga.runtime.web.problems import Away, ProblemHandler
-from saga.runtime.web.threads import DatabaseThreads
+from ..database.connection import Table, bind, connect
+from ..errors import BrokerUnavailable
+from ..settings import Settings
+from . import openapi
+from .docs import docs
+from .fields import path_id
+from .payload import MEDIA_TYPE, answer
+from .problems import Away, ProblemHandler
+from .threads import DatabaseThreads
 
 App: TypeAlias = Sanic[Any, Any]
 Check: TypeAlias = Callable[[], Awaitable[object]]

@@ -3,7 +3,7 @@
 from sanic import Blueprint, HTTPResponse, Request, html
 from swagger_ui_bundle import swagger_ui_path
 
-from saga.runtime.web.routes import get
+from .routes import get
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -5,7 +5,7 @@ import secrets
 
 from sanic import Request
 
-from saga.runtime.web.problems import Invalid
+from .problems import Invalid
 
 LONGEST_WAIT = 30  # seconds
 LONGEST_KEY = 255  # characters

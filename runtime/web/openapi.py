@@ -15,7 +15,7 @@ from sanic import Sanic
 from sanic_ext.extensions.openapi import builders, definitions
 from sanic_routing.route import Route
 
-from saga.runtime.web import payload, problems
+from . import payload, problems
 
 H = TypeVar("H", bound=Callable[..., Any])
 Texts = Mapping[str, str]

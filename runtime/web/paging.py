@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sanic import HTTPResponse, Request
 
-from saga.runtime.web.fields import QueryId, QueryLimit, QueryUuid
-from saga.runtime.web.payload import MEDIA_TYPE
-from saga.runtime.web.problems import Invalid, invalid
+from .fields import QueryId, QueryLimit, QueryUuid
+from .payload import MEDIA_TYPE
+from .problems import Invalid, invalid
 
 Q = TypeVar("Q", bound="Page")
 

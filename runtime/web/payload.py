@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest
 
-from saga.runtime.web.problems import Invalid, UnsupportedMediaType, invalid
+from .problems import Invalid, UnsupportedMediaType, invalid
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest, NotFound, SanicException
 from sanic.handlers import ErrorHandler
 
-from saga.runtime import errors
+from .. import errors
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from saga.runtime.transition import SagaState, SagaStatus, StepStatus
+from ..transition import SagaState, SagaStatus, StepStatus
 
 StepName = Literal["create_order", "reserve_product", "process_payment", "complete_order"]
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.message import Envelope
-from saga.runtime.web.batches import Batches
+from ..errors import BrokerUnavailable
+from ..message import Envelope
+from .batches import Batches
 
 log = logging.getLogger(__name__)
 

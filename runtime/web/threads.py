@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import peewee
 from sanic import Request
 
-from saga.runtime.database.connection import AWAY as DATABASE_AWAY
+from ..database.connection import AWAY as DATABASE_AWAY
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -5,8 +5,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from saga.runtime.database.connection import AWAY as DATABASE_AWAY
-from saga.runtime.transition import SagaState
+from ..database.connection import AWAY as DATABASE_AWAY
+from ..transition import SagaState
 
 log = logging.getLogger(__name__)
 

@@ -24,14 +24,23 @@ CORE = ["function", "message", "saga", "transition", "saga_store", "inbox", "wor
 
 
 def imports(path):
-    """List what a module imports from `saga`, as `saga.a.b` and `saga.a.b.name`."""
+    """List what a module imports from `saga`, as `saga.a.b` and `saga.a.b.name`.
+
+    A relative import is written out. One that goes across top-level folders begins with `saga.`,
+    one inside of a folder does not: so a border is seen when it is crossed.
+    """
     found = set()
+    package = ["saga", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names = {alias.name for alias in node.names}
+            assert not any(name.split(".")[0] == "saga" for name in names), f"{path}: {names}"
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            around = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*around, *filter(None, [node.module])])
+            crosses = module.split(".")[:2] != package[:2]
+            assert crosses == (not node.level) or not module.startswith("saga"), f"{path}: {module}"
+            found |= {f"{module}.{alias.name}" for alias in node.names}
     return {name for name in found if name.split(".")[0] == "saga"}
 
 

@@ -2,8 +2,8 @@
 
 from saga.runtime import Rejected, function
 
-from car.messages import CarRented, RentCar
-from car.store import Car
+from .messages import CarRented, RentCar
+from .store import Car
 
 
 @function

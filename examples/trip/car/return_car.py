@@ -2,8 +2,8 @@
 
 from saga.runtime import function
 
-from car.messages import CarReturned, ReturnCar
-from car.store import Car
+from .messages import CarReturned, ReturnCar
+from .store import Car
 
 
 @function

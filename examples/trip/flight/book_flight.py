@@ -2,8 +2,8 @@
 
 from saga.runtime import Rejected, function
 
-from flight.messages import BookFlight, FlightBooked
-from flight.store import Flight, Seat
+from .messages import BookFlight, FlightBooked
+from .store import Flight, Seat
 
 
 @function

@@ -2,8 +2,8 @@
 
 from saga.runtime import function
 
-from flight.messages import CancelFlight, FlightCancelled
-from flight.store import Flight, Seat
+from .messages import CancelFlight, FlightCancelled
+from .store import Flight, Seat
 
 
 @function

@@ -2,8 +2,8 @@
 
 from saga.runtime import Rejected, function
 
-from hotel.messages import BookRoom, RoomBooked
-from hotel.store import Hotel, Room
+from .messages import BookRoom, RoomBooked
+from .store import Hotel, Room
 
 
 @function

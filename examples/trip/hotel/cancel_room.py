@@ -2,8 +2,8 @@
 
 from saga.runtime import function
 
-from hotel.messages import CancelRoom, RoomCancelled
-from hotel.store import Hotel, Room
+from .messages import CancelRoom, RoomCancelled
+from .store import Hotel, Room
 
 
 @function

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from saga.runtime import Envelope, Reply, function, saga_store
 
-from trip.book_trip import book_trip
+from .book_trip import book_trip
 
 
 @function(saga=book_trip)

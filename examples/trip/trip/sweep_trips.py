@@ -4,7 +4,7 @@ from datetime import datetime
 
 from saga.runtime import Envelope, function, saga_store
 
-from trip.book_trip import book_trip
+from .book_trip import book_trip
 
 
 @function(saga=book_trip, every=1.0)

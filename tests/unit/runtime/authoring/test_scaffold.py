@@ -123,7 +123,7 @@ def test_this_repositorys_layout_is_kept_to(repository):
     assert made.test == repository / "tests" / "unit" / "functions" / "test_wrap_gift.py"
     stack = tomllib.loads((repository / "stacks" / "gift.toml").read_text())
     assert stack["package"] == "saga.functions.gift"
-    assert "from saga.functions.gift.messages import" in made.file.read_text()
+    assert "from saga.functions.gift.messages import" in made.test.read_text()
     assert (repository / "pyproject.toml").read_text() == (
         "# kept\npackages = [\n"
         '    "saga.functions",\n    "saga.functions.gift",\n    "saga.functions.order",\n'
@@ -137,7 +137,7 @@ def test_a_services_own_stack_file_and_package_are_used(tmp_path):
     path.write_text('service = "gift"\npackage = "shop.gift"\ndatabase = "gift"\n')
     made = new_function("gift.wrap_gift", tmp_path)
     assert made.file == tmp_path / "shop" / "gift" / "wrap_gift.py"
-    assert "from shop.gift.messages import" in made.file.read_text()
+    assert "from shop.gift.messages import" in made.test.read_text()
     assert "wrap_gift" in tomllib.loads(path.read_text())["functions"]
 
 
