@@ -14,7 +14,7 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
 from saga.runtime.crash import AFTER_ROW, CrashPoints
-from saga.runtime.database.connection import AWAY as DATABASE_AWAY
+from saga.runtime.database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from saga.runtime.errors import Conflict
 from saga.runtime.settings import Settings
 from saga.runtime.transition import SagaState, SagaStatus, Transition
@@ -168,7 +168,7 @@ async def _wait(request: Request, state: SagaState, seconds: int) -> SagaState:
         if ended := await waiting.until_ended(state.id, seconds):
             return ended
         return await in_thread(request, saga_store.find, state.id)
-    except DATABASE_AWAY:
+    except DATABASE_UNAVAILABLE:
         # The order is placed: an error now would make the client place it twice.
         return state
 

@@ -19,9 +19,9 @@ class HealthFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.unwell()
+        self.mark_unhealthy()
 
-    def well(self, address: str = "", again_in: float = 0.0) -> None:
+    def mark_healthy(self, address: str = "", again_in: float = 0.0) -> None:
         """Say that the work is being done, at an address where it can be asked for.
 
         Who says so less often than others tells in how many seconds it will say so again.
@@ -31,13 +31,13 @@ class HealthFile:
             then = time.time() + again_in
             os.utime(self._path, (then, then))
 
-    def unwell(self) -> None:
+    def mark_unhealthy(self) -> None:
         """Take it back."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
-def complaint(path: Path) -> str | None:
+def unhealthy_because(path: Path) -> str | None:
     """Say what is wrong, None if all is well."""
     try:
         address = path.read_text()
@@ -58,7 +58,7 @@ def complaint(path: Path) -> str | None:
 
 def main() -> None:
     """Exit with 0 if the process of SAGA_HEALTH does its work, else say why not and exit with 1."""
-    if problem := complaint(Path(os.environ["SAGA_HEALTH"])):
+    if problem := unhealthy_because(Path(os.environ["SAGA_HEALTH"])):
         sys.exit(problem)
 
 

@@ -264,15 +264,15 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
     """Put a step in flight, as a new attempt."""
     step, policy = state.steps[index], _step(saga, state, index)
     if action == "do":
-        attempts, started_at, patience = step.attempts + 1, step.started_at or now, policy.timeout
+        attempts, started_at, timeout = step.attempts + 1, step.started_at or now, policy.timeout
         steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
     else:
         attempts = step.undo_attempts + 1
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
-        patience = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
+        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
         steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
-    due_at = _not_after(state, now + timedelta(seconds=patience))
+    due_at = _not_after(state, now + timedelta(seconds=timeout))
     state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
     try:
         return state, [_command(saga, state, index, action, now)]

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from . import crash, inbox
 from .clock import Clock, utcnow
-from .database.connection import AWAY as DATABASE_AWAY
-from .database.connection import must_begin_again, one_writer, transaction
+from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
+from .database.connection import is_serialization_failure, serialize_batches, transaction
 from .dead_letter import dead_letter
 from .errors import BrokerUnavailable, ContractError, Rejected, Undecodable
 from .function import Function
@@ -44,8 +44,8 @@ POLL_TIMEOUT = 0.5  # seconds, and so the longest that a stop waits for an idle 
 
 # What may pass by itself. An integrity error is another process that answered the same command
 # while we did: the next look into the inbox finds its answer.
-DATABASE_ERRORS = (*DATABASE_AWAY, peewee.IntegrityError)
-AWAY = (*DATABASE_ERRORS, BrokerUnavailable)
+DATABASE_ERRORS = (*DATABASE_UNAVAILABLE, peewee.IntegrityError)
+UNAVAILABLE = (*DATABASE_ERRORS, BrokerUnavailable)
 WAIT = Retry(first=0.1, longest=5.0)
 
 
@@ -90,7 +90,7 @@ class Worker:
             try:
                 self._turn(transport)
                 failures = 0
-            except AWAY as error:
+            except UNAVAILABLE as error:
                 failures += 1
                 delay = WAIT.delay(failures, self.function.name)
                 log.warning("%s; trying again in %.1f s", _first_line(error), delay)
@@ -121,7 +121,7 @@ class Worker:
                 self._crash.reach(crash.AFTER_SEND)
                 failures = 0
                 delay = 0.0 if commands else delay
-            except AWAY as error:
+            except UNAVAILABLE as error:
                 failures += 1
                 delay = max(delay, WAIT.delay(failures, self.function.name))
                 log.warning("%s; trying again in %.1f s", _first_line(error), delay)
@@ -143,7 +143,7 @@ class Worker:
         now = self.clock()
         commands, out = self._read(records, self._command)
         with transaction(self.database):
-            one_writer(self.database)
+            serialize_batches(self.database)
             known = inbox.load(inbox.related(envelope for envelope, _ in commands))
             fresh: dict[str, Answer] = {}
             for envelope, message in commands:
@@ -178,7 +178,7 @@ class Worker:
                 f"{self._type}.Rejected", "rejected", problem(no.code, no.message)
             )
         except Exception as fault:
-            if must_begin_again(fault):
+            if is_serialization_failure(fault):
                 raise
             log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
             why = problem(type(fault).__name__, _first_line(fault))

@@ -13,7 +13,7 @@ from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
 
 Json = dict[str, Any]
-PATIENCE = 30.0  # seconds for one saga
+END_TIMEOUT = 30.0  # seconds for one saga
 
 
 def demo(data: Data = None, target: Where = None) -> None:
@@ -67,7 +67,7 @@ def _order(call: Callable[..., Json], title: str, user: Json, product: Json, qua
     body = {"user_id": user["id"], "product_id": product["id"], "quantity": quantity}
     saga = call("POST", "orchestrator", "/orders", body)
     shown = {step["name"]: "PENDING" for step in saga["steps"]}
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + END_TIMEOUT
     while True:
         changed = [step for step in saga["steps"] if step["status"] != shown[step["name"]]]
         # What ended comes before what was begun because of it.
@@ -78,7 +78,7 @@ def _order(call: Callable[..., Json], title: str, user: Json, product: Json, qua
         if saga["status"] not in ("RUNNING", "COMPENSATING"):
             break
         if time.monotonic() > deadline:
-            raise SagaError(f"saga {saga['saga_id']} has not ended after {PATIENCE:g} s")
+            raise SagaError(f"saga {saga['saga_id']} has not ended after {END_TIMEOUT:g} s")
         time.sleep(0.01)
         saga = call("GET", "orchestrator", f"/sagas/{saga['saga_id']}")
     console.print(f"  saga {coloured(saga['status'])}   [dim]saga show {saga['saga_id']}[/]")

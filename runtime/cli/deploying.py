@@ -12,7 +12,7 @@ from rich.table import Table
 from ..deploy import history
 from ..deploy.artifact import SHOWN
 from ..deploy.releasing import Releasing
-from ..deploy.rollout import PATIENCE
+from ..deploy.rollout import READY_TIMEOUT
 from ..deploy.store import open_store
 from ..deploy.targets import open_target
 from ..errors import SagaError
@@ -23,7 +23,7 @@ from .running import show
 Name = Annotated[
     str, typer.Argument(metavar="FUNCTION", help="SERVICE.NAME, or SERVICE for its adapter.")
 ]
-Patience = Annotated[
+Timeout = Annotated[
     float, typer.Option("--timeout", min=1, help="Seconds that a new version has to get healthy.")
 ]
 
@@ -36,7 +36,7 @@ def deploy(
     ] = None,
     data: Data = None,
     target: Where = None,
-    timeout: Patience = PATIENCE,
+    timeout: Timeout = READY_TIMEOUT,
     force: Annotated[
         bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
     ] = False,
@@ -62,7 +62,7 @@ def rollback(
     ] = None,
     data: Data = None,
     target: Where = None,
-    timeout: Patience = PATIENCE,
+    timeout: Timeout = READY_TIMEOUT,
 ) -> None:
     """Deploy an earlier version of a function again, its code and its stack file."""
     release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
@@ -74,7 +74,7 @@ def scale(
     wanted: Annotated[list[str], typer.Argument(metavar="FUNCTION=N…", help="How many of each.")],
     data: Data = None,
     target: Where = None,
-    timeout: Patience = PATIENCE,
+    timeout: Timeout = READY_TIMEOUT,
 ) -> None:
     """Run a function N times, until the system stops."""
     counts = {}
@@ -95,7 +95,7 @@ def remove(
     target: Where = None,
 ) -> None:
     """Drain and stop all instances of functions; their messages wait for the next deploy."""
-    _releasing(settings_for(data, target), PATIENCE).remove(names)
+    _releasing(settings_for(data, target), READY_TIMEOUT).remove(names)
     console.print(f"{', '.join(names)}: removed")
 
 

@@ -135,7 +135,7 @@ def run(
     if stack is None or (function not in stack.functions if function else stack.adapter is None):
         raise SagaError(f"{name}: no such function or adapter in {settings.saga_stacks}")
     configure_logging(settings)
-    host.prepare(stack.hosting(function or None), settings)
+    host.prepare(stack.resources(function or None), settings)
     if function:
         host.run_function(stack, function, settings)
     else:

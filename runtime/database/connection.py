@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # The database can't be reached, is locked, or has no room. peewee lets SQLite's own error through
 # where rows are returned by an INSERT.
-AWAY = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
+UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
 
 Row = Sequence[Any]
 
@@ -167,7 +167,7 @@ def transaction(database: peewee.Database) -> Iterator[None]:
             yield
 
 
-def one_writer(database: peewee.Database) -> None:
+def serialize_batches(database: peewee.Database) -> None:
     """Make the running transaction the only one of its kind, until it ends.
 
     A batch locks rows in the order of its messages, so two batches side by side would wait for each
@@ -177,7 +177,7 @@ def one_writer(database: peewee.Database) -> None:
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (BATCH_LOCK,))
 
 
-def must_begin_again(error: BaseException) -> bool:
+def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
     cause = error.args[0] if isinstance(error, peewee.PeeweeException) and error.args else None
     return str(getattr(cause, "sqlstate", None) or "").startswith("40")

@@ -201,8 +201,8 @@ def _variables(stacks: Sequence[Stack], image: str, passwords: dict[str, str]) -
     }
     for name, value in optional.items():
         yield f"#   {name}={value.removeprefix(f'${{{name}:-').removesuffix('}')}\n"
-    hostings = [stack.hosting(name) for stack in stacks for name in (None, *stack.functions)]
-    for secret in sorted({secret for hosting in hostings for secret in hosting.secrets}):
+    resources = [stack.resources(name) for stack in stacks for name in (None, *stack.functions)]
+    for secret in sorted({secret for given in resources for secret in given.secrets}):
         yield f"#   {secret}= (a secret, and needed)\n"
 
 
@@ -218,14 +218,14 @@ def _variable(database: str) -> str:
 
 def _service(stack: Stack, function: str | None) -> str:
     name = stack.service if function is None else f"{stack.service}.{function}"
-    hosting = stack.hosting(function)
+    resources = stack.resources(function)
     key = f"{name}-http" if function is None else name
     lines = [f"\n  {key}:", "    <<: *hosted", f"    command: [run, {_word(name)}]"]
     if function is not None and stack.functions[function].replicas != 1:
         lines += [f"    scale: {stack.functions[function].replicas}"]
-    lines += [f"    mem_limit: {hosting.memory}"]
-    if hosting.cpu is not None:
-        lines += [f"    cpus: {hosting.cpu:g}"]
+    lines += [f"    mem_limit: {resources.memory}"]
+    if resources.cpu is not None:
+        lines += [f"    cpus: {resources.cpu:g}"]
     if function is None:
         lines += [f'    ports: ["127.0.0.1:{stack.port}:{stack.port}"]']
     lines += ["    environment:", "      <<: *settings"]
@@ -237,12 +237,12 @@ def _service(stack: Stack, function: str | None) -> str:
 
 def _environment(stack: Stack, function: str | None) -> list[tuple[str, str]]:
     """List what a container's environment holds besides the settings that all have."""
-    hosting = stack.hosting(function)
-    own = {name: text(value) for name, value in hosting.environment.items()}
+    resources = stack.resources(function)
+    own = {name: text(value) for name, value in resources.environment.items()}
     own |= _passwords([stack])
     own |= {
         name: f"${{{name}:?secret {name} is not set; export it or write it into .env}}"
-        for name in hosting.secrets
+        for name in resources.secrets
     }
     return list(own.items())
 

@@ -29,13 +29,13 @@ FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_k
 
 def options(settings: Settings, release: Release) -> dict[str, Any]:
     """Return what the engine's client is to create a container with; nothing secret is in it."""
-    hosting = release.stack.hosting(release.function)
+    resources = release.stack.resources(release.function)
     volumes = [SECRETS] if release.artifact is None else [CODE, SECRETS]
     port = None if release.function else release.stack.port
     return {
         "image": settings.saga_image,
         "command": ["run", release.name],
-        "environment": {**hosting.environment, **_environment(settings, release)},
+        "environment": {**resources.environment, **_environment(settings, release)},
         "labels": {
             "saga.system": settings.saga_system,
             "saga.stack": release.stack.service,
@@ -51,8 +51,8 @@ def options(settings: Settings, release: Release) -> dict[str, Any]:
         "tmpfs": {"/tmp": "size=64m,mode=1777"},  # noqa: S108 - in the container
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "mem_limit": hosting.memory,
-        "nano_cpus": int(hosting.cpu * 1e9) if hosting.cpu else None,
+        "mem_limit": resources.memory,
+        "nano_cpus": int(resources.cpu * 1e9) if resources.cpu else None,
         "pids_limit": THREADS,
         "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     }
@@ -63,7 +63,7 @@ def secrets(settings: Settings, release: Release) -> dict[str, str]:
 
     Raises `StackError` when a secret is missing, and `SagaError` when a file can't be read.
     """
-    found = read_secrets(release.stack.hosting(release.function).secrets)
+    found = read_secrets(release.stack.resources(release.function).secrets)
     if settings.saga_database_url == Settings.model_fields["saga_database_url"].default:
         settings = settings.model_copy(update={"saga_database_url": SecretStr(DATABASE)})
     found["saga_database_url"] = settings.database_url(release.stack.database)

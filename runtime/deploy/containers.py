@@ -101,7 +101,7 @@ class Containers:
             container = self._get(name)
             if container.status not in ("created", "running"):
                 raise NotHealthy(told(f"{name} has ended{_why(container)}", self.last_lines(name)))
-            return _is_well(container)
+            return _is_healthy(container)
 
     def keep(self, name: str) -> None:
         """Let the engine start the container again, after a crash and with itself."""
@@ -245,7 +245,7 @@ def explain(error: Exception) -> str:
     return f"the Docker engine refused: {text}"
 
 
-def _is_well(container: Container) -> bool:
+def _is_healthy(container: Container) -> bool:
     """Run the health check of the container's image in it."""
     check = container.attrs["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
     if check[0] != "CMD":
@@ -267,7 +267,7 @@ def _state(container: Container) -> State:
     health = container.attrs["State"].get("Health", {}).get("Status", "healthy")
     if container.status in STATES:
         return STATES[container.status]
-    if health == "starting" and _is_well(container):
+    if health == "starting" and _is_healthy(container):
         return "ready"  # the engine looks only every few seconds
     return HEALTH.get(health, "ready")
 

@@ -18,7 +18,7 @@ from ..secrets import read_secrets
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60.0  # seconds until a server must take a connection
+CONNECT_TIMEOUT = 60.0  # seconds until a server must take a connection
 CREATE_LOCK = 0x5A6C  # number of a PostgreSQL advisory lock
 SERVERS_OWN = {"postgres", "template0", "template1"}
 
@@ -45,20 +45,20 @@ def administrator_url() -> str:
 
 
 @contextmanager
-def administrator(url: str, patience: float = PATIENCE) -> Iterator[Connection]:
+def administrator(url: str, timeout: float = CONNECT_TIMEOUT) -> Iterator[Connection]:
     """Connect to a server that may still be starting; raise `NotCreated` if it does not answer.
 
     Of several at once, one has the server for itself, the others wait.
     """
-    patiently = tenacity.Retrying(
+    retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         wait=tenacity.wait_exponential(multiplier=0.1, max=2),
-        stop=tenacity.stop_after_delay(patience),
+        stop=tenacity.stop_after_delay(timeout),
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )
     try:
-        connection = patiently(_connect, url)
+        connection = retrying(_connect, url)
     except psycopg.ProgrammingError:
         # Its text would hold parts of the URL.
         raise NotCreated("SAGA_ADMIN_URL is not the URL of a PostgreSQL database") from None

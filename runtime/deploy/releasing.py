@@ -9,7 +9,7 @@ from ..system.stack import find_stacks
 from ..system.state import changing
 from . import history
 from .artifact import SHOWN, Artifact, bundle, stack_of
-from .rollout import PATIENCE, Change, Tell, plan, plan_scale, roll_out
+from .rollout import READY_TIMEOUT, Change, Tell, plan, plan_scale, roll_out
 from .store import Store, fetch, open_store, save
 from .target import IMAGE, Instance, Release, Target, instances_of
 from .targets import open_target
@@ -18,10 +18,10 @@ from .targets import open_target
 class Releasing:
     """One system's releases, with their target and their store.
 
-    A new instance has `patience` seconds to get healthy.
+    A new instance has `timeout` seconds to get healthy.
     """
 
-    def __init__(self, settings: Settings, tell: Tell, patience: float = PATIENCE) -> None:
+    def __init__(self, settings: Settings, tell: Tell, timeout: float = READY_TIMEOUT) -> None:
         self.target: Target = open_target(settings)
         if settings.saga_target == "process" and "saga_stacks" not in settings.model_fields_set:
             stacks = system.read(settings.saga_data).stacks  # what it was started with
@@ -29,7 +29,7 @@ class Releasing:
         self.settings = settings
         self.store: Store = open_store(settings.artifacts)
         self._tell = tell
-        self._patience = patience
+        self._timeout = timeout
 
     def deploy(self, names: Sequence[str], *, force: bool = False) -> list[Release]:
         """Deploy functions and adapters as their code is now, all of them where none is named.
@@ -83,7 +83,7 @@ class Releasing:
                         f"{name} has {most} partitions: more than {most} instances would be idle"
                     )
                 changes.append(plan_scale(release, count, running))
-            roll_out(self.target, changes, self._tell, self._patience)
+            roll_out(self.target, changes, self._tell, self._timeout)
 
     def remove(self, names: Sequence[str]) -> None:
         """Stop all instances of functions and adapters."""
@@ -99,7 +99,7 @@ class Releasing:
                 self.target,
                 changes,
                 self._tell,
-                self._patience,
+                self._timeout,
                 lambda: self._record(changes),
             )
         return [change.release for change in changes]

@@ -20,7 +20,7 @@ from .target import Instance, NotHealthy, Release, Target, told
 
 Tell = Callable[[str], None]
 
-PATIENCE = 60.0  # seconds that an instance has to become ready
+READY_TIMEOUT = 60.0  # seconds that an instance has to become ready
 LOOK_EVERY = 0.1  # seconds
 
 
@@ -76,14 +76,14 @@ def roll_out(
     target: Target,
     changes: Sequence[Change],
     tell: Tell,
-    patience: float,
+    timeout: float,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Carry changes out, all or none of them.
 
     `on_ready` is called when all that is new does its work, before the old ends; what it raises
     takes the new down, too. Raises `NotHealthy` when an instance has ended or is not ready after
-    `patience` seconds, and whatever else keeps one from starting.
+    `timeout` seconds, and whatever else keeps one from starting.
     """
     for change in changes:
         target.check(change.release, change.numbers)
@@ -93,18 +93,18 @@ def roll_out(
         for change in changes:
             if not change.is_swap:
                 _start(target, change, started, tell)
-        _wait_until_ready(target, started, tell, patience)
+        _wait_until_ready(target, started, tell, timeout)
         for change in changes:
             if change.is_swap:
                 swapped += change.old
                 target.stop([instance.name for instance in change.old])
-                _wait_until_ready(target, _start(target, change, started, tell), tell, patience)
-        _wait_until_ready(target, started, lambda _: None, patience)  # the swaps took a while
+                _wait_until_ready(target, _start(target, change, started, tell), tell, timeout)
+        _wait_until_ready(target, started, lambda _: None, timeout)  # the swaps took a while
         for name in started:
             target.keep(name)
         on_ready()
     except BaseException:
-        _take_back(target, started, swapped, patience)
+        _take_back(target, started, swapped, timeout)
         raise
     ended = [instance.name for change in changes for instance in change.old]
     target.remove(ended)
@@ -121,7 +121,7 @@ def _start(target: Target, change: Change, started: list[str], tell: Tell) -> li
 
 
 def _take_back(
-    target: Target, started: Sequence[str], swapped: Sequence[Instance], patience: float
+    target: Target, started: Sequence[str], swapped: Sequence[Instance], timeout: float
 ) -> None:
     """Take down what is new, and bring back what has stopped for it, as far as that goes."""
     # What went wrong first is what is told.
@@ -130,10 +130,10 @@ def _take_back(
     for instance in swapped:
         with suppress(SagaError):
             target.restore(instance)
-            _wait_until_ready(target, [instance.name], lambda _: None, patience)
+            _wait_until_ready(target, [instance.name], lambda _: None, timeout)
 
 
-def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, patience: float) -> None:
+def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, timeout: float) -> None:
     begin = time.monotonic()
     waiting = list(names)
     while waiting:
@@ -141,10 +141,10 @@ def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, patience
             if target.is_ready(name):
                 waiting.remove(name)
                 tell(f"{name} is ready, after {time.monotonic() - begin:.1f} s")
-        if waiting and time.monotonic() - begin > patience:
+        if waiting and time.monotonic() - begin > timeout:
             name = waiting[0]
             raise NotHealthy(
-                told(f"{name} is not ready after {patience:g} s", target.last_lines(name))
+                told(f"{name} is not ready after {timeout:g} s", target.last_lines(name))
             )
         if waiting:
             time.sleep(LOOK_EVERY)

@@ -148,14 +148,14 @@ class KafkaTransport:
 
     def _joined(self) -> None:
         self._is_member = True
-        self._health.well()
+        self._health.mark_healthy()
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
             on_ready()
 
     def _left(self) -> None:
         self._is_member = False
-        self._health.unwell()
+        self._health.mark_unhealthy()
 
     def poll(self, timeout: float) -> list[Record]:
         """Wait for a first record, then take along what has been fetched with it."""
@@ -163,7 +163,7 @@ class KafkaTransport:
             self._next_look = time.monotonic() + LOOK_EVERY
             self._look_for_an_empty_broker()
             if self._is_member:
-                self._health.well()
+                self._health.mark_healthy()
         first = self._consumer.poll(timeout)
         messages = []
         if first is not None:

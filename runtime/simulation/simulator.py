@@ -27,7 +27,7 @@ from .cluster import CHAOS, Cluster, Deployed
 from .nemesis import LONG
 from .world import World
 
-PATIENCE = 1800.0  # seconds until all must be at rest again
+REST_TIMEOUT = 1800.0  # seconds until all must be at rest again
 HURRY = 300.0  # the same where something is known to be wrong
 LOOK_EVERY = 5.0  # seconds between two looks whether all is at rest
 ECHOES = 0.5  # the share of runs that end with everything delivered once more
@@ -147,7 +147,9 @@ class _Simulation:
         began = self._world.now
         while not self._at_rest():
             self._world.pass_time(LOOK_EVERY)
-            if self._world.now - began > (HURRY if self._world.invariants.violations else PATIENCE):
+            if self._world.now - began > (
+                HURRY if self._world.invariants.violations else REST_TIMEOUT
+            ):
                 return
 
     def _at_rest(self) -> bool:

@@ -68,7 +68,7 @@ class Host:
 
         _settle(self.log_file)
         configure_logging(self.settings)
-        host.prepare(self.stack.hosting(self.function), self.settings, self.others)
+        host.prepare(self.stack.resources(self.function), self.settings, self.others)
         if self.function is None:
             host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
         else:
@@ -110,7 +110,7 @@ def _end_without_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def set_aside(log_file: Path) -> None:
+def rotate(log_file: Path) -> None:
     """Rename a log that has grown too large; the one before it is lost."""
     if log_file.exists() and log_file.stat().st_size > LOG_LIMIT:
         log_file.replace(log_file.with_suffix(".log.1"))

@@ -23,8 +23,8 @@ from ..kafka.transport import KafkaTransport, Sender, create_topics
 from ..message import Record
 from ..secrets import read_secrets
 from ..settings import Settings
-from ..worker import AWAY, Worker
-from .stack import Hosting, Stack, read_by
+from ..worker import UNAVAILABLE, Worker
+from .stack import Resources, Stack, read_by
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def run_function(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     database = connect(settings.database_url(stack.database))
-    patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(AWAY)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(UNAVAILABLE)
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),
         wait=tenacity.wait_exponential(multiplier=0.1, max=5),
         sleep=tenacity.sleep_using_event(stop),
@@ -52,10 +52,10 @@ def run_function(
         reraise=True,
     )
     try:
-        patiently(bind, database, function.tables())
+        retrying(bind, database, function.tables())
         partitions = stack.functions[name].partitions
-        patiently(create_topics, settings, read_by(function.topics, partitions))
-    except AWAY:
+        retrying(create_topics, settings, read_by(function.topics, partitions))
+    except UNAVAILABLE:
         if stop.is_set():
             return
         raise
@@ -81,7 +81,7 @@ def run_adapter(
     app = module.make_app(settings)
 
     async def ready(*_: Any) -> None:
-        health.well(f"http://127.0.0.1:{stack.port}/health")
+        health.mark_healthy(f"http://127.0.0.1:{stack.port}/health")
         on_ready()
 
     app.after_server_start(ready)
@@ -94,15 +94,15 @@ def run_adapter(
     )
 
 
-def prepare(hosting: Hosting, settings: Settings, others: Iterable[str] = ()) -> None:
+def prepare(resources: Resources, settings: Settings, others: Iterable[str] = ()) -> None:
     """Give this process, which hosts nothing yet, its code, its environment and its secrets.
 
     `others` names secrets that are somebody else's. Raises `StackError` when a secret is missing.
     """
-    secrets = read_secrets(hosting.secrets)
+    secrets = read_secrets(resources.secrets)
     for name in others:
         os.environ.pop(name, None)
-    os.environ.update({**hosting.environment, **secrets})
+    os.environ.update({**resources.environment, **secrets})
     if settings.saga_code is not None:
         import_from(settings.saga_code)
 
@@ -132,9 +132,9 @@ def _run_timer(
 
     def send(commands: Iterable[Record]) -> None:
         sender.send_records(commands)
-        health.well(again_in=worker.function.every or 0.0)
+        health.mark_healthy(again_in=worker.function.every or 0.0)
 
-    health.well(again_in=worker.function.every or 0.0)
+    health.mark_healthy(again_in=worker.function.every or 0.0)
     on_ready()
     try:
         worker.run_timer(send, stop, sender.check)

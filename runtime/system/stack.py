@@ -34,7 +34,7 @@ def _handlers_own(environment: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-class Hosting(_Table):
+class Resources(_Table):
     """What a function or an adapter is given by its host.
 
     `memory` and `cpu` (in cores) limit a container. `environment` is for the handler; the runtime's
@@ -48,14 +48,14 @@ class Hosting(_Table):
     secrets: tuple[Variable, ...] = ()
 
 
-class FunctionEntry(Hosting):
+class FunctionEntry(Resources):
     """How one function is deployed. `partitions` are those of the topics that it reads."""
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 3
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
 
 
-class Stack(Hosting):
+class Stack(Resources):
     """One service. Its functions are modules of `package`, by the names in `functions`.
 
     What it gives as a host, it gives to all of them and to its adapter.
@@ -72,10 +72,10 @@ class Stack(Hosting):
         """Return the module that holds a function."""
         return f"{self.package}.{function}"
 
-    def hosting(self, function: str | None = None) -> Hosting:
+    def resources(self, function: str | None = None) -> Resources:
         """Return what a function, or the adapter, is given: its own before the service's."""
-        own = Hosting() if function is None else self.functions[function]
-        return Hosting(
+        own = Resources() if function is None else self.functions[function]
+        return Resources(
             memory=own.memory or self.memory or MEMORY,
             cpu=own.cpu or self.cpu,
             environment={**self.environment, **own.environment},
@@ -94,7 +94,9 @@ class Stack(Hosting):
 
     def all_secrets(self) -> set[str]:
         """List the secrets of all functions and of the adapter."""
-        return {secret for name in (None, *self.functions) for secret in self.hosting(name).secrets}
+        return {
+            secret for name in (None, *self.functions) for secret in self.resources(name).secrets
+        }
 
     def load(self) -> list[tuple[Function, FunctionEntry]]:
         """Import the functions; raise `ContractError` for one that is declared wrongly."""
@@ -105,9 +107,9 @@ class Stack(Hosting):
 
         Raises `ContractError` when it is declared wrongly.
         """
-        hosting, before = self.hosting(name), dict(os.environ)
-        secrets = {secret: read_secret(secret) for secret in hosting.secrets}
-        os.environ.update(hosting.environment)
+        resources, before = self.resources(name), dict(os.environ)
+        secrets = {secret: read_secret(secret) for secret in resources.secrets}
+        os.environ.update(resources.environment)
         os.environ.update({secret: value for secret, value in secrets.items() if value is not None})
         try:
             return load(self.module(name))

@@ -152,14 +152,14 @@ def _held(path: Path, refusal: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         # Somebody may be looking whether it is locked, which takes a moment.
-        patiently = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BlockingIOError),
             stop=tenacity.stop_after_attempt(5),
             wait=tenacity.wait_fixed(0.02),
             reraise=True,
         )
         try:
-            patiently(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            retrying(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(refusal) from None
         yield

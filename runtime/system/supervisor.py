@@ -24,7 +24,7 @@ from ..saga import Retry
 from ..secrets import read_secrets
 from ..settings import EMBEDDED, KAFKA, Settings
 from . import state as system
-from .child import Child, Host, Launch, exit_reason, set_aside
+from .child import Child, Host, Launch, exit_reason, rotate
 from .stack import find_stacks, read_by, read_stack, topics
 from .state import ProcessInfo, System, Wanted, instance_name
 
@@ -74,7 +74,7 @@ class Supervisor:
                 self._start_all()
                 while not self._stop.wait(TICK):
                     self._reconcile()
-                    self._look_after_all(on_ready)
+                    self._check_all(on_ready)
             finally:
                 self._stop_all()
                 system.forget(self.data)
@@ -95,7 +95,7 @@ class Supervisor:
         self._context.set_forkserver_preload(PRELOAD)
         for stack in self.stacks.values():
             for function in (None, *stack.functions):
-                read_secrets(stack.hosting(function).secrets)
+                read_secrets(stack.resources(function).secrets)
         system.write_wanted(self.data, self._wanted_at_first())
         if self.owns_broker:
             self._add(Child(ProcessInfo(name="broker", kind="broker"), self._start_broker))
@@ -179,7 +179,7 @@ class Supervisor:
             function,
             self._hosted.model_copy(update={"saga_code": code}),
             self.logs / f"{name}.log",
-            frozenset(self._secrets.difference(stack.hosting(function).secrets)),
+            frozenset(self._secrets.difference(stack.resources(function).secrets)),
         )
         info = ProcessInfo(
             name=name,
@@ -196,7 +196,7 @@ class Supervisor:
         self._start(child)
 
     def _start(self, child: Child) -> None:
-        set_aside(self.logs / f"{child.info.name}.log")
+        rotate(self.logs / f"{child.info.name}.log")
         child.started_at = time.monotonic()
         child.info.state = "starting"
         launched = child.launch()
@@ -235,8 +235,8 @@ class Supervisor:
             partitions |= read_by((child.info.topic or "").split(), child.partitions)
         create_topics(self._hosted, partitions)
 
-    def _look_after_all(self, on_ready: Callable[[], None]) -> None:
-        changed = [self._look_after(child) for child in self.children]
+    def _check_all(self, on_ready: Callable[[], None]) -> None:
+        changed = [self._check(child) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed) or self._unpublished:
             self._publish()
@@ -245,7 +245,7 @@ class Supervisor:
             threading.Thread(target=self._record, daemon=True).start()
             on_ready()
 
-    def _look_after(self, child: Child) -> bool:
+    def _check(self, child: Child) -> bool:
         """Take note of what a process did, and start it again when it is time; True if changed."""
         if child.info.state == "stopping":
             if not child.alive():

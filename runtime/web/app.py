@@ -18,7 +18,7 @@ from . import openapi
 from .docs import docs
 from .fields import path_id
 from .payload import MEDIA_TYPE, answer
-from .problems import Away, ProblemHandler
+from .problems import ProblemHandler, Unavailable
 from .threads import DatabaseThreads
 
 App: TypeAlias = Sanic[Any, Any]
@@ -71,7 +71,7 @@ async def get_health(request: Request) -> HTTPResponse:
     alive = await asyncio.gather(*(_is_alive(check) for check in checks.values()))
     away = [name for name, well in zip(checks, alive, strict=True) if not well]
     if away:
-        raise Away(away)
+        raise Unavailable(away)
     return answer(Health())
 
 

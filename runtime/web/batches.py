@@ -55,5 +55,5 @@ class Batches(Generic[T, R]):
 
 
 def _still_waiting(batch: Sequence[tuple[T, asyncio.Future[R]]]) -> list[asyncio.Future[R]]:
-    # A request that has gone away, or lost patience, has cancelled its future.
+    # A request that has gone away, or waited long enough, has cancelled its future.
     return [waiting for _, waiting in batch if not waiting.done()]

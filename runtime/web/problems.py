@@ -64,7 +64,7 @@ class Invalid(SanicException):
         super().__init__(f"not acceptable: {names}", context={"errors": dict(reasons)})
 
 
-class Away(SanicException):
+class Unavailable(SanicException):
     """Something that the service needs can't be reached."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -139,10 +139,10 @@ def _meant(exception: BaseException) -> SanicException | None:
         case errors.NotFound():
             return NotFound(str(exception))
         case errors.BrokerUnavailable():
-            return Away(["broker"])
+            return Unavailable(["broker"])
         case peewee.OperationalError() | peewee.InterfaceError() | sqlite3.OperationalError():
             log.warning("the database is away: %s", exception)
-            return Away(["database"])
+            return Unavailable(["database"])
         case CancelledError():
             return SanicException("the service is stopping", status_code=503)
         case UnicodeError():

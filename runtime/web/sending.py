@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[Sequence[Envelope]], None]
 
-PATIENCE = 2.0  # seconds that a request waits for the broker; the sending itself goes on
+SEND_TIMEOUT = 2.0  # seconds that a request waits for the broker; the sending itself goes on
 
 
 class Sending:
@@ -33,7 +33,7 @@ class Sending:
         if not commands:
             return
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SEND_TIMEOUT):
                 await self._batches.add(commands)
         except TimeoutError:
             log.warning("the broker is slow: commands are still on their way")

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import peewee
 from sanic import Request
 
-from ..database.connection import AWAY as DATABASE_AWAY
+from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class DatabaseThreads:
     def _work(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return work(*args, **kwargs)
-        except DATABASE_AWAY:
+        except DATABASE_UNAVAILABLE:
             # The connection may be dead; the thread's next use opens a new one.
             self.database.close()
             raise

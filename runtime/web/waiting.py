@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..database.connection import AWAY as DATABASE_AWAY
+from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..transition import SagaState
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Waiting:
                 try:
                     for state in await self._ended(list(self._waiters)):
                         self._wake(state.id, state)
-                except DATABASE_AWAY as error:
+                except DATABASE_UNAVAILABLE as error:
                     log.warning("can't ask for ended sagas: %s", error)
                 await asyncio.sleep(INTERVAL)
         finally:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 SAGA = Path(sys.executable).with_name("saga")
 PORTS = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
-PATIENCE = 90.0  # seconds
+TIMEOUT = 90.0  # seconds
 USER = "10001"  # of the image
 ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
@@ -78,7 +78,7 @@ class Project:
         return {name: state for name, state in states.items() if state != "running healthy"}
 
     def gets_well(self) -> None:
-        self.until(lambda: not self.unwell(), "all containers are healthy", PATIENCE)
+        self.until(lambda: not self.unwell(), "all containers are healthy", TIMEOUT)
 
     def http(self, method: str, service: str, path: str, **options: Any) -> Any:
         """Send a request, and again as long as the service is away; return what it answers."""
@@ -91,7 +91,7 @@ class Project:
                 return None
             return None if found.status_code >= 500 else found
 
-        found = self.until(answer, f"{method} {url} is answered", PATIENCE)
+        found = self.until(answer, f"{method} {url} is answered", TIMEOUT)
         assert not found.is_error, found.text
         return found.json()
 
@@ -117,7 +117,7 @@ class Project:
             saga.update(self.http("GET", "orchestrator", f"/sagas/{accepted['saga_id']}"))
             return saga["status"] in ENDS
 
-        self.until(has_ended, f"saga {accepted['saga_id']} ends", PATIENCE)
+        self.until(has_ended, f"saga {accepted['saga_id']} ends", TIMEOUT)
         return saga
 
     def an_order_completes(self) -> None:
@@ -269,7 +269,7 @@ def test_a_killed_process_is_started_again(project, until, service) -> None:
             and container.attrs["State"]["Pid"] not in (0, process)
         )
 
-    until(has_restarted, f"{service} is started again", PATIENCE)
+    until(has_restarted, f"{service} is started again", TIMEOUT)
     project.an_order_completes()
     project.gets_well()
 

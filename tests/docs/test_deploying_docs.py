@@ -43,8 +43,8 @@ def test_function_is_made_and_deployed_alone_as_shown(start_system, tmp_path: Pa
 def test_stack_file_shown_is_one() -> None:
     [text] = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
     stack = Stack.model_validate(tomllib.loads(text))
-    assert stack.hosting("wrap_gift").secrets == ("PAPER_KEY",)
-    assert stack.hosting("wrap_gift").cpu == 0.5
+    assert stack.resources("wrap_gift").secrets == ("PAPER_KEY",)
+    assert stack.resources("wrap_gift").cpu == 0.5
 
 
 def test_every_command_shown_exists() -> None:

@@ -102,7 +102,7 @@ def test_absent_broker_does_not_refuse_an_order(settings, start):
 
 
 def test_slow_broker_does_not_hold_up_an_order(settings, start, monkeypatch, broker):
-    monkeypatch.setattr(sending, "PATIENCE", 0.01)
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0.01)
     released = asyncio.Event()
 
     async def hold(send, commands):

@@ -51,20 +51,20 @@ def adapter():
         thread.join()
 
 
-def test_function_that_turns_its_loop_is_well(file):
-    HealthFile(file).well()
+def test_function_that_turns_its_loop_is_healthy(file):
+    HealthFile(file).mark_healthy()
     checked = run(file)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_function_that_stands_still_is_not_well(file):
-    HealthFile(file).well()
+    HealthFile(file).mark_healthy()
     long_ago = time.time() - STALE_AFTER - 10
     os.utime(file, (long_ago, long_ago))
     checked = run(file)
     assert checked.returncode == 1
     assert checked.stderr.startswith("its loop stands still for 4")
-    HealthFile(file).well()
+    HealthFile(file).mark_healthy()
     assert run(file).returncode == 0
 
 
@@ -77,27 +77,27 @@ def test_process_that_has_said_nothing_is_not_ready(file):
 
 def test_function_that_has_lost_its_partitions_is_not_ready(file):
     speaker = HealthFile(file)
-    speaker.well()
-    speaker.unwell()
-    speaker.unwell()
+    speaker.mark_healthy()
+    speaker.mark_unhealthy()
+    speaker.mark_unhealthy()
     assert run(file).returncode == 1
 
 
 def test_new_process_takes_back_what_the_one_before_has_said(file):
-    HealthFile(file).well()
+    HealthFile(file).mark_healthy()
     HealthFile(file)
     assert run(file).returncode == 1
 
 
 def test_process_without_a_file_says_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    HealthFile(None).well("http://127.0.0.1")
-    HealthFile(None).unwell()
+    HealthFile(None).mark_healthy("http://127.0.0.1")
+    HealthFile(None).mark_unhealthy()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_adapter_that_answers_is_well_however_long_ago_it_said_so(file, adapter):
-    HealthFile(file).well(f"{adapter}/200")
+    HealthFile(file).mark_healthy(f"{adapter}/200")
     long_ago = time.time() - 10 * STALE_AFTER
     os.utime(file, (long_ago, long_ago))
     checked = run(file)
@@ -105,13 +105,13 @@ def test_adapter_that_answers_is_well_however_long_ago_it_said_so(file, adapter)
 
 
 def test_adapter_is_asked_directly_whatever_proxy_is_set(file, adapter):
-    HealthFile(file).well(f"{adapter}/200")
+    HealthFile(file).mark_healthy(f"{adapter}/200")
     checked = run(file, http_proxy=f"http://127.0.0.1:{free_port()}")
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_adapter_that_answers_with_503_is_not_well(file, adapter):
-    HealthFile(file).well(f"{adapter}/503")
+    HealthFile(file).mark_healthy(f"{adapter}/503")
     checked = run(file)
     assert checked.returncode == 1
     assert checked.stderr.startswith(f"{adapter}/503 does not answer: HTTP Error 503")
@@ -119,14 +119,14 @@ def test_adapter_that_answers_with_503_is_not_well(file, adapter):
 
 def test_adapter_that_does_not_answer_is_not_well(file):
     address = f"http://127.0.0.1:{free_port()}/health"
-    HealthFile(file).well(address)
+    HealthFile(file).mark_healthy(address)
     checked = run(file)
     assert checked.returncode == 1
     assert checked.stderr.startswith(f"{address} does not answer: ")
 
 
 def test_check_imports_no_more_than_it_needs(file):
-    HealthFile(file).well()
+    HealthFile(file).mark_healthy()
     code = f"import runpy, sys; runpy.run_path({health.__file__!r}, run_name='__main__')"
     told = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"{code}; print(*sys.modules)"],

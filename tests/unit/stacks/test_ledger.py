@@ -33,7 +33,7 @@ def before(sqlite):
     return ledger.totals()
 
 
-def test_nothing_held_by_a_compensated_saga_is_well(before):
+def test_nothing_held_by_a_compensated_saga_is_healthy(before):
     assert ledger.violations([SAGA], before) == []
 
 

@@ -409,7 +409,7 @@ def saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_counts_what_is_well(project):
+def test_the_command_counts_what_is_healthy(project):
     done = saga(project({}), "check")
     assert (done.returncode, done.stdout) == (0, "4 functions, 1 saga, no problems.\n"), done.stderr
 

@@ -15,7 +15,7 @@ from saga.runtime.system.stack import Stack
 from saga.runtime.system.state import instance_name
 
 OLD, NEW = "a" * 64, "b" * 64
-PATIENCE = 10.0  # seconds of the test's own clock
+READY_TIMEOUT = 10.0  # seconds of the test's own clock
 
 
 def stack(**replicas):
@@ -241,7 +241,7 @@ def _clock(monkeypatch):
 def deploy(target, *releases):
     """Plan and roll out; return what was told."""
     told = []
-    roll_out(target, plan(releases, list(target.running.values())), told.append, PATIENCE)
+    roll_out(target, plan(releases, list(target.running.values())), told.append, READY_TIMEOUT)
     return told
 
 
@@ -276,7 +276,7 @@ def test_deploy_that_can_not_be_recorded_is_taken_back():
 
     changes = plan([release(), release("shop")], list(target.running.values()))
     with pytest.raises(SagaError, match="can't be written"):
-        roll_out(target, changes, lambda _: None, PATIENCE, record)
+        roll_out(target, changes, lambda _: None, READY_TIMEOUT, record)
     assert set(target.running) == {"shop.bake", "shop"}
 
 

@@ -175,7 +175,7 @@ def test_adapter_needs_a_port(stack_file):
     ],
 )
 @pytest.mark.parametrize("place", ["", "functions.bake."])
-def test_wrong_hosting_is_named_with_the_reason(stack_file, place, line, reason):
+def test_wrong_resources_are_named_with_the_reason(stack_file, place, line, reason):
     key = line.partition(" ")[0]
     text = GOOD + (f"[functions.bake]\n{line}\n" if place else f"{line}\n")
     with pytest.raises(StackError, match=rf"cake\.toml: {place}{key}.*: .*{reason}") as error:
@@ -187,7 +187,7 @@ def test_wrong_hosting_is_named_with_the_reason(stack_file, place, line, reason)
 @pytest.mark.parametrize("cpu", [0.01, 1, 1024])
 def test_limits_are_read(stack_file, memory, cpu):
     stack = read_stack(stack_file(f'{GOOD}memory = "{memory}"\ncpu = {cpu}\n'))
-    assert (stack.hosting().memory, stack.hosting().cpu) == (memory, cpu)
+    assert (stack.resources().memory, stack.resources().cpu) == (memory, cpu)
 
 
 HOSTING = """\
@@ -207,25 +207,25 @@ environment = { LEVEL = "2" }
 """
 
 
-def test_functions_hosting_goes_before_the_services(stack_file):
-    bake = read_stack(stack_file(GOOD + HOSTING)).hosting("bake")
+def test_functions_resources_go_before_the_services(stack_file):
+    bake = read_stack(stack_file(GOOD + HOSTING)).resources("bake")
     assert (bake.memory, bake.cpu) == ("1g", 2)
     assert bake.environment == {"LEVEL": "2", "COLOUR": "red"}
     assert bake.secrets == ("KEY", "TOKEN", "OVEN_PIN")
 
 
 @pytest.mark.parametrize("function", ["sell", None])
-def test_services_hosting_is_for_all_functions_and_the_adapter(stack_file, function):
-    hosting = read_stack(stack_file(GOOD + HOSTING)).hosting(function)
-    assert (hosting.memory, hosting.cpu) == ("512m", None)
-    assert hosting.environment == {"LEVEL": "1", "COLOUR": "red"}
-    assert hosting.secrets == ("KEY", "TOKEN")
+def test_services_resources_are_for_all_functions_and_the_adapter(stack_file, function):
+    resources = read_stack(stack_file(GOOD + HOSTING)).resources(function)
+    assert (resources.memory, resources.cpu) == ("512m", None)
+    assert resources.environment == {"LEVEL": "1", "COLOUR": "red"}
+    assert resources.secrets == ("KEY", "TOKEN")
 
 
 def test_stack_that_says_nothing_gives_little(stack_file):
-    hosting = read_stack(stack_file(GOOD + "[functions.bake]\n")).hosting("bake")
-    assert (hosting.memory, hosting.cpu) == ("256m", None)
-    assert (hosting.environment, hosting.secrets) == ({}, ())
+    resources = read_stack(stack_file(GOOD + "[functions.bake]\n")).resources("bake")
+    assert (resources.memory, resources.cpu) == ("256m", None)
+    assert (resources.environment, resources.secrets) == ({}, ())
 
 
 def test_secrets_of_all_are_listed_once(stack_file):
