@@ -7,17 +7,20 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import peewee
 from sanic import Blueprint, HTTPResponse, Request
 from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.runtime import saga_store
+from saga.runtime import saga_queries, saga_store
 from saga.runtime.clock import utcnow
 from saga.runtime.crash import AFTER_ROW, CrashPoints
 from saga.runtime.database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from saga.runtime.errors import Conflict
+from saga.runtime.saga_state import SagaState, SagaStatus
+from saga.runtime.saga_store import SagaStore
 from saga.runtime.settings import Settings
-from saga.runtime.transition import SagaState, SagaStatus, Transition
+from saga.runtime.transition import Transition
 from saga.runtime.web import fields, headers
 from saga.runtime.web.app import App, new_app
 from saga.runtime.web.batches import Batches
@@ -58,8 +61,8 @@ def make_app(settings: Settings, send: Send | None = None) -> App:
         run = app.ctx.threads.run
         app.ctx.sender = None if send else _kafka_sender(app, settings)
         app.ctx.sending = Sending(send or app.ctx.sender.send)
-        app.ctx.starting = Batches(partial(run, _start_all))
-        app.ctx.waiting = Waiting(partial(run, _ended))
+        app.ctx.starting = Batches(partial(run, _start_all, app.ctx.threads.database))
+        app.ctx.waiting = Waiting(partial(run, _ended, app.ctx.threads.database))
         app.ctx.crash = CrashPoints("orchestrator", settings.saga_crash_points)
 
     @app.before_server_stop
@@ -115,7 +118,9 @@ async def list_sagas(request: Request) -> HTTPResponse:
     """List sagas, oldest first."""
     asked = query(request, SagaPage)
     after = str(asked.after) if asked.after else None
-    found = await in_thread(request, saga_store.page, asked.limit + 1, after, asked.status)
+    found = await in_thread(
+        request, saga_queries.page, _database(request), asked.limit + 1, after, asked.status
+    )
     return page(request, asked, [Saga.of(state) for state in found], "saga_id")
 
 
@@ -123,21 +128,23 @@ async def list_sagas(request: Request) -> HTTPResponse:
 @describe({200: Saga}, errors=(404,))
 async def get_saga(request: Request, saga_id: UUID) -> HTTPResponse:
     """Return a saga."""
-    return answer(Saga.of(await in_thread(request, saga_store.find, str(saga_id))))
+    return answer(
+        Saga.of(await in_thread(request, saga_queries.find, _database(request), str(saga_id)))
+    )
 
 
 @api.delete("/sagas/<saga_id:uuid>")
 @describe({202: Saga}, errors=(404, 409), response_headers={"Location": "The saga."})
 async def cancel_saga(request: Request, saga_id: UUID) -> HTTPResponse:
     """Cancel a saga: what was done is undone."""
-    return await _act(request, saga_store.cancel, saga_id)
+    return await _act(request, SagaStore(_database(request)).cancel, saga_id)
 
 
 @api.post("/sagas/<saga_id:uuid>/retry")
 @describe({202: Saga}, errors=(404, 409), response_headers={"Location": "The saga."})
 async def retry_saga(request: Request, saga_id: UUID) -> HTTPResponse:
     """Try the failed undo of a FAILED saga again."""
-    return await _act(request, saga_store.retry, saga_id)
+    return await _act(request, SagaStore(_database(request)).retry, saga_id)
 
 
 def _start(request: Request, order: NewOrder) -> saga_store.Start:
@@ -151,12 +158,17 @@ def _start(request: Request, order: NewOrder) -> saga_store.Start:
     )
 
 
-def _start_all(starts: Sequence[saga_store.Start]) -> list[Started]:
-    return saga_store.start(place_order, starts, utcnow())
+def _start_all(database: peewee.Database, starts: Sequence[saga_store.Start]) -> list[Started]:
+    return SagaStore(database).start(place_order, starts, utcnow())
 
 
-def _ended(saga_ids: Sequence[str]) -> list[SagaState]:
-    return saga_store.find_many(list(saga_store.ended(saga_ids)))
+def _ended(database: peewee.Database, saga_ids: Sequence[str]) -> list[SagaState]:
+    return saga_queries.find_many(database, list(saga_queries.ended(database, saga_ids)))
+
+
+def _database(request: Request) -> peewee.Database:
+    database: peewee.Database = request.app.ctx.threads.database
+    return database
 
 
 async def _wait(request: Request, state: SagaState, seconds: int) -> SagaState:
@@ -167,7 +179,7 @@ async def _wait(request: Request, state: SagaState, seconds: int) -> SagaState:
     try:
         if ended := await waiting.until_ended(state.id, seconds):
             return ended
-        return await in_thread(request, saga_store.find, state.id)
+        return await in_thread(request, saga_queries.find, _database(request), state.id)
     except DATABASE_UNAVAILABLE:
         # The order is placed: an error now would make the client place it twice.
         return state

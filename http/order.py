@@ -10,7 +10,8 @@ from sanic.exceptions import NotFound
 from uuid_utils.compat import uuid7
 
 from saga.functions.order import store
-from saga.runtime.database.connection import locked, tables_in, transaction
+from saga.runtime.database.connection import locked, transaction
+from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
 from saga.runtime.web import fields
 from saga.runtime.web.app import App, new_app

@@ -10,7 +10,7 @@ from sanic.exceptions import NotFound
 from typing_extensions import TypedDict
 
 from saga.functions.user import store
-from saga.runtime.database.connection import tables_in
+from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
 from saga.runtime.web import fields
 from saga.runtime.web.app import App, new_app

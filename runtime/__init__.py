@@ -1,27 +1,30 @@
 """The engine: it hosts functions, drives sagas and deploys them; it knows no order or product."""
 
-from .database.connection import Id, Instant, Money, Table
+from .client import SagaClient
+from .clock import utcnow
+from .database.columns import Id, Instant, Money
+from .database.schema import Table
 from .database.statements import prepared
 from .errors import Rejected, SagaError
 from .function import function
-from .message import Command, Envelope, Event, Message, Reply
+from .message import Command, Event, Message
 from .saga import Retry, Saga, Step
 
 __all__ = [
     "Command",
-    "Envelope",
     "Event",
     "Id",
     "Instant",
     "Message",
     "Money",
     "Rejected",
-    "Reply",
     "Retry",
     "Saga",
+    "SagaClient",
     "SagaError",
     "Step",
     "Table",
     "function",
     "prepared",
+    "utcnow",
 ]

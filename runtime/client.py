@@ -1,49 +1,160 @@
-"""Start a saga from Python, as `POST /orders` does over HTTP."""
+"""Start, find, await, cancel and retry sagas from Python, as the adapters do over HTTP."""
 
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import peewee
+import tenacity
 from uuid_utils.compat import uuid7
 
-from . import saga_store
+from . import saga_queries
 from .clock import utcnow
-from .database.connection import bind, connect
-from .errors import Conflict, ContractError
+from .database.connection import connect
+from .database.schema import create_missing
+from .errors import BrokerUnavailable, Conflict, ContractError
 from .message import Message
 from .saga import Saga
-from .saga_store import Start
+from .saga_state import SagaState
+from .saga_store import TABLES, SagaStore, Start
 from .settings import Settings
-from .system import state as system
 from .system.stack import Stack, read_stacks
-from .transition import SagaState
+from .system.state import read as read_system
+from .transition import Transition
+
+if TYPE_CHECKING:
+    from .kafka.transport import Sender
+
+log = logging.getLogger(__name__)
+
+POLL = 0.02  # seconds between two looks at a saga that is waited for
 
 
-def start(saga: Saga, message: Message, settings: Settings | None = None) -> SagaState:
-    """Store a new saga, then send its first command; return the saga.
+class SagaClient:
+    """The sagas of one service, to be used in a `with` block; threads may share it.
 
-    Without settings, those of the environment count. Raises `NotRunning` where neither
-    KAFKA_BOOTSTRAP_SERVERS nor a running system tells where the broker is, and `BrokerUnavailable`
-    where it does not answer: then the saga is stored, and the sweeper sends its command.
+    It has one connection to the service's database, on which threads take turns, and one producer.
+    Without `settings`, those of the environment count. `service` names the service that hosts the
+    sagas; it need not be told where only one does. Raises `ContractError` where none does, and
+    `NotRunning` where neither KAFKA_BOOTSTRAP_SERVERS nor a running system tells the broker.
     """
-    from .kafka.transport import Sender  # importing Quix Streams takes a second
 
-    settings = _with_broker(settings or Settings())
-    database = connect(settings.database_url(_stack_of(saga, settings).database))
-    bind(database, saga_store.TABLES)
-    [started] = saga_store.start(saga, [Start(str(uuid7()), message)], utcnow())
-    if isinstance(started, Conflict):
-        raise started
-    state, commands = started
-    Sender(settings).send(commands)
-    return state
+    def __init__(self, settings: Settings | None = None, service: str | None = None) -> None:
+        settings = settings or Settings()
+        self._stack = _hosting(settings, service)
+        self._settings = _with_broker(settings)
+        self._database = connect(settings.database_url(self._stack.database), shared=True)
+        self._store = SagaStore(self._database)
+        self._turn = threading.RLock()
+        self._sender: Sender | None = None
+        create_missing(self._database, TABLES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Deliver what is still on its way, and close the connection."""
+        with self._turn:
+            if self._sender is not None:
+                self._sender.close()
+            self._database.close()
+
+    def start(self, saga: Saga, message: Message, key: str | None = None) -> SagaState:
+        """Store a new saga, then send its first command; return the saga.
+
+        Where the broker does not take the command, the saga is returned all the same: its row is
+        there, and its host sends the command. The same `key` with the same message gives the saga
+        of the first time; raises `Conflict` where it was used with another message.
+        """
+        request = Start(str(uuid7()), message, key, message.model_dump_json())
+        with self._connection():
+            [started] = self._store.start(saga, [request], utcnow())
+        if isinstance(started, Conflict):
+            raise started
+        return self._send(started)
+
+    def find(self, saga_id: str) -> SagaState:
+        """Return a saga; raise `NotFound`."""
+        with self._connection():
+            return saga_queries.find(self._database, saga_id)
+
+    def wait(self, saga_id: str, timeout: float) -> SagaState:
+        """Return a saga once it has ended, or as it is after `timeout` seconds; see `.ended`."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda state: not state.ended),
+            stop=tenacity.stop_after_delay(timeout),
+            wait=tenacity.wait_fixed(POLL),
+            retry_error_callback=lambda tried: tried.outcome.result() if tried.outcome else None,
+        )
+        state: SagaState = retrying(self.find, saga_id)
+        return state
+
+    def cancel(self, saga_id: str) -> SagaState:
+        """Undo a saga that runs; raise `NotFound`, or `Conflict` when it has ended."""
+        return self._change(self._store.cancel, saga_id)
+
+    def retry(self, saga_id: str) -> SagaState:
+        """Try a FAILED saga's failed undo again; raise `NotFound`, or `Conflict` otherwise."""
+        return self._change(self._store.retry, saga_id)
+
+    def _change(self, change: Callable[..., Transition], saga_id: str) -> SagaState:
+        with self._connection():
+            name = saga_queries.find(self._database, saga_id).name
+            if name not in self._sagas:
+                raise ContractError(f"{self._stack.service} hosts no saga {name!r} any more")
+            changed = change(self._sagas[name], saga_id, utcnow())
+        return self._send(changed)
+
+    def _send(self, changed: Transition) -> SagaState:
+        state, commands = changed
+        try:
+            self._producer().send(commands)
+        except BrokerUnavailable as error:
+            log.warning("%d commands not sent, the saga's host will: %s", len(commands), error)
+        return state
+
+    def _producer(self) -> "Sender":
+        from .kafka.transport import Sender  # importing Quix Streams takes a second
+
+        with self._turn:
+            if self._sender is None:
+                self._sender = Sender(self._settings)
+            return self._sender
+
+    @cached_property
+    def _sagas(self) -> dict[str, Saga]:
+        hosted: list[Any] = [self._stack.load_entry(name) for name in self._stack.sagas]
+        return {one.saga.name: one.saga for one in hosted}
+
+    @contextmanager
+    def _connection(self) -> Iterator[None]:
+        with self._turn:
+            try:
+                yield
+            except (peewee.OperationalError, peewee.InterfaceError):
+                self._database.close()  # the next call opens another
+                raise
 
 
-def _stack_of(saga: Saga, settings: Settings) -> Stack:
-    """Return the stack that runs a saga; raise `ContractError` if none does."""
-    for stack in read_stacks(settings.saga_stacks):
-        if any(f.saga is not None and f.saga.name == saga.name for f, _ in stack.load()):
-            return stack
-    raise ContractError(f"no stack in {settings.saga_stacks} runs saga {saga.name!r}")
+def _hosting(settings: Settings, service: str | None) -> Stack:
+    """Return the stack that hosts sagas; raise `ContractError` unless it is one."""
+    stacks = [stack for stack in read_stacks(settings.saga_stacks) if stack.sagas]
+    found = [stack for stack in stacks if service in (None, stack.service)]
+    if len(found) != 1:
+        names = ", ".join(stack.service for stack in stacks) or "none"
+        raise ContractError(
+            f"which service's sagas? In {settings.saga_stacks} these host some: {names}"
+        )
+    return found[0]
 
 
 def _with_broker(settings: Settings) -> Settings:
     if settings.kafka_bootstrap_servers is not None:
         return settings
-    return settings.on_broker(system.read(settings.saga_data).broker)
+    return settings.on_broker(read_system(settings.saga_data).broker)

@@ -14,6 +14,10 @@ BEFORE_COMMIT = "before_commit"  # the answers are stored too, nothing is commit
 AFTER_COMMIT = "after_commit"  # all is committed, nothing is sent
 AFTER_SEND = "after_send"  # all is sent, no offset is committed
 AFTER_OFFSETS = "after_offsets"  # all is done
+BEFORE_SWEEP = "before_sweep"  # a saga's host has read nothing of what is due
+IN_SWEEP = "in_sweep"  # the sagas that are due have changed, nothing is committed
+AFTER_SWEEP = "after_sweep"  # all is committed, nothing is sent
+AFTER_SWEEP_SENT = "after_sweep_sent"  # all is sent
 AFTER_ROW = "after_row"  # an adapter has stored a saga and sent nothing
 
 

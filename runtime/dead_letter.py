@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .message import Record
+from .envelope import Record
 
 SUFFIX = ".dlq"
 OWN_HEADERS = "dlq_"

@@ -40,3 +40,8 @@ class NotFound(SagaError):
 
 class NotRunning(SagaError):
     """No system runs on this data directory."""
+
+
+def first_line(error: BaseException) -> str:
+    """Say an error in one line of at most 500 characters."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:500]

@@ -10,14 +10,12 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
-from . import saga_store
-from .database.connection import Table, tables_in
+from .database.schema import Table, tables_in
 from .errors import ContractError
 from .inbox import InboxRow
 from .message import Command, Event
-from .saga import Saga
 
-Kind = Literal["command", "replies", "timer"]
+Kind = Literal["command", "timer"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _registry: dict[str, "Function"] = {}
@@ -27,9 +25,8 @@ _registry: dict[str, "Function"] = {}
 class Function:
     """A handler and what its declaration says.
 
-    A function of kind `command` answers one command with an event; `replies` applies a saga's
-    replies; `timer` runs every `every` seconds. `name` is `SERVICE.HANDLER`, and is its consumer
-    group too.
+    A function of kind `command` answers one command with an event; `timer` runs every `every`
+    seconds. `name` is `SERVICE.HANDLER`, and is its consumer group too.
     """
 
     name: str
@@ -37,7 +34,6 @@ class Function:
     kind: Kind
     topics: tuple[str, ...]
     command: type[Command] | None = None
-    saga: Saga | None = None
     every: float | None = None
 
     @property
@@ -47,8 +43,6 @@ class Function:
 
     def tables(self) -> list[type[Table]]:
         """List the tables that the handler and the runtime use on its behalf."""
-        if self.saga is not None:
-            return saga_store.TABLES
         if self.kind == "timer":
             return tables_in(_store(self.handler))
         return [InboxRow, *tables_in(_store(self.handler))]
@@ -59,39 +53,41 @@ def function(handler: Handler, /) -> Handler: ...
 
 
 @overload
-def function(
-    *, saga: Saga | None = None, every: float | None = None
-) -> Callable[[Handler], Handler]: ...
+def function(*, every: float) -> Callable[[Handler], Handler]: ...
 
 
 def function(
-    handler: Handler | None = None, /, *, saga: Saga | None = None, every: float | None = None
+    handler: Handler | None = None, /, *, every: float | None = None
 ) -> Handler | Callable[[Handler], Handler]:
     """Declare a handler as a function of its service; the handler itself stays as it is.
 
     Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
-    `@function(saga=S)` is for `(replies, now) -> commands`, on all topics that `S` is answered on.
-    `@function(every=SECONDS)` is for `(now) -> commands`, on a timer; it may have a saga, too.
+    `@function(every=SECONDS)` is for `(now) -> commands`, on a timer.
     Raises `ContractError` when the annotations say something else.
     """
     if handler is None:
-        return partial(_declare, saga=saga, every=every)
-    return _declare(handler, saga=saga, every=every)
+        return partial(_declare, every=every)
+    return _declare(handler, every=every)
 
 
 def load(module: str) -> Function:
     """Import a module and return the function declared in it; raise `ContractError` if none is."""
+    imported = import_declaring(module)
+    found = [f for f in _registry.values() if f.handler.__module__ == imported.__name__]
+    if len(found) != 1:
+        raise ContractError(f"{module} declares {len(found)} functions; one file holds one")
+    return found[0]
+
+
+def import_declaring(module: str) -> ModuleType:
+    """Import a module that declares something; raise `ContractError` if that fails."""
     try:
-        imported = importlib.import_module(module)
+        return importlib.import_module(module)
     except ContractError:
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise ContractError(f"{module} can't be imported: {what}") from error
-    found = [f for f in _registry.values() if f.handler.__module__ == imported.__name__]
-    if len(found) != 1:
-        raise ContractError(f"{module} declares {len(found)} functions; one file holds one")
-    return found[0]
 
 
 def declared(handler: Callable[..., Any]) -> Function:
@@ -102,19 +98,17 @@ def declared(handler: Callable[..., Any]) -> Function:
     raise ContractError(f"{handler!r} is not a function: it lacks the decorator")
 
 
-def _declare(handler: Handler, *, saga: Saga | None, every: float | None) -> Handler:
+def _declare(handler: Handler, *, every: float | None) -> Handler:
     service = handler.__module__.rpartition(".")[0].rpartition(".")[2]
     name = f"{service}.{handler.__name__}"
     earlier = _registry.get(name)
     if earlier is not None and earlier.handler.__module__ != handler.__module__:
         raise ContractError(f"two functions are called {name}: they would share a consumer group")
-    if saga is None and every is None:
+    if every is None:
         command = _contract(handler)
         declared = Function(name, handler, "command", (command.topic,), command)
-    elif saga is not None and every is None:
-        declared = Function(name, handler, "replies", tuple(saga.reply_topics), saga=saga)
     else:
-        declared = Function(name, handler, "timer", (), saga=saga, every=every)
+        declared = Function(name, handler, "timer", (), every=every)
     _registry[name] = declared
     return handler
 

@@ -11,8 +11,9 @@ from datetime import datetime
 
 import peewee
 
-from .database.connection import Table, read_many, write_many
-from .message import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
+from .database.schema import Table
+from .database.statements import read_many, write_many
+from .envelope import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
 
@@ -100,16 +101,16 @@ def related(commands: Iterable[Envelope]) -> set[str]:
     return ids
 
 
-def load(ids: Iterable[str]) -> dict[str, Answer]:
+def load(database: peewee.Database, ids: Iterable[str]) -> dict[str, Answer]:
     """Read the answers to those of the commands that have one."""
     row = InboxRow
-    found = read_many([row.id, row.type, row.outcome, row.time, row.data], ids)
+    found = read_many(database, [row.id, row.type, row.outcome, row.time, row.data], ids)
     return {key: Answer(*rest) for key, *rest in found}
 
 
-def save(answers: Sequence[tuple[str, Answer]]) -> None:
+def save(database: peewee.Database, answers: Sequence[tuple[str, Answer]]) -> None:
     """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
     row = InboxRow
     fields = [row.id, row.type, row.outcome, row.time, row.data]
     rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
-    write_many(fields, rows)
+    write_many(database, fields, rows)

@@ -1,6 +1,7 @@
 """A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .errors import ContractError
@@ -68,19 +69,26 @@ class Step:
 class Saga:
     """A saga's declaration: its start message, its steps in order, its deadline in seconds.
 
-    Raises `ContractError` when a command has a field that nothing before it provides, or when two
-    steps have one name.
+    `search` names those fields of the start message that a saga can be found by. Raises
+    `ContractError` when a command has a field that nothing before it provides, when two steps have
+    one name, or when the start message has no such field to search by.
     """
 
     name: str
     start: type[Message]
     steps: list[Step] = field(default_factory=list)
     deadline: float = 300.0  # seconds from the start; after it, what was done is undone
+    search: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]
         if not names or len(names) != len(set(names)):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
+        if unknown := [name for name in self.search if name not in self.start.model_fields]:
+            raise ContractError(
+                f"saga {self.name!r} can't be searched by {', '.join(unknown)}: "
+                f"{self.start.__name__} has no such field"
+            )
         known = BUILT_IN_FIELDS | set(self.start.model_fields)
         for step in self.steps:
             # An undo may be sent before its step has answered, so it can't use the answer.

@@ -4,83 +4,22 @@ No I/O, no clock, no chance. The store, the topics and the clock are outside.
 A saga in flight has exactly one step that is RUNNING or UNDOING.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
+from .envelope import Action, Envelope, Problem, Reply, message_id
 from .errors import Conflict, ContractError
-from .message import Action, Command, Envelope, Message, Problem, Reply, message_id
+from .message import Command, Message
 from .saga import Retry, Saga, Step
-
-SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
-StepStatus = Literal[
-    "PENDING", "RUNNING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE", "UNDO_FAILED"
-]
+from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
 
 LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
 
-IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a saga compensates: the step, and a code of the API."""
-
-    step: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """How far one step is. `attempts` and `undo_attempts` count sendings."""
-
-    name: str
-    status: StepStatus = "PENDING"
-    attempts: int = 0
-    undo_attempts: int = 0
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    error: Problem | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SagaState:
-    """How far one saga is.
-
-    `due_at` is when the sweeper acts next, `awaiting` tells a sent command from a waited-out
-    back-off, and `answered` is the last reply that was applied, as `STEP/ACTION`.
-    """
-
-    id: str
-    name: str
-    status: SagaStatus
-    input: dict[str, Any]
-    context: dict[str, Any]
-    steps: tuple[StepState, ...]
-    created_at: datetime
-    updated_at: datetime
-    deadline_at: datetime
-    due_at: datetime | None = None
-    failure: Failure | None = None
-    awaiting: bool = False
-    answered: str | None = None
-    traceparent: str | None = None
-
-    @property
-    def in_flight(self) -> int | None:
-        """The index of the step that is RUNNING or UNDOING; None once the saga has ended."""
-        status = IN_FLIGHT.get(self.status)
-        return next((i for i, step in enumerate(self.steps) if step.status == status), None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.status not in IN_FLIGHT
 
 
 Transition = tuple[SagaState, list[Envelope]]

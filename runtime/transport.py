@@ -1,9 +1,9 @@
-"""What a worker needs of a broker: five calls, with the same meaning on every transport."""
+"""What a worker needs of a broker: six calls, with the same meaning on every transport."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
-from .message import Record
+from .envelope import Record
 
 BATCH_SIZE = 500  # records in one transaction, at most
 
@@ -21,7 +21,10 @@ class Transport(Protocol):
         """Commit the offsets of the last batch; raise `BrokerUnavailable` if that fails."""
 
     def rewind(self) -> None:
-        """Let the next `poll` return the last batch again."""
+        """Let the next `poll` return the last batch again, unless it is committed."""
+
+    def check(self) -> None:
+        """Ask the broker for a sign of life; raise `BrokerUnavailable` if there is none."""
 
     def close(self) -> None:
         """Leave the group."""

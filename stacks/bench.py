@@ -19,11 +19,11 @@ from uuid_utils.compat import uuid7
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import saga_store
+from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
-from saga.runtime.saga_store import SagaRow, Start
+from saga.runtime.saga_store import SagaRow, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system import state as system
 
@@ -138,8 +138,8 @@ def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings)
 
 
 def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
-    for chunk in peewee.chunked(waiting, saga_store.CHUNK):
-        transitions = saga_store.start(place_order, chunk, utcnow())
+    for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
+        transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
         sender.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
         yield from (start.saga_id for start in chunk)
 
@@ -185,7 +185,7 @@ def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
 
 
 def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_ok: bool) -> Result:
-    states = saga_store.find_many(saga_ids)
+    states = saga_queries.find_many(ledger.sagas(), saga_ids)
     milliseconds = [(s.updated_at - s.created_at).total_seconds() * 1000 for s in states]
     cuts = quantiles(milliseconds, n=100) if len(states) > 1 else milliseconds * 99
     statuses = [state.status for state in states]

@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import saga_store
+from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.settings import Settings
@@ -75,7 +75,7 @@ def chaos(
         rest_began = time.monotonic()
         _wait_for_rest(accepted, progress)
         _wait_for_silence(settings.on_broker(running.broker))
-    statuses = Counter(state.status for state in saga_store.find_many(accepted))
+    statuses = Counter(state.status for state in saga_queries.find_many(ledger.sagas(), accepted))
     verdict = Verdict(
         seed=seed,
         orders=orders,
@@ -171,7 +171,7 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
     deadline = time.monotonic() + REST_TIMEOUT
     waiting = set(saga_ids)
     while waiting and time.monotonic() < deadline:
-        waiting -= saga_store.ended(sorted(waiting))
+        waiting -= saga_queries.ended(ledger.sagas(), sorted(waiting))
         progress.update(bar, completed=len(saga_ids) - len(waiting))
         time.sleep(0.1)
 

@@ -11,10 +11,11 @@ import peewee
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
-from saga.runtime import saga_store
-from saga.runtime.database.connection import Table, bind, connect
+from saga.runtime import saga_queries, saga_store
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import Table, bind
+from saga.runtime.saga_state import SagaState
 from saga.runtime.settings import Settings
-from saga.runtime.transition import SagaState
 
 TABLES: dict[str, list[type[Table]]] = {
     "orchestrator": saga_store.TABLES,
@@ -39,6 +40,12 @@ def open_databases(settings: Settings) -> None:
         bind(connect(settings.database_url(service)), tables)
 
 
+def sagas() -> peewee.Database:
+    """Return the database of the sagas, as it is bound."""
+    database: peewee.Database = saga_store.SagaRow._meta.database
+    return database
+
+
 def totals() -> Totals:
     """Add up what is free and what orders hold."""
     held = Reservation.select(peewee.fn.SUM(Reservation.quantity)).where(~Reservation.released)
@@ -54,7 +61,7 @@ def violations(saga_ids: Sequence[str], before: Totals) -> list[str]:
     An order that completed holds its units and its payment once; one that was cancelled holds none.
     """
     found = []
-    states = {state.id: state for state in saga_store.find_many(saga_ids)}
+    states = {state.id: state for state in saga_queries.find_many(sagas(), saga_ids)}
     orders = {str(row.saga_id): row for row in _orders(saga_ids)}
     held = _sums(Reservation, Reservation.quantity, ~Reservation.released)
     paid = _sums(Payment, Payment.amount, ~Payment.refunded)
@@ -92,7 +99,7 @@ def _violation(
 
 
 def _orders(saga_ids: Sequence[str]) -> list[Any]:
-    chunks = peewee.chunked(saga_ids, saga_store.CHUNK)
+    chunks = peewee.chunked(saga_ids, saga_queries.CHUNK)
     return [row for chunk in chunks for row in Order.select().where(Order.saga_id.in_(chunk))]
 
 

@@ -21,9 +21,10 @@ from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import inbox
 from saga.runtime.cli.app import Json, console, errors, settings_for
+from saga.runtime.envelope import Envelope
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, Decision
-from saga.runtime.message import Envelope, Message
+from saga.runtime.message import Message
 from saga.runtime.saga import Saga
 from saga.runtime.simulation.simulator import Run, Simulator, Workload
 from saga.runtime.system.stack import Stack, read_stacks

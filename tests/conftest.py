@@ -26,7 +26,7 @@ import pytest
 from hypothesis import settings
 from uuid_utils.compat import uuid7
 
-from saga.runtime import saga_store
+from saga.runtime import saga_queries
 from saga.runtime.database.connection import connect
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
@@ -241,7 +241,9 @@ class Traffic:
 
     def _in_flight(self) -> set[str]:
         chunks = (self.accepted[n : n + 500] for n in range(0, len(self.accepted), 500))
-        return set(self.accepted).difference(*(saga_store.ended(chunk) for chunk in chunks))
+        return set(self.accepted).difference(
+            *(saga_queries.ended(ledger.sagas(), chunk) for chunk in chunks)
+        )
 
     def _place_many(self) -> None:
         # httpx would take a third of the time that the system itself takes.

@@ -1,22 +1,11 @@
 """Book a trip on the running system: `python book.py TRAVELLER FLIGHT HOTEL NIGHTS CAR`."""
 
 import sys
-import time
 from uuid import uuid4
 
-from saga.runtime import saga_store
-from saga.runtime.client import start
-from saga.runtime.transition import SagaState
+from saga.runtime import SagaClient
 
 from trip.book_trip import BookTrip, book_trip
-
-
-def until_ended(state: SagaState) -> SagaState:
-    """Wait for the saga's end."""
-    while not state.ended:
-        time.sleep(0.05)
-        state = saga_store.find(state.id)
-    return state
 
 
 def main(traveller: str, flight: str, hotel: str, nights: str, car: str) -> None:
@@ -29,7 +18,8 @@ def main(traveller: str, flight: str, hotel: str, nights: str, car: str) -> None
         nights=int(nights),
         car=car,
     )
-    state = until_ended(start(book_trip, trip))
+    with SagaClient() as client:
+        state = client.wait(client.start(book_trip, trip).id, timeout=60.0)
     why = f": {state.failure.message}" if state.failure else ""
     print(f"{state.id} {state.status}{why}")
 

@@ -3,7 +3,8 @@
 from datetime import date
 from decimal import Decimal
 
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 from saga.runtime.settings import Settings
 
 from car.store import Car

@@ -1,1 +1,1 @@
-"""The orchestrator: the saga as a list, and the functions that drive it."""
+"""The orchestrator: the order saga, as a list."""

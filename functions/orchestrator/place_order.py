@@ -27,4 +27,5 @@ place_order = Saga(
         Step(ProcessPayment, undo=RefundPayment),
         Step(CompleteOrder),
     ],
+    search=("order_id", "user_id"),
 )

@@ -1,7 +1,6 @@
 """Cancel an order: undoes `create_order`."""
 
-from saga.runtime import function
-from saga.runtime.clock import utcnow
+from saga.runtime import function, utcnow
 
 from .messages import CancelOrder, OrderCancelled
 from .store import CANCELLED, Order

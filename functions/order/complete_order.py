@@ -1,7 +1,6 @@
 """Complete an order: the saga's last step."""
 
-from saga.runtime import Rejected, function
-from saga.runtime.clock import utcnow
+from saga.runtime import Rejected, function, utcnow
 
 from .messages import CompleteOrder, OrderCompleted
 from .store import complete

@@ -1,7 +1,6 @@
 """Create a pending order: the saga's first step."""
 
-from saga.runtime import function
-from saga.runtime.clock import utcnow
+from saga.runtime import function, utcnow
 
 from .messages import CreateOrder, OrderCreated
 from .store import insert_order

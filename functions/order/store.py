@@ -7,8 +7,7 @@ from uuid import UUID
 
 import peewee
 
-from saga.runtime import Instant, Money, Table, prepared
-from saga.runtime.clock import utcnow
+from saga.runtime import Instant, Money, Table, prepared, utcnow
 
 PENDING = "PENDING"
 COMPLETED = "COMPLETED"

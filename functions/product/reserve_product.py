@@ -1,7 +1,6 @@
 """Reserve stock for an order: the saga's second step."""
 
-from saga.runtime import Rejected, function
-from saga.runtime.clock import utcnow
+from saga.runtime import Rejected, function, utcnow
 
 from .messages import ProductReserved, ReserveProduct
 from .store import Product, hold_units, take_units

@@ -6,8 +6,7 @@ from uuid import UUID
 
 import peewee
 
-from saga.runtime import Id, Instant, Money, Table, prepared
-from saga.runtime.clock import utcnow
+from saga.runtime import Id, Instant, Money, Table, prepared, utcnow
 
 
 class Product(Table):

@@ -1,7 +1,6 @@
 """Take an order's total from the user's balance: the saga's third step."""
 
-from saga.runtime import Rejected, function
-from saga.runtime.clock import utcnow
+from saga.runtime import Rejected, function, utcnow
 
 from .messages import PaymentProcessed, ProcessPayment
 from .store import User, keep_payment, take_money

@@ -13,9 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from ..envelope import Envelope
 from ..function import Function
-from ..message import Command, Envelope, Reply
+from ..message import Command
 from ..saga import Saga, Step
+from ..saga_host import HostedSaga
 
 Level = Literal["error", "warning"]
 
@@ -60,11 +62,18 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class PlacedSaga:
-    """A saga, and the lines of it and of its steps, by their names."""
+    """A saga as a stack hosts it, and the lines of it and of its steps, by their names."""
 
-    saga: Saga
+    hosted: HostedSaga
+    service: str
+    entry: Place
     place: Place
     steps: dict[str, Place] = field(default_factory=dict)
+
+    @property
+    def saga(self) -> Saga:
+        """The declaration."""
+        return self.hosted.saga
 
     def step(self, step: Step) -> Place:
         """Return a step's line, or the saga's where that is not known."""
@@ -75,8 +84,8 @@ class PlacedSaga:
 class Facts:
     """A system as its stack files and modules declare it.
 
-    `broken` names the functions that could not be imported; with `sagas_known` unset, sagas may be
-    among what was lost with them. What they would have said is not held against the others.
+    `broken` names the functions and sagas that could not be imported; with `sagas_known` unset,
+    sagas may be among them. What they would have said is not held against the others.
     """
 
     functions: Sequence[Deployed] = ()
@@ -124,59 +133,57 @@ def _names(facts: Facts) -> Iterator[Finding]:
                 f"{deployed.function.name} is of another service than its stack, "
                 f"{deployed.service}: a function's service is the folder it is in"
             )
-
-
-def _annotations(facts: Facts) -> Iterator[Finding]:
-    """Check the handlers that the decorator takes as they are; those of commands it has checked."""
-    shapes = {
-        "replies": "(replies: Sequence[Reply], now: datetime) -> list[Envelope]",
-        "timer": "(now: datetime) -> list[Envelope]",
-    }
-    for deployed in facts.functions:
-        shape = shapes.get(deployed.function.kind)
-        handler = deployed.function.handler
-        if shape is not None and not _has_shape(handler, replies="replies" in shape):
-            yield deployed.handler.error(
-                f"{handler.__name__} must be declared as def {handler.__name__}{shape}"
+    for placed in facts.sagas:
+        if placed.hosted.name.partition(".")[0] != placed.service:
+            yield placed.entry.warning(
+                f"{placed.hosted.name} is of another service than its stack, "
+                f"{placed.service}: a saga's service is the folder it is in"
             )
 
 
-def _has_shape(handler: Any, *, replies: bool) -> bool:
+def _annotations(facts: Facts) -> Iterator[Finding]:
+    """Check a timer's handler, which the decorator takes as it is."""
+    for deployed in facts.functions:
+        handler = deployed.function.handler
+        if deployed.function.kind == "timer" and not _is_timer(handler):
+            yield deployed.handler.error(
+                f"{handler.__name__} must be declared as "
+                f"def {handler.__name__}(now: datetime) -> list[Envelope]"
+            )
+
+
+def _is_timer(handler: Any) -> bool:
     if inspect.iscoroutinefunction(handler):
         return False
     hints = typing.get_type_hints(handler)
     parameters = [hints.get(name) for name in inspect.signature(handler).parameters]
-    if not parameters or parameters.pop() is not datetime:
-        return False
-    asked = [typing.get_args(parameter) for parameter in parameters]
-    return asked == [(Reply,)] * replies and typing.get_args(hints.get("return")) == (Envelope,)
+    return parameters == [datetime] and typing.get_args(hints.get("return")) == (Envelope,)
 
 
 def _consumer_groups(facts: Facts) -> Iterator[Finding]:
-    first: dict[str, Deployed] = {}
-    for deployed in facts.functions:
-        name = deployed.function.name
-        other = first.setdefault(name, deployed)
-        if other is not deployed:
-            yield deployed.entry.error(
-                f"{name} is deployed by {_where(other.entry)} too: "
-                "both would share one consumer group"
+    first: dict[str, Place] = {}
+    hosted = [(deployed.function.name, deployed.entry) for deployed in facts.functions]
+    hosted += [(placed.hosted.name, placed.entry) for placed in facts.sagas]
+    for name, entry in hosted:
+        other = first.setdefault(name, entry)
+        if other is not entry:
+            yield entry.error(
+                f"{name} is deployed by {_where(other)} too: both would share one consumer group"
             )
 
 
 def _topics(facts: Facts) -> Iterator[Finding]:
     events = {command.event.topic: deployed for deployed, command in facts.commands()}
-    first: dict[tuple[str, str], Deployed] = {}
+    first: dict[str, Deployed] = {}
     for deployed in facts.functions:
-        saga, name = deployed.function.saga, deployed.function.name
+        name = deployed.function.name
         for topic in deployed.function.topics:
-            other = first.setdefault((topic, saga.name if saga else ""), deployed)
+            other = first.setdefault(topic, deployed)
             if other.function.name != name:
-                whose = f"saga {saga.name!r} from {topic}" if saga else topic
                 yield deployed.handler.error(
-                    f"{name} reads {whose}, as {other.function.name} does: one of them is enough"
+                    f"{name} reads {topic}, as {other.function.name} does: one of them is enough"
                 )
-            if saga is None and topic in events:
+            if topic in events:
                 yield deployed.handler.error(
                     f"{name} reads {topic} as commands, but {events[topic].function.name} "
                     "answers there"
@@ -184,30 +191,13 @@ def _topics(facts: Facts) -> Iterator[Finding]:
 
 
 def _sagas(facts: Facts) -> Iterator[Finding]:
-    """Check that each saga is driven, and is the only one of its name."""
+    """Check that each saga is the only one of its name."""
     first: dict[str, PlacedSaga] = {}
     for placed in facts.sagas:
-        saga = placed.saga
-        other = first.setdefault(saga.name, placed)
+        other = first.setdefault(placed.saga.name, placed)
         if other is not placed:
             yield placed.place.error(
-                f"saga {saga.name!r} has the name of the one in {_where(other.place)}"
-            )
-    if not facts.sagas_known:
-        return
-    for placed in first.values():
-        saga = placed.saga
-        functions = [deployed.function for deployed in facts.functions]
-        kinds = {f.kind for f in functions if f.saga and f.saga.name == saga.name}
-        if "replies" not in kinds:
-            yield placed.place.error(
-                f"nobody reads {', '.join(saga.reply_topics)} for saga {saga.name!r}: "
-                "it has no @function(saga=…)"
-            )
-        if "timer" not in kinds:
-            yield placed.place.warning(
-                f"nobody sends again what saga {saga.name!r} waits for: "
-                "it has no @function(saga=…, every=…)"
+                f"saga {placed.saga.name!r} has the name of the one in {_where(other.place)}"
             )
 
 

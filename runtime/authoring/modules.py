@@ -1,7 +1,6 @@
 """What files say without being imported, and where: handlers, calls, the keys of TOML files."""
 
 import ast
-import importlib.util
 import re
 import traceback
 from collections.abc import Iterator
@@ -14,24 +13,32 @@ RUNTIME = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True)
-class SourceHandler:
-    """A handler as its source declares it, and whether it is given a saga."""
+class Declaration:
+    """A handler, or a saga, as its source declares it."""
 
     name: str
     place: Place
-    saga: bool
 
 
-def handlers_in(file: Path) -> list[SourceHandler]:
+def handlers_in(file: Path) -> list[Declaration]:
     """List the handlers in a file without importing it."""
     return [
-        SourceHandler(
-            node.name, Place(file, decorator.lineno), argument(decorator, "saga") is not None
-        )
+        Declaration(node.name, Place(file, decorator.lineno))
         for node in tree(file).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for decorator in node.decorator_list
         if last_name(decorator) == "function"
+    ]
+
+
+def sagas_in(file: Path) -> list[Declaration]:
+    """List the sagas in a file without importing it, by the names that they are assigned to."""
+    return [
+        Declaration(target.id, Place(file, node.lineno))
+        for node in tree(file).body
+        if isinstance(node, ast.Assign) and last_name(node.value) == "Saga"
+        for target in node.targets
+        if isinstance(target, ast.Name)
     ]
 
 
@@ -75,26 +82,6 @@ def place_of(error: BaseException, home: Path) -> Place | None:
         if file.is_relative_to(home) and not file.is_relative_to(RUNTIME):
             return Place(file, frame.lineno or 1)
     return None
-
-
-def module_file(module: str) -> Path | None:
-    """Return the file that a module would be imported from, None if there is none."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except Exception:
-        # A package around it can't be imported: so neither can this.
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
-
-
-def package_folder(package: str) -> Path | None:
-    """Return the folder that a package would be imported from, None if there is none."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except Exception:
-        return None  # a package around it can't be imported
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(folders[0]) if folders else None
 
 
 def toml_place(path: Path, key: str) -> Place:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ContractError, StackError
-from ..function import Function, load
+from ..function import Function
 from ..saga import Saga
+from ..saga_host import HostedSaga
+from ..system.code import module_file, package_folder
 from ..system.stack import Stack, read_stack, read_stacks
 from .check import Deployed, Facts, Finding, Place, PlacedSaga
 from .modules import (
@@ -17,9 +19,8 @@ from .modules import (
     calls,
     handlers_in,
     last_name,
-    module_file,
-    package_folder,
     place_of,
+    sagas_in,
     toml_place,
     tree,
 )
@@ -37,7 +38,7 @@ def collect(folder: Path) -> Facts:
     survey.findings += _without_entry(stacks)
     return Facts(
         survey.functions,
-        _placed_sagas(survey.functions),
+        survey.sagas,
         survey.findings,
         frozenset(survey.broken),
         survey.sagas_known,
@@ -49,6 +50,7 @@ class _Survey:
     """What has been found so far."""
 
     functions: list[Deployed] = field(default_factory=list)
+    sagas: list[PlacedSaga] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     sagas_known: bool = True
@@ -71,78 +73,80 @@ class _Survey:
         return stacks
 
     def visit(self, path: Path, stack: Stack) -> None:
-        """Import a stack's functions."""
+        """Import a stack's functions and sagas."""
         if stack.adapter is not None and module_file(stack.adapter) is None:
             why = f"{stack.service} has no adapter: there is no module {stack.adapter}"
             self.findings.append(toml_place(path, "adapter").error(why))
         if package_folder(stack.package) is None:
             why = f"there is no package {stack.package}: is its folder on PYTHONPATH?"
             self.findings.append(toml_place(path, "package").error(why))
-            self.broken |= set(stack.functions)
-            self.sagas_known = False
+            self._lose(stack, *stack.entries)
             return
-        for name in stack.functions:
-            self._visit_function(stack, name, toml_place(path, f"functions.{name}"))
+        for name in stack.entries:
+            self._visit_entry(stack, name, toml_place(path, f"{stack.kind(name)}s.{name}"))
 
-    def _visit_function(self, stack: Stack, name: str, entry: Place) -> None:
+    def _visit_entry(self, stack: Stack, name: str, entry: Place) -> None:
         file = module_file(stack.module(name))
         if file is None:
-            self.broken.add(name)
-            why = f"{name} has no function: there is no module {stack.module(name)}"
+            self._lose(stack, name)
+            why = f"{name} has no {stack.kind(name)}: there is no module {stack.module(name)}"
             self.findings.append(entry.error(why))
             return
         try:
-            function = load(stack.module(name))
+            hosted = stack.import_entry(name)
         except (Exception, SystemExit) as error:
-            self.broken.add(name)
+            self._lose(stack, name)
             self._failed(error, file, entry)
             return
-        place = _handler_place(function, Place(file))
-        self.functions.append(Deployed(function, stack.service, stack.database, name, entry, place))
+        if isinstance(hosted, HostedSaga):
+            self.sagas.append(_placed(hosted, stack, entry, file))
+        else:
+            place = _handler_place(hosted, Place(file))
+            deployed = Deployed(hosted, stack.service, stack.database, name, entry, place)
+            self.functions.append(deployed)
+
+    def _lose(self, stack: Stack, *names: str) -> None:
+        """Note that these could not be had: what they would have said is not known."""
+        self.broken |= set(names)
+        self.sagas_known &= stack.sagas.keys().isdisjoint(names)
 
     def _failed(self, error: BaseException, file: Path, entry: Place) -> None:
         """Note why a function could not be had, at the line that is to be changed."""
         handlers = handlers_in(file)
         cause = error.__cause__ or error
         place = place_of(cause, file.parent.parent)
-        if place is not None:
-            self.sagas_known &= bool(handlers) and not any(h.saga for h in handlers)
-        elif len(handlers) > 1:
+        if place is None and len(handlers) > 1:
             place = handlers[-1].place
         text = str(error) if isinstance(cause, ContractError) else _first_line(cause)
         self.findings.append((place or entry).error(text))
 
 
 def _without_entry(stacks: Sequence[tuple[Path, Stack]]) -> Iterator[Finding]:
-    listed = {stack.module(name) for _, stack in stacks for name in stack.functions}
+    listed = {stack.module(name) for _, stack in stacks for name in stack.entries}
     for path, stack in stacks:
         folder = package_folder(stack.package)
         for file in sorted(folder.glob("*.py")) if folder else ():
-            if stack.module(file.stem) not in listed:
-                for handler in handlers_in(file)[:1]:
-                    yield handler.place.error(
-                        f"{handler.name} has no stack entry: {path.name} lacks "
-                        f"[functions.{file.stem}]"
+            if stack.module(file.stem) in listed:
+                continue
+            sagas = [saga for saga in sagas_in(file) if saga.name == file.stem]
+            for kind, found in (("functions", handlers_in(file)), ("sagas", sagas)):
+                for declared in found[:1]:
+                    yield declared.place.error(
+                        f"{declared.name} has no stack entry: {path.name} lacks "
+                        f"[{kind}.{file.stem}]"
                     )
 
 
-def _placed_sagas(functions: Sequence[Deployed]) -> list[PlacedSaga]:
-    found: dict[int, PlacedSaga] = {}
-    for deployed in functions:
-        saga = deployed.function.saga
-        if saga is not None and id(saga) not in found:
-            found[id(saga)] = _placed(saga, deployed.handler)
-    return list(found.values())
-
-
-def _placed(saga: Saga, handler: Place) -> PlacedSaga:
-    """Find a saga and its steps in the source; what is not written out there is at the handler."""
-    for file in _files_with(saga):
-        for call in calls(tree(file), "Saga"):
+def _placed(hosted: HostedSaga, stack: Stack, entry: Place, file: Path) -> PlacedSaga:
+    """Find a saga and its steps in the source; what is not written out there is at its file."""
+    saga = hosted.saga
+    for source in _files_with(saga):
+        for call in calls(tree(source), "Saga"):
             name = argument(call, "name", 0)
             if isinstance(name, ast.Constant) and name.value == saga.name:
-                return PlacedSaga(saga, Place(file, call.lineno), _step_places(saga, call, file))
-    return PlacedSaga(saga, handler)
+                place, steps = Place(source, call.lineno), _step_places(saga, call, source)
+                return PlacedSaga(hosted, stack.service, entry, place, steps)
+    return PlacedSaga(hosted, stack.service, entry, Place(file))
 
 
 def _step_places(saga: Saga, call: ast.Call, file: Path) -> dict[str, Place]:
@@ -173,9 +177,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _names_in(path: Path) -> set[str]:
-    """Return the functions that a stack file names, as far as it can be read at all."""
+    """Return the functions and sagas that a stack file names, as far as it can be read at all."""
     try:
-        return set(re.findall(r"(?m)^\s*\[\s*functions\.(\w+)", path.read_text()))
+        return set(re.findall(r"(?m)^\s*\[\s*(?:functions|sagas)\.(\w+)", path.read_text()))
     except (OSError, UnicodeDecodeError):
         return set()
 

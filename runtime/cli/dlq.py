@@ -5,19 +5,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import peewee
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .. import saga_store
+from .. import saga_queries
 from ..clock import utcnow
 from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
+from ..envelope import Record
 from ..errors import Conflict, NotFound, NotRunning
-from ..message import Record
+from ..saga_state import SagaState
 from ..settings import Settings
 from ..system import state as system
 from ..system.stack import read_stacks, topics
-from ..transition import SagaState
 from .app import Data, Json, app, coloured, console, settings_for
 from .sagas import open_sagas, story
 
@@ -41,15 +42,15 @@ def list_letters(
 ) -> None:
     """List the open dead letters, with the states of their sagas."""
     letters = _filtered(_read(data), topic, saga, reason)
-    open_sagas(data)
+    sagas = open_sagas(data)
     if as_json:
-        print(json.dumps([_as_dict(letter) for letter in letters], indent=1))
+        print(json.dumps([_as_dict(sagas, letter) for letter in letters], indent=1))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("LETTER", "WHEN", "REPLAYS", "SAGA", "STATUS", "REASON"):
         table.add_column(column, no_wrap=column != "REASON", overflow="fold")
     for letter in letters:
-        state = _state(letter)
+        state = _state(sagas, letter)
         table.add_row(
             letter.id,
             letter.time[:19],
@@ -65,13 +66,13 @@ def list_letters(
 def show_letter(letter_id: Annotated[str, typer.Argument()], data: Data = None) -> None:
     """Show one dead letter: its headers and body, and its saga."""
     [letter] = _chosen(_read(data), [letter_id])
-    open_sagas(data)
+    sagas = open_sagas(data)
     console.print(f"[bold]{letter.id}[/]  from {letter.function}, {letter.time}")
     console.print(f"reason: {escape(letter.reason)}")
     for name, value in letter.record.headers:
         console.print(f"  {escape(name)}: {escape(_text(value))}")
     console.print(escape(_text(letter.record.value)), soft_wrap=True)
-    if state := _state(letter):
+    if state := _state(sagas, letter):
         console.print()
         console.print(story(state))
 
@@ -87,8 +88,10 @@ def replay_letters(
 ) -> None:
     """Send letters to their topics again, by id or by filter; not those of an ended saga."""
     letters = _selected(_read(data), ids, topic, saga, reason)
-    open_sagas(data)
-    refused = [letter.id for letter in letters if (s := _state(letter)) is not None and s.ended]
+    sagas = open_sagas(data)
+    refused = [
+        letter.id for letter in letters if (s := _state(sagas, letter)) is not None and s.ended
+    ]
     if ids and refused:
         raise Conflict(f"{', '.join(refused)}: the saga has ended, there is nothing to replay for")
     for letter in letters:
@@ -180,15 +183,15 @@ def _filtered(
     ]
 
 
-def _state(letter: DeadLetter) -> SagaState | None:
+def _state(sagas: peewee.Database, letter: DeadLetter) -> SagaState | None:
     try:
-        return saga_store.find(letter.saga_id or "")
+        return saga_queries.find(sagas, letter.saga_id or "")
     except NotFound:
         return None
 
 
-def _as_dict(letter: DeadLetter) -> dict[str, Any]:
-    state = _state(letter)
+def _as_dict(sagas: peewee.Database, letter: DeadLetter) -> dict[str, Any]:
+    state = _state(sagas, letter)
     return {
         "id": letter.id,
         "topic": letter.record.topic,

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -46,10 +47,15 @@ def up(
     if detach:
         _start_detached(settings.saga_data, broker)
         return
+    from ..deploy.first_versions import prepare, record
     from ..system.supervisor import Supervisor
 
+    def on_ready(versions: Mapping[str, str]) -> None:
+        threading.Thread(target=record, args=(settings, versions), daemon=True).start()
+        _show_all(settings)
+
     configure_logging(settings)
-    Supervisor(settings, broker).run(lambda: _show_all(settings))
+    Supervisor(settings, broker, partial(prepare, settings)).run(on_ready)
 
 
 @app.command()
@@ -120,24 +126,26 @@ def logs(
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="A function, SERVICE.NAME, or an adapter, SERVICE.")],
+    name: Annotated[
+        str, typer.Argument(help="A function or saga, SERVICE.NAME, or an adapter, SERVICE.")
+    ],
     data: Data = None,
 ) -> None:
-    """Run one function or one adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
+    """Run one function, saga or adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
     # As a container's first process, we would not be ended by a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from ..system import host
 
     settings = settings_for(data)
     stacks = {stack.service: stack for stack in read_stacks(settings.saga_stacks)}
-    service, _, function = name.partition(".")
+    service, _, entry = name.partition(".")
     stack = stacks.get(service)
-    if stack is None or (function not in stack.functions if function else stack.adapter is None):
-        raise SagaError(f"{name}: no such function or adapter in {settings.saga_stacks}")
+    if stack is None or (entry not in stack.entries if entry else stack.adapter is None):
+        raise SagaError(f"{name}: no such function, saga or adapter in {settings.saga_stacks}")
     configure_logging(settings)
-    host.prepare(stack.resources(function or None), settings)
-    if function:
-        host.run_function(stack, function, settings)
+    host.prepare(stack.resources(entry or None), settings)
+    if entry:
+        host.run_entry(stack, entry, settings)
     else:
         host.run_adapter(stack, settings)
 

@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .. import saga_store
+from .. import saga_queries
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
+from ..saga_history import history
+from ..saga_state import SagaState, SagaStatus, StepState, to_json
 from ..system.stack import read_stacks
-from ..transition import SagaState, SagaStatus, StepState
 from .app import Data, Json, app, coloured, console, settings_for
 
 
@@ -32,8 +33,8 @@ def sagas(
     """List sagas, the newest first."""
     if status is not None and status.upper() not in get_args(SagaStatus):
         raise SagaError(f"--status {status}: not one of {', '.join(get_args(SagaStatus))}")
-    open_sagas(data)
-    found = saga_store.page(limit, status=status and status.upper(), newest=True)
+    database = open_sagas(data)
+    found = saga_queries.page(database, limit, status=status and status.upper(), newest=True)
     if as_json:
         print(json.dumps([as_dict(state) for state in found], indent=1))
         return
@@ -54,29 +55,28 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one saga: its steps, times, attempts and errors, and its history."""
-    open_sagas(data)
-    state = saga_store.find(saga_id)
+    database = open_sagas(data)
+    state = saga_queries.find(database, saga_id)
     if as_json:
         print(json.dumps(as_dict(state), indent=1))
         return
     console.print(story(state))
     console.print()
-    for row in saga_store.history(saga_id):
+    for row in history(database, saga_id):
         when = f"{row.at.astimezone():%H:%M:%S.%f}"[:-3]
         console.print(f"[dim]{when}[/]  {coloured(row.status):<14} {escape(row.changes)}")
 
 
-def open_sagas(data: Path | None) -> None:
-    """Bind the saga tables to the database of the stack that runs sagas; raise if there is none."""
+def open_sagas(data: Path | None) -> peewee.Database:
+    """Open the database of the stack that hosts sagas; raise `SagaError` if there is none."""
     settings = settings_for(data)
     for stack in read_stacks(settings.saga_stacks):
-        if any(function.saga is not None for function, _ in stack.load()):
+        if stack.sagas:
             database = connect(settings.database_url(stack.database))
             if isinstance(database, peewee.SqliteDatabase) and not Path(database.database).exists():
                 raise NotRunning(f"no sagas in {settings.saga_data}: nothing has run there")
-            database.bind(saga_store.TABLES)
-            return
-    raise SagaError(f"no stack in {settings.saga_stacks} has a function that runs a saga")
+            return database
+    raise SagaError(f"no stack in {settings.saga_stacks} hosts a saga")
 
 
 def story(state: SagaState) -> Group:
@@ -96,7 +96,7 @@ def story(state: SagaState) -> Group:
 
 def as_dict(state: SagaState) -> dict[str, Any]:
     """Return a saga as JSON-able data, whole."""
-    dumped: dict[str, Any] = json.loads(saga_store.dump(state))
+    dumped: dict[str, Any] = json.loads(to_json(state))
     return dumped
 
 

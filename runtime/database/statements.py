@@ -2,17 +2,22 @@
 
 peewee takes some 60 µs to build an INSERT or UPDATE, many times what SQLite takes to run it. A
 `@prepared` function is called once, with stand-ins for its arguments; the SQL that comes of it is
-kept, and only the values change from then on.
+kept, and only the values change from then on. `write_many` and `read_many` keep theirs, too.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import peewee
 
 from ..errors import ContractError
+from .connection import locked
+
+Row = Sequence[Any]
+
+_SQL: dict[Hashable, str] = {}
 
 
 @dataclass(frozen=True)
@@ -109,3 +114,71 @@ def _fill(parameter: Any, given: dict[str, Any]) -> Any:
         return parameter
     value = given[parameter.name]
     return value if parameter.convert is None else parameter.convert(value)
+
+
+def write_many(
+    database: peewee.Database,
+    fields: Sequence[Any],
+    rows: Sequence[Row],
+    *,
+    update: Sequence[Any] = (),
+) -> None:
+    """Insert rows, given as the values of `fields`.
+
+    Where the first field's value is there already, the fields in `update` are set instead.
+    """
+    if not rows:
+        return
+    sql = _insert(database, fields, update)
+    to_columns = [field.db_value for field in fields]
+    values = [
+        [convert(value) for convert, value in zip(to_columns, row, strict=True)] for row in rows
+    ]
+    with peewee.__exception_wrapper__:
+        database.cursor().executemany(sql, values)
+
+
+def read_many(
+    database: peewee.Database, fields: Sequence[Any], keys: Iterable[Any], *, lock: bool = False
+) -> list[Row]:
+    """Return rows, as the columns of `fields`, whose first field is one of the keys, in its order.
+
+    With `lock`, they stay locked until the transaction ends.
+    """
+    keys = list(keys)
+    sql = _select(database, fields, len(keys), lock)
+    found: list[Row] = database.execute_sql(sql, keys).fetchall()
+    return found
+
+
+def _insert(database: peewee.Database, fields: Sequence[Any], update: Sequence[Any]) -> str:
+    table, names, updated = fields[0].model, _names(fields), _names(update)
+
+    def build() -> Any:
+        query = table.insert_many([[None] * len(names)], fields=fields).returning()
+        return query.on_conflict(conflict_target=fields[:1], preserve=update) if update else query
+
+    return _sql(database, (table, names, updated), build)
+
+
+def _select(database: peewee.Database, fields: Sequence[Any], count: int, lock: bool) -> str:
+    def build() -> Any:
+        query = fields[0].model.select(*fields).where(fields[0].in_([""] * count))
+        query = query.order_by(fields[0])
+        return locked(query, database) if lock else query
+
+    return _sql(database, (fields[0].model, _names(fields), count, lock), build)
+
+
+def _sql(database: peewee.Database, key: Hashable, build: Callable[[], Any]) -> str:
+    """Return a query's SQL, which is built for the first database of each kind only."""
+    key = (type(database), key)
+    sql = _SQL.get(key)
+    if sql is None:
+        sql = _SQL[key] = str(build().bind(database).sql()[0])
+    return sql
+
+
+# A field is no key, as two of one name look the same to it; hence the names.
+def _names(fields: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields)

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..authoring.modules import module_file, package_folder
 from ..errors import SagaError
+from ..system.code import STACK_FILE, module_file, module_name, package_folder
 from ..system.stack import Stack, parse_stack
 
-STACK_FILE = "stack.toml"
 LIMIT = 50_000_000  # bytes of all files together
 SHOWN = 12  # digits of a version, where people read it
 
@@ -116,21 +115,6 @@ def stack_of(artifact: Artifact) -> Stack:
     return parse_stack(files[STACK_FILE], f"artifact {artifact.version[:SHOWN]}")
 
 
-def import_from(code: Path) -> None:
-    """Let this process import an unpacked artifact's modules before any that are installed.
-
-    What it has imported of them already is forgotten: to be called before a function is loaded.
-    """
-    sys.path.insert(0, str(code))
-    # `saga` is a package of several folders, found by many ways: the artifact's comes first.
-    package = sys.modules["saga"]
-    package.__path__ = [str(code / "saga"), *package.__path__]
-    for path in code.rglob("*"):
-        module = _module(PurePosixPath(path.relative_to(code)))
-        if (path.is_dir() or path.suffix == ".py") and module != "saga":
-            sys.modules.pop(module, None)
-
-
 def _files(stack: Stack) -> dict[PurePosixPath, Path]:
     folder = package_folder(stack.package)
     if folder is None:
@@ -144,7 +128,7 @@ def _files(stack: Stack) -> dict[PurePosixPath, Path]:
     todo = [stack.adapter, *_parents(stack.package)] if stack.adapter else _parents(stack.package)
     for name, path in list(found.items()):
         if path.suffix == ".py":
-            todo += _imports(path, _module(name))
+            todo += _imports(path, module_name(name))
     seen: set[str] = set()
     while todo:
         module = todo.pop()
@@ -178,10 +162,6 @@ def _is_ours(module: str, file: Path) -> bool:
 def _archive_name(module: str, file: Path) -> PurePosixPath:
     path = PurePosixPath(*module.split("."))
     return path / "__init__.py" if file.name == "__init__.py" else path.with_suffix(".py")
-
-
-def _module(name: PurePosixPath) -> str:
-    return ".".join(name.with_suffix("").parts).removesuffix(".__init__")
 
 
 def _parents(module: str) -> list[str]:

@@ -180,7 +180,7 @@ def compose(stacks: Sequence[Stack], image: str) -> str:
     ]
     parts += [f"      {name}: {value}\n" for name, value in passwords.items()]
     for stack in stacks:
-        parts += [_service(stack, function) for function in stack.functions]
+        parts += [_service(stack, entry) for entry in stack.entries]
     parts += [_service(stack, None) for stack in stacks if stack.adapter is not None]
     return "".join([*parts, TAIL])
 
@@ -201,7 +201,7 @@ def _variables(stacks: Sequence[Stack], image: str, passwords: dict[str, str]) -
     }
     for name, value in optional.items():
         yield f"#   {name}={value.removeprefix(f'${{{name}:-').removesuffix('}')}\n"
-    resources = [stack.resources(name) for stack in stacks for name in (None, *stack.functions)]
+    resources = [stack.resources(name) for stack in stacks for name in (None, *stack.entries)]
     for secret in sorted({secret for given in resources for secret in given.secrets}):
         yield f"#   {secret}= (a secret, and needed)\n"
 
@@ -221,8 +221,8 @@ def _service(stack: Stack, function: str | None) -> str:
     resources = stack.resources(function)
     key = f"{name}-http" if function is None else name
     lines = [f"\n  {key}:", "    <<: *hosted", f"    command: [run, {_word(name)}]"]
-    if function is not None and stack.functions[function].replicas != 1:
-        lines += [f"    scale: {stack.functions[function].replicas}"]
+    if function is not None and stack.entries[function].replicas != 1:
+        lines += [f"    scale: {stack.entries[function].replicas}"]
     lines += [f"    mem_limit: {resources.memory}"]
     if resources.cpu is not None:
         lines += [f"    cpus: {resources.cpu:g}"]

@@ -29,9 +29,9 @@ FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_k
 
 def options(settings: Settings, release: Release) -> dict[str, Any]:
     """Return what the engine's client is to create a container with; nothing secret is in it."""
-    resources = release.stack.resources(release.function)
+    resources = release.stack.resources(release.entry)
     volumes = [SECRETS] if release.artifact is None else [CODE, SECRETS]
-    port = None if release.function else release.stack.port
+    port = None if release.entry else release.stack.port
     return {
         "image": settings.saga_image,
         "command": ["run", release.name],
@@ -39,7 +39,7 @@ def options(settings: Settings, release: Release) -> dict[str, Any]:
         "labels": {
             "saga.system": settings.saga_system,
             "saga.stack": release.stack.service,
-            "saga.kind": "function" if release.function else "adapter",
+            "saga.kind": release.stack.kind(release.entry),
             "saga.name": release.name,
             "saga.version": release.version,
         },
@@ -63,7 +63,7 @@ def secrets(settings: Settings, release: Release) -> dict[str, str]:
 
     Raises `StackError` when a secret is missing, and `SagaError` when a file can't be read.
     """
-    found = read_secrets(release.stack.resources(release.function).secrets)
+    found = read_secrets(release.stack.resources(release.entry).secrets)
     if settings.saga_database_url == Settings.model_fields["saga_database_url"].default:
         settings = settings.model_copy(update={"saga_database_url": SecretStr(DATABASE)})
     found["saga_database_url"] = settings.database_url(release.stack.database)

@@ -27,6 +27,7 @@ from .container_options import (
 )
 from .following import follow_all
 from .target import (
+    DEPLOYED,
     LAST_LINES,
     Instance,
     NotHealthy,
@@ -151,7 +152,7 @@ class Containers:
 
         A broker or database of docker-compose's is left alone.
         """
-        self.remove([i.name for i in self.instances() if i.kind in ("function", "adapter")])
+        self.remove([i.name for i in self.instances() if i.kind in DEPLOYED])
         with self._engine():
             for network in self._networks():
                 network.reload()

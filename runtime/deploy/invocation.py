@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
+from ..envelope import Envelope, decode, message_id, reply_id
 from ..errors import BrokerUnavailable, SagaError, Undecodable
 from ..function import Function
 from ..kafka.transport import (
@@ -21,10 +22,10 @@ from ..kafka.transport import (
     create_topics,
     to_record,
 )
-from ..message import Envelope, decode, message_id, reply_id
+from ..saga_host import HostedSaga
 from ..settings import Settings
-from ..system.stack import FunctionEntry, Stack, read_stack, read_stacks
-from .artifact import STACK_FILE, import_from
+from ..system.code import STACK_FILE, import_from
+from ..system.stack import Entry, Stack, read_stack, read_stacks
 
 POLL = 0.2  # seconds
 
@@ -36,7 +37,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     seconds, and `BrokerUnavailable`.
     """
     function = _load(settings, name)
-    if function.command is None:
+    if not isinstance(function, Function) or function.command is None:
         raise SagaError(f"{name} answers no commands: it can't be invoked")
     try:
         body = function.command.model_validate_json(data).model_dump_json()
@@ -52,7 +53,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         data=body,
     )
     # Without a saga that reads it, the topic comes with its first event only.
-    create_topics(settings, {function.command.event.topic: FunctionEntry().partitions})
+    create_topics(settings, {function.command.event.topic: Entry().partitions})
     try:
         answer = _exchange(settings, command, function.command.event.topic, timeout)
     except KafkaException as error:
@@ -60,7 +61,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     return _as_json(answer)
 
 
-def _load(settings: Settings, name: str) -> Function:
+def _load(settings: Settings, name: str) -> Function | HostedSaga:
     service, _, function = name.partition(".")
     if settings.saga_code is not None:
         import_from(settings.saga_code)
@@ -68,8 +69,8 @@ def _load(settings: Settings, name: str) -> Function:
     else:
         stacks = read_stacks(settings.saga_stacks)
     for stack in stacks:
-        if stack.service == service and function in stack.functions:
-            return stack.load_function(function)
+        if stack.service == service and function in stack.entries:
+            return stack.load_entry(function)
     raise SagaError(f"{name}: no such function")
 
 

@@ -75,9 +75,9 @@ class Releasing:
             changes = []
             for name, count in counts.items():
                 release = self._release(name, self._last_version(name, running))
-                if release.function is None:
+                if release.entry is None:
                     raise SagaError(f"{name} is an adapter: its port is for one")
-                most = release.stack.functions[release.function].partitions
+                most = release.stack.entries[release.entry].partitions
                 if count > most:
                     raise SagaError(
                         f"{name} has {most} partitions: more than {most} instances would be idle"

@@ -35,7 +35,7 @@ class Change:
     @property
     def is_swap(self) -> bool:
         """Whether the old one has to stop before the new one can start."""
-        return self.release.function is None and bool(self.old) and bool(self.numbers)
+        return self.release.entry is None and bool(self.old) and bool(self.numbers)
 
 
 def plan(
@@ -51,7 +51,7 @@ def plan(
         there = [i for i in running if i.deployed == release.name]
         at_work = Counter(instance.version for instance in there if _is_at_work(instance))
         wanted = release.stack.replicas(release.name)
-        count = max(wanted, *at_work.values(), 0) if release.function else wanted
+        count = max(wanted, *at_work.values(), 0) if release.entry else wanted
         good = [i for i in there if i.version == release.version and i.state == "ready"]
         kept = [] if force else good[:count]
         ended = tuple(instance for instance in there if instance not in kept)
@@ -59,7 +59,7 @@ def plan(
         if numbers or ended:
             changes.append(Change(release, numbers, ended))
     # Adapters last: they are the ones that can't run beside their successors.
-    return sorted(changes, key=lambda change: change.release.function is None)
+    return sorted(changes, key=lambda change: change.release.entry is None)
 
 
 def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Change:

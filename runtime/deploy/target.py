@@ -9,6 +9,7 @@ from ..system.stack import Stack
 from .artifact import Artifact
 
 LAST_LINES = 20  # that tell why an instance has ended
+DEPLOYED = ("function", "saga", "adapter")  # kinds that are deployed; no broker is
 IMAGE = "image"  # the version of what runs the code that its image brought along
 
 State = Literal["starting", "ready", "unhealthy", "restarting", "stopping", "stopped"]
@@ -20,7 +21,7 @@ class NotHealthy(SagaError):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A function or an adapter in one version, as its stack file of that version says.
+    """A function, a saga or an adapter in one version, as its stack file of that version says.
 
     `artifact` is None for the code that the image brought along.
     """
@@ -31,17 +32,17 @@ class Release:
     artifact: Artifact | None
 
     @property
-    def function(self) -> str | None:
-        """The function's name within its service, None for an adapter."""
+    def entry(self) -> str | None:
+        """The function's or saga's name within its service, None for an adapter."""
         return self.name.partition(".")[2] or None
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One process or container: `deployed` is the function's or adapter's name.
+    """One process or container: `deployed` is the function's, saga's or adapter's name.
 
-    `kind` is `function` or `adapter`, or says what else belongs to the system. `port` is where an
-    adapter or a broker listens on this machine.
+    `kind` is `function`, `saga` or `adapter`, or says what else belongs to the system. `port` is
+    where an adapter or a broker listens on this machine.
     """
 
     name: str
@@ -62,7 +63,7 @@ def told(what: str, lines: Sequence[str]) -> str:
 
 def instances_of(instances: Sequence[Instance], name: str) -> list[Instance]:
     """Return a function's or an adapter's instances; raise `NotRunning` where there are none."""
-    deployed = [i for i in instances if i.kind in ("function", "adapter")]  # no broker
+    deployed = [i for i in instances if i.kind in DEPLOYED]
     if found := [instance for instance in deployed if instance.deployed == name]:
         return found
     others = sorted({instance.deployed for instance in deployed})

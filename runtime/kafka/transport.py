@@ -15,9 +15,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ..dead_letter import SUFFIX
+from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..health import HealthFile
-from ..message import Envelope, Record
 from ..settings import Settings
 from ..transport import BATCH_SIZE
 
@@ -200,6 +200,11 @@ class KafkaTransport:
         for partition in committed or ():
             if partition.error:
                 raise BrokerUnavailable(f"offsets not committed: {partition.error}")
+        self._batch = []
+
+    def check(self) -> None:
+        """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
+        self._sender.check()
 
     def rewind(self) -> None:
         """Seek to the first record of the last batch, where a partition is still ours."""

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ..envelope import Record
 from ..errors import BrokerUnavailable
-from ..message import Record
 from ..transport import BATCH_SIZE
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
@@ -189,22 +189,28 @@ class SimulatedTransport:
     def send(self, records: Iterable[Record]) -> None:
         """Store records."""
         for record in records:
-            self._check()
+            self.check()
             self._broker.append(record)
 
     def commit(self) -> None:
         """Commit the last batch, unless its partitions have been dealt out anew meanwhile."""
-        self._check()
+        self.check()
         if self not in self._group.members or self._generation != self._group.generation:
             raise BrokerUnavailable("offsets not committed: the group was rebalanced")
         for record in self._batch:
             self._group.committed[record.topic, record.partition] = record.offset + 1
+        self._batch = []
 
     def rewind(self) -> None:
         """Go back to the first record of the last batch, where a partition is still ours."""
         for record in reversed(self._batch):
             if (record.topic, record.partition) in self.positions:
                 self.positions[record.topic, record.partition] = record.offset
+
+    def check(self) -> None:
+        """Raise `BrokerUnavailable` when the broker is away."""
+        if not self._broker.available:
+            raise BrokerUnavailable("the broker does not answer")
 
     def next_ready(self) -> float | None:
         """Return when there is something to poll."""
@@ -213,7 +219,3 @@ class SimulatedTransport:
     def close(self) -> None:
         """Leave the group."""
         self._broker.leave(self._name, self)
-
-    def _check(self) -> None:
-        if not self._broker.available:
-            raise BrokerUnavailable("the broker does not answer")

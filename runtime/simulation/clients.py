@@ -5,10 +5,12 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from .. import crash, saga_store
+from .. import crash, saga_queries
+from ..envelope import Envelope
 from ..errors import BrokerUnavailable, Conflict
-from ..message import Envelope, Message
+from ..message import Message
 from ..saga import Saga
+from ..saga_store import SagaRow, SagaStore, Start
 from ..transition import Transition
 from .process import Killed
 from .world import World
@@ -26,6 +28,7 @@ class Clients:
         self.asked = len(messages)
         self._world = world
         self._saga = saga
+        self._store = SagaStore(SagaRow._meta.database)
         within = world.chance.choice(ASKING)
         for number, message in enumerate(messages, start=1):
             later = world.chance.uniform(0, within)
@@ -35,11 +38,11 @@ class Clients:
     def _place(self, number: int, message: Message) -> None:
         """Start a saga; a client that gets no answer repeats its order, with the same key."""
         world = self._world
-        start = saga_store.Start(str(world.uuid()), message, str(number), str(number))
+        start = Start(str(world.uuid()), message, str(number), str(number))
         world.skew = 0.0
         try:
             self._may_be_killed("before row")
-            started = saga_store.start(self._saga, [start], world.moment())[0]
+            started = self._store.start(self._saga, [start], world.moment())[0]
             if isinstance(started, Conflict):
                 raise started
             state, commands = started
@@ -57,11 +60,11 @@ class Clients:
             world.after(world.nemesis.while_long(), partial(self._cancel, state.id))
 
     def _cancel(self, saga_id: str) -> None:
-        self._act("client", "cancels", saga_store.cancel, saga_id)
+        self._act("client", "cancels", self._store.cancel, saga_id)
 
     def _operate(self) -> None:
-        for row in saga_store.page(self.asked, status="FAILED"):
-            self._act("operator", "retries", saga_store.retry, row.id)
+        for row in saga_queries.page(self._store.database, self.asked, status="FAILED"):
+            self._act("operator", "retries", self._store.retry, row.id)
         self._world.after(OPERATOR_EVERY, self._operate)
 
     def _act(self, who: str, what: str, action: Callable[..., Transition], saga_id: str) -> None:

@@ -5,13 +5,13 @@ from functools import partial
 
 import peewee
 
+from ..envelope import Record
 from ..function import Function
-from ..message import Record
 from .invariants import JUNK
-from .process import Process
+from .process import Hosted, Process
 from .world import World
 
-Deployed = tuple[Function, peewee.Database]
+Deployed = tuple[Hosted, peewee.Database]
 
 CHAOS = 60.0  # seconds in which things go wrong
 REPLICAS = 3  # of a function, at most; one more where the nemesis scales
@@ -19,15 +19,15 @@ RESTART = (0.5, 3.0)  # seconds until a killed process runs again
 
 
 class Cluster:
-    """Runs some replicas of each function, restarts what dies, and suffers the nemesis."""
+    """Runs some replicas of each function and saga, restarts what dies, and suffers the nemesis."""
 
-    def __init__(self, world: World, functions: Sequence[Deployed]) -> None:
+    def __init__(self, world: World, deployed: Sequence[Deployed]) -> None:
         self._world = world
-        self._functions = functions
+        self._deployed = deployed
         self._processes: list[Process] = []
-        for function, database in functions:
+        for hosted, database in deployed:
             for number in range(world.chance.randint(1, REPLICAS)):
-                self._start(f"{function.name}-{number + 1}", function, database)
+                self._start(f"{hosted.name}-{number + 1}", hosted, database)
         self._plan_mishaps()
 
     def _plan_mishaps(self) -> None:
@@ -44,18 +44,18 @@ class Cluster:
             for _ in range(times):
                 self._world.after(self._world.chance.uniform(0, CHAOS), mishap)
 
-    def _start(self, name: str, function: Function, database: peewee.Database) -> None:
+    def _start(self, name: str, hosted: Hosted, database: peewee.Database) -> None:
         def died(process: Process) -> None:
             self._processes.remove(process)
             later = self._world.chance.uniform(*RESTART)
-            self._world.after(later, partial(self._start, name, function, database))
+            self._world.after(later, partial(self._start, name, hosted, database))
 
-        self._processes.append(Process(name, function, database, self._world, died))
+        self._processes.append(Process(name, hosted, database, self._world, died))
 
     def _rebalance(self) -> None:
         chance = self._world.chance
-        function, database = chance.choice(self._functions)
-        here = [process for process in self._processes if process.function is function]
+        hosted, database = chance.choice(self._deployed)
+        here = [process for process in self._processes if process.hosted is hosted]
         idle = [process for process in here if not process.standing]
         if len(here) > 1 and idle and chance.random() < 0.5:
             leaver = chance.choice(idle)
@@ -63,9 +63,9 @@ class Cluster:
             self._processes.remove(leaver)
             leaver.stop()
         elif len(here) < REPLICAS + 1:
-            name = f"{function.name}-{chance.randint(REPLICAS + 1, 99)}"
+            name = f"{hosted.name}-{chance.randint(REPLICAS + 1, 99)}"
             self._world.tell(name, "joins")
-            self._start(name, function, database)
+            self._start(name, hosted, database)
 
     def _take_broker_away(self) -> None:
         def back() -> None:
@@ -86,12 +86,12 @@ class Cluster:
 
     def _break_function(self) -> None:
         nemesis = self._world.nemesis
-        commands = [function for function, _ in self._functions if function.kind == "command"]
+        commands = [f for f, _ in self._deployed if isinstance(f, Function) and f.command]
         name = self._world.chance.choice(commands).name
         nemesis.broken[name] = self._world.chance.random() < 0.3
         self._world.tell(name, "refuses everything" if nemesis.broken[name] else "is broken")
         self._world.after(self._world.chance.uniform(0, CHAOS), partial(nemesis.mend, name))
 
     def _send_junk(self) -> None:
-        topic = self._world.chance.choice(sorted({t for f, _ in self._functions for t in f.topics}))
+        topic = self._world.chance.choice(sorted({t for h, _ in self._deployed for t in h.topics}))
         self._world.broker.append(Record(topic, None, JUNK, []))

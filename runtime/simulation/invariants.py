@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ..dead_letter import SUFFIX
+from ..envelope import Record, read_command_id, reply_id
 from ..inbox import Answer
-from ..message import Record, read_command_id, reply_id
 
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
 JUNK = b"junk"  # the body of a record that the simulation itself has put there

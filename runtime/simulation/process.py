@@ -8,20 +8,34 @@ from functools import partial
 import peewee
 
 from .. import crash
+from ..batch_loop import BatchLoop
+from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..function import Function
-from ..inbox import Answer, InboxRow
-from ..message import Envelope, Message, Record
+from ..inbox import Answer
+from ..message import Message
+from ..saga_host import HostedSaga, SagaHost
 from ..saga_store import SagaRow
+from ..timer import Timer
+from ..transport import Transport
 from ..worker import Worker
 from .broker import SimulatedTransport
 from .invariants import Ran
 from .world import WORK, World
 
+Hosted = Function | HostedSaga
+
 SESSION = (3.0, 10.0)  # seconds until the group throws out one who is silent
 NEVER = float("inf")
 # Another process may act here while this one stands still.
-BETWEEN_TRANSACTIONS = (crash.BEFORE_HANDLER, crash.AFTER_COMMIT, crash.AFTER_SEND)
+BETWEEN_TRANSACTIONS = (
+    crash.BEFORE_HANDLER,
+    crash.AFTER_COMMIT,
+    crash.AFTER_SEND,
+    crash.BEFORE_SWEEP,
+    crash.AFTER_SWEEP,
+    crash.AFTER_SWEEP_SENT,
+)
 DEEPEST = 3  # processes that stand still at once
 
 
@@ -60,29 +74,57 @@ class CrashPoints(crash.CrashPoints):
         self._reach(point)
 
 
-class ObservedWorker(Worker):
-    """The real worker; `committed` hears of what it has read, run and answered."""
+class Observed(BatchLoop):
+    """A real loop; `committed` hears of what it has read, run and sent."""
 
     committed: Callable[[Sequence[Record], Ran, Sequence[Record]], None]
+    ran: list[tuple[str, Answer]]
 
     def process(self, records: Sequence[Record]) -> list[Record]:
         """Work off a batch."""
-        self._ran: list[tuple[str, Answer]] = []
+        self.ran = []
         out = super().process(records)
-        self.committed(records, self._ran, out)
+        self.committed(records, self.ran, out)
         return out
+
+
+class ObservedWorker(Observed, Worker):
+    """The real worker."""
 
     def _attempt(self, envelope: Envelope, message: Message) -> Answer:
         answer = super()._attempt(envelope, message)
-        self._ran.append((envelope.id, answer))
+        self.ran.append((envelope.id, answer))
         return answer
+
+
+class ObservedTimer(Observed, Timer):
+    """The real timer."""
+
+
+class ObservedSagaHost(Observed, SagaHost):
+    """The real host of a saga."""
+
+    def sweep(self) -> list[Record]:
+        """Act on what is due."""
+        out = super().sweep()
+        self.committed([], [], out)
+        return out
+
+    def _sweep_and_send(self, transport: Transport) -> None:
+        """Look first whether anything is due, which is cheaper than to sweep."""
+        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
+        due_by = SagaRow.due_at.db_value(self.clock())
+        if self.database.execute_sql(query, (due_by,)).fetchone() is None:
+            self._swept_at = self.clock()
+        else:
+            super()._sweep_and_send(transport)
 
 
 class FaultyTransport(SimulatedTransport):
     """A transport on which the nemesis loses, repeats, delays and refuses."""
 
-    def __init__(self, world: World, function: Function, wake: Callable[[float], None]) -> None:
-        super().__init__(world.broker, function.name, function.topics, wake)
+    def __init__(self, world: World, hosted: Hosted, wake: Callable[[float], None]) -> None:
+        super().__init__(world.broker, hosted.name, hosted.topics, wake)
         self._world = world
 
     def send(self, records: Iterable[Record]) -> None:
@@ -101,18 +143,18 @@ class FaultyTransport(SimulatedTransport):
 
 
 class Process:
-    """One replica of a function. It takes a turn when it is woken; `died` hears of its death."""
+    """One replica of a function or a saga: takes a turn when woken; `died` hears of its death."""
 
     def __init__(
         self,
         name: str,
-        function: Function,
+        hosted: Hosted,
         database: peewee.Database,
         world: World,
         died: Callable[["Process"], None],
     ) -> None:
         self.name = name
-        self.function = function
+        self.hosted = hosted
         self.alive = True
         self.standing = False  # in the middle of a turn
         self._world = world
@@ -121,11 +163,11 @@ class Process:
         self._skew = world.chance.uniform(-1, 1) * world.nemesis.faults.skew
         self._not_before = world.now
         self._next = NEVER
-        self._worker = self._hire()
+        self._loop = self._make_loop()
         self._transport: FaultyTransport | None = None
-        if function.topics:
-            self._transport = FaultyTransport(world, function, self.wake)
-        else:
+        if hosted.topics:
+            self._transport = FaultyTransport(world, hosted, self.wake)
+        if not isinstance(self._loop, ObservedWorker):
             self.wake(world.now)
 
     def wake(self, when: float) -> None:
@@ -148,15 +190,19 @@ class Process:
             self._lose_session(self._world.chance.uniform(*SESSION))
             self._died(self)
 
-    def _hire(self) -> ObservedWorker:
-        function, world = self.function, self._world
-        if function.kind == "command":
-            unreliable = world.nemesis.unreliable(function.name, function.handler)
-            function = replace(function, handler=unreliable)
-        points = CrashPoints(self._reach)
-        worker = ObservedWorker(function, self._database, world.moment, points)
-        worker.committed = partial(world.committed, self.name)
-        return worker
+    def _make_loop(self) -> ObservedWorker | ObservedSagaHost | ObservedTimer:
+        loop: ObservedWorker | ObservedSagaHost | ObservedTimer
+        hosted, world, points = self.hosted, self._world, CrashPoints(self._reach)
+        if isinstance(hosted, HostedSaga):
+            loop = ObservedSagaHost(hosted, self._database, world.moment, points)
+        elif hosted.kind == "timer":
+            loop = ObservedTimer(hosted, self._database, world.moment, points)
+        else:
+            unreliable = world.nemesis.unreliable(hosted.name, hosted.handler)
+            function = replace(hosted, handler=unreliable)
+            loop = ObservedWorker(function, self._database, world.moment, points)
+        loop.committed = partial(world.committed, self.name)
+        return loop
 
     def _reach(self, point: str) -> None:
         """Come to a crash point: go on, stand still for a while, or die."""
@@ -198,12 +244,10 @@ class Process:
         turn = OneTurn()
         self.standing = True
         try:
-            if self._transport is not None:
-                self._worker.run(self._transport, turn)
-            elif self._has_work():
-                self._worker.run_timer(self._world.send, stop=turn, check=self._world.check)
-            else:
-                turn.delay = self.function.every or 0.0
+            if isinstance(self._loop, ObservedTimer):
+                self._loop.tick(self._world.send, turn, self._world.check)
+            elif self._transport is not None:
+                self._loop.run(self._transport, turn)
         except Killed:
             self.kill()
         except Exception as error:
@@ -213,18 +257,12 @@ class Process:
             self.standing = False
         self._rest(turn.delay)
 
-    def _has_work(self) -> bool:
-        """Tell whether a timer would find anything; to look is cheaper than to run it."""
-        if self.function.saga is None:
-            return True
-        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
-        due_by = SagaRow.due_at.db_value(self._world.moment())
-        return self._database.execute_sql(query, (due_by,)).fetchone() is not None
-
     def _rest(self, delay: float) -> None:
         """Decide when the next turn is due."""
         now = self._world.now
         self._not_before = now + max(delay, self._world.chance.uniform(*WORK))
+        if isinstance(self._loop, ObservedSagaHost):
+            self.wake(now + self._loop.next_sweep())
         if self._transport is None:
             self.wake(now + delay)
         elif not self._world.broker.available or not self._transport.positions:
@@ -233,6 +271,5 @@ class Process:
             self.wake(ready)
 
     def _enter(self) -> None:
-        """Become the running process: its clock, and its service's inbox."""
+        """Become the running process, with its clock."""
         self._world.skew = self._skew
-        self._database.bind([InboxRow], bind_refs=False, bind_backrefs=False)

@@ -16,12 +16,13 @@ from typing import Protocol, Self
 import peewee
 
 from ..clock import clock_set_to
-from ..database.connection import Table, bind, connect
+from ..database.connection import connect
+from ..database.schema import Table, bind
 from ..message import Message
 from ..saga import Saga
+from ..saga_state import IN_FLIGHT
 from ..saga_store import SagaRow
 from ..system.stack import Stack, topics
-from ..transition import IN_FLIGHT
 from .clients import Clients
 from .cluster import CHAOS, Cluster, Deployed
 from .nemesis import LONG
@@ -73,7 +74,7 @@ class Simulator:
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
-        self.functions: list[Deployed] = []
+        self.deployed: list[Deployed] = []
         self.partitions = topics(workload.stacks)
         self._tables: dict[peewee.Database, list[type[Table]]] = {}
         self._stack = ExitStack()
@@ -103,23 +104,24 @@ class Simulator:
                 database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
         world = World(seed, self.partitions, story=story)
         with clock_set_to(world.moment):
-            return _Simulation(self.workload, self.functions, world).run(seed)
+            return _Simulation(self.workload, self.deployed, world).run(seed)
 
     def _open(self, service: Stack, database: peewee.Database) -> None:
         tables = self._tables.setdefault(database, [])
-        for function, _ in service.load():
-            self.functions.append((function, database))
-            tables += [table for table in function.tables() if table not in tables]
+        for hosted, _ in service.load():
+            self.deployed.append((hosted, database))
+            # In one database, services share an inbox.
+            tables += [table for table in hosted.tables() if table not in tables]
 
 
 class _Simulation:
     """One run."""
 
-    def __init__(self, workload: Workload, functions: Sequence[Deployed], world: World) -> None:
+    def __init__(self, workload: Workload, deployed: Sequence[Deployed], world: World) -> None:
         self._workload = workload
         self._world = world
         world.tell("nemesis", f"faults: {world.nemesis.faults}")
-        self._cluster = Cluster(world, functions)
+        self._cluster = Cluster(world, deployed)
         self._clients = Clients(world, workload.saga, workload.prepare(world.chance))
 
     def run(self, seed: int) -> Run:

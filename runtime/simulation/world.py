@@ -11,8 +11,8 @@ from itertools import count
 from uuid import UUID
 
 from ..dead_letter import SUFFIX
+from ..envelope import Record
 from ..errors import BrokerUnavailable
-from ..message import Record
 from .broker import SimulatedBroker
 from .invariants import Invariants, Ran
 from .nemesis import Nemesis, draw

@@ -50,31 +50,28 @@ class Child:
 
 @dataclass(frozen=True)
 class Host:
-    """Hosts a function, or the adapter where none is named, in the process that this is called in.
+    """Hosts a function or a saga, or the adapter where none is named, in the process of its call.
 
     `others` names the secrets that are not for this one.
     """
 
     stack: Stack
-    function: str | None
+    entry: str | None
     settings: Settings
     log_file: Path
     others: frozenset[str] = frozenset()
 
     def __call__(self, reports: Connection) -> None:
         """Run until told to stop; report the topics once when ready."""
-        from ..function import load
         from . import host
 
         _settle(self.log_file)
         configure_logging(self.settings)
-        host.prepare(self.stack.resources(self.function), self.settings, self.others)
-        if self.function is None:
+        host.prepare(self.stack.resources(self.entry), self.settings, self.others)
+        if self.entry is None:
             host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
         else:
-            module = self.stack.module(self.function)
-            ready = lambda: reports.send(load(module).topics)  # noqa: E731
-            host.run_function(self.stack, self.function, self.settings, ready)
+            host.run_entry(self.stack, self.entry, self.settings, reports.send)
 
 
 @dataclass(frozen=True)

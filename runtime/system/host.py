@@ -1,4 +1,4 @@
-"""A process that hosts one function or one adapter: set up, run, stop on SIGTERM."""
+"""A process that hosts one function, saga or adapter: set up, run, stop on SIGTERM."""
 
 import importlib
 import logging
@@ -6,39 +6,48 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import peewee
 import tenacity
 
+from ..batch_loop import UNAVAILABLE, BatchLoop
 from ..crash import CrashPoints
-from ..database.connection import bind, connect
-from ..deploy.artifact import import_from
+from ..database.connection import connect
+from ..database.schema import bind
+from ..envelope import Record
 from ..errors import ContractError
-from ..function import load
+from ..function import Function
 from ..health import HealthFile
 from ..kafka.transport import KafkaTransport, Sender, create_topics
-from ..message import Record
+from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
-from ..worker import UNAVAILABLE, Worker
+from ..timer import Timer
+from ..worker import Worker
+from .code import import_from
 from .stack import Resources, Stack, read_by
 
 log = logging.getLogger(__name__)
 
 
-def run_function(
-    stack: Stack, name: str, settings: Settings, on_ready: Callable[[], None] = lambda: None
+def run_entry(
+    stack: Stack,
+    name: str,
+    settings: Settings,
+    on_ready: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> None:
-    """Host a function until SIGTERM or SIGINT; `on_ready` is called once it takes messages.
+    """Host a function or a saga until SIGTERM or SIGINT.
 
-    Raises `ContractError` when the module declares no proper function.
+    `on_ready` is called with its topics once it takes messages. Raises `ContractError` when the
+    module declares neither.
     """
     # Loaded first: a module that hangs must not keep the process from being ended.
-    function = load(stack.module(name))
-    _unless_installed(sys.modules[function.handler.__module__], settings)
+    hosted = stack.import_entry(name)
+    _unless_installed(sys.modules[stack.module(name)], settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -52,23 +61,16 @@ def run_function(
         reraise=True,
     )
     try:
-        retrying(bind, database, function.tables())
-        partitions = stack.functions[name].partitions
-        retrying(create_topics, settings, read_by(function.topics, partitions))
+        retrying(bind, database, hosted.tables())
+        retrying(create_topics, settings, read_by(hosted.topics, stack.entries[name].partitions))
     except UNAVAILABLE:
         if stop.is_set():
             return
         raise
-    log.info("%s starts", function.name)
-    worker = Worker(
-        function, database, crash_points=CrashPoints(function.name, settings.saga_crash_points)
-    )
-    if function.kind == "timer":
-        _run_timer(worker, settings, stop, on_ready)
-    else:
-        _run_worker(worker, settings, stop, on_ready)
+    log.info("%s starts", hosted.name)
+    _run(hosted, database, settings, stop, lambda: on_ready(hosted.topics))
     database.close()
-    log.info("%s has stopped", function.name)
+    log.info("%s has stopped", hosted.name)
 
 
 def run_adapter(
@@ -114,29 +116,50 @@ def _unless_installed(module: ModuleType, settings: Settings) -> None:
         raise ContractError(f"{module.__name__} is imported from {file}, not from {code}")
 
 
-def _run_worker(
-    worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
+def _run(
+    hosted: Function | HostedSaga,
+    database: peewee.Database,
+    settings: Settings,
+    stop: threading.Event,
+    on_ready: Callable[[], None],
 ) -> None:
-    function, health = worker.function, HealthFile(settings.saga_health)
-    transport = KafkaTransport(settings, function.name, function.topics, on_ready, health)
+    points = CrashPoints(hosted.name, settings.saga_crash_points)
+    if isinstance(hosted, HostedSaga):
+        _run_loop(SagaHost(hosted, database, crash_points=points), hosted, settings, stop, on_ready)
+    elif hosted.kind == "timer":
+        _run_timer(Timer(hosted, database, crash_points=points), settings, stop, on_ready)
+    else:
+        _run_loop(Worker(hosted, database, crash_points=points), hosted, settings, stop, on_ready)
+
+
+def _run_loop(
+    loop: BatchLoop,
+    hosted: Function | HostedSaga,
+    settings: Settings,
+    stop: threading.Event,
+    on_ready: Callable[[], None],
+) -> None:
+    health = HealthFile(settings.saga_health)
+    transport = KafkaTransport(settings, hosted.name, hosted.topics, on_ready, health)
     try:
-        worker.run(transport, stop)
+        loop.run(transport, stop)
     finally:
         transport.close()
 
 
 def _run_timer(
-    worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
+    timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    sender, health = Sender(settings, worker.function.name), HealthFile(settings.saga_health)
+    sender, health = Sender(settings, timer.name), HealthFile(settings.saga_health)
+    every = timer.function.every or 0.0
 
     def send(commands: Iterable[Record]) -> None:
         sender.send_records(commands)
-        health.mark_healthy(again_in=worker.function.every or 0.0)
+        health.mark_healthy(again_in=every)
 
-    health.mark_healthy(again_in=worker.function.every or 0.0)
+    health.mark_healthy(again_in=every)
     on_ready()
     try:
-        worker.run_timer(send, stop, sender.check)
+        timer.tick(send, stop, sender.check)
     finally:
         sender.close()

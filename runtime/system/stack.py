@@ -1,16 +1,17 @@
-"""Stack files: which functions, adapter, port and database make up a service's deployment."""
+"""Stack files: which functions, sagas, adapter, port and database make up a deployment."""
 
 import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..dead_letter import SUFFIX
 from ..errors import StackError
 from ..function import Function, load
+from ..saga_host import HostedSaga, load_saga
 from ..secrets import read_secret
 from ..settings import Settings
 
@@ -18,6 +19,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Memory = Annotated[str, Field(pattern=r"^[1-9]\d*[mg]$")]  # mebibytes or gibibytes
+
+HostedKind = Literal["function", "saga", "adapter"]
 
 MEMORY: Memory = "256m"  # of a container whose stack file says nothing
 
@@ -35,7 +38,7 @@ def _handlers_own(environment: dict[str, str]) -> dict[str, str]:
 
 
 class Resources(_Table):
-    """What a function or an adapter is given by its host.
+    """What a function, a saga or an adapter is given by its host.
 
     `memory` and `cpu` (in cores) limit a container. `environment` is for the handler; the runtime's
     own settings are the process's. `secrets` names variables whose values are never in a stack
@@ -48,17 +51,17 @@ class Resources(_Table):
     secrets: tuple[Variable, ...] = ()
 
 
-class FunctionEntry(Resources):
-    """How one function is deployed. `partitions` are those of the topics that it reads."""
+class Entry(Resources):
+    """How a function or a saga is deployed. `partitions` are those of the topics that it reads."""
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 3
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
 
 
 class Stack(Resources):
-    """One service. Its functions are modules of `package`, by the names in `functions`.
+    """One service. Its functions and sagas are modules of `package`, by the names of their tables.
 
-    What it gives as a host, it gives to all of them and to its adapter.
+    The resources that it gives, it gives to all of them and to its adapter.
     """
 
     service: Name
@@ -66,15 +69,33 @@ class Stack(Resources):
     database: Name
     adapter: Module | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    functions: dict[Name, FunctionEntry] = {}
+    functions: dict[Name, Entry] = {}
+    sagas: dict[Name, Entry] = {}
 
-    def module(self, function: str) -> str:
-        """Return the module that holds a function."""
-        return f"{self.package}.{function}"
+    @model_validator(mode="after")
+    def _one_of_a_name(self) -> Self:
+        if both := sorted(self.functions.keys() & self.sagas.keys()):
+            raise ValueError(f"{both[0]} is both a function and a saga: they are deployed by name")
+        return self
 
-    def resources(self, function: str | None = None) -> Resources:
-        """Return what a function, or the adapter, is given: its own before the service's."""
-        own = Resources() if function is None else self.functions[function]
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The functions and the sagas, by their names within the service."""
+        return {**self.functions, **self.sagas}
+
+    def module(self, entry: str) -> str:
+        """Return the module that holds a function or a saga."""
+        return f"{self.package}.{entry}"
+
+    def kind(self, entry: str | None) -> HostedKind:
+        """Tell what an entry is; without a name, it is the adapter."""
+        if entry is None:
+            return "adapter"
+        return "saga" if entry in self.sagas else "function"
+
+    def resources(self, entry: str | None = None) -> Resources:
+        """Return what an entry, or the adapter, is given: its own before the service's."""
+        own = Resources() if entry is None else self.entries[entry]
         return Resources(
             memory=own.memory or self.memory or MEMORY,
             cpu=own.cpu or self.cpu,
@@ -83,27 +104,25 @@ class Stack(Resources):
         )
 
     def names(self) -> list[str]:
-        """List what can be deployed: the functions, then the adapter, under the service's name."""
-        functions = [f"{self.service}.{function}" for function in self.functions]
-        return [*functions, self.service] if self.adapter else functions
+        """List what can be deployed: functions, sagas, then the adapter by the service's name."""
+        entries = [f"{self.service}.{entry}" for entry in self.entries]
+        return [*entries, self.service] if self.adapter else entries
 
     def replicas(self, name: str) -> int:
-        """Return how many of a function or adapter are wanted."""
-        function = name.partition(".")[2]
-        return self.functions[function].replicas if function else 1
+        """Return how many of a function, a saga or the adapter are wanted."""
+        entry = name.partition(".")[2]
+        return self.entries[entry].replicas if entry else 1
 
     def all_secrets(self) -> set[str]:
-        """List the secrets of all functions and of the adapter."""
-        return {
-            secret for name in (None, *self.functions) for secret in self.resources(name).secrets
-        }
+        """List the secrets of all functions and sagas and of the adapter."""
+        return {secret for name in (None, *self.entries) for secret in self.resources(name).secrets}
 
-    def load(self) -> list[tuple[Function, FunctionEntry]]:
-        """Import the functions; raise `ContractError` for one that is declared wrongly."""
-        return [(self.load_function(name), entry) for name, entry in self.functions.items()]
+    def load(self) -> list[tuple[Function | HostedSaga, Entry]]:
+        """Import functions and sagas; raise `ContractError` for one that is declared wrongly."""
+        return [(self.load_entry(name), entry) for name, entry in self.entries.items()]
 
-    def load_function(self, name: str) -> Function:
-        """Import one function as its host would: with its environment, and what secrets there are.
+    def load_entry(self, name: str) -> Function | HostedSaga:
+        """Import one as its host would: with its environment, and what secrets there are.
 
         Raises `ContractError` when it is declared wrongly.
         """
@@ -112,10 +131,15 @@ class Stack(Resources):
         os.environ.update(resources.environment)
         os.environ.update({secret: value for secret, value in secrets.items() if value is not None})
         try:
-            return load(self.module(name))
+            return self.import_entry(name)
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+    def import_entry(self, name: str) -> Function | HostedSaga:
+        """Import a function or a saga; raise `ContractError` when it is declared wrongly."""
+        module = self.module(name)
+        return load_saga(module) if name in self.sagas else load(module)
 
 
 def read_stack(path: Path) -> Stack:
@@ -164,18 +188,18 @@ def find_stacks(folder: Path) -> dict[Path, Stack]:
 
 
 def topics(stacks: Sequence[Stack]) -> dict[str, int]:
-    """List the topics that the stacks' functions read, and their dead letters, with partitions.
+    """List the topics that the stacks read, and their dead letters, with partitions.
 
     A topic belongs to its reader: it alone knows how many partitions it wants.
     """
     partitions: dict[str, int] = {}
     for stack in stacks:
-        for function, entry in stack.load():
-            for topic, count in read_by(function.topics, entry.partitions).items():
+        for hosted, entry in stack.load():
+            for topic, count in read_by(hosted.topics, entry.partitions).items():
                 partitions[topic] = max(count, partitions.get(topic, 1))
     return partitions
 
 
 def read_by(read: Sequence[str], partitions: int) -> dict[str, int]:
-    """List the topics that one function reads, and their dead letters, with partitions."""
+    """List the topics that one function or saga reads, and their dead letters, with partitions."""
     return dict.fromkeys(read, partitions) | {topic + SUFFIX: 1 for topic in read}

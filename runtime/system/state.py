@@ -20,7 +20,7 @@ from ..errors import NotRunning, SagaError
 
 CODE = "code"  # the folder of unpacked versions in the data directory
 
-Kind = Literal["supervisor", "broker", "function", "adapter"]
+Kind = Literal["supervisor", "broker", "function", "saga", "adapter"]
 ProcessState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
 
 
@@ -29,9 +29,9 @@ class AlreadyRunning(SagaError):
 
 
 class ProcessInfo(BaseModel):
-    """One process of the system; `topic` lists what a function reads.
+    """One process of the system; `topic` lists what a function or saga reads.
 
-    `deployed` names the function or adapter that it is an instance of.
+    `deployed` names the function, saga or adapter that it is an instance of.
     """
 
     name: str

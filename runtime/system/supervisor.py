@@ -7,17 +7,14 @@ start in the time of one.
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from ..deploy import history
-from ..deploy.artifact import STACK_FILE, ArtifactError, bundle, unpack
-from ..deploy.store import open_store, save
 from ..errors import BrokerUnavailable, StackError
 from ..kafka.embedded import HOST, free_port, start_embedded
 from ..saga import Retry
@@ -25,10 +22,14 @@ from ..secrets import read_secrets
 from ..settings import EMBEDDED, KAFKA, Settings
 from . import state as system
 from .child import Child, Host, Launch, exit_reason, rotate
-from .stack import find_stacks, read_by, read_stack, topics
-from .state import ProcessInfo, System, Wanted, instance_name
+from .code import STACK_FILE
+from .stack import Stack, find_stacks, read_by, read_stack, topics
+from .state import ProcessInfo, System, Wanted
 
 log = logging.getLogger(__name__)
+
+Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
+OnReady = Callable[[Mapping[str, str]], None]
 
 PRELOAD = ["saga.runtime.system.host", "sanic_ext"]
 TICK = 0.1  # seconds between two looks at the processes
@@ -38,14 +39,19 @@ BACK_OFF = Retry(first=0.2, longest=10.0)
 
 
 class Supervisor:
-    """Runs a system on a data directory until it is told to stop."""
+    """Runs a system on a data directory until it is told to stop.
 
-    def __init__(self, settings: Settings, broker: str) -> None:
+    `prepare` makes the code of the stacks' present versions, and returns the instances that are
+    wanted at first, by name.
+    """
+
+    def __init__(self, settings: Settings, broker: str, prepare: Prepare) -> None:
         self.settings = settings
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
         self.stacks = find_stacks(settings.saga_stacks)
         self.broker = broker
+        self._prepare = prepare
         self.owns_broker = broker in (EMBEDDED, KAFKA)
         self.address = f"{HOST}:{free_port()}" if self.owns_broker else broker
         self.children: list[Child] = []
@@ -58,10 +64,11 @@ class Supervisor:
         self._announced = False
         self._unpublished = False
 
-    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, on_ready: OnReady = lambda _: None) -> None:
         """Start everything and supervise it until SIGTERM or SIGINT, then drain and stop.
 
-        `on_ready` is called once, when all processes do their work. Raises a `SagaError` when the
+        `on_ready` is called once, when all processes do their work, with the versions that run by
+        what is deployed. Raises a `SagaError` when the
         data directory or a port is taken, a stack file is wrong or the broker can't be reached.
         """
         with system.lock(self.data):
@@ -94,44 +101,14 @@ class Supervisor:
     def _start_all(self) -> None:
         self._context.set_forkserver_preload(PRELOAD)
         for stack in self.stacks.values():
-            for function in (None, *stack.functions):
-                read_secrets(stack.resources(function).secrets)
-        system.write_wanted(self.data, self._wanted_at_first())
+            for entry in (None, *stack.entries):
+                read_secrets(stack.resources(entry).secrets)
+        system.write_wanted(self.data, self._prepare(self.stacks))
         if self.owns_broker:
             self._add(Child(ProcessInfo(name="broker", kind="broker"), self._start_broker))
         else:
             self._create_topics()
         self._reconcile()
-
-    def _wanted_at_first(self) -> dict[str, Wanted]:
-        """Make an artifact of each service, and want what its stack file says."""
-        wanted = {}
-        store = open_store(self.settings.artifacts)
-        shutil.rmtree(self.data / system.CODE, ignore_errors=True)  # of earlier systems
-        for path, stack in self.stacks.items():
-            artifact = bundle(path, stack)
-            save(store, artifact)
-            unpack(artifact, self.data / system.CODE)
-            for name in stack.names():
-                for number in range(1, stack.replicas(name) + 1):
-                    wanted[instance_name(name, number)] = Wanted(
-                        deployed=name, version=artifact.version
-                    )
-        return wanted
-
-    def _record(self) -> None:
-        """Record which versions were started, where they are not those of the last time."""
-        versions = {wanted.deployed: wanted.version for wanted in self._wanted.values()}
-        system_name = self.settings.model_copy(update={"saga_target": "process"}).deployed_on
-        try:
-            store = open_store(self.settings.artifacts)
-            for name, version in versions.items():
-                past = history.deployments(store, system_name, name)
-                before = past[-1].version if past else None
-                if version != before:
-                    history.record(store, system_name, name, version, before)
-        except ArtifactError as error:
-            log.warning("what runs is not recorded: %s", error)
 
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
@@ -172,23 +149,23 @@ class Supervisor:
     def _child(self, name: str, wanted: Wanted) -> Child:
         code = self.data / system.CODE / wanted.version
         stack = read_stack(code / STACK_FILE)
-        function = wanted.deployed.partition(".")[2] or None
+        entry = wanted.deployed.partition(".")[2] or None
         self._secrets |= stack.all_secrets()
         host = Host(
             stack,
-            function,
+            entry,
             self._hosted.model_copy(update={"saga_code": code}),
             self.logs / f"{name}.log",
-            frozenset(self._secrets.difference(stack.resources(function).secrets)),
+            frozenset(self._secrets.difference(stack.resources(entry).secrets)),
         )
         info = ProcessInfo(
             name=name,
-            kind="function" if function else "adapter",
+            kind=stack.kind(entry),
             deployed=wanted.deployed,
             version=wanted.version,
-            port=None if function else stack.port,
+            port=None if entry else stack.port,
         )
-        partitions = stack.functions[function].partitions if function else 1
+        partitions = stack.entries[entry].partitions if entry else 1
         return Child(info, Launch(self._context, host), partitions=partitions)
 
     def _add(self, child: Child) -> None:
@@ -235,15 +212,14 @@ class Supervisor:
             partitions |= read_by((child.info.topic or "").split(), child.partitions)
         create_topics(self._hosted, partitions)
 
-    def _check_all(self, on_ready: Callable[[], None]) -> None:
+    def _check_all(self, on_ready: OnReady) -> None:
         changed = [self._check(child) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed) or self._unpublished:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
-            threading.Thread(target=self._record, daemon=True).start()
-            on_ready()
+            on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
 
     def _check(self, child: Child) -> bool:
         """Take note of what a process did, and start it again when it is time; True if changed."""
@@ -287,8 +263,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
-        for kind in ("adapter", "function", "broker"):
-            group = [child for child in self.children if child.info.kind == kind]
+        for kinds in (("adapter",), ("function", "saga"), ("broker",)):
+            group = [child for child in self.children if child.info.kind in kinds]
             for child in group:
                 self._end(child)
             self._publish()

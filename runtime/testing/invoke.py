@@ -10,17 +10,11 @@ from pydantic_core import to_json
 
 from .. import crash, inbox
 from ..clock import Clock, clock_set_to, utcnow
+from ..envelope import Envelope, Record, message_id, read_command_id
 from ..errors import ContractError
 from ..function import Function, declared
 from ..inbox import InboxRow
-from ..message import (
-    Command,
-    Envelope,
-    Event,
-    Record,
-    message_id,
-    read_command_id,
-)
+from ..message import Command, Event
 from ..worker import Worker
 from .result import Result, difference, rows_of
 from .workbench import workbench
@@ -79,6 +73,9 @@ class _Delivery:
         # The worker calls this while it handles an error, which nothing will mend in a test.
         raise
 
+    def check(self) -> None:
+        """There is always a broker."""
+
     def close(self) -> None:
         """There is no group to leave."""
 
@@ -129,13 +126,13 @@ def invoke(
     identifier = _identify(expected, message_id, undo_of)
     database = workbench.database_of(target)
     tables = [table for table in target.tables() if table is not InboxRow]
-    before, known = rows_of(tables), inbox.load([identifier])
+    before, known = rows_of(tables), inbox.load(database, [identifier])
     watched = _Watched(target, identifier, fail_times)
     crash_point = _CrashPoint(target.name, crash_at)
     worker = Worker(replace(target, handler=watched), database, crash_points=crash_point)
     with clock_set_to(clock) if clock is not None else nullcontext():
         reply = _deliver(worker, _record(expected, command, identifier))
-    answer = inbox.load([identifier]).get(identifier)
+    answer = inbox.load(database, [identifier]).get(identifier)
     return Result(
         id=identifier,
         record=reply,

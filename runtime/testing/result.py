@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..database.connection import Table
+from ..database.schema import Table
 from ..dead_letter import SUFFIX
+from ..envelope import Outcome, Problem, Record, decode
 from ..inbox import FENCED, Answer
-from ..message import Event, Outcome, Problem, Record, decode
+from ..message import Event
 
 E = TypeVar("E", bound=Event)
 Row = dict[str, Any]

@@ -8,20 +8,12 @@ from operator import methodcaller
 from typing import Any, NoReturn
 
 from .. import transition
+from ..envelope import Action, Envelope, Outcome, Problem, Reply, read_command_id
 from ..errors import ContractError
-from ..message import (
-    Action,
-    Command,
-    Envelope,
-    Event,
-    Message,
-    Outcome,
-    Problem,
-    Reply,
-    read_command_id,
-)
+from ..message import Command, Event, Message
 from ..saga import Saga
-from ..transition import Failure, SagaState, SagaStatus, Transition
+from ..saga_state import Failure, SagaState, SagaStatus
+from ..transition import Transition
 from . import story_text as text
 from .story_text import Account
 

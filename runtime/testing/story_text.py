@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from ..message import Action, Command, Problem
-from ..transition import SagaState, StepState
+from ..envelope import Action, Problem
+from ..message import Command
+from ..saga_state import SagaState, StepState
 
 __tracebackhide__ = methodcaller("errisinstance", AssertionError)
 

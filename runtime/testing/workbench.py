@@ -7,7 +7,8 @@ from typing import Any
 
 import peewee
 
-from ..database.connection import Table, bind, connect, tables_in
+from ..database.connection import connect
+from ..database.schema import Table, bind, tables_in
 from ..function import Function, declared
 from ..inbox import InboxRow
 

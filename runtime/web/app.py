@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse
 
-from ..database.connection import Table, bind, connect
+from ..database.connection import connect
+from ..database.schema import Table, bind
 from ..errors import BrokerUnavailable
 from ..settings import Settings
 from . import openapi

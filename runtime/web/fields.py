@@ -8,7 +8,7 @@ from uuid import UUID
 from email_validator import validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from ..database.connection import CENTS
+from ..database.columns import CENTS
 
 MAX_ID = 2**63 - 1
 MAX_BALANCE = 10**12

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from ..transition import SagaState, SagaStatus, StepStatus
+from ..saga_state import SagaState, SagaStatus, StepStatus
 
 StepName = Literal["create_order", "reserve_product", "process_payment", "complete_order"]
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from ..envelope import Envelope
 from ..errors import BrokerUnavailable
-from ..message import Envelope
 from .batches import Batches
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from ..transition import SagaState
+from ..saga_state import SagaState
 
 log = logging.getLogger(__name__)
 

@@ -255,7 +255,7 @@ def test_passwords_are_in_no_log(project) -> None:
 
 
 @pytest.mark.parametrize(
-    "service", ["order.create_order", "orchestrator.advance_saga", "user-http", "kafka", "postgres"]
+    "service", ["order.create_order", "orchestrator.place_order", "user-http", "kafka", "postgres"]
 )
 def test_a_killed_process_is_started_again(project, until, service) -> None:
     container = project.containers()[service]

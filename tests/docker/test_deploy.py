@@ -318,7 +318,7 @@ def test_scaling_up_and_down_under_load_loses_nothing(deployed: Deployed, traffi
 def test_killed_containers_are_started_again_and_nothing_is_lost(
     deployed: Deployed, traffic: Any, until: Callable[..., Any]
 ) -> None:
-    names = [CREATE, RESERVE, "user.process_payment", "orchestrator.advance_saga", "orchestrator"]
+    names = [CREATE, RESERVE, "user.process_payment", "orchestrator.place_order", "orchestrator"]
     with traffic(deployed.system) as load:
         for name in names:
             load.flows(10)

@@ -21,7 +21,7 @@ import pytest
 pytestmark = pytest.mark.proof
 
 SERVICES = ("order", "orchestrator", "product", "user")
-SCALED = ("product.reserve_product", "user.process_payment", "orchestrator.advance_saga")
+SCALED = ("product.reserve_product", "user.process_payment", "orchestrator.place_order")
 DISK = "128m"  # of the embedded system's data directory
 REST_TIMEOUT = 60.0  # seconds until all is at rest again
 # Longer than SQLite waits for a lock, than a message waits for its delivery, than a group waits

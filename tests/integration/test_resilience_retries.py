@@ -23,9 +23,10 @@ from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Reservation
-from saga.runtime import saga_store
+from saga.runtime import saga_queries
 from saga.runtime.clock import utcnow
 from saga.runtime.kafka.transport import Sender
+from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
 
@@ -127,29 +128,6 @@ place_order = Saga(
     ],
 )
 """,
-    "orchestrator/advance_saga.py": """
-from collections.abc import Sequence
-from datetime import datetime
-
-from faulty.orchestrator.place_order import place_order
-from saga.runtime import Envelope, Reply, function, saga_store
-
-
-@function(saga=place_order)
-def advance_saga(replies: Sequence[Reply], now: datetime) -> list[Envelope]:
-    return saga_store.advance(place_order, replies, now)
-""",
-    "orchestrator/sweep_sagas.py": """
-from datetime import datetime
-
-from faulty.orchestrator.place_order import place_order
-from saga.runtime import Envelope, function, saga_store
-
-
-@function(saga=place_order, every=0.2)
-def sweep_sagas(now: datetime) -> list[Envelope]:
-    return saga_store.sweep(place_order, now)
-""",
 }
 
 Until = Callable[..., Any]
@@ -220,7 +198,7 @@ def balance_of(system: Any, user: int) -> str:
 
 
 def have_ended(saga_ids: list[str]) -> bool:
-    return saga_store.ended(saga_ids) == set(saga_ids)
+    return saga_queries.ended(ledger.sagas(), saga_ids) == set(saga_ids)
 
 
 def check_effects(saga_ids: list[str]) -> None:
@@ -247,11 +225,10 @@ def test_a_poisoned_order_delays_no_other_and_its_schedule_survives_kills(
         "code": "RuntimeError",
         "message": "RuntimeError: reserve_product jams",
     }
-    assert {state.status for state in saga_store.find_many(good)} == {"COMPLETED"}
+    assert {state.status for state in saga_queries.find_many(ledger.sagas(), good)} == {"COMPLETED"}
 
     processes = system.processes()
-    for name in ("orchestrator.advance_saga", "orchestrator.sweep_sagas"):
-        os.kill(processes[name]["pid"], signal.SIGKILL)
+    os.kill(processes["orchestrator.place_order"]["pid"], signal.SIGKILL)
     saga = system.ended(poisoned)
     assert saga["status"] == "COMPENSATED"
     assert saga["failure"]["code"] == "attempts_exhausted"
@@ -366,8 +343,8 @@ def start_with_deadline(system: Any, seconds: float, user: int, product: int) ->
     """Start a saga as the adapter does, with a deadline of its own."""
     message = PlaceOrder(order_id=uuid7(), user_id=user, product_id=product, quantity=1)
     hasty = replace(place_order, deadline=seconds)
-    request = saga_store.Start(str(uuid7()), message)
-    [(state, commands)] = saga_store.start(hasty, [request], utcnow())
+    request = Start(str(uuid7()), message)
+    [(state, commands)] = SagaStore(ledger.sagas()).start(hasty, [request], utcnow())
     with closing(Sender(Settings(kafka_bootstrap_servers=system.broker()))) as sender:
         sender.send(commands)
     return str(state.id)
@@ -377,7 +354,7 @@ def test_a_cancelled_saga_undoes_a_step_whose_reply_is_still_on_its_way(
     system: Any, until: Until
 ) -> None:
     user, product = system.make_user("100.00"), system.make_product("10.00", 3)
-    system.saga("scale", "orchestrator.advance_saga=0")
+    system.saga("scale", "orchestrator.place_order=0")
     saga: Saga = system.order(user, product, wait=0)
 
     def order_status() -> str | None:
@@ -389,7 +366,7 @@ def test_a_cancelled_saga_undoes_a_step_whose_reply_is_still_on_its_way(
     assert system.http("DELETE", "orchestrator", path).status_code == 202
     until(lambda: order_status() == "CANCELLED", "the order is undone")
     assert statuses(system.saga_of(saga["saga_id"]))[0] == "UNDOING"
-    system.saga("scale", "orchestrator.advance_saga=1")
+    system.saga("scale", "orchestrator.place_order=1")
     ended = system.ended(saga["saga_id"])
     assert (ended["status"], ended["failure"]["code"]) == ("COMPENSATED", "cancelled")
     assert statuses(ended) == ["UNDONE", "PENDING", "PENDING", "PENDING"]
@@ -425,13 +402,15 @@ def test_sigterm_ends_the_batch_and_loses_nothing(
     (faults / "slow").unlink()
     system.saga("scale", "product.reserve_product=1")
     until(lambda: have_ended(sagas), "all orders have ended")
-    assert {state.status for state in saga_store.find_many(sagas)} == {"COMPLETED"}
+    assert {state.status for state in saga_queries.find_many(ledger.sagas(), sagas)} == {
+        "COMPLETED"
+    }
     assert stock_of(system, product) == 10_000 - len(sagas)
     check_effects(sagas)
 
 
 def all_reserving(saga_ids: list[str]) -> bool:
-    states = saga_store.find_many(saga_ids)
+    states = saga_queries.find_many(ledger.sagas(), saga_ids)
     return all(state.in_flight == 1 and state.awaiting for state in states)
 
 

@@ -12,9 +12,12 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
-from saga.runtime import Command, Event, Message, Reply, Retry, Saga, Step, saga_store, transition
-from saga.runtime.database.connection import bind, connect
-from saga.runtime.message import Problem
+from saga.runtime import Command, Event, Message, Retry, Saga, Step, saga_queries, transition
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Problem, Reply
+from saga.runtime.saga_host import HostedSaga, SagaHost
+from saga.runtime.saga_store import SagaRow, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
 from saga.runtime.worker import Worker
@@ -152,18 +155,25 @@ class Shop:
 
     def __init__(self, connect_to, stock=10, balance="100.00", **handlers):
         self.now, self.queue, self.sent, self.readers, self.workers = NOW, [], [], {}, {}
-        self.tables, self.databases = {}, {}
+        self.databases = {}
         for stack in read_stacks(Settings().saga_stacks):
             database = self.databases[stack.service] = connect_to(stack.service)
-            for function, _ in stack.load():
-                self.tables[function.name] = function.tables()
-                bind(database, function.tables())
-                handler = handlers.get(function.name.partition(".")[2], function.handler)
-                changed = replace(function, handler=handler)
-                self.workers[function.name] = Worker(changed, database, lambda: self.now)
-                self.readers |= dict.fromkeys(function.topics, function.name)
+            for hosted, _ in stack.load():
+                bind(database, hosted.tables())
+                self.workers[hosted.name] = self._loop(hosted, database, handlers)
+                self.readers |= dict.fromkeys(hosted.topics, hosted.name)
         Product.create(id=7, name="Tea", price=Decimal("19.99"), stock=stock)
         User.create(id=3, name="Ann", email="ann@example.com", balance=Decimal(balance))
+
+    def _loop(self, hosted, database, handlers):
+        if isinstance(hosted, HostedSaga):
+            return SagaHost(hosted, database, lambda: self.now)
+        handler = handlers.get(hosted.name.partition(".")[2], hosted.handler)
+        return Worker(replace(hosted, handler=handler), database, lambda: self.now)
+
+    @property
+    def store(self):
+        return SagaStore(self.databases["orchestrator"])
 
     def close(self):
         for database in self.databases.values():
@@ -173,24 +183,25 @@ class Shop:
         message = PlaceOrder(
             order_id=UUID(int=number), user_id=user, product_id=product, quantity=quantity
         )
-        request = saga_store.Start(str(UUID(int=1000 + number)), message)
-        self._use("orchestrator.advance_saga")
-        ((_, commands),) = saga_store.start(place_order, [request], self.now)
+        request = Start(str(UUID(int=1000 + number)), message)
+        ((_, commands),) = self.store.start(place_order, [request], self.now)
         self._send([command.record() for command in commands])
 
     def deliver(self, name, records):
-        self._use(name)
         self._send(self.workers[name].process(records))
+
+    def sweep(self):
+        self._send(self.workers["orchestrator.place_order"].sweep())
 
     def run(self):
         """Deliver, in batches, until nothing is left; sweep; until every saga has ended."""
         for _ in range(100):
             self.deliver_queue()
-            due = [row.due_at for row in saga_store.SagaRow.select() if row.due_at is not None]
+            due = [row.due_at for row in SagaRow.select() if row.due_at is not None]
             if not due:
                 return
             self.now = max(self.now, min(due))
-            self.deliver("orchestrator.sweep_sagas", [])
+            self.sweep()
         pytest.fail("a saga never ends")
 
     def deliver_queue(self):
@@ -216,15 +227,11 @@ class Shop:
             "orders": sorted((str(o.id), o.status, o.total) for o in Order.select()),
             "held": sorted((str(r.order_id), r.released) for r in Reservation.select()),
             "paid": sorted((str(p.order_id), p.refunded) for p in Payment.select()),
-            "sagas": sorted((row.id, row.status) for row in saga_store.SagaRow.select()),
+            "sagas": sorted((row.id, row.status) for row in SagaRow.select()),
         }
 
     def saga(self, number=1):
-        return saga_store.find(str(UUID(int=1000 + number)))
-
-    def _use(self, name):
-        """One process, several services: the inbox is one class, and is pointed at each in turn."""
-        self.workers[name].database.bind(self.tables[name])
+        return saga_queries.find(self.store.database, str(UUID(int=1000 + number)))
 
     def _send(self, records):
         assert not [record.topic for record in records if record.topic.endswith(".dlq")]

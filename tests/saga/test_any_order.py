@@ -14,9 +14,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from saga.runtime import Command, Event, Message, Reply, Retry, Saga, Step, inbox, transition
+from saga.runtime import Command, Event, Message, Retry, Saga, Step, inbox, transition
+from saga.runtime.envelope import Reply, read_command_id
 from saga.runtime.inbox import Answer
-from saga.runtime.message import read_command_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

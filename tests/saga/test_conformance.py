@@ -9,9 +9,9 @@ from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import Rejected, saga_store
+from saga.runtime import Rejected
+from saga.runtime.envelope import Record, decode
 from saga.runtime.function import load
-from saga.runtime.message import Record, decode
 
 pytestmark = pytest.mark.parametrize("shop", ["sqlite", "postgres"], indirect=True)
 
@@ -109,8 +109,7 @@ def test_undo_that_fails_for_good_is_no_success_until_it_is_retried(shop):
     assert saga.steps[1].error.message == "RuntimeError: out of order"
     assert (saga.failure.step, saga.failure.code) == ("process_payment", "insufficient_funds")
 
-    shop._use("orchestrator.advance_saga")
-    _, commands = saga_store.retry(place_order, saga.id, shop.now)
+    _, commands = shop.store.retry(place_order, saga.id, shop.now)
     shop._send([command.record() for command in commands])
     shop.run()
     assert shop.saga().status == "COMPENSATED"
@@ -127,7 +126,6 @@ def test_death_during_an_undo_resumes_the_same_undo(shop):
         for record in queue:
             shop.deliver(shop.readers[record.topic], [record])
     [release] = [record for record in shop.queue if record.topic == "product.release"]
-    shop.workers["product.release_product"].database.bind(shop.tables["product.release_product"])
     lost = shop.workers["product.release_product"].process([release])
     again = shop.workers["product.release_product"].process([release])
     assert [(r.value, list(r.headers)) for r in again] == [(r.value, list(r.headers)) for r in lost]
@@ -160,7 +158,7 @@ def test_query_during_compensation_tells_the_steps_apart(shop):
         if due is None:
             break
         shop.now = max(shop.now, due)
-        shop.deliver("orchestrator.sweep_sagas", [])
+        shop.sweep()
         seen.add(tuple(steps(shop).values()))
     assert ("DONE", "DONE", "DONE", "RUNNING") in seen
     assert ("DONE", "UNDOING", "UNDONE", "FAILED") in seen
@@ -181,7 +179,6 @@ def test_undo_before_do_leaves_nothing_done(shop):
     shop.deliver("order.create_order", [create])
     outcomes = [decode(record).outcome for record in shop.sent[-2:]]
     assert (outcomes, runs) == (["done", "rejected"], [])
-    shop._use("order.create_order")
     assert Order.select().count() == 0
 
 
@@ -189,7 +186,6 @@ def test_poison_record_is_set_aside_and_the_rest_goes_on(shop):
     shop, runs = spied(shop)
     shop.order()
     [create] = shop.queue
-    shop._use("order.create_order")
     poison = Record("order.create", b"k", b"\xff", [])
     replies = shop.workers["order.create_order"].process([poison, create])
     assert sorted(record.topic for record in replies) == ["order.create.dlq", "order.events"]

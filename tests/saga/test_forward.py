@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from saga.runtime import Envelope
+from saga.runtime.envelope import Envelope
 
 ALL = ["make", "reserve", "pay", "finish"]
 

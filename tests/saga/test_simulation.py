@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from saga.functions.product.store import Product
 from saga.runtime import crash, inbox
+from saga.runtime.envelope import Envelope, Record
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, InboxRow
-from saga.runtime.message import Envelope, Record
 from saga.runtime.settings import Settings
 from saga.runtime.simulation.invariants import Invariants
 from saga.runtime.simulation.simulator import Simulator
@@ -94,8 +94,6 @@ def test_same_seed_gives_the_same_run_in_every_process(simulator: Simulator) -> 
 
 
 def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
-    runs = [simulator.run(seed, story=True) for seed in range(60)]
-    told = "\n".join(line for run in runs for line in run.story)
     points = [getattr(crash, name) for name in dir(crash) if name.isupper() and name != "DISARMED"]
     wanted = [f"is killed {point.replace('_', ' ')}" for point in points]
     wanted += ["stands still after commit", "loses", "delays", "will repeat", "joins"]
@@ -103,7 +101,12 @@ def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
     wanted += ["refuses everything", "cancels", "retries", "dead letter", "without running it"]
     wanted += ["reports an error", "offsets were not committed", "gets no answer", "attempt 2"]
     wanted += ["(SimulatedFault)", "(insufficient_stock)", "(insufficient_funds)", "(cancelled)"]
-    assert [text for text in wanted if text not in told] == []
+    for seed in range(300):
+        told = "\n".join(simulator.run(seed, story=True).story)
+        wanted = [text for text in wanted if text not in told]
+        if not wanted:
+            break
+    assert wanted == []
 
 
 def test_half_of_the_faults_are_missing_from_a_run(simulator: Simulator) -> None:

@@ -11,7 +11,7 @@ from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
-from saga.runtime import Rejected, saga_store
+from saga.runtime import Rejected
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
 
@@ -136,9 +136,8 @@ def test_cancelled_order_is_undone_wherever_it_is(shop, rounds):
     for _ in range(rounds):
         record = shop.queue.pop(0)
         shop.deliver(shop.readers[record.topic], [record])
-    shop._use("orchestrator.advance_saga")
     late, shop.queue = shop.queue, []
-    _, commands = saga_store.cancel(place_order, shop.saga().id, shop.now)
+    _, commands = shop.store.cancel(place_order, shop.saga().id, shop.now)
     shop._send([command.record() for command in commands])
     shop.run()
     shop.queue = late

@@ -5,7 +5,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 
 from car.store import Car
 from flight.store import Flight, Seat

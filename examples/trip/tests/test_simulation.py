@@ -7,8 +7,9 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from saga.runtime import saga_store
-from saga.runtime.simulation.simulator import Simulator
+from saga.runtime import saga_queries
+from saga.runtime.saga_store import SagaRow
+from saga.runtime.simulation import Simulator
 from saga.runtime.system.stack import read_stacks
 
 from car.store import Car
@@ -48,7 +49,7 @@ class Trips:
 
     def violations(self, saga_ids: Sequence[str]) -> list[str]:
         """A completed trip holds one of each, any other nothing; and nothing has been made."""
-        states = saga_store.find_many(saga_ids)
+        states = saga_queries.find_many(SagaRow._meta.database, saga_ids)
         whole = {UUID(state.input["trip_id"]) for state in states if state.status == "COMPLETED"}
         held = {
             "seats": {row.trip_id for row in Seat.select()},

@@ -29,4 +29,5 @@ book_trip = Saga(
         Step(BookRoom, undo=CancelRoom),
         Step(RentCar, undo=ReturnCar, retry=Retry(attempts=3), timeout=5.0),
     ],
+    search=("trip_id", "traveller"),
 )

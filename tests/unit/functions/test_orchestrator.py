@@ -1,4 +1,4 @@
-"""The saga as a list, and the two functions that drive it, as plain calls."""
+"""The saga as a list, and how its store drives it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from saga.functions.orchestrator.advance_saga import advance_saga
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.functions.orchestrator.sweep_sagas import sweep_sagas
-from saga.runtime import Reply, saga_store
-from saga.runtime.database.connection import bind
+from saga.runtime import saga_queries
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Reply
+from saga.runtime.saga_store import TABLES, SagaStore, Start
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAGA = str(UUID(int=1))
@@ -18,11 +18,16 @@ ORDER = UUID(int=2)
 
 
 @pytest.fixture
-def first(sqlite):
+def store(sqlite):
+    bind(sqlite, TABLES)
+    return SagaStore(sqlite)
+
+
+@pytest.fixture
+def first(store):
     """The first command of a saga."""
-    bind(sqlite, saga_store.TABLES)
     message = PlaceOrder(order_id=ORDER, user_id=3, product_id=4, quantity=5)
-    ((_, (command,)),) = saga_store.start(place_order, [saga_store.Start(SAGA, message)], NOW)
+    ((_, (command,)),) = store.start(place_order, [Start(SAGA, message)], NOW)
     return command
 
 
@@ -57,24 +62,24 @@ def test_saga_starts_by_creating_the_order(first):
     }
 
 
-def test_total_travels_from_the_reservation_to_the_payment_exactly(first):
+def test_total_travels_from_the_reservation_to_the_payment_exactly(store, first):
     replies = [reply("create_order"), reply("reserve_product", total="99999999999.99")]
-    _, payment = advance_saga(replies, NOW)
+    _, payment = store.advance(place_order, replies, NOW)
     assert payment.topic == "user.pay"
     fields = {"order_id": str(ORDER), "user_id": 3, "total": "99999999999.99"}
     assert json.loads(payment.data) == fields
 
 
-def test_replies_drive_the_saga_to_its_end(first):
+def test_replies_drive_the_saga_to_its_end(store, first):
     steps = ["create_order", "reserve_product", "process_payment", "complete_order"]
     replies = [reply(step, total="1.00") for step in steps]
-    commands = advance_saga(replies, NOW)
+    commands = store.advance(place_order, replies, NOW)
     topics = ["product.reserve", "user.pay", "order.complete"]
     assert [command.topic for command in commands] == topics
-    assert saga_store.find(SAGA).status == "COMPLETED"
+    assert saga_queries.find(store.database, SAGA).status == "COMPLETED"
 
 
-def test_sweep_sends_the_lost_command_again(first):
-    assert sweep_sagas(NOW) == []
-    (again,) = sweep_sagas(NOW + timedelta(seconds=15))
+def test_sweep_sends_the_lost_command_again(store, first):
+    assert store.sweep(place_order, NOW) == []
+    (again,) = store.sweep(place_order, NOW + timedelta(seconds=15))
     assert (again.id, again.data, again.attempt) == (first.id, first.data, 2)

@@ -12,7 +12,7 @@ from saga.functions.order.create_order import create_order
 from saga.functions.order.messages import CancelOrder, CompleteOrder, CreateOrder
 from saga.functions.order.store import CANCELLED, COMPLETED, PENDING, Order
 from saga.runtime import Rejected
-from saga.runtime.database.connection import bind
+from saga.runtime.database.schema import bind
 
 ID, SAGA = UUID(int=1), UUID(int=2)
 

@@ -13,7 +13,8 @@ from saga.functions.product.release_product import release_product
 from saga.functions.product.reserve_product import reserve_product
 from saga.functions.product.store import Product, Reservation
 from saga.runtime import Rejected
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 
 TABLES = [Product, Reservation]
 

@@ -13,7 +13,8 @@ from saga.functions.user.process_payment import process_payment
 from saga.functions.user.refund_payment import refund_payment
 from saga.functions.user.store import Payment, User
 from saga.runtime import Rejected
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 
 TABLES = [User, Payment]
 

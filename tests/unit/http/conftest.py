@@ -14,8 +14,10 @@ from sanic import Sanic
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.http import orchestrator, order, product, user
-from saga.runtime import Envelope, Reply, saga_store
+from saga.runtime import saga_store
 from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Envelope, Reply
+from saga.runtime.saga_store import SagaStore
 from saga.runtime.settings import Settings
 
 with warnings.catch_warnings():
@@ -86,7 +88,7 @@ class Broker:
         self.taken += envelopes
         replies = [r for r in map(self.replies, envelopes) if r is not None]
         if replies:
-            saga_store.advance(place_order, replies, utcnow())
+            SagaStore(saga_store.SagaRow._meta.database).advance(place_order, replies, utcnow())
         saga_store.SagaRow._meta.database.close()
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.http import orchestrator
-from saga.runtime import Reply, saga_store
 from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.saga_store import SagaRow, SagaStore
 from saga.runtime.web import sending
 
 WISH = {"user_id": 1, "product_id": 2, "quantity": 3}
@@ -36,7 +37,7 @@ def fail_saga(path):
     """Make the undo of a cancelled saga fail for good."""
     saga_id = path.rpartition("/")[2]
     refused = Reply(saga_id, "create_order", "undo", "rejected", 1, REFUSAL)
-    saga_store.advance(place_order, [refused], utcnow())
+    SagaStore(SagaRow._meta.database).advance(place_order, [refused], utcnow())
 
 
 def test_placed_order_is_a_running_saga(sagas, broker):

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import peewee
 import pytest
 
-from saga.runtime import Command, Envelope, Event, Table
-from saga.runtime.database.connection import bind
+from saga.runtime import Command, Event, Table
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Envelope, decode
 from saga.runtime.function import Function
 from saga.runtime.inbox import InboxRow
-from saga.runtime.message import decode
 from saga.runtime.worker import Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from saga.runtime.dead_letter import dead_letter, mark, open_letters, replay
-from saga.runtime.message import Record
+from saga.runtime.envelope import Record
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 BAD = Record("pay", b"s1", b"\xff\x00", [("ce_id", b"s1/pay/do"), ("mine", b"\x00\x01")], 2, 41)

@@ -7,9 +7,11 @@ import types
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, Table, function, saga_store
+from saga.runtime import Command, Event, Message, Saga, Step, Table, function
 from saga.runtime.errors import ContractError
 from saga.runtime.inbox import InboxRow
+from saga.runtime.saga_host import load_saga
+from saga.runtime.saga_store import TABLES
 
 # `saga.runtime.function` is the decorator; its module hides behind it.
 module = importlib.import_module("saga.runtime.function")
@@ -78,15 +80,18 @@ def test_annotations_declare_the_function(in_module):
     assert declared.command is Bake
 
 
-def test_function_of_a_saga_reads_its_reply_topics(in_module):
-    def advance(replies, now):
-        return []
+def test_saga_is_hosted_by_the_module_of_its_name(in_module):
+    in_module("bakery.chef.breakfast").breakfast = SAGA
+    hosted = load_saga("bakery.chef.breakfast")
+    assert (hosted.name, hosted.saga) == ("chef.breakfast", SAGA)
+    assert hosted.topics == ("unit.baked",)
+    assert hosted.tables() == TABLES
 
-    in_module("bakery.chef.advance", advance)
-    function(saga=SAGA)(advance)
-    declared = module.load("bakery.chef.advance")
-    assert (declared.kind, declared.topics) == ("replies", ("unit.baked",))
-    assert declared.tables() == saga_store.TABLES
+
+def test_module_without_a_saga_of_its_name_hosts_none(in_module):
+    in_module("bakery.chef.lunch").breakfast = SAGA
+    with pytest.raises(ContractError, match=r"no saga of its own name: lunch = Saga\("):
+        load_saga("bakery.chef.lunch")
 
 
 def test_function_with_a_period_is_a_timer(in_module):
@@ -94,7 +99,7 @@ def test_function_with_a_period_is_a_timer(in_module):
         return []
 
     in_module("bakery.chef.sweep", sweep)
-    function(saga=SAGA, every=0.5)(sweep)
+    function(every=0.5)(sweep)
     declared = module.load("bakery.chef.sweep")
     assert (declared.kind, declared.topics, declared.every) == ("timer", (), 0.5)
 

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import peewee
 import pytest
 
-from saga.runtime import Envelope, inbox
-from saga.runtime.database.connection import bind, transaction
+from saga.runtime import inbox
+from saga.runtime.database.connection import transaction
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Envelope
 from saga.runtime.errors import Undecodable
 from saga.runtime.inbox import FENCED, Answer, Decision, InboxRow, decide
 
@@ -61,19 +63,19 @@ def test_undo_is_looked_up_with_its_do():
 def test_saved_answer_is_loaded(database):
     bind(database, [InboxRow])
     answer = Answer("Paid", "done", "then", '{"text": "Zoë \\u0000"}')
-    inbox.save([(DO, answer), (UNDO, UNDONE)])
-    assert inbox.load([DO, "t/pay/do"]) == {DO: answer}
+    inbox.save(database, [(DO, answer), (UNDO, UNDONE)])
+    assert inbox.load(database, [DO, "t/pay/do"]) == {DO: answer}
 
 
 def test_nothing_is_saved_and_nothing_loaded(database):
     bind(database, [InboxRow])
-    inbox.save([])
-    assert inbox.load([]) == {}
+    inbox.save(database, [])
+    assert inbox.load(database, []) == {}
 
 
 def test_second_answer_to_a_command_is_refused(database):
     bind(database, [InboxRow])
-    inbox.save([(DO, DONE)])
+    inbox.save(database, [(DO, DONE)])
     with pytest.raises(peewee.IntegrityError), transaction(database):
-        inbox.save([(UNDO, UNDONE), (DO, REJECTED)])
-    assert inbox.load([DO, UNDO]) == {DO: DONE}
+        inbox.save(database, [(UNDO, UNDONE), (DO, REJECTED)])
+    assert inbox.load(database, [DO, UNDO]) == {DO: DONE}

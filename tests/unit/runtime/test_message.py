@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga.runtime import Command, Envelope, Event, Message
-from saga.runtime.errors import ContractError, Undecodable
-from saga.runtime.message import (
+from saga.runtime import Command, Event, Message
+from saga.runtime.envelope import (
     OUTCOMES,
+    Envelope,
     Record,
     decode,
     message_id,
@@ -17,6 +17,7 @@ from saga.runtime.message import (
     read_reply,
     reply_id,
 )
+from saga.runtime.errors import ContractError, Undecodable
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 PART = st.text(

@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Reply, Saga, Step, saga_store
-from saga.runtime.database.connection import bind, connect, transaction
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_store
+from saga.runtime.database.connection import connect, transaction
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, NotFound
-from saga.runtime.saga_store import HistoryRow, SagaRow, Start
+from saga.runtime.saga_history import history
+from saga.runtime.saga_store import HistoryRow, SagaRow, SagaStore, Start
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)
@@ -39,12 +42,23 @@ OTHER = Saga("other", start=Begin, steps=[Step(Make, undo=Unmake), Step(Finish)]
 
 
 @pytest.fixture(autouse=True)
-def _bound(database):
+def store(database):
     bind(database, saga_store.TABLES)
+    return SagaStore(database)
 
 
 def begin(*ids, saga=SAGA, now=NOW, **options):
-    return saga_store.start(saga, [Start(i, Begin(goods="ü"), **options) for i in ids], now)
+    return SagaStore(SagaRow._meta.database).start(
+        saga, [Start(i, Begin(goods="ü"), **options) for i in ids], now
+    )
+
+
+def found(store, saga_ids):
+    return saga_queries.find_many(store.database, saga_ids)
+
+
+def listed(store, *arguments, **options):
+    return saga_queries.page(store.database, *arguments, **options)
 
 
 def reply(saga_id, step="make", action="do", outcome="done"):
@@ -52,18 +66,18 @@ def reply(saga_id, step="make", action="do", outcome="done"):
 
 
 def told(saga_id):
-    return [(row.status, row.changes) for row in saga_store.history(saga_id)]
+    return [(row.status, row.changes) for row in history(SagaRow._meta.database, saga_id)]
 
 
 def sent(commands):
     return [command.id for command in commands]
 
 
-def test_started_saga_is_found_again():
+def test_started_saga_is_found_again(store):
     ((state, commands),) = begin("a", traceparent="00-a-b-01")
     assert sent(commands) == ["a/make/do"]
     assert commands[0].traceparent == "00-a-b-01"
-    assert saga_store.find("a") == state
+    assert saga_queries.find(store.database, "a") == state
 
 
 def test_row_tells_what_is_asked_for():
@@ -92,12 +106,12 @@ def test_saga_id_taken_is_an_error():
     assert SagaRow.select().count() == 1
 
 
-def test_key_with_the_same_body_gives_the_same_saga():
+def test_key_with_the_same_body_gives_the_same_saga(store):
     ((first, _),) = begin("a", idempotency_key="k", fingerprint="f")
-    saga_store.advance(SAGA, [reply("a")], NOW)
+    store.advance(SAGA, [reply("a")], NOW)
     ((again, commands),) = begin("b", idempotency_key="k", fingerprint="f")
     assert (again.id, commands) == (first.id, [])
-    assert again == saga_store.find("a")
+    assert again == saga_queries.find(store.database, "a")
     assert SagaRow.select().count() == 1
 
 
@@ -109,14 +123,14 @@ def test_key_with_another_body_is_a_conflict():
     assert SagaRow.select().count() == 1
 
 
-def test_key_used_twice_in_one_batch_makes_one_saga():
+def test_key_used_twice_in_one_batch_makes_one_saga(store):
     requests = [
         Start("a", Begin(goods="x"), "k", "f"),
         Start("b", Begin(goods="x"), "k", "f"),
         Start("c", Begin(goods="x"), "k", "g"),
         Start("d", Begin(goods="x")),
     ]
-    first, second, third, fourth = saga_store.start(SAGA, requests, NOW)
+    first, second, third, fourth = store.start(SAGA, requests, NOW)
     assert first[0] == second[0]
     assert second[1] == []
     assert isinstance(third, Conflict)
@@ -130,183 +144,187 @@ def test_requests_without_a_key_are_sagas_of_their_own():
     assert SagaRow.select().count() == 2
 
 
-def test_key_taken_by_another_process_meanwhile_gives_its_saga(monkeypatch):
+def test_key_taken_by_another_process_meanwhile_gives_its_saga(monkeypatch, store):
     begin("a", idempotency_key="k", fingerprint="f")
-    look, blind = saga_store._taken_keys, [True]
+    look, blind = store._taken_keys, [True]
     monkeypatch.setattr(
-        saga_store, "_taken_keys", lambda asked: {} if blind and blind.pop() else look(asked)
+        SagaStore, "_taken_keys", lambda _, asked: {} if blind and blind.pop() else look(asked)
     )
     ((state, commands),) = begin("b", idempotency_key="k", fingerprint="f")
     assert (state.id, commands) == ("a", [])
 
 
-def test_reply_advances_its_saga():
+def test_reply_advances_its_saga(store):
     begin("a", "b")
-    assert sent(saga_store.advance(SAGA, [reply("a")], LATER)) == ["a/finish/do"]
-    assert saga_store.find("a").steps[0].status == "DONE"
-    assert saga_store.find("b").steps[0].status == "RUNNING"
+    assert sent(store.advance(SAGA, [reply("a")], LATER)) == ["a/finish/do"]
+    assert saga_queries.find(store.database, "a").steps[0].status == "DONE"
+    assert saga_queries.find(store.database, "b").steps[0].status == "RUNNING"
     assert SagaRow.get_by_id("a").due_at == LATER + timedelta(seconds=15)
 
 
-def test_replies_of_one_batch_build_on_each_other():
+def test_replies_of_one_batch_build_on_each_other(store):
     begin("a")
-    commands = saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], LATER)
+    commands = store.advance(SAGA, [reply("a"), reply("a", "finish")], LATER)
     assert sent(commands) == ["a/finish/do"]
-    assert saga_store.find("a").status == "COMPLETED"
+    assert saga_queries.find(store.database, "a").status == "COMPLETED"
     assert SagaRow.get_by_id("a").due_at is None
     assert told("a")[-1] == ("COMPLETED", "make DONE, finish DONE")
 
 
-def test_reply_to_no_saga_of_ours_is_passed_over():
+def test_reply_to_no_saga_of_ours_is_passed_over(store):
     begin("a")
     begin("b", saga=OTHER)
-    assert saga_store.advance(SAGA, [reply("nobody"), reply("b")], NOW) == []
-    assert saga_store.find("b").steps[0].status == "RUNNING"
-    assert saga_store.advance(SAGA, [], NOW) == []
+    assert store.advance(SAGA, [reply("nobody"), reply("b")], NOW) == []
+    assert saga_queries.find(store.database, "b").steps[0].status == "RUNNING"
+    assert store.advance(SAGA, [], NOW) == []
 
 
-def test_saga_begun_by_an_older_declaration_does_not_stop_the_others():
+def test_saga_begun_by_an_older_declaration_does_not_stop_the_others(store):
     begin("a", saga=Saga("store", start=Begin, steps=SAGA.steps[:1]))
     begin("b")
-    assert "b/finish/do" in sent(saga_store.advance(SAGA, [reply("a"), reply("b")], NOW))
+    assert "b/finish/do" in sent(store.advance(SAGA, [reply("a"), reply("b")], NOW))
 
 
-def test_late_reply_writes_nothing():
+def test_late_reply_writes_nothing(store):
     begin("a")
-    saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
+    store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
     before = told("a")
-    assert saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], LATER) == []
+    assert store.advance(SAGA, [reply("a"), reply("a", "finish")], LATER) == []
     assert told("a") == before
 
 
-def test_sweep_acts_on_what_is_due():
+def test_sweep_acts_on_what_is_due(store):
     begin("a")
     begin("b", now=LATER)
     begin("c", saga=OTHER)
-    assert saga_store.sweep(SAGA, NOW) == []
-    assert sent(saga_store.sweep(SAGA, LATER)) == ["a/make/do"]
-    assert saga_store.find("a").steps[0].attempts == 2
-    assert saga_store.find("b").steps[0].attempts == 1
-    assert saga_store.find("c").steps[0].attempts == 1
-    assert saga_store.sweep(SAGA, LATER) == []
+    assert store.sweep(SAGA, NOW) == []
+    assert sent(store.sweep(SAGA, LATER)) == ["a/make/do"]
+    assert saga_queries.find(store.database, "a").steps[0].attempts == 2
+    assert saga_queries.find(store.database, "b").steps[0].attempts == 1
+    assert saga_queries.find(store.database, "c").steps[0].attempts == 1
+    assert store.sweep(SAGA, LATER) == []
 
 
-def test_sweep_takes_the_longest_overdue_first(monkeypatch):
+def test_sweep_takes_the_longest_overdue_first(monkeypatch, store):
     monkeypatch.setattr(saga_store, "SWEEP_LIMIT", 2)
     for n, name in enumerate("cab"):
         begin(name, now=NOW + timedelta(seconds=n))
-    assert sent(saga_store.sweep(SAGA, LATER)) == ["c/make/do", "a/make/do"]
-    assert sent(saga_store.sweep(SAGA, LATER)) == ["b/make/do"]
+    assert sent(store.sweep(SAGA, LATER)) == ["c/make/do", "a/make/do"]
+    assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
 
 
-def test_ended_saga_is_swept_no_more():
+def test_ended_saga_is_swept_no_more(store):
     begin("a")
-    saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
-    assert saga_store.sweep(SAGA, NOW + timedelta(days=1)) == []
+    store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
+    assert store.sweep(SAGA, NOW + timedelta(days=1)) == []
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_two_sweepers_share_the_work(database, postgres_url):
+def test_two_sweepers_share_the_work(database, postgres_url, store):
     begin("a", "b")
     other = connect(postgres_url)
     try:
         with transaction(other):
             other.execute_sql("SELECT 1 FROM saga WHERE id = 'a' FOR UPDATE")
             with transaction(database):
-                assert sent(saga_store.sweep(SAGA, LATER)) == ["b/make/do"]
+                assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
     finally:
         other.close()
 
 
-def test_cancelled_saga_undoes():
+def test_cancelled_saga_undoes(store):
     begin("a")
-    state, commands = saga_store.cancel(SAGA, "a", NOW)
+    state, commands = store.cancel(SAGA, "a", NOW)
     assert sent(commands) == ["a/make/undo"]
-    assert saga_store.find("a") == state
+    assert saga_queries.find(store.database, "a") == state
     assert state.failure.code == "cancelled"
 
 
-def test_cancel_told_twice_changes_nothing_more():
+def test_cancel_told_twice_changes_nothing_more(store):
     begin("a")
-    first, _ = saga_store.cancel(SAGA, "a", NOW)
+    first, _ = store.cancel(SAGA, "a", NOW)
     before = told("a")
-    assert saga_store.cancel(SAGA, "a", LATER) == (first, [])
+    assert store.cancel(SAGA, "a", LATER) == (first, [])
     assert told("a") == before
 
 
-def test_ended_saga_is_not_cancelled():
+def test_ended_saga_is_not_cancelled(store):
     begin("a")
-    saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
+    store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
     with pytest.raises(Conflict):
-        saga_store.cancel(SAGA, "a", NOW)
+        store.cancel(SAGA, "a", NOW)
 
 
-def test_failed_saga_is_retried():
+def test_failed_saga_is_retried(store):
     begin("a")
-    saga_store.cancel(SAGA, "a", NOW)
-    saga_store.advance(SAGA, [reply("a", "make", "undo", "rejected")], NOW)
+    store.cancel(SAGA, "a", NOW)
+    store.advance(SAGA, [reply("a", "make", "undo", "rejected")], NOW)
     assert SagaRow.get_by_id("a").status == "FAILED"
-    state, commands = saga_store.retry(SAGA, "a", LATER)
+    state, commands = store.retry(SAGA, "a", LATER)
     assert (state.status, sent(commands)) == ("COMPENSATING", ["a/make/undo"])
     with pytest.raises(Conflict):
-        saga_store.retry(SAGA, "a", LATER)
+        store.retry(SAGA, "a", LATER)
 
 
-@pytest.mark.parametrize("change", [saga_store.cancel, saga_store.retry])
-def test_unknown_saga_is_not_changed(change):
+@pytest.mark.parametrize("change", [SagaStore.cancel, SagaStore.retry])
+def test_unknown_saga_is_not_changed(change, store):
     begin("b", saga=OTHER)
     for unknown in ("a", "b"):
         with pytest.raises(NotFound, match=f"no saga {unknown}"):
-            change(SAGA, unknown, NOW)
+            change(store, SAGA, unknown, NOW)
 
 
-def test_unknown_saga_is_not_found():
+def test_unknown_saga_is_not_found(store):
     with pytest.raises(NotFound, match="no saga a"):
-        saga_store.find("a")
+        saga_queries.find(store.database, "a")
 
 
-def test_sagas_are_found_by_their_ids():
+def test_sagas_are_found_by_their_ids(store):
     begin("a", "b", "c")
-    assert sorted(state.id for state in saga_store.find_many(["a", "c", "x"])) == ["a", "c"]
-    assert saga_store.find_many([]) == []
+    assert sorted(state.id for state in found(store, ["a", "c", "x"])) == ["a", "c"]
+    assert found(store, []) == []
 
 
-def test_pages_follow_each_other():
+def test_pages_follow_each_other(store):
     begin(*"cabde")
-    pages = [saga_store.page(2), saga_store.page(2, after="b"), saga_store.page(2, after="d")]
+    pages = [
+        listed(store, 2),
+        listed(store, 2, after="b"),
+        listed(store, 2, after="d"),
+    ]
     assert [[state.id for state in page] for page in pages] == [["a", "b"], ["c", "d"], ["e"]]
-    assert saga_store.page(2, after="e") == []
-    assert [state.id for state in saga_store.page(2, newest=True)] == ["e", "d"]
+    assert listed(store, 2, after="e") == []
+    assert [state.id for state in listed(store, 2, newest=True)] == ["e", "d"]
 
 
-def test_page_of_a_status():
+def test_page_of_a_status(store):
     begin("a", "b")
-    saga_store.cancel(SAGA, "a", NOW)
-    assert [state.id for state in saga_store.page(9, status="COMPENSATING")] == ["a"]
-    assert saga_store.page(9, status="FAILED") == []
+    store.cancel(SAGA, "a", NOW)
+    assert [state.id for state in listed(store, 9, status="COMPENSATING")] == ["a"]
+    assert listed(store, 9, status="FAILED") == []
 
 
-def test_ended_sagas_are_told():
+def test_ended_sagas_are_told(store):
     begin("a", "b", "c")
-    saga_store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
-    saga_store.cancel(SAGA, "b", NOW)
-    assert saga_store.ended(["a", "b", "c", "x"]) == {"a"}
+    store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
+    store.cancel(SAGA, "b", NOW)
+    assert saga_queries.ended(store.database, ["a", "b", "c", "x"]) == {"a"}
 
 
-def test_history_tells_every_transition():
+def test_history_tells_every_transition(store):
     begin("a")
-    saga_store.advance(SAGA, [reply("a")], NOW)
-    saga_store.cancel(SAGA, "a", LATER)
-    saga_store.advance(SAGA, [reply("a", "make", "undo")], LATER)
+    store.advance(SAGA, [reply("a")], NOW)
+    store.cancel(SAGA, "a", LATER)
+    store.advance(SAGA, [reply("a", "make", "undo")], LATER)
     assert told("a") == [
         ("RUNNING", "make RUNNING"),
         ("RUNNING", "make DONE, finish RUNNING"),
         ("COMPENSATING", "finish FAILED (cancelled), make UNDOING"),
         ("COMPENSATED", "make UNDONE"),
     ]
-    assert [row.at for row in saga_store.history("a")] == [NOW, NOW, LATER, LATER]
+    assert [row.at for row in history(store.database, "a")] == [NOW, NOW, LATER, LATER]
 
 
-def test_saga_id_that_no_database_can_hold_is_no_saga():
-    assert saga_store.find_many(["x" * 500]) == []
-    assert saga_store.advance(SAGA, [reply("x" * 500)], NOW) == []
+def test_saga_id_that_no_database_can_hold_is_no_saga(store):
+    assert found(store, ["x" * 500]) == []
+    assert store.advance(SAGA, [reply("x" * 500)], NOW) == []

@@ -8,7 +8,7 @@ import peewee
 import pytest
 
 from saga.runtime import Rejected
-from saga.runtime.message import decode
+from saga.runtime.envelope import decode
 
 DONE = ("s/bake/do/reply", "done")
 REJECTED = ("s/bake/do/reply", "rejected")

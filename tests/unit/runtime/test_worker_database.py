@@ -9,7 +9,7 @@ import pytest
 from saga.runtime import inbox
 from saga.runtime.database import connection as module
 from saga.runtime.database.connection import connect
-from saga.runtime.message import decode
+from saga.runtime.envelope import decode
 
 DONE = ("s/bake/do/reply", "done")
 
@@ -97,8 +97,8 @@ def test_answer_that_another_process_has_given_is_given_again(bakery, monkeypatc
     first = bakery.baker.process([bakery.bake_record()])
     load, blind = inbox.load, [True]
 
-    def see_nothing_once(ids):
-        return {} if blind and blind.pop() else load(ids)
+    def see_nothing_once(database, ids):
+        return {} if blind and blind.pop() else load(database, ids)
 
     monkeypatch.setattr(inbox, "load", see_nothing_once)
     bakery.Loaf.delete().execute()

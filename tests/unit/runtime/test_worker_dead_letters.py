@@ -2,7 +2,7 @@
 
 import pytest
 
-from saga.runtime.message import Record
+from saga.runtime.envelope import Record
 
 
 def spoil(record, **headers):

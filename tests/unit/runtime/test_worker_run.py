@@ -5,11 +5,11 @@ import threading
 import peewee
 import pytest
 
-from saga.runtime import worker as module
+from saga.runtime import batch_loop as module
 from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.function import Function
 from saga.runtime.saga import Retry
-from saga.runtime.worker import Worker
+from saga.runtime.timer import Timer
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ class Ticks:
         self.results, self.sent, self.stop = list(results), [], threading.Event()
         self.waits, self.fail = [], []
         function = Function("bakery.tick", self.tick, "timer", (), every=every)
-        self.worker = Worker(function, database)
+        self.worker = Timer(function, database)
         self.stop.wait = lambda delay: self.waits.append(delay)
 
     def tick(self, now):
@@ -158,7 +158,7 @@ class Ticks:
         self.sent += records
 
     def run(self):
-        self.worker.run_timer(self.send, self.stop)
+        self.worker.tick(self.send, self.stop)
 
 
 class Alarm:
@@ -177,7 +177,7 @@ def test_timer_waits_when_it_had_nothing_to_do(sqlite):
 def test_timer_goes_on_at_once_when_it_had_something_to_do(sqlite):
     ticks = Ticks(sqlite, [Alarm()], [], every=7.5)
     ticks.run()
-    assert ticks.waits == [0.0, 7.5]
+    assert ticks.waits == [7.5]
     assert ticks.sent == ["alarm"]
 
 

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 
 from saga.functions.user.store import Payment, User
-from saga.runtime.database.connection import bind
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.function import load
-from saga.runtime.message import Envelope, Record, decode
 from saga.runtime.worker import Worker
 
 USERS, ORDERS = 10, 200

@@ -1,7 +1,7 @@
 """The rules of a participant: undo of nothing, undo before do, do after undo."""
 
 from saga.runtime import Rejected
-from saga.runtime.message import decode
+from saga.runtime.envelope import decode
 
 UNDONE = ("s/bake/undo/reply", "done")
 

@@ -11,7 +11,7 @@ from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import saga_store
-from saga.runtime.database.connection import bind
+from saga.runtime.database.schema import bind
 from saga.stacks import ledger
 
 ORDER, SAGA = UUID(int=1), str(UUID(int=2))
@@ -25,7 +25,9 @@ def before(sqlite):
     User.create(id=1, name="Ann", email="a@example.com", balance=Decimal(10))
     message = PlaceOrder(order_id=ORDER, user_id=1, product_id=1, quantity=3)
     now = datetime.now(UTC)
-    saga_store.start(place_order, [saga_store.Start(SAGA, message)], now)
+    saga_store.SagaStore(saga_store.SagaRow._meta.database).start(
+        place_order, [saga_store.Start(SAGA, message)], now
+    )
     saga_store.SagaRow.update(
         status="COMPENSATED",
         state=saga_store.SagaRow.get().state.replace('"RUNNING"', '"COMPENSATED"', 1),

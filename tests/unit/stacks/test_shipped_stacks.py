@@ -33,14 +33,13 @@ def test_nine_functions_are_named_and_load(stacks):
         "product.release_product",
         "user.process_payment",
         "user.refund_payment",
-        "orchestrator.advance_saga",
-        "orchestrator.sweep_sagas",
+        "orchestrator.place_order",
     }
 
 
 def test_functions_belong_to_their_stacks_service(stacks):
     for name, stack in stacks.items():
-        assert {function.service for function, _ in stack.load()} == {name}
+        assert {hosted.name.partition(".")[0] for hosted, _ in stack.load()} == {name}
 
 
 def test_each_service_has_a_database_of_its_own(stacks):
@@ -68,9 +67,9 @@ def test_topics_are_those_that_are_read_and_their_dead_letters(stacks):
 
 def test_topic_has_as_many_partitions_as_its_widest_reader_wants(stacks):
     orchestrator = stacks["orchestrator"]
-    entry = orchestrator.functions["advance_saga"].model_copy(update={"partitions": 7})
-    functions = {**orchestrator.functions, "advance_saga": entry}
-    wide = orchestrator.model_copy(update={"functions": functions})
+    entry = orchestrator.sagas["place_order"].model_copy(update={"partitions": 7})
+    sagas = {**orchestrator.sagas, "place_order": entry}
+    wide = orchestrator.model_copy(update={"sagas": sagas})
     assert topics([wide])["order.events"] == 7
     assert topics([wide, orchestrator])["order.events"] == 7
     assert topics([orchestrator, wide])["order.events"] == 7

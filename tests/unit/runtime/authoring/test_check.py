@@ -72,28 +72,16 @@ dinner = Saga(
     ],
 )
 """,
-    "chef/advance.py": """\
-from collections.abc import Sequence
+    "chef/remind.py": """\
 from datetime import datetime
 
-from chef.dinner import dinner
-from saga.runtime import Envelope, Reply, function, saga_store
+from saga.runtime import function
+from saga.runtime.envelope import Envelope
 
 
-@function(saga=dinner)
-def advance(replies: Sequence[Reply], now: datetime) -> list[Envelope]:
-    return saga_store.advance(dinner, replies, now)
-""",
-    "chef/sweep.py": """\
-from datetime import datetime
-
-from chef.dinner import dinner
-from saga.runtime import Envelope, function, saga_store
-
-
-@function(saga=dinner, every=1.0)
-def sweep(now: datetime) -> list[Envelope]:
-    return saga_store.sweep(dinner, now)
+@function(every=1.0)
+def remind(now: datetime) -> list[Envelope]:
+    return []
 """,
     "stacks/oven.toml": """\
 service = "oven"
@@ -111,9 +99,9 @@ service = "chef"
 package = "chef"
 database = "chef"
 
-[functions.advance]
+[functions.remind]
 
-[functions.sweep]
+[sagas.dinner]
 """,
 }
 TOAST = """\
@@ -160,21 +148,17 @@ WRONG = {
         changed("oven/unbake.py", ("-> Unbaked", "-> None")),
         ["oven/unbake.py:5: error: oven.unbake.unbake must return Unbaked"],
     ),
-    "replies without annotations": (
-        changed("chef/advance.py", (": Sequence[Reply]", "")),
-        ["chef/advance.py:8: error: advance must be declared as def advance(replies: Sequence["],
-    ),
     "timer without an answer": (
-        changed("chef/sweep.py", ("-> list[Envelope]", "-> None")),
-        ["chef/sweep.py:7: error: sweep must be declared as def sweep(now: datetime) -> list["],
+        changed("chef/remind.py", ("-> list[Envelope]", "-> None")),
+        ["chef/remind.py:7: error: remind must be declared as def remind(now: datetime) -> list["],
     ),
     "timer that takes nothing": (
-        changed("chef/sweep.py", ("now: datetime", "")),
-        ["chef/sweep.py:7: error: sweep must be declared as"],
+        changed("chef/remind.py", ("now: datetime", "")),
+        ["chef/remind.py:7: error: remind must be declared as"],
     ),
     "async timer": (
-        changed("chef/sweep.py", ("def sweep", "async def sweep")),
-        ["chef/sweep.py:7: error: sweep must be declared as"],
+        changed("chef/remind.py", ("def remind", "async def remind")),
+        ["chef/remind.py:7: error: remind must be declared as"],
     ),
     "field that nothing provides": (
         changed("oven/messages.py", ("flour: int\n\n\nclass", "sugar: int\n\n\nclass")),
@@ -201,13 +185,33 @@ WRONG = {
             "stacks/bin.toml:5: warning: oven.unbake is of another service than its stack, oven2",
         ],
     ),
-    "saga without replies": (
-        changed("stacks/chef.toml", ("[functions.advance]\n\n", "")) | {"chef/advance.py": ""},
-        ["chef/dinner.py:9: error: nobody reads oven.events for saga 'dinner'"],
+    "saga without an entry": (
+        changed("stacks/chef.toml", ("[sagas.dinner]\n", "")),
+        [
+            "chef/dinner.py:9: error: dinner has no stack entry: chef.toml lacks [sagas.dinner]",
+            "oven/bake.py:5: warning: nobody reads oven.events, where oven.bake answers",
+            "oven/bake.py:5: warning: nobody sends to oven.bake: no saga has Bake",
+            "oven/unbake.py:5: warning: nobody reads oven.events, where oven.unbake answers",
+            "oven/unbake.py:5: warning: nobody sends to oven.unbake: no saga has Unbake",
+        ],
     ),
-    "saga without a timer": (
-        changed("stacks/chef.toml", ("\n[functions.sweep]\n", "")) | {"chef/sweep.py": ""},
-        ["chef/dinner.py:9: warning: nobody sends again what saga 'dinner' waits for"],
+    "saga of another name than its module": (
+        changed("chef/dinner.py", ("dinner = Saga", "supper = Saga")),
+        ["stacks/chef.toml:7: error: chef.dinner declares no saga of its own name: dinner = Saga"],
+    ),
+    "saga without a module": (
+        changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]")),
+        ["stacks/chef.toml:9: error: lunch has no saga: there is no module chef.lunch"],
+    ),
+    "saga of another service than its stack": (
+        changed("stacks/chef.toml", ("\n[sagas.dinner]\n", ""))
+        | {
+            "stacks/cook.toml": 'service = "cook"\npackage = "chef"\ndatabase = "chef"\n\n'
+            "[sagas.dinner]\n"
+        },
+        [
+            "stacks/cook.toml:5: warning: chef.dinner is of another service than its stack, cook",
+        ],
     ),
     "command that nobody sends": (
         {
@@ -249,14 +253,9 @@ WRONG = {
         changed("oven/messages.py", ('ed(Event, topic="oven.events', 'ed(Event, topic="oven.bake')),
         ["oven/bake.py:5: error: oven.bake reads oven.bake as commands, but oven.unbake answers"],
     ),
-    "saga advanced twice": (
-        changed("stacks/chef.toml", ("[functions.sweep]", "[functions.sweep]\n\n[functions.push]"))
-        | {"chef/push.py": GOOD["chef/advance.py"].replace("def advance(", "def push(")},
-        ["chef/push.py:8: error: chef.push reads saga 'dinner' from oven.events, as chef.advance"],
-    ),
     "two sagas of one name": (
-        changed("chef/sweep.py", ("from chef.dinner", "from chef.lunch"))
-        | {"chef/lunch.py": GOOD["chef/dinner.py"]},
+        changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
+        | {"chef/lunch.py": GOOD["chef/dinner.py"].replace("dinner = ", "lunch = ")},
         ["chef/lunch.py:9: error: saga 'dinner' has the name of the one in dinner.py:9"],
     ),
     "entry without a module": (
@@ -354,7 +353,7 @@ def findings(folder):
 def test_a_good_system_has_no_findings(project):
     facts = collect(project({}) / "stacks")
     assert check(facts) == []
-    assert (len(facts.functions), len(facts.sagas)) == (4, 1)
+    assert (len(facts.functions), len(facts.sagas)) == (3, 1)
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -370,11 +369,11 @@ def test_what_is_wrong_is_told_with_its_place_and_nothing_else(project, what):
 def test_several_faults_are_told_at_once(project):
     files = (
         changed("oven/bake.py", ("command: Bake", "command"))
-        | changed("chef/sweep.py", ("now: datetime", "now"))
+        | changed("chef/remind.py", ("now: datetime", "now"))
         | {"stacks/z.toml": "service = 1\n"}
     )
     assert [line.partition(": ")[0] for line in findings(project(files))] == [
-        "chef/sweep.py:7",
+        "chef/remind.py:7",
         "oven/bake.py:5",
         "stacks/z.toml:1",
     ]
@@ -411,7 +410,7 @@ def saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_counts_what_is_healthy(project):
     done = saga(project({}), "check")
-    assert (done.returncode, done.stdout) == (0, "4 functions, 1 saga, no problems.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "3 functions, 1 saga, no problems.\n"), done.stderr
 
 
 def test_the_command_fails_on_errors(project):
@@ -422,7 +421,7 @@ def test_the_command_fails_on_errors(project):
     *lines, summary = done.stdout.splitlines()
     assert lines[0].startswith("chef/dinner.py:13: error: no function takes Unbake")
     assert lines[1].endswith("oven.toml lacks [functions.unbake]")
-    assert summary == "3 functions, 1 saga, 2 errors."
+    assert summary == "2 functions, 1 saga, 2 errors."
     listed = json.loads(saga(folder, "check", "--json").stdout)
     assert [(row["path"], row["line"], row["level"]) for row in listed] == [
         ("chef/dinner.py", 13, "error"),
@@ -434,7 +433,7 @@ def test_the_command_lets_warnings_pass(project):
     files, _ = WRONG["command that nobody sends"]
     done = saga(project(files), "check")
     assert done.returncode == 0
-    assert done.stdout.endswith("5 functions, 1 saga, 2 warnings.\n")
+    assert done.stdout.endswith("4 functions, 1 saga, 2 warnings.\n")
 
 
 def test_the_command_makes_a_function_once(tmp_path):

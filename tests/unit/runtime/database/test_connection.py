@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.runtime import Instant, Money, Table
-from saga.runtime.database.connection import bind, connect, locked, transaction, write_many
+from saga.runtime.database.connection import connect, locked, transaction
+from saga.runtime.database.schema import bind
+from saga.runtime.database.statements import write_many
 from saga.runtime.errors import ContractError
 
 
@@ -169,13 +171,13 @@ def test_locked_row_can_not_be_locked_by_another(postgres, postgres_url):
 
 
 def test_write_many_writes_all_rows(accounts):
-    write_many(FIELDS, [(f"owner {n}", Decimal(n), None) for n in range(1000)])
+    write_many(accounts, FIELDS, [(f"owner {n}", Decimal(n), None) for n in range(1000)])
     assert Account.select().count() == 1000
     assert Account.get(Account.owner == "owner 999").balance == 999
 
 
 def test_write_many_of_nothing_does_nothing(accounts):
-    write_many(FIELDS, [])
+    write_many(accounts, FIELDS, [])
     assert Account.select().count() == 0
 
 
@@ -183,7 +185,7 @@ def test_write_many_sets_the_given_fields_where_the_first_is_there(accounts):
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     Account.create(owner="Ann", balance=1, opened=moment)
     rows = [("Ann", Decimal(5), None), ("Bob", Decimal(7), None)]
-    write_many(FIELDS, rows, update=[Account.balance])
+    write_many(accounts, FIELDS, rows, update=[Account.balance])
     found = Account.select(*FIELDS).order_by(Account.owner).tuples()
     assert list(found) == [("Ann", Decimal(5), moment), ("Bob", Decimal(7), None)]
 
@@ -191,5 +193,5 @@ def test_write_many_sets_the_given_fields_where_the_first_is_there(accounts):
 def test_write_many_of_a_taken_key_raises_peewees_error(accounts):
     Account.create(owner="Ann", balance=1)
     with pytest.raises(peewee.IntegrityError), transaction(accounts):
-        write_many(FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
+        write_many(accounts, FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
     assert Account.select().count() == 1

@@ -9,7 +9,8 @@ import peewee
 import pytest
 
 from saga.runtime import Instant, Money, Table
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 from saga.runtime.database.statements import prepared
 from saga.runtime.errors import ContractError
 

@@ -172,8 +172,8 @@ def test_unpacked_code_is_imported_before_what_is_installed(tmp_path):
     path = Settings().saga_stacks / "order.toml"
     place = unpack(bundle(path, read_stack(path)), tmp_path)
     code = (
-        "import sys; from pathlib import Path; from saga.runtime.deploy import artifact;"
-        "artifact.import_from(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from saga.runtime.system import code;"
+        "code.import_from(Path(sys.argv[1]));"
         "import saga.functions.order.create_order as f, saga.http.order as h, saga.runtime as r;"
         "print(f.__file__, h.__file__, r.__file__, sep='\\n')"
     )

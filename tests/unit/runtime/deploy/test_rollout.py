@@ -186,7 +186,7 @@ class FakeTarget:
     def start(self, release, number):
         name = instance_name(release.name, number)
         assert name not in self.running
-        if release.function is None:
+        if release.entry is None:
             ports = [i.name for i in self.running.values() if i.deployed == release.name]
             assert not ports, "the adapter's port is taken"
         self.running[name] = instance(number, release.version, "starting", release.name)
@@ -258,7 +258,7 @@ def test_function_that_ends_while_adapters_are_swapped_takes_all_back():
     start = target.start
 
     def start_and_lose_the_function(release, number):
-        if release.function is None:
+        if release.entry is None:
             target.ends.add("shop.bake-2")
         return start(release, number)
 

@@ -11,7 +11,8 @@ import pytest
 
 from saga.runtime import Command, Event, Table, function
 from saga.runtime.clock import utcnow
-from saga.runtime.database.connection import bind, connect
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import bind
 from saga.runtime.errors import ContractError
 from saga.runtime.inbox import InboxRow
 from saga.runtime.testing import NEW_YEAR, FrozenClock, fresh_database, invoke, reset

@@ -8,8 +8,8 @@ import pytest
 
 from saga.runtime import Command, Event, Rejected, Table, function
 from saga.runtime.clock import utcnow
+from saga.runtime.envelope import decode
 from saga.runtime.errors import ContractError
-from saga.runtime.message import decode
 from saga.runtime.testing import (
     CRASH_POINTS,
     FrozenClock,

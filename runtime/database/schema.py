@@ -1,0 +1,62 @@
+"""A service's tables: their base, and how they come into a database."""
+
+from collections.abc import Iterable
+from types import ModuleType
+
+import peewee
+
+from .connection import transaction
+
+SCHEMA_LOCK = 0x5A6A  # number of a PostgreSQL advisory lock
+
+
+class Table(peewee.Model):  # type: ignore[misc]
+    """Base of a service's tables; the runtime binds them to the service's database."""
+
+    class Meta:
+        """peewee's settings."""
+
+        legacy_table_names = False
+
+
+def tables_in(module: ModuleType) -> list[type[Table]]:
+    """List the tables that a module holds, imported ones included."""
+    found = (value for value in vars(module).values() if isinstance(value, type))
+    return [value for value in found if issubclass(value, Table) and value is not Table]
+
+
+def bind(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
+    """Point the tables at the database, and create what it lacks of them."""
+    tables = list(tables)
+    database.bind(tables)
+    create_missing(database, tables)
+
+
+def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
+    """Create those of the tables that a database lacks, and their indexes.
+
+    What is there is only looked at: to create it again "if it does not exist" would lock it on
+    PostgreSQL, against and in turn with those that are writing to it.
+    """
+    tables = list(tables)
+    if not _incomplete(database, tables):
+        return
+    with transaction(database):
+        if isinstance(database, peewee.PostgresqlDatabase):
+            # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+        for table in _incomplete(database, tables):
+            peewee.SchemaManager(table, database).create_all(safe=True)
+
+
+def _incomplete(database: peewee.Database, tables: Iterable[type[Table]]) -> list[type[Table]]:
+    """List the tables that the database lacks, or that lack an index in it."""
+    there = set(database.get_tables())
+    return [
+        table
+        for table in tables
+        if table._meta.table_name not in there
+        or {index._name for index in table._meta.fields_to_index()}.difference(
+            index.name for index in database.get_indexes(table._meta.table_name)
+        )
+    ]

@@ -1,0 +1,163 @@
+"""How messages travel: CloudEvents over Kafka, binary mode.
+
+The rules are those of CloudEvents' Kafka protocol binding 1.0.2, section 3.2: attributes in `ce_`
+headers, the payload as the record's value. The record's key is the saga's id, so that one saga's
+messages stay in order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from .errors import Undecodable
+
+Headers = Sequence[tuple[str, bytes]]
+Action = Literal["do", "undo"]
+Outcome = Literal["done", "rejected", "failed"]
+
+ID_LIMIT = 200  # characters in a message id
+
+OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
+
+
+class Record(NamedTuple):
+    """One record as a topic holds it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int = -1
+    offset: int = -1
+
+
+class Problem(BaseModel):
+    """Why a command was rejected or failed: the body of such a reply."""
+
+    code: str
+    message: str
+
+
+def problem(code: object, message: object) -> Problem:
+    """Make a problem of whatever a handler has raised, text or not."""
+    words = [str(word).encode(errors="replace").decode() for word in (code, message)]
+    return Problem(code=words[0], message=words[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message on its way: the CloudEvents attributes around its JSON body.
+
+    `outcome` is set on replies. `attempt` counts a command's sendings from 1; a failed reply
+    repeats it, so that a late failure can't be taken for that of a newer attempt.
+    """
+
+    topic: str
+    id: str
+    type: str
+    source: str
+    time: str
+    data: str
+    outcome: Outcome | None = None
+    attempt: int = 1
+    traceparent: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The saga's id, the first part of every message id."""
+        return self.id.partition("/")[0]
+
+    def record(self) -> Record:
+        """Encode for a topic."""
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", self.id.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_time", self.time.encode()),
+            ("ce_attempt", b"%d" % self.attempt),
+            ("content-type", b"application/json"),
+        ]
+        if self.outcome is not None:
+            headers.append(("ce_outcome", self.outcome.encode()))
+        if self.traceparent is not None:
+            headers.append(("traceparent", self.traceparent.encode()))
+        return Record(self.topic, self.key.encode(), self.data.encode(), headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A function's answer to a saga's command, read for the orchestrator."""
+
+    saga_id: str
+    step: str
+    action: Action
+    outcome: Outcome
+    attempt: int
+    data: str
+
+
+def message_id(saga_id: str, step: str, action: Action) -> str:
+    """Derive a command's id. It is the same for every attempt, which is what makes them one."""
+    return f"{saga_id}/{step}/{action}"
+
+
+def reply_id(command_id: str) -> str:
+    """Derive the id of a command's reply."""
+    return f"{command_id}/reply"
+
+
+def decode(record: Record) -> Envelope:
+    """Read a record's headers and body as an envelope.
+
+    Raises `Undecodable` when an attribute is missing or malformed. The body is not parsed here:
+    whoever knows its class does that.
+    """
+    try:
+        headers = {
+            name: value.decode()
+            for name, value in record.headers or ()
+            if value is not None and (name.startswith("ce_") or name == "traceparent")
+        }
+        data = (record.value or b"").decode()
+        attempt = int(headers.get("ce_attempt", "1"))
+    except ValueError as error:
+        raise Undecodable(f"headers or body are not what CloudEvents says: {error}") from error
+    missing = [name for name in ("ce_id", "ce_source", "ce_type") if not headers.get(name)]
+    if missing:
+        raise Undecodable(f"header missing: {', '.join(missing)}")
+    outcome = headers.get("ce_outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise Undecodable(f"ce_outcome is {outcome!r}, not one of {', '.join(OUTCOMES)}")
+    return Envelope(
+        topic=record.topic,
+        id=headers["ce_id"],
+        type=headers["ce_type"],
+        source=headers["ce_source"],
+        time=headers.get("ce_time", ""),
+        data=data,
+        outcome=outcome,
+        attempt=attempt,
+        traceparent=headers.get("traceparent"),
+    )
+
+
+def read_command_id(identifier: str) -> tuple[str, str, Action]:
+    """Split a command's id into saga id, step and action; raise `Undecodable` if it is none."""
+    parts = identifier.split("/")
+    if len(parts) != 3 or not all(parts) or parts[2] not in ("do", "undo"):
+        raise Undecodable(f"message id {identifier!r} is not of the form SAGA_ID/STEP/do or …/undo")
+    if len(identifier) > ID_LIMIT or not identifier.isprintable():
+        raise Undecodable(f"message id {identifier[:50]!r}… is over {ID_LIMIT} characters or odd")
+    return parts[0], parts[1], "do" if parts[2] == "do" else "undo"
+
+
+def read_reply(envelope: Envelope) -> Reply:
+    """Read an envelope as a reply; raise `Undecodable` if it is none."""
+    command_id, _, suffix = envelope.id.rpartition("/")
+    if suffix != "reply" or envelope.outcome is None:
+        raise Undecodable(f"message {envelope.id!r} is not a reply")
+    saga_id, step, action = read_command_id(command_id)
+    return Reply(saga_id, step, action, envelope.outcome, envelope.attempt, envelope.data)

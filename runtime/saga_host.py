@@ -1,0 +1,102 @@
+"""A saga's host: applies the replies to its sagas, and between two polls acts on what is due."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import peewee
+
+from . import crash
+from .batch_loop import POLL_TIMEOUT, BatchLoop
+from .clock import Clock, utcnow
+from .database.connection import transaction
+from .database.schema import Table
+from .envelope import Record, read_reply
+from .errors import ContractError
+from .function import import_declaring
+from .saga import Saga
+from .saga_store import TABLES, SagaStore
+from .transport import Transport
+
+SWEEP_EVERY = timedelta(seconds=1)  # at once again where there was something to do
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class HostedSaga:
+    """A saga that a service hosts: `name` is `SERVICE.MODULE`, and is its consumer group too."""
+
+    name: str
+    saga: Saga
+
+    @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """The topics on which its commands are answered."""
+        return tuple(self.saga.reply_topics)
+
+    def tables(self) -> list[type[Table]]:
+        """List the tables that its host needs."""
+        return TABLES
+
+
+def load_saga(module: str) -> HostedSaga:
+    """Import a module and return the saga that it is named after; raise `ContractError` if none."""
+    package, _, name = module.rpartition(".")
+    saga = getattr(import_declaring(module), name, None)
+    if not isinstance(saga, Saga):
+        raise ContractError(f"{module} declares no saga of its own name: {name} = Saga(…)")
+    return HostedSaga(f"{package.rpartition('.')[2]}.{name}", saga)
+
+
+class SagaHost(BatchLoop):
+    """Runs all sagas of one declaration that are in one database."""
+
+    def __init__(
+        self,
+        hosted: HostedSaga,
+        database: peewee.Database,
+        clock: Clock = utcnow,
+        crash_points: crash.CrashPoints = crash.DISARMED,
+    ) -> None:
+        super().__init__(hosted.name, database, clock, crash_points)
+        self.saga = hosted.saga
+        self._store = SagaStore(database)
+        self._swept_at = LONG_AGO
+
+    def sweep(self) -> list[Record]:
+        """Act on the sagas that are due, in one transaction; return the commands to send."""
+        return self._retried(self._sweep)
+
+    def next_sweep(self) -> float:
+        """Return in how many seconds the next sweep is due."""
+        waited = abs(self.clock() - self._swept_at)  # a clock may be set back
+        return max(0.0, (SWEEP_EVERY - waited).total_seconds())
+
+    def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> None:
+        super()._turn(transport, min(timeout, self.next_sweep()))
+        if not self.next_sweep():
+            self._sweep_and_send(transport)
+
+    def _sweep_and_send(self, transport: Transport) -> None:
+        if self.failures:
+            transport.check()  # what can't be sent must not use up the attempts of sagas
+        self._crash.reach(crash.BEFORE_SWEEP)
+        commands = self.sweep()
+        self._crash.reach(crash.AFTER_SWEEP)
+        self._swept_at = LONG_AGO if commands else self.clock()
+        transport.send(commands)
+        self._crash.reach(crash.AFTER_SWEEP_SENT)
+
+    def _work(self, records: Sequence[Record]) -> list[Record]:
+        replies, out = self._read(records, read_reply)
+        with transaction(self.database):
+            commands = self._store.advance(self.saga, [reply for _, reply in replies], self.clock())
+            self._crash.reach(crash.BEFORE_COMMIT)
+        return out + [command.record() for command in commands]
+
+    def _sweep(self) -> list[Record]:
+        with transaction(self.database):
+            commands = self._store.sweep(self.saga, self.clock())
+            self._crash.reach(crash.IN_SWEEP)
+        return [command.record() for command in commands]

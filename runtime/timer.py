@@ -1,0 +1,57 @@
+"""A timer: runs a function every so many seconds, and sends the commands that it returns."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import peewee
+
+from . import crash
+from .batch_loop import BatchLoop
+from .clock import Clock, utcnow
+from .database.connection import transaction
+from .envelope import Record
+from .function import Function
+
+
+class Timer(BatchLoop):
+    """Runs one function of kind `timer`."""
+
+    def __init__(
+        self,
+        function: Function,
+        database: peewee.Database,
+        clock: Clock = utcnow,
+        crash_points: crash.CrashPoints = crash.DISARMED,
+    ) -> None:
+        super().__init__(function.name, database, clock, crash_points)
+        self.function = function
+
+    def tick(
+        self,
+        send: Callable[[Iterable[Record]], None],
+        stop: threading.Event,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run the function until `stop` is set, at once again when it had something to do.
+
+        `check` raises `BrokerUnavailable` as long as there is no sense in another try.
+        """
+        every = self.function.every or 0.0
+
+        def turn() -> float:
+            if self.failures:
+                check()
+            self._crash.reach(crash.BEFORE_HANDLER)
+            commands = self.process([])
+            self._crash.reach(crash.AFTER_COMMIT)
+            send(commands)
+            self._crash.reach(crash.AFTER_SEND)
+            return 0.0 if commands else every
+
+        self._repeat(turn, lambda: None, stop, at_least=every)
+
+    def _work(self, records: Sequence[Record]) -> list[Record]:  # noqa: ARG002 - it reads none
+        with transaction(self.database):
+            commands = self.function.handler(self.clock())
+            self._crash.reach(crash.BEFORE_COMMIT)
+        return [command.record() for command in commands]
