@@ -22,7 +22,7 @@ def start(saga: Saga, message: Message, settings: Settings | None = None) -> Sag
     KAFKA_BOOTSTRAP_SERVERS nor a running system tells where the broker is, and `BrokerUnavailable`
     where it does not answer: then the saga is stored, and the sweeper sends its command.
     """
-    from .kafka.transport import Sender  # importing Quix Streams takes a second
+    from .kafka.producer import Producer  # importing Quix Streams takes a second
 
     settings = _with_broker(settings or Settings())
     database = connect(settings.database_url(_stack_of(saga, settings).database))
@@ -31,7 +31,7 @@ def start(saga: Saga, message: Message, settings: Settings | None = None) -> Sag
     if isinstance(started, Conflict):
         raise started
     state, commands = started
-    Sender(settings).send(commands)
+    Producer(settings).send(commands)
     return state
 
 

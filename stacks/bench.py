@@ -123,24 +123,24 @@ def _seed(count: int) -> list[PlaceOrder]:
 
 def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings) -> Iterator[str]:
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
-    from saga.runtime.kafka.transport import Sender
+    from saga.runtime.kafka.producer import Producer
 
-    sender = Sender(settings, "bench")
+    producer = Producer(settings, "bench")
     waiting: list[Start] = []
     due = time.monotonic()
     for order in _paced(orders, rate):
         waiting.append(Start(str(uuid7()), order))
         if time.monotonic() >= due:
-            yield from _start_now(waiting, sender)
+            yield from _start_now(waiting, producer)
             waiting, due = [], time.monotonic() + TOGETHER
-    yield from _start_now(waiting, sender)
-    sender.close()
+    yield from _start_now(waiting, producer)
+    producer.close()
 
 
-def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
+def _start_now(waiting: list[Start], producer: Any) -> Iterator[str]:
     for chunk in peewee.chunked(waiting, saga_store.CHUNK):
         transitions = saga_store.start(place_order, chunk, utcnow())
-        sender.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
+        producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
         yield from (start.saga_id for start in chunk)
 
 

@@ -178,7 +178,7 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
 
 def _wait_for_silence(settings: Settings) -> None:
     """Wait until every function has read all there is: a duplicate may still be on its way."""
-    from saga.runtime.kafka.transport import lag
+    from saga.runtime.kafka.admin import lag
 
     functions = [f for stack in read_stacks(settings.saga_stacks) for f, _ in stack.load()]
     deadline = time.monotonic() + REST_TIMEOUT

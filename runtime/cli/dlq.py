@@ -113,7 +113,7 @@ def drop_letters(
 
 
 def _read(data: Path | None) -> list[DeadLetter]:
-    from ..kafka.transport import read_topics
+    from ..kafka.admin import read_topics
 
     settings = _reaching_the_broker(data)
     names = [name for name in topics(read_stacks(settings.saga_stacks)) if name.endswith(SUFFIX)]
@@ -125,12 +125,12 @@ def _close(
 ) -> None:
     """Send `first`, then the marks: a crash between them replays twice, which changes nothing."""
     if not dry_run and letters:
-        from ..kafka.transport import Sender
+        from ..kafka.producer import Producer
 
-        sender = Sender(_reaching_the_broker(data), "saga.dlq")
-        sender.send_records(first)
-        sender.send_records(mark(letter, what, utcnow()) for letter in letters)
-        sender.close()
+        producer = Producer(_reaching_the_broker(data), "saga.dlq")
+        producer.send_records(first)
+        producer.send_records(mark(letter, what, utcnow()) for letter in letters)
+        producer.close()
     for letter in letters:
         console.print(f"{letter.id}: {'would be ' if dry_run else ''}{what}")
     console.print(f"{len(letters)} {'would be ' if dry_run else ''}{what}.")

@@ -19,7 +19,9 @@ from ..deploy.artifact import import_from
 from ..errors import ContractError
 from ..function import load
 from ..health import HealthFile
-from ..kafka.transport import KafkaTransport, Sender, create_topics
+from ..kafka.admin import create_topics
+from ..kafka.producer import Producer
+from ..kafka.transport import KafkaTransport
 from ..message import Record
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -128,15 +130,16 @@ def _run_worker(
 def _run_timer(
     worker: Worker, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    sender, health = Sender(settings, worker.function.name), HealthFile(settings.saga_health)
+    producer = Producer(settings, worker.function.name)
+    health = HealthFile(settings.saga_health)
 
     def send(commands: Iterable[Record]) -> None:
-        sender.send_records(commands)
+        producer.send_records(commands)
         health.mark_healthy(again_in=worker.function.every or 0.0)
 
     health.mark_healthy(again_in=worker.function.every or 0.0)
     on_ready()
     try:
-        worker.run_timer(send, stop, sender.check)
+        worker.run_timer(send, stop, producer.check)
     finally:
-        sender.close()
+        producer.close()

@@ -228,7 +228,7 @@ class Supervisor:
 
     def _create_topics(self) -> None:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
-        from ..kafka.transport import create_topics
+        from ..kafka.admin import create_topics
 
         partitions = topics([*self.stacks.values()])
         for child in self.children:  # of versions that came later, too: a broker may have forgotten
