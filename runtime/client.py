@@ -10,8 +10,8 @@ from .message import Message
 from .saga import Saga
 from .saga_store import Start
 from .settings import Settings
-from .system import state as system
 from .system.stack import Stack, read_stacks
+from .system.state import read_system
 from .transition import SagaState
 
 
@@ -46,4 +46,4 @@ def _stack_of(saga: Saga, settings: Settings) -> Stack:
 def _with_broker(settings: Settings) -> Settings:
     if settings.kafka_bootstrap_servers is not None:
         return settings
-    return settings.on_broker(system.read(settings.saga_data).broker)
+    return settings.on_broker(read_system(settings.saga_data).broker)

@@ -25,7 +25,7 @@ from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, Start
 from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
+from saga.runtime.system.state import System, read_system
 
 from . import ledger
 
@@ -63,7 +63,7 @@ def bench(
 ) -> None:
     """Drive order sagas through a running system, and measure."""
     settings = settings_for(data)
-    running = system.read(settings.saga_data)
+    running = read_system(settings.saga_data)
     ledger.open_databases(settings)
     orders = _seed(sagas)
     before, cpu_before = ledger.totals(), _cpu_seconds(running)
@@ -203,7 +203,7 @@ def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_o
     )
 
 
-def _cpu_seconds(running: system.System) -> float:
+def _cpu_seconds(running: System) -> float:
     """Add up what all processes of the system, and this one, have used so far."""
     total = sum(psutil.Process().cpu_times()[:2])
     for process in running.processes:

@@ -15,8 +15,8 @@ from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
 from ..errors import Conflict, NotFound, NotRunning
 from ..message import Record
 from ..settings import Settings
-from ..system import state as system
 from ..system.stack import read_stacks, topics
+from ..system.state import read_system
 from ..transition import SagaState
 from .app import Data, Json, app, coloured, console, settings_for
 from .sagas import open_sagas, story
@@ -140,7 +140,7 @@ def _reaching_the_broker(data: Path | None) -> Settings:
     """Return settings for the running system's broker, or else for the one in the environment."""
     settings = settings_for(data)
     try:
-        return settings.on_broker(system.read(settings.saga_data).broker)
+        return settings.on_broker(read_system(settings.saga_data).broker)
     except NotRunning:
         if settings.kafka_bootstrap_servers is None:
             raise

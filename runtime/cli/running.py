@@ -22,9 +22,9 @@ from ..deploy.target import Instance
 from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
 from ..settings import EMBEDDED, KAFKA, Settings
-from ..system import state as system
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
+from ..system.state import AlreadyRunning, end_leftovers, is_locked, read_system
 from .app import Data, Json, Where, app, coloured, console, settings_for
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
@@ -67,12 +67,12 @@ def down(data: Data = None, target: Where = None) -> None:
 
 def _stop(folder: Path) -> None:
     try:
-        running = system.read(folder)
+        running = read_system(folder)
     except NotRunning:
-        system.end_leftovers(folder)
+        end_leftovers(folder)
         raise
     os.kill(running.supervisor, signal.SIGTERM)
-    _wait_until(lambda: not system.is_locked(folder), STOP_TIMEOUT, "stopped")
+    _wait_until(lambda: not is_locked(folder), STOP_TIMEOUT, "stopped")
 
 
 @app.command()
@@ -166,8 +166,8 @@ def _show_all(settings: Settings) -> None:
 
 
 def _start_detached(data: Path, broker: str) -> None:
-    if system.is_locked(data):
-        raise system.AlreadyRunning(
+    if is_locked(data):
+        raise AlreadyRunning(
             f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
             "or choose another directory with --data"
         )
@@ -187,7 +187,7 @@ def _start_detached(data: Path, broker: str) -> None:
         if process.poll() is not None:
             raise SagaError(_last_line(log))
         try:
-            running = system.read(data)
+            running = read_system(data)
         except NotRunning:
             running = None
         # What a killed supervisor has left may still lie there.

@@ -85,12 +85,12 @@ def instance_name(deployed: str, number: int) -> str:
 _WANTED = TypeAdapter(dict[str, Wanted])
 
 
-def write(data: Path, system: System) -> None:
+def write_system(data: Path, system: System) -> None:
     """Replace the system file in one step, so that no reader sees half of it."""
     _replace(_file(data), system.model_dump_json(indent=1).encode())
 
 
-def read(data: Path) -> System:
+def read_system(data: Path) -> System:
     """Return the running system; raise `NotRunning` when none runs on this directory."""
     try:
         system = System.model_validate_json(_file(data).read_text())
@@ -101,7 +101,7 @@ def read(data: Path) -> System:
     return system
 
 
-def forget(data: Path) -> None:
+def forget_system(data: Path) -> None:
     """Remove the system file, and what was wanted of the system meanwhile."""
     _file(data).unlink(missing_ok=True)
     _wanted(data).unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def wanted_changed_at(data: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def lock(data: Path) -> Iterator[None]:
+def lock_system(data: Path) -> Iterator[None]:
     """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
     with _held(
         data / "lock",
@@ -185,7 +185,7 @@ def end_leftovers(data: Path) -> None:
         for process in system.processes:
             if process.pid and process.kind != "supervisor":
                 _end_if_older(process.pid, written)
-        forget(data)
+        forget_system(data)
 
 
 def _end_if_older(pid: int, moment: float) -> None:

@@ -23,10 +23,22 @@ from ..kafka.embedded import HOST, free_port, start_embedded
 from ..saga import Retry
 from ..secrets import read_secrets
 from ..settings import EMBEDDED, KAFKA, Settings
-from . import state as system
 from .child import Child, Host, Launch, exit_reason, rotate
 from .stack import find_stacks, read_by, read_stack, topics
-from .state import ProcessInfo, System, Wanted, instance_name
+from .state import (
+    CODE,
+    ProcessInfo,
+    System,
+    Wanted,
+    end_leftovers,
+    forget_system,
+    instance_name,
+    lock_system,
+    read_wanted,
+    wanted_changed_at,
+    write_system,
+    write_wanted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +76,12 @@ class Supervisor:
         `on_ready` is called once, when all processes do their work. Raises a `SagaError` when the
         data directory or a port is taken, a stack file is wrong or the broker can't be reached.
         """
-        with system.lock(self.data):
+        with lock_system(self.data):
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
             self.logs.mkdir(exist_ok=True)
-            system.end_leftovers(self.data)
+            end_leftovers(self.data)
             try:
                 self._start_all()
                 while not self._stop.wait(TICK):
@@ -77,7 +89,7 @@ class Supervisor:
                     self._check_all(on_ready)
             finally:
                 self._stop_all()
-                system.forget(self.data)
+                forget_system(self.data)
 
     def _check_ports(self) -> None:
         for stack in self.stacks.values():
@@ -96,7 +108,7 @@ class Supervisor:
         for stack in self.stacks.values():
             for function in (None, *stack.functions):
                 read_secrets(stack.resources(function).secrets)
-        system.write_wanted(self.data, self._wanted_at_first())
+        write_wanted(self.data, self._wanted_at_first())
         if self.owns_broker:
             self._add(Child(ProcessInfo(name="broker", kind="broker"), self._start_broker))
         else:
@@ -107,11 +119,11 @@ class Supervisor:
         """Make an artifact of each service, and want what its stack file says."""
         wanted = {}
         store = open_store(self.settings.artifacts)
-        shutil.rmtree(self.data / system.CODE, ignore_errors=True)  # of earlier systems
+        shutil.rmtree(self.data / CODE, ignore_errors=True)  # of earlier systems
         for path, stack in self.stacks.items():
             artifact = bundle(path, stack)
             save(store, artifact)
-            unpack(artifact, self.data / system.CODE)
+            unpack(artifact, self.data / CODE)
             for name in stack.names():
                 for number in range(1, stack.replicas(name) + 1):
                     wanted[instance_name(name, number)] = Wanted(
@@ -135,9 +147,9 @@ class Supervisor:
 
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
-        changed_at = system.wanted_changed_at(self.data)
+        changed_at = wanted_changed_at(self.data)
         if changed_at not in (None, self._wanted_at):
-            self._wanted, self._wanted_at = system.read_wanted(self.data), changed_at
+            self._wanted, self._wanted_at = read_wanted(self.data), changed_at
             self._unpublished = True
         for child in self.children:
             if child.info.deployed and child.info.state != "stopping":
@@ -170,7 +182,7 @@ class Supervisor:
         self._unpublished = True
 
     def _child(self, name: str, wanted: Wanted) -> Child:
-        code = self.data / system.CODE / wanted.version
+        code = self.data / CODE / wanted.version
         stack = read_stack(code / STACK_FILE)
         function = wanted.deployed.partition(".")[2] or None
         self._secrets |= stack.all_secrets()
@@ -310,7 +322,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         try:
-            system.write(self.data, self._system())
+            write_system(self.data, self._system())
             self._unpublished = False
         except OSError as error:
             if not self._unpublished:
