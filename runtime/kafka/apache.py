@@ -19,6 +19,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from filelock import FileLock
 
 from ..errors import BrokerUnavailable
 from .embedded import HOST, die_with_parent, free_port
@@ -107,6 +108,7 @@ def _locked(folder: Path) -> Iterator[int]:
 
     Kafka's own lock comes too late: a second node would have spoilt the metadata of the first.
     """
+    # Not filelock's: the node inherits this descriptor, and with it the lock, when we are killed.
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,8 +149,7 @@ def _fingerprint() -> str:
 def _fetch(jars: Path) -> None:
     maven = _program("mvn", "Maven, to fetch its jars once: apt-get install maven")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(jars.parent / "lock"):
         if jars.exists():  # another process has fetched them while we waited for the lock
             return
         with tempfile.TemporaryDirectory(dir=jars.parent) as temporary:

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from saga.runtime.errors import NotRunning
+from saga.runtime.system import state
 from saga.runtime.system.state import (
     AlreadyRunning,
     ProcessInfo,
@@ -86,6 +89,30 @@ def test_lock_is_held_against_other_processes(tmp_path):
     assert "AlreadyRunning" in refused.stderr
     assert subprocess.run(command).returncode == 0
     assert not is_locked(tmp_path), "a dead process holds no lock"
+
+
+@pytest.fixture
+def glance(tmp_path):
+    """Somebody looks whether the directory is locked, for longer than it ever takes."""
+    lock = FileLock(tmp_path / "lock", thread_local=False)
+    lock.acquire()
+    timer = threading.Timer(0.05, lock.release)
+    timer.start()
+    yield
+    timer.join()
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_look_keeps_nobody_from_holding_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "HOLD_TIMEOUT", 10)
+    with lock_system(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_look_is_not_taken_for_a_supervisor(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LOOK_TIMEOUT", 10)
+    assert not is_locked(tmp_path)
 
 
 @pytest.mark.parametrize(("states", "ready"), [(["ready"] * 2, True), (["ready", "starting"], 0)])
