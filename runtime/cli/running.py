@@ -42,6 +42,9 @@ def up(
     ] = EMBEDDED,
 ) -> None:
     """Start the whole system: the broker, all functions and all adapters."""
+    # The supervisor needs process groups, a fork server and file locks that end with their process.
+    if sys.platform not in ("linux", "darwin"):
+        raise SagaError("saga up needs Linux, macOS or WSL")
     settings = settings_for(data)
     if detach:
         _start_detached(settings.saga_data, broker)
