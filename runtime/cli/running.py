@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +20,7 @@ from ..deploy.processes import log_names, read_logs
 from ..deploy.target import Instance
 from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
+from ..polling import poll_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
@@ -185,20 +185,19 @@ def _start_detached(data: Path, broker: str) -> None:
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def is_ready() -> bool:
         if process.poll() is not None:
             raise SagaError(_last_line(log))
         try:
             running = read_system(data)
         except NotRunning:
-            running = None
+            return False
         # What a killed supervisor has left may still lie there.
-        if running is not None and running.supervisor == process.pid and running.ready:
-            _show_all(settings_for(data))
-            return
-        time.sleep(0.05)
-    raise SagaError(f"not ready after {START_TIMEOUT:g} s: see `saga ps` and `saga logs`")
+        return running.supervisor == process.pid and running.ready
+
+    _wait_until(is_ready, START_TIMEOUT, "ready")
+    _show_all(settings_for(data))
 
 
 def _last_line(log: Path) -> str:
@@ -206,9 +205,6 @@ def _last_line(log: Path) -> str:
     return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SagaError(f"not {what} after {seconds:g} s: see `saga ps` and `saga logs`")
-        time.sleep(0.05)
+def _wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
+    if not poll_until(condition, timeout):
+        raise SagaError(f"not {what} after {timeout:g} s: see `saga ps` and `saga logs`")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SagaError
+from ..polling import poll_until
 from ..settings import Settings
 from ..system.state import (
     CODE,
@@ -22,7 +23,6 @@ from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, tol
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
-LOOK_EVERY = 0.05  # seconds
 
 
 class Processes:
@@ -165,9 +165,6 @@ def _instance(process: ProcessInfo, running: System, settings: Settings) -> Inst
     )
 
 
-def _wait_until(condition: Callable[[], bool], failure: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SagaError(f"{failure} within {seconds:g} s: see `saga ps` and `saga logs`")
-        time.sleep(LOOK_EVERY)
+def _wait_until(condition: Callable[[], bool], failure: str, timeout: float) -> None:
+    if not poll_until(condition, timeout):
+        raise SagaError(f"{failure} within {timeout:g} s: see `saga ps` and `saga logs`")

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from filelock import FileLock
 
 from ..errors import BrokerUnavailable
+from ..polling import poll_until
 from .embedded import HOST, die_with_parent, free_port
 
 POM = Path(__file__).with_name("pom.xml")
@@ -235,17 +235,14 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
             "log_level": 0,
         }
     )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
         if process.poll() is not None:
             raise BrokerUnavailable(f"Apache Kafka ended at once; see {log}")
-        if _answers(admin):
-            return
-    raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")
+        try:
+            return bool(admin.list_topics(timeout=0.5).brokers)
+        except KafkaException:
+            return False
 
-
-def _answers(admin: AdminClient) -> bool:
-    try:
-        return bool(admin.list_topics(timeout=0.5).brokers)
-    except KafkaException:
-        return False
+    if not poll_until(answers, START_TIMEOUT):
+        raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")
