@@ -199,8 +199,8 @@ def _accepted(
 
 def _kafka_sender(app: App, settings: Settings) -> Any:
     # Importing Quix Streams takes a second, which tests and tools need not wait for.
-    from saga.runtime.kafka.transport import Sender
+    from saga.runtime.kafka.producer import Producer
 
-    sender = Sender(settings)
+    sender = Producer(settings)
     app.ctx.checks["broker"] = partial(asyncio.to_thread, sender.check)
     return sender

@@ -22,11 +22,11 @@ from .saga_state import SagaState
 from .saga_store import TABLES, SagaStore, Start
 from .settings import Settings
 from .system.stack import Stack, read_stacks
-from .system.state import read as read_system
+from .system.state import read_system
 from .transition import Transition
 
 if TYPE_CHECKING:
-    from .kafka.transport import Sender
+    from .kafka.producer import Producer
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SagaClient:
         self._database = connect(settings.database_url(self._stack.database), shared=True)
         self._store = SagaStore(self._database)
         self._turn = threading.RLock()
-        self._sender: Sender | None = None
+        self._kafka: Producer | None = None
         create_missing(self._database, TABLES)
 
     def __enter__(self) -> Self:
@@ -61,8 +61,8 @@ class SagaClient:
     def close(self) -> None:
         """Deliver what is still on its way, and close the connection."""
         with self._turn:
-            if self._sender is not None:
-                self._sender.close()
+            if self._kafka is not None:
+                self._kafka.close()
             self._database.close()
 
     def start(self, saga: Saga, message: Message, key: str | None = None) -> SagaState:
@@ -119,13 +119,13 @@ class SagaClient:
             log.warning("%d commands not sent, the saga's host will: %s", len(commands), error)
         return state
 
-    def _producer(self) -> "Sender":
-        from .kafka.transport import Sender  # importing Quix Streams takes a second
+    def _producer(self) -> "Producer":
+        from .kafka.producer import Producer  # importing Quix Streams takes a second
 
         with self._turn:
-            if self._sender is None:
-                self._sender = Sender(self._settings)
-            return self._sender
+            if self._kafka is None:
+                self._kafka = Producer(self._settings)
+            return self._kafka
 
     @cached_property
     def _sagas(self) -> dict[str, Saga]:

@@ -25,7 +25,7 @@ from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, SagaStore, Start
 from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
+from saga.runtime.system.state import System, read_system
 
 from . import ledger
 
@@ -63,7 +63,7 @@ def bench(
 ) -> None:
     """Drive order sagas through a running system, and measure."""
     settings = settings_for(data)
-    running = system.read(settings.saga_data)
+    running = read_system(settings.saga_data)
     ledger.open_databases(settings)
     orders = _seed(sagas)
     before, cpu_before = ledger.totals(), _cpu_seconds(running)
@@ -123,24 +123,24 @@ def _seed(count: int) -> list[PlaceOrder]:
 
 def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings) -> Iterator[str]:
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
-    from saga.runtime.kafka.transport import Sender
+    from saga.runtime.kafka.producer import Producer
 
-    sender = Sender(settings, "bench")
+    producer = Producer(settings, "bench")
     waiting: list[Start] = []
     due = time.monotonic()
     for order in _paced(orders, rate):
         waiting.append(Start(str(uuid7()), order))
         if time.monotonic() >= due:
-            yield from _start_now(waiting, sender)
+            yield from _start_now(waiting, producer)
             waiting, due = [], time.monotonic() + TOGETHER
-    yield from _start_now(waiting, sender)
-    sender.close()
+    yield from _start_now(waiting, producer)
+    producer.close()
 
 
-def _start_now(waiting: list[Start], sender: Any) -> Iterator[str]:
+def _start_now(waiting: list[Start], producer: Any) -> Iterator[str]:
     for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
         transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
-        sender.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
+        producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
         yield from (start.saga_id for start in chunk)
 
 
@@ -203,7 +203,7 @@ def _result(saga_ids: Sequence[str], seconds: float, cpu: float, *, invariants_o
     )
 
 
-def _cpu_seconds(running: system.System) -> float:
+def _cpu_seconds(running: System) -> float:
     """Add up what all processes of the system, and this one, have used so far."""
     total = sum(psutil.Process().cpu_times()[:2])
     for process in running.processes:

@@ -25,8 +25,8 @@ from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, errors, settings_for
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.system import state as system
 from saga.runtime.system.stack import read_stacks
+from saga.runtime.system.state import read_system
 
 from . import ledger
 
@@ -59,7 +59,7 @@ def chaos(
 ) -> None:
     """Place orders while functions, adapters and the broker are killed; then check everything."""
     settings = settings_for(data)
-    running = system.read(settings.saga_data)
+    running = read_system(settings.saga_data)
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     ledger.open_databases(settings)
     buyers, products = _seed()
@@ -106,7 +106,7 @@ class _Killer(threading.Thread):
     def run(self) -> None:
         while not self._done.wait(self._chance.uniform(*KILL_EVERY)):
             with suppress(NotRunning, ProcessLookupError):
-                processes = system.read(self._data).processes
+                processes = read_system(self._data).processes
                 alive = [p for p in processes if p.kind != "supervisor" and p.pid]
                 if alive:
                     victim = self._chance.choice(alive)
@@ -178,7 +178,7 @@ def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
 
 def _wait_for_silence(settings: Settings) -> None:
     """Wait until every function has read all there is: a duplicate may still be on its way."""
-    from saga.runtime.kafka.transport import lag
+    from saga.runtime.kafka.admin import lag
 
     functions = [f for stack in read_stacks(settings.saga_stacks) for f, _ in stack.load()]
     deadline = time.monotonic() + REST_TIMEOUT

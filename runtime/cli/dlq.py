@@ -17,8 +17,8 @@ from ..envelope import Record
 from ..errors import Conflict, NotFound, NotRunning
 from ..saga_state import SagaState
 from ..settings import Settings
-from ..system import state as system
 from ..system.stack import read_stacks, topics
+from ..system.state import read_system
 from .app import Data, Json, app, coloured, console, settings_for
 from .sagas import open_sagas, story
 
@@ -116,7 +116,7 @@ def drop_letters(
 
 
 def _read(data: Path | None) -> list[DeadLetter]:
-    from ..kafka.transport import read_topics
+    from ..kafka.admin import read_topics
 
     settings = _reaching_the_broker(data)
     names = [name for name in topics(read_stacks(settings.saga_stacks)) if name.endswith(SUFFIX)]
@@ -128,12 +128,12 @@ def _close(
 ) -> None:
     """Send `first`, then the marks: a crash between them replays twice, which changes nothing."""
     if not dry_run and letters:
-        from ..kafka.transport import Sender
+        from ..kafka.producer import Producer
 
-        sender = Sender(_reaching_the_broker(data), "saga.dlq")
-        sender.send_records(first)
-        sender.send_records(mark(letter, what, utcnow()) for letter in letters)
-        sender.close()
+        producer = Producer(_reaching_the_broker(data), "saga.dlq")
+        producer.send_records(first)
+        producer.send_records(mark(letter, what, utcnow()) for letter in letters)
+        producer.close()
     for letter in letters:
         console.print(f"{letter.id}: {'would be ' if dry_run else ''}{what}")
     console.print(f"{len(letters)} {'would be ' if dry_run else ''}{what}.")
@@ -143,7 +143,7 @@ def _reaching_the_broker(data: Path | None) -> Settings:
     """Return settings for the running system's broker, or else for the one in the environment."""
     settings = settings_for(data)
     try:
-        return settings.on_broker(system.read(settings.saga_data).broker)
+        return settings.on_broker(read_system(settings.saga_data).broker)
     except NotRunning:
         if settings.kafka_bootstrap_servers is None:
             raise

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -22,10 +21,11 @@ from ..deploy.processes import log_names, read_logs
 from ..deploy.target import Instance
 from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
+from ..polling import poll_until
 from ..settings import EMBEDDED, KAFKA, Settings
-from ..system import state as system
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
+from ..system.state import AlreadyRunning, end_leftovers, is_locked, read_system
 from .app import Data, Json, Where, app, coloured, console, settings_for
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
@@ -43,6 +43,9 @@ def up(
     ] = EMBEDDED,
 ) -> None:
     """Start the whole system: the broker, all functions and all adapters."""
+    # The supervisor needs process groups, a fork server and file locks that end with their process.
+    if sys.platform not in ("linux", "darwin"):
+        raise SagaError("saga up needs Linux, macOS or WSL")
     settings = settings_for(data)
     if detach:
         _start_detached(settings.saga_data, broker)
@@ -73,12 +76,12 @@ def down(data: Data = None, target: Where = None) -> None:
 
 def _stop(folder: Path) -> None:
     try:
-        running = system.read(folder)
+        running = read_system(folder)
     except NotRunning:
-        system.end_leftovers(folder)
+        end_leftovers(folder)
         raise
     os.kill(running.supervisor, signal.SIGTERM)
-    _wait_until(lambda: not system.is_locked(folder), STOP_TIMEOUT, "stopped")
+    _wait_until(lambda: not is_locked(folder), STOP_TIMEOUT, "stopped")
 
 
 @app.command()
@@ -174,8 +177,8 @@ def _show_all(settings: Settings) -> None:
 
 
 def _start_detached(data: Path, broker: str) -> None:
-    if system.is_locked(data):
-        raise system.AlreadyRunning(
+    if is_locked(data):
+        raise AlreadyRunning(
             f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
             "or choose another directory with --data"
         )
@@ -190,20 +193,19 @@ def _start_detached(data: Path, broker: str) -> None:
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def is_ready() -> bool:
         if process.poll() is not None:
             raise SagaError(_last_line(log))
         try:
-            running = system.read(data)
+            running = read_system(data)
         except NotRunning:
-            running = None
+            return False
         # What a killed supervisor has left may still lie there.
-        if running is not None and running.supervisor == process.pid and running.ready:
-            _show_all(settings_for(data))
-            return
-        time.sleep(0.05)
-    raise SagaError(f"not ready after {START_TIMEOUT:g} s: see `saga ps` and `saga logs`")
+        return running.supervisor == process.pid and running.ready
+
+    _wait_until(is_ready, START_TIMEOUT, "ready")
+    _show_all(settings_for(data))
 
 
 def _last_line(log: Path) -> str:
@@ -211,9 +213,6 @@ def _last_line(log: Path) -> str:
     return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SagaError(f"not {what} after {seconds:g} s: see `saga ps` and `saga logs`")
-        time.sleep(0.05)
+def _wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
+    if not poll_until(condition, timeout):
+        raise SagaError(f"not {what} after {timeout:g} s: see `saga ps` and `saga logs`")

@@ -1,20 +1,26 @@
-"""The text of a docker-compose.yml that runs all stacks, on a broker and a server of its own.
+"""A docker-compose.yml that runs all stacks, on a broker and a server of its own.
 
 It is for Compose 1.29 and for 2: no `version`, `scale` for replicas, and the image is built by the
 one service on which all others wait. An adapter is `order-http` there: Compose 2 takes a service
 `order` beside `order.create_order` for a cycle, where they share an anchor.
 """
 
-import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..system.stack import Stack
+from .compose_yaml import MERGE, Quoted, dump
+from .container import (
+    LOG_DRIVER,
+    LOG_ROTATION,
+    STOP_TIMEOUT,
+    Container,
+    container_for,
+    labels,
+)
 from .container_options import BROKER, DATABASE
 from .databases import check_name
-
-# Words that YAML 1.1 does not take for text.
-NO_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+from .target import IMAGE
 
 HEAD = """\
 # The whole system in containers: Apache Kafka, PostgreSQL, and what the stack files declare.
@@ -28,140 +34,34 @@ HEAD = """\
 #
 # A file .env beside this one may set variables, passwords before the first start:
 """
+SYSTEM = "${SAGA_SYSTEM:-saga}"
+LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
+POSTGRES_PASSWORD = "${POSTGRES_PASSWORD:-postgres}"  # noqa: S105 - a default, for a laptop
+LOGGING = {"driver": LOG_DRIVER, "options": LOG_ROTATION}
 
-SHARED = """\
-x-logging: &logging
-  driver: json-file
-  options: {{max-size: 10m, max-file: "3"}}
-
-x-container: &container
-  image: ${{SAGA_IMAGE:-{image}}}
-  read_only: true
-  tmpfs: ["/tmp:size=64m,mode=1777"]
-  cap_drop: [ALL]
-  security_opt: ["no-new-privileges:true"]
-  pids_limit: 128
-  restart: unless-stopped
-  stop_grace_period: 30s
-  logging: *logging
-
-# A function or an adapter.
-x-hosted: &hosted
-  <<: *container
-  depends_on:
-    kafka: {{condition: service_healthy}}
-    create-databases: {{condition: service_completed_successfully}}
-
-# The runtime fills in the password: each container has that of its own database alone.
-x-settings: &settings
-  KAFKA_BOOTSTRAP_SERVERS: {broker}
-  SAGA_DATABASE_URL: "{database}"
-  SAGA_LOG_LEVEL: ${{SAGA_LOG_LEVEL:-INFO}}
-
-x-function-labels: &function-labels
-  saga.system: ${{SAGA_SYSTEM:-saga}}
-  saga.kind: function
-  saga.version: image
-
-x-adapter-labels: &adapter-labels
-  saga.system: ${{SAGA_SYSTEM:-saga}}
-  saga.kind: adapter
-  saga.version: image
-
-services:
-  # One node, which the containers reach and nobody else. Its health check is no Kafka tool: a JVM
-  # every few seconds would cost more than the broker.
-  kafka:
-    image: apache/kafka:4.3.1
-    restart: unless-stopped
-    stop_grace_period: 30s
-    mem_limit: 1g
-    cap_drop: [ALL]
-    security_opt: ["no-new-privileges:true"]
-    logging: *logging
-    environment:
-      CLUSTER_ID: saga-functions-cluster
-      KAFKA_NODE_ID: 1
-      KAFKA_PROCESS_ROLES: broker,controller
-      KAFKA_LISTENERS: PLAINTEXT://:9092,CONTROLLER://localhost:9093
-      KAFKA_ADVERTISED_LISTENERS: PLAINTEXT://kafka:9092
-      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-      KAFKA_INTER_BROKER_LISTENER_NAME: PLAINTEXT
-      KAFKA_CONTROLLER_LISTENER_NAMES: CONTROLLER
-      KAFKA_CONTROLLER_QUORUM_VOTERS: 1@localhost:9093
-      KAFKA_LOG_DIRS: /var/lib/kafka/data
-      # A killed node is let in again when its session has run out; the default is 9 s.
-      KAFKA_BROKER_SESSION_TIMEOUT_MS: 3000
-      KAFKA_BROKER_HEARTBEAT_INTERVAL_MS: 500
-      KAFKA_HEAP_OPTS: -Xms128m -Xmx512m
-      KAFKA_LOG_CLEANER_DEDUPE_BUFFER_SIZE: 2097152
-      KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false"
-      KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS: 0
-      KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS: 4
-      KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: 1
-      KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: 1
-      KAFKA_TRANSACTION_STATE_LOG_MIN_ISR: 1
-    volumes: ["kafka:/var/lib/kafka/data"]
-    # The image declares them as volumes, which `down` would leave behind.
-    tmpfs: [/etc/kafka/secrets, /mnt/shared/config]
-    healthcheck:
-      test: [CMD, bash, -c, "</dev/tcp/localhost/9092"]
-      interval: 3s
-      timeout: 5s
-      retries: 5
-      start_period: 60s
-    labels:
-      saga.system: ${{SAGA_SYSTEM:-saga}}
-      saga.kind: broker
-      saga.name: kafka
-
-  postgres:
-    image: postgres:17
-    restart: unless-stopped
-    stop_grace_period: 30s
-    mem_limit: 1g
-    security_opt: ["no-new-privileges:true"]
-    logging: *logging
-    environment:
-      POSTGRES_PASSWORD: ${{POSTGRES_PASSWORD:-postgres}}
-    volumes: ["postgres:/var/lib/postgresql/data"]
-    # By TCP: while the server is set up, it answers on its socket already.
-    healthcheck:
-      test: [CMD, pg_isready, --quiet, --host, 127.0.0.1, --username, postgres]
-      interval: 3s
-      timeout: 5s
-      retries: 5
-      start_period: 60s
-    labels:
-      saga.system: ${{SAGA_SYSTEM:-saga}}
-      saga.kind: database
-      saga.name: postgres
-
-  # Makes what is missing of databases and roles, and ends. It comes before all others of its image,
-  # hence it builds it.
-  create-databases:
-    <<: *container
-    build: .
-    command: [create-databases]
-    restart: on-failure:3
-    healthcheck: {{disable: true}}
-    mem_limit: 256m
-    depends_on:
-      postgres: {{condition: service_healthy}}
-    environment:
-      SAGA_ADMIN_URL: "postgresql://postgres:{{password}}@postgres/postgres"
-      POSTGRES_PASSWORD: ${{POSTGRES_PASSWORD:-postgres}}
-"""
-
-TAIL = """
-volumes:
-  kafka:
-  postgres:
-
-networks:
-  default:
-    name: ${SAGA_SYSTEM:-saga}
-"""
+KAFKA = {
+    "CLUSTER_ID": "saga-functions-cluster",
+    "KAFKA_NODE_ID": 1,
+    "KAFKA_PROCESS_ROLES": "broker,controller",
+    "KAFKA_LISTENERS": "PLAINTEXT://:9092,CONTROLLER://localhost:9093",
+    "KAFKA_ADVERTISED_LISTENERS": "PLAINTEXT://kafka:9092",
+    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "KAFKA_INTER_BROKER_LISTENER_NAME": "PLAINTEXT",
+    "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+    "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+    "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
+    # A killed node is let in again when its session has run out; the default is 9 s.
+    "KAFKA_BROKER_SESSION_TIMEOUT_MS": 3000,
+    "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": 500,
+    "KAFKA_HEAP_OPTS": "-Xms128m -Xmx512m",
+    "KAFKA_LOG_CLEANER_DEDUPE_BUFFER_SIZE": 2097152,
+    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": 0,
+    "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": 4,
+    "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": 1,
+    "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": 1,
+    "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": 1,
+}
 
 
 def compose(stacks: Sequence[Stack], image: str) -> str:
@@ -171,39 +71,171 @@ def compose(stacks: Sequence[Stack], image: str) -> str:
     """
     for stack in stacks:
         check_name(stack.database)
-    passwords = _passwords(stacks)
-    parts = [
-        HEAD,
-        *_variables(stacks, image, passwords),
-        "\n",
-        SHARED.format(image=image, broker=BROKER, database=DATABASE),
-    ]
-    parts += [f"      {name}: {value}\n" for name, value in passwords.items()]
-    for stack in stacks:
-        parts += [_service(stack, entry) for entry in stack.entries]
-    parts += [_service(stack, None) for stack in stacks if stack.adapter is not None]
-    return "".join([*parts, TAIL])
+    return f"{HEAD}{''.join(_variables(stacks, image))}\n{dump(_document(stacks, image))}"
 
 
-def text(value: str) -> str:
-    """Return a YAML scalar that Compose reads as this text; `$` begins a variable with it."""
-    quoted = json.dumps(value.replace("$", "$$"), ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
-
-
-def _variables(stacks: Sequence[Stack], image: str, passwords: dict[str, str]) -> Iterator[str]:
+def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
+    """Describe the variables that the file takes, with their defaults."""
     optional = {
-        "SAGA_SYSTEM": "${SAGA_SYSTEM:-saga}",
-        "SAGA_IMAGE": f"${{SAGA_IMAGE:-{image}}}",
-        "SAGA_LOG_LEVEL": "${SAGA_LOG_LEVEL:-INFO}",
-        "POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-postgres}",
-        **passwords,
+        "SAGA_SYSTEM": SYSTEM,
+        "SAGA_IMAGE": _image(image),
+        "SAGA_LOG_LEVEL": LOG_LEVEL,
+        "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
+        **_passwords(stacks),
     }
     for name, value in optional.items():
         yield f"#   {name}={value.removeprefix(f'${{{name}:-').removesuffix('}')}\n"
     resources = [stack.resources(name) for stack in stacks for name in (None, *stack.entries)]
     for secret in sorted({secret for given in resources for secret in given.secrets}):
         yield f"#   {secret}= (a secret, and needed)\n"
+
+
+def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
+    container = {"image": _image(image), **_options(Container())}
+    hosted = {
+        MERGE: container,
+        "depends_on": {
+            "kafka": {"condition": "service_healthy"},
+            "create-databases": {"condition": "service_completed_successfully"},
+        },
+    }
+    # The runtime fills in the password: each container has that of its own database alone.
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": BROKER,
+        "SAGA_DATABASE_URL": DATABASE,
+        "SAGA_LOG_LEVEL": LOG_LEVEL,
+    }
+    services: dict[str, Any] = {
+        "kafka": _kafka(),
+        "postgres": _postgres(),
+        "create-databases": {MERGE: container, **_create_databases(stacks, container)},
+    }
+    for stack in stacks:
+        for name in stack.names():
+            key = name if "." in name else f"{name}-http"
+            services[key] = {MERGE: hosted, **_service(stack, name, container, settings)}
+    return {
+        "x-logging": LOGGING,
+        "x-container": container,
+        "x-hosted": hosted,
+        "x-settings": settings,
+        "services": services,
+        "volumes": {"kafka": None, "postgres": None},
+        "networks": {"default": {"name": SYSTEM}},
+    }
+
+
+def _kafka() -> dict[str, Any]:
+    """Describe one node, which the containers reach and nobody else."""
+    # The image declares them as volumes, which `down` would leave behind.
+    volumes = {"/etc/kafka/secrets": "", "/mnt/shared/config": ""}
+    container = Container(memory="1g", processes=None, is_read_only=False, tmpfs=volumes)
+    return {
+        "image": "apache/kafka:4.3.1",
+        **_options(container),
+        "environment": KAFKA,
+        "volumes": ["kafka:/var/lib/kafka/data"],
+        # No Kafka tool: a JVM every few seconds would cost more than the broker.
+        "healthcheck": _healthcheck("CMD", "bash", "-c", "</dev/tcp/localhost/9092"),
+        "labels": {"saga.system": SYSTEM, "saga.kind": "broker", "saga.name": "kafka"},
+    }
+
+
+def _postgres() -> dict[str, Any]:
+    container = Container(
+        memory="1g", processes=None, is_read_only=False, tmpfs={}, has_capabilities=True
+    )
+    # By TCP: while the server is set up, it answers on its socket already.
+    ready = ["CMD", "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres"]
+    return {
+        "image": "postgres:17",
+        **_options(container),
+        "environment": {"POSTGRES_PASSWORD": POSTGRES_PASSWORD},
+        "volumes": ["postgres:/var/lib/postgresql/data"],
+        "healthcheck": _healthcheck(*ready),
+        "labels": {"saga.system": SYSTEM, "saga.kind": "database", "saga.name": "postgres"},
+    }
+
+
+def _healthcheck(*test: str) -> dict[str, Any]:
+    return {
+        "test": list(test),
+        "interval": "3s",
+        "timeout": "5s",
+        "retries": 5,
+        "start_period": "60s",
+    }
+
+
+def _create_databases(stacks: Sequence[Stack], shared: Mapping[Any, Any]) -> dict[str, Any]:
+    """Describe what makes the missing databases and roles, and ends.
+
+    It comes before all others of its image, hence it builds it.
+    """
+    return {
+        "build": ".",
+        "command": ["create-databases"],
+        **_differing(_options(Container(restart="on-failure:3")), shared),
+        "healthcheck": {"disable": True},
+        "depends_on": {"postgres": {"condition": "service_healthy"}},
+        "environment": {
+            "SAGA_ADMIN_URL": "postgresql://postgres:{password}@postgres/postgres",
+            "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
+            **_passwords(stacks),
+        },
+    }
+
+
+def _service(
+    stack: Stack, name: str, shared: Mapping[Any, Any], settings: Mapping[str, str]
+) -> dict[str, Any]:
+    """Describe a function or an adapter, apart from what is shared."""
+    function = name.partition(".")[2] or None
+    service: dict[str, Any] = {"command": ["run", name]}
+    if stack.replicas(name) != 1:
+        service["scale"] = stack.replicas(name)
+    service |= _differing(_options(container_for(stack.resources(function))), shared)
+    if function is None:
+        service["ports"] = [f"127.0.0.1:{stack.port}:{stack.port}"]
+    return {
+        **service,
+        "environment": {MERGE: settings, **_environment(stack, function)},
+        "labels": labels(stack, name, system=SYSTEM, version=IMAGE),
+    }
+
+
+def _options(container: Container) -> dict[str, Any]:
+    """Render a container's limits and hardening in Compose's words."""
+    options = {
+        "read_only": container.is_read_only,
+        "tmpfs": [f"{path}:{how}".rstrip(":") for path, how in container.tmpfs.items()],
+        "cap_drop": [] if container.has_capabilities else ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pids_limit": container.processes,
+        "mem_limit": container.memory,
+        "cpus": container.cpus,
+        "restart": container.restart,
+        "stop_grace_period": f"{STOP_TIMEOUT}s",
+        "logging": LOGGING,
+    }
+    return {key: value for key, value in options.items() if value}
+
+
+def _differing(options: Mapping[str, Any], shared: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the options that are not already among those that are shared."""
+    return {key: value for key, value in options.items() if shared.get(key) != value}
+
+
+def _environment(stack: Stack, function: str | None) -> dict[str, str]:
+    """Return a container's environment besides the settings that all have."""
+    resources = stack.resources(function)
+    # `$` would begin a variable of Compose's.
+    own = {k: Quoted(value.replace("$", "$$")) for k, value in resources.environment.items()}
+    secrets = {
+        name: f"${{{name}:?secret {name} is not set; export it or write it into .env}}"
+        for name in resources.secrets
+    }
+    return {**own, **_passwords([stack]), **secrets}
 
 
 def _passwords(stacks: Sequence[Stack]) -> dict[str, str]:
@@ -216,38 +248,5 @@ def _variable(database: str) -> str:
     return f"{database.upper()}_DATABASE_PASSWORD"
 
 
-def _service(stack: Stack, function: str | None) -> str:
-    name = stack.service if function is None else f"{stack.service}.{function}"
-    resources = stack.resources(function)
-    key = f"{name}-http" if function is None else name
-    lines = [f"\n  {key}:", "    <<: *hosted", f"    command: [run, {_word(name)}]"]
-    if function is not None and stack.entries[function].replicas != 1:
-        lines += [f"    scale: {stack.entries[function].replicas}"]
-    lines += [f"    mem_limit: {resources.memory}"]
-    if resources.cpu is not None:
-        lines += [f"    cpus: {resources.cpu:g}"]
-    if function is None:
-        lines += [f'    ports: ["127.0.0.1:{stack.port}:{stack.port}"]']
-    lines += ["    environment:", "      <<: *settings"]
-    lines += [f"      {_word(key)}: {value}" for key, value in _environment(stack, function)]
-    lines += ["    labels:", f"      <<: *{'adapter' if function is None else 'function'}-labels"]
-    lines += [f"      saga.stack: {_word(stack.service)}", f"      saga.name: {_word(name)}"]
-    return "\n".join([*lines, ""])
-
-
-def _environment(stack: Stack, function: str | None) -> list[tuple[str, str]]:
-    """List what a container's environment holds besides the settings that all have."""
-    resources = stack.resources(function)
-    own = {name: text(value) for name, value in resources.environment.items()}
-    own |= _passwords([stack])
-    own |= {
-        name: f"${{{name}:?secret {name} is not set; export it or write it into .env}}"
-        for name in resources.secrets
-    }
-    return list(own.items())
-
-
-def _word(name: str) -> str:
-    """Return a name as a YAML scalar, in quotes if it needs some."""
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name) and name.lower() not in NO_TEXT
-    return name if plain else text(name)
+def _image(image: str) -> str:
+    return f"${{SAGA_IMAGE:-{image}}}"

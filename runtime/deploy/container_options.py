@@ -14,15 +14,21 @@ from ..errors import SagaError
 from ..secrets import read_secrets
 from ..settings import Settings
 from .artifact import Artifact, contents
+from .container import (
+    LOG_DRIVER,
+    LOG_ROTATION,
+    USER,
+    Container,
+    container_for,
+    labels,
+)
 from .target import Release
 
 # As in docker-compose.yml, for whoever says nothing else.
 BROKER = "kafka:9092"
 DATABASE = "postgresql://{service}:{password}@postgres/{service}"
 
-USER = 10001  # that of the image; its number and its group's
 CODE, SECRETS = "/code", "/run/secrets"
-THREADS = 128  # and processes, at most
 
 FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location")
 
@@ -36,25 +42,28 @@ def options(settings: Settings, release: Release) -> dict[str, Any]:
         "image": settings.saga_image,
         "command": ["run", release.name],
         "environment": {**resources.environment, **_environment(settings, release)},
-        "labels": {
-            "saga.system": settings.saga_system,
-            "saga.stack": release.stack.service,
-            "saga.kind": release.stack.kind(release.entry),
-            "saga.name": release.name,
-            "saga.version": release.version,
-        },
+        "labels": labels(
+            release.stack, release.name, system=settings.saga_system, version=release.version
+        ),
         "network": settings.saga_system,
         "ports": {f"{port}/tcp": (settings.saga_host, port)} if port else {},
         "mounts": [Mount(target=path, source=None, type="volume") for path in volumes],
         "user": f"{USER}:{USER}",
-        "read_only": True,
-        "tmpfs": {"/tmp": "size=64m,mode=1777"},  # noqa: S108 - in the container
-        "cap_drop": ["ALL"],
+        **_limits(container_for(resources)),
+    }
+
+
+def _limits(container: Container) -> dict[str, Any]:
+    """Render a container's limits and hardening in the words of the engine's client."""
+    return {
+        "read_only": container.is_read_only,
+        "tmpfs": dict(container.tmpfs),
+        "cap_drop": [] if container.has_capabilities else ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "mem_limit": resources.memory,
-        "nano_cpus": int(resources.cpu * 1e9) if resources.cpu else None,
-        "pids_limit": THREADS,
-        "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+        "pids_limit": container.processes,
+        "mem_limit": container.memory,
+        "nano_cpus": int(container.cpus * 1e9) if container.cpus else None,
+        "log_config": LogConfig(type=LOG_DRIVER, config=LOG_ROTATION),
     }
 
 

@@ -17,6 +17,7 @@ from requests.exceptions import RequestException
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
+from .container import RESTART, STOP_TIMEOUT
 from .container_options import (
     CODE,
     SECRETS,
@@ -37,7 +38,6 @@ from .target import (
     told,
 )
 
-DRAIN_TIMEOUT = 30  # seconds that a container has to end by itself
 ENGINE_TIMEOUT = 120  # seconds
 
 STATES: dict[str, State] = {
@@ -107,11 +107,11 @@ class Containers:
     def keep(self, name: str) -> None:
         """Let the engine start the container again, after a crash and with itself."""
         with self._engine():
-            self._get(name).update(restart_policy={"Name": "unless-stopped"})
+            self._get(name).update(restart_policy={"Name": RESTART})
 
     def stop(self, names: Sequence[str]) -> None:
         """Send SIGTERM to all at once and wait."""
-        self._for_all(names, lambda container: container.stop(timeout=DRAIN_TIMEOUT))
+        self._for_all(names, lambda container: container.stop(timeout=STOP_TIMEOUT))
 
     def restore(self, instance: Instance) -> None:
         """Start the stopped container."""

@@ -4,30 +4,20 @@ The handler runs for real, with all that it writes. No saga waits for the answer
 """
 
 import json
-import time
-from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
-from ..envelope import Envelope, decode, message_id, reply_id
-from ..errors import BrokerUnavailable, SagaError, Undecodable
+from ..envelope import Envelope, message_id
+from ..errors import SagaError
 from ..function import Function
-from ..kafka.transport import (
-    ADMIN_TIMEOUT,
-    Sender,
-    application,
-    create_topics,
-    to_record,
-)
+from ..kafka.admin import create_topics
+from ..kafka.request import request
 from ..saga_host import HostedSaga
 from ..settings import Settings
 from ..system.code import STACK_FILE, import_from
 from ..system.stack import Entry, Stack, read_stack, read_stacks
-
-POLL = 0.2  # seconds
 
 
 def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
@@ -54,11 +44,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     )
     # Without a saga that reads it, the topic comes with its first event only.
     create_topics(settings, {function.command.event.topic: Entry().partitions})
-    try:
-        answer = _exchange(settings, command, function.command.event.topic, timeout)
-    except KafkaException as error:
-        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
-    return _as_json(answer)
+    return _as_json(request(settings, command, function.command.event.topic, timeout))
 
 
 def _load(settings: Settings, name: str) -> Function | HostedSaga:
@@ -72,33 +58,6 @@ def _load(settings: Settings, name: str) -> Function | HostedSaga:
         if stack.service == service and function in stack.entries:
             return stack.load_entry(function)
     raise SagaError(f"{name}: no such function")
-
-
-def _exchange(settings: Settings, command: Envelope, answers: str, timeout: float) -> Envelope:
-    with application(settings, "saga.invoke").get_consumer(auto_commit_enable=False) as consumer:
-        topic = consumer.list_topics(answers, timeout=ADMIN_TIMEOUT).topics[answers]
-        ends = [TopicPartition(answers, number) for number in topic.partitions]
-        for end in ends:  # what is on the topic already is no answer
-            end.offset = consumer.get_watermark_offsets(end, timeout=ADMIN_TIMEOUT)[1]
-        if not ends:
-            raise BrokerUnavailable(f"there is no topic {answers}")
-        consumer.assign(ends)
-        Sender(settings).send([command])
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if answer := _answer(consumer.poll(POLL), command):
-                return answer
-    raise SagaError(f"no answer from {command.topic} within {timeout:g} s: see `saga logs`")
-
-
-def _answer(message: Any, command: Envelope) -> Envelope | None:
-    if message is None or message.error():
-        return None
-    try:
-        found = decode(to_record(message))
-    except Undecodable:
-        return None
-    return found if found.id == reply_id(command.id) else None
 
 
 def _as_json(answer: Envelope) -> str:

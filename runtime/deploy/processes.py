@@ -6,15 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SagaError
+from ..polling import poll_until
 from ..settings import Settings
-from ..system import state as system
-from ..system.state import ProcessInfo, Wanted, instance_name
+from ..system.state import (
+    CODE,
+    ProcessInfo,
+    System,
+    Wanted,
+    instance_name,
+    read_system,
+    read_wanted,
+    write_wanted,
+)
 from .artifact import Artifact, unpack
 from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
-LOOK_EVERY = 0.05  # seconds
 
 
 class Processes:
@@ -23,11 +31,11 @@ class Processes:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._data = settings.saga_data
-        system.read(self._data)
+        read_system(self._data)
 
     def instances(self) -> list[Instance]:
         """List the processes, the supervisor's own and the broker's too."""
-        running = system.read(self._data)
+        running = read_system(self._data)
         return [_instance(process, running, self._settings) for process in running.processes]
 
     def check(self, release: Release, numbers: Sequence[int]) -> None:
@@ -37,7 +45,7 @@ class Processes:
 
     def start(self, release: Release, number: int) -> str:
         """Want one more process, of code that is unpacked for it."""
-        unpack(_artifact(release), self._data / system.CODE)
+        unpack(_artifact(release), self._data / CODE)
         name = instance_name(release.name, number)
         try:
             self._want({name: Wanted(deployed=release.name, version=release.version)})
@@ -87,18 +95,18 @@ class Processes:
         """Send the command from here, as the version that runs declares it."""
         from .invocation import invoke
 
-        running = system.read(self._data)
+        running = read_system(self._data)
         version = instances_of(self.instances(), function)[0].version
         settings = self._settings.on_broker(running.broker)
-        code = self._data / system.CODE / version
+        code = self._data / CODE / version
         return invoke(settings.model_copy(update={"saga_code": code}), function, data, timeout)
 
     def _want(self, changes: dict[str, Wanted] | dict[str, None]) -> None:
-        wanted = {**system.read_wanted(self._data), **changes}
-        system.write_wanted(self._data, {name: w for name, w in wanted.items() if w is not None})
+        wanted = {**read_wanted(self._data), **changes}
+        write_wanted(self._data, {name: w for name, w in wanted.items() if w is not None})
 
     def _find(self, name: str) -> ProcessInfo | None:
-        processes = system.read(self._data).processes
+        processes = read_system(self._data).processes
         return next((process for process in processes if process.name == name), None)
 
 
@@ -138,7 +146,7 @@ def _log(data: Path, name: str) -> Path:
     return data / "logs" / f"{name}.log"
 
 
-def _instance(process: ProcessInfo, running: system.System, settings: Settings) -> Instance:
+def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
     where = process.topic or ""
     if process.kind == "adapter":
         where = f"http://{settings.saga_host}:{process.port}"
@@ -157,9 +165,6 @@ def _instance(process: ProcessInfo, running: system.System, settings: Settings) 
     )
 
 
-def _wait_until(condition: Callable[[], bool], failure: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SagaError(f"{failure} within {seconds:g} s: see `saga ps` and `saga logs`")
-        time.sleep(LOOK_EVERY)
+def _wait_until(condition: Callable[[], bool], failure: str, timeout: float) -> None:
+    if not poll_until(condition, timeout):
+        raise SagaError(f"{failure} within {timeout:g} s: see `saga ps` and `saga logs`")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from ..errors import SagaError
 from ..settings import Settings
-from ..system import state as system
 from ..system.stack import find_stacks
-from ..system.state import changing
+from ..system.state import changing, read_system
 from . import history
 from .artifact import SHOWN, Artifact, bundle, stack_of
 from .rollout import READY_TIMEOUT, Change, Tell, plan, plan_scale, roll_out
@@ -24,7 +23,7 @@ class Releasing:
     def __init__(self, settings: Settings, tell: Tell, timeout: float = READY_TIMEOUT) -> None:
         self.target: Target = open_target(settings)
         if settings.saga_target == "process" and "saga_stacks" not in settings.model_fields_set:
-            stacks = system.read(settings.saga_data).stacks  # what it was started with
+            stacks = read_system(settings.saga_data).stacks  # what it was started with
             settings = settings.model_copy(update={"saga_stacks": stacks})
         self.settings = settings
         self.store: Store = open_store(settings.artifacts)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import SagaError
+from ..polling import poll_until
 from ..system.state import instance_name
 from .target import Instance, NotHealthy, Release, Target, told
 
@@ -136,18 +137,17 @@ def _take_back(
 def _wait_until_ready(target: Target, names: Sequence[str], tell: Tell, timeout: float) -> None:
     begin = time.monotonic()
     waiting = list(names)
-    while waiting:
+
+    def all_are_ready() -> bool:
         for name in list(waiting):
             if target.is_ready(name):
                 waiting.remove(name)
                 tell(f"{name} is ready, after {time.monotonic() - begin:.1f} s")
-        if waiting and time.monotonic() - begin > timeout:
-            name = waiting[0]
-            raise NotHealthy(
-                told(f"{name} is not ready after {timeout:g} s", target.last_lines(name))
-            )
-        if waiting:
-            time.sleep(LOOK_EVERY)
+        return not waiting
+
+    if not poll_until(all_are_ready, timeout, LOOK_EVERY):
+        name = waiting[0]
+        raise NotHealthy(told(f"{name} is not ready after {timeout:g} s", target.last_lines(name)))
     for name in names:
         target.is_ready(name)  # raises where one has ended while the others were waited for
 

@@ -12,15 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from filelock import FileLock
 
 from ..errors import BrokerUnavailable
+from ..polling import poll_until
 from .embedded import HOST, die_with_parent, free_port
 
 POM = Path(__file__).with_name("pom.xml")
@@ -107,6 +108,7 @@ def _locked(folder: Path) -> Iterator[int]:
 
     Kafka's own lock comes too late: a second node would have spoilt the metadata of the first.
     """
+    # Not filelock's: the node inherits this descriptor, and with it the lock, when we are killed.
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,8 +149,7 @@ def _fingerprint() -> str:
 def _fetch(jars: Path) -> None:
     maven = _program("mvn", "Maven, to fetch its jars once: apt-get install maven")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(jars.parent / "lock"):
         if jars.exists():  # another process has fetched them while we waited for the lock
             return
         with tempfile.TemporaryDirectory(dir=jars.parent) as temporary:
@@ -234,17 +235,14 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
             "log_level": 0,
         }
     )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
         if process.poll() is not None:
             raise BrokerUnavailable(f"Apache Kafka ended at once; see {log}")
-        if _answers(admin):
-            return
-    raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")
+        try:
+            return bool(admin.list_topics(timeout=0.5).brokers)
+        except KafkaException:
+            return False
 
-
-def _answers(admin: AdminClient) -> bool:
-    try:
-        return bool(admin.list_topics(timeout=0.5).brokers)
-    except KafkaException:
-        return False
+    if not poll_until(answers, START_TIMEOUT):
+        raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")

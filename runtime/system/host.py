@@ -22,7 +22,9 @@ from ..envelope import Record
 from ..errors import ContractError
 from ..function import Function
 from ..health import HealthFile
-from ..kafka.transport import KafkaTransport, Sender, create_topics
+from ..kafka.admin import create_topics
+from ..kafka.producer import Producer
+from ..kafka.transport import KafkaTransport
 from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -150,16 +152,16 @@ def _run_loop(
 def _run_timer(
     timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    sender, health = Sender(settings, timer.name), HealthFile(settings.saga_health)
+    producer, health = Producer(settings, timer.name), HealthFile(settings.saga_health)
     every = timer.function.every or 0.0
 
     def send(commands: Iterable[Record]) -> None:
-        sender.send_records(commands)
+        producer.send_records(commands)
         health.mark_healthy(again_in=every)
 
     health.mark_healthy(again_in=every)
     on_ready()
     try:
-        timer.tick(send, stop, sender.check)
+        timer.tick(send, stop, producer.check)
     finally:
-        sender.close()
+        producer.close()

@@ -4,7 +4,6 @@ The supervisor writes, everybody else reads. The lock is held as long as the sup
 file left behind by a killed one is recognised.
 """
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -13,12 +12,18 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-import tenacity
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
 from ..errors import NotRunning, SagaError
 
 CODE = "code"  # the folder of unpacked versions in the data directory
+
+# `is_locked` takes the lock itself, for less than a millisecond. Whoever comes upon that tries
+# again: who looks, too, for a moment, and who wants to hold the lock for longer.
+LOOK_TIMEOUT = 0.02  # seconds
+HOLD_TIMEOUT = 0.1  # seconds
+POLL = 0.005  # seconds
 
 Kind = Literal["supervisor", "broker", "function", "saga", "adapter"]
 ProcessState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
@@ -85,12 +90,12 @@ def instance_name(deployed: str, number: int) -> str:
 _WANTED = TypeAdapter(dict[str, Wanted])
 
 
-def write(data: Path, system: System) -> None:
+def write_system(data: Path, system: System) -> None:
     """Replace the system file in one step, so that no reader sees half of it."""
     _replace(_file(data), system.model_dump_json(indent=1).encode())
 
 
-def read(data: Path) -> System:
+def read_system(data: Path) -> System:
     """Return the running system; raise `NotRunning` when none runs on this directory."""
     try:
         system = System.model_validate_json(_file(data).read_text())
@@ -101,7 +106,7 @@ def read(data: Path) -> System:
     return system
 
 
-def forget(data: Path) -> None:
+def forget_system(data: Path) -> None:
     """Remove the system file, and what was wanted of the system meanwhile."""
     _file(data).unlink(missing_ok=True)
     _wanted(data).unlink(missing_ok=True)
@@ -130,7 +135,7 @@ def wanted_changed_at(data: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def lock(data: Path) -> Iterator[None]:
+def lock_system(data: Path) -> Iterator[None]:
     """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
     with _held(
         data / "lock",
@@ -149,31 +154,22 @@ def changing(data: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, refusal: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        # Somebody may be looking whether it is locked, which takes a moment.
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(BlockingIOError),
-            stop=tenacity.stop_after_attempt(5),
-            wait=tenacity.wait_fixed(0.02),
-            reraise=True,
-        )
-        try:
-            retrying(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(refusal) from None
+    try:
+        held = FileLock(path).acquire(HOLD_TIMEOUT, POLL)
+    except Timeout:
+        raise AlreadyRunning(refusal) from None
+    with held:
         yield
 
 
 def is_locked(data: Path) -> bool:
     """Tell whether a supervisor holds the data directory."""
-    try:
-        with (data / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
+    if not (data / "lock").exists():
         return False
-    except BlockingIOError:
+    try:
+        with FileLock(data / "lock").acquire(LOOK_TIMEOUT, POLL):
+            return False
+    except Timeout:
         return True
 
 
@@ -185,7 +181,7 @@ def end_leftovers(data: Path) -> None:
         for process in system.processes:
             if process.pid and process.kind != "supervisor":
                 _end_if_older(process.pid, written)
-        forget(data)
+        forget_system(data)
 
 
 def _end_if_older(pid: int, moment: float) -> None:

@@ -20,11 +20,22 @@ from ..kafka.embedded import HOST, free_port, start_embedded
 from ..saga import Retry
 from ..secrets import read_secrets
 from ..settings import EMBEDDED, KAFKA, Settings
-from . import state as system
 from .child import Child, Host, Launch, exit_reason, rotate
 from .code import STACK_FILE
 from .stack import Stack, find_stacks, read_by, read_stack, topics
-from .state import ProcessInfo, System, Wanted
+from .state import (
+    CODE,
+    ProcessInfo,
+    System,
+    Wanted,
+    end_leftovers,
+    forget_system,
+    lock_system,
+    read_wanted,
+    wanted_changed_at,
+    write_system,
+    write_wanted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +82,12 @@ class Supervisor:
         what is deployed. Raises a `SagaError` when the
         data directory or a port is taken, a stack file is wrong or the broker can't be reached.
         """
-        with system.lock(self.data):
+        with lock_system(self.data):
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
             self.logs.mkdir(exist_ok=True)
-            system.end_leftovers(self.data)
+            end_leftovers(self.data)
             try:
                 self._start_all()
                 while not self._stop.wait(TICK):
@@ -84,7 +95,7 @@ class Supervisor:
                     self._check_all(on_ready)
             finally:
                 self._stop_all()
-                system.forget(self.data)
+                forget_system(self.data)
 
     def _check_ports(self) -> None:
         for stack in self.stacks.values():
@@ -103,7 +114,7 @@ class Supervisor:
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)
-        system.write_wanted(self.data, self._prepare(self.stacks))
+        write_wanted(self.data, self._prepare(self.stacks))
         if self.owns_broker:
             self._add(Child(ProcessInfo(name="broker", kind="broker"), self._start_broker))
         else:
@@ -112,9 +123,9 @@ class Supervisor:
 
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
-        changed_at = system.wanted_changed_at(self.data)
+        changed_at = wanted_changed_at(self.data)
         if changed_at not in (None, self._wanted_at):
-            self._wanted, self._wanted_at = system.read_wanted(self.data), changed_at
+            self._wanted, self._wanted_at = read_wanted(self.data), changed_at
             self._unpublished = True
         for child in self.children:
             if child.info.deployed and child.info.state != "stopping":
@@ -147,7 +158,7 @@ class Supervisor:
         self._unpublished = True
 
     def _child(self, name: str, wanted: Wanted) -> Child:
-        code = self.data / system.CODE / wanted.version
+        code = self.data / CODE / wanted.version
         stack = read_stack(code / STACK_FILE)
         entry = wanted.deployed.partition(".")[2] or None
         self._secrets |= stack.all_secrets()
@@ -205,7 +216,7 @@ class Supervisor:
 
     def _create_topics(self) -> None:
         # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
-        from ..kafka.transport import create_topics
+        from ..kafka.admin import create_topics
 
         partitions = topics([*self.stacks.values()])
         for child in self.children:  # of versions that came later, too: a broker may have forgotten
@@ -286,7 +297,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         try:
-            system.write(self.data, self._system())
+            write_system(self.data, self._system())
             self._unpublished = False
         except OSError as error:
             if not self._unpublished:

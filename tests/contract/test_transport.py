@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from saga.runtime.envelope import Record
+from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.apache import start_kafka
 from saga.runtime.kafka.embedded import free_port, start_embedded
-from saga.runtime.kafka.transport import KafkaTransport, create_topics
+from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 from saga.runtime.simulation.broker import SimulatedBroker, SimulatedTransport
 from saga.runtime.transport import BATCH_SIZE, Transport

@@ -25,7 +25,7 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Reservation
 from saga.runtime import saga_queries
 from saga.runtime.clock import utcnow
-from saga.runtime.kafka.transport import Sender
+from saga.runtime.kafka.producer import Producer
 from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.stacks import ledger
@@ -345,8 +345,8 @@ def start_with_deadline(system: Any, seconds: float, user: int, product: int) ->
     hasty = replace(place_order, deadline=seconds)
     request = Start(str(uuid7()), message)
     [(state, commands)] = SagaStore(ledger.sagas()).start(hasty, [request], utcnow())
-    with closing(Sender(Settings(kafka_bootstrap_servers=system.broker()))) as sender:
-        sender.send(commands)
+    with closing(Producer(Settings(kafka_bootstrap_servers=system.broker()))) as producer:
+        producer.send(commands)
     return str(state.id)
 
 

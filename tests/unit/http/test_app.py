@@ -155,7 +155,7 @@ def test_connection_that_has_failed_is_replaced(users):
 
 
 def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
-    class Sender:
+    class Producer:
         def __init__(self, settings):
             self.away = True
 
@@ -167,9 +167,9 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
 
         def close(self): ...
 
-    kafka = types.ModuleType("saga.runtime.kafka.transport")
-    kafka.Sender = Sender
-    monkeypatch.setitem(sys.modules, "saga.runtime.kafka.transport", kafka)
+    kafka = types.ModuleType("saga.runtime.kafka.producer")
+    kafka.Producer = Producer
+    monkeypatch.setitem(sys.modules, "saga.runtime.kafka.producer", kafka)
     api = start(orchestrator.make_app(settings))
     response = api.get("/health")
     assert is_problem(response, 503)

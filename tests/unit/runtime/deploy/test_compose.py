@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saga.runtime.deploy.compose import compose, text
+from saga.runtime.deploy.compose import compose
 from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack, read_stacks
@@ -351,6 +351,14 @@ def test_a_dollar_is_no_variable(value, written) -> None:
     assert services["shop.wrap"]["environment"]["ODD"] == written
 
 
+@settings(deadline=None)
 @given(st.text())
-def test_any_text_is_a_scalar(value) -> None:
-    assert yaml.safe_load(text(value)) == value.replace("$", "$$")
+def test_any_value_stays_what_it_is(value) -> None:
+    services = render(stack(environment={"ODD": value}, functions={"wrap": {}}))
+    assert services["shop.wrap"]["environment"]["ODD"] == value.replace("$", "$$")
+
+
+@pytest.mark.parametrize("value", ["1e3", "0o17", "2001-1-2", "y", "~", "1_000"])
+def test_a_value_that_only_some_readers_take_for_text_is_in_quotes(value) -> None:
+    document = compose([stack(environment={"ODD": value}, functions={"wrap": {}})], "image")
+    assert f'ODD: "{value}"' in document

@@ -1,13 +1,12 @@
 """A version replaces another: new beside old, all or nothing, and an adapter by a swap."""
 
+import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from saga.runtime.deploy import rollout
 from saga.runtime.deploy.rollout import plan, plan_scale, roll_out
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
 from saga.runtime.errors import SagaError
@@ -234,8 +233,8 @@ def _clock(monkeypatch):
     def sleep(seconds):
         now[0] += seconds
 
-    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
-    monkeypatch.setattr(rollout, "time", clock)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
 
 
 def deploy(target, *releases):

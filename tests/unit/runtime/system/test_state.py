@@ -3,14 +3,26 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from saga.runtime.errors import NotRunning
-from saga.runtime.system import state as system
-from saga.runtime.system.state import AlreadyRunning, ProcessInfo, System
+from saga.runtime.system import state
+from saga.runtime.system.state import (
+    AlreadyRunning,
+    ProcessInfo,
+    System,
+    end_leftovers,
+    forget_system,
+    is_locked,
+    lock_system,
+    read_system,
+    write_system,
+)
 
 SLEEPER = [sys.executable, "-c", "input()"]
 
@@ -29,53 +41,78 @@ def child():
 
 def test_running_system_is_read(tmp_path):
     written = a_system(ProcessInfo(name="user", kind="adapter", pid=1, port=8000))
-    with system.lock(tmp_path):
-        system.write(tmp_path, written)
-        assert system.read(tmp_path) == written
+    with lock_system(tmp_path):
+        write_system(tmp_path, written)
+        assert read_system(tmp_path) == written
 
 
 def test_system_file_is_replaced_whole(tmp_path):
-    with system.lock(tmp_path):
-        system.write(tmp_path, a_system(*[ProcessInfo(name="x" * 99, kind="function")] * 99))
-        system.write(tmp_path, a_system())
-        assert system.read(tmp_path) == a_system()
+    with lock_system(tmp_path):
+        write_system(tmp_path, a_system(*[ProcessInfo(name="x" * 99, kind="function")] * 99))
+        write_system(tmp_path, a_system())
+        assert read_system(tmp_path) == a_system()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "system.json"]
 
 
 def test_stale_file_is_no_running_system(tmp_path):
-    system.write(tmp_path, a_system())
+    write_system(tmp_path, a_system())
     with pytest.raises(NotRunning, match="no system runs on"):
-        system.read(tmp_path)
+        read_system(tmp_path)
 
 
 def test_empty_directory_has_no_running_system(tmp_path):
     with pytest.raises(NotRunning, match="saga up"):
-        system.read(tmp_path / "nowhere")
+        read_system(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_lock_is_held_by_one(tmp_path):
-    second = system.lock(tmp_path)
-    with system.lock(tmp_path), pytest.raises(AlreadyRunning, match="saga down"):
+    second = lock_system(tmp_path)
+    with lock_system(tmp_path), pytest.raises(AlreadyRunning, match="saga down"):
         second.__enter__()
 
 
 def test_lock_is_free_again_after_its_block(tmp_path):
-    with system.lock(tmp_path):
-        assert system.is_locked(tmp_path)
-    assert not system.is_locked(tmp_path)
-    with system.lock(tmp_path):
+    with lock_system(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    with lock_system(tmp_path):
         pass
 
 
 def test_lock_is_held_against_other_processes(tmp_path):
-    code = "import sys, pathlib, saga.runtime.system.state as s; s.lock(pathlib.Path(sys.argv[1]))"
-    command = [sys.executable, "-c", f"{code}.__enter__()", str(tmp_path)]
-    with system.lock(tmp_path):
+    code = "import pathlib; from saga.runtime.system.state import lock_system"
+    code += f"; lock_system(pathlib.Path({str(tmp_path)!r})).__enter__()"
+    command = [sys.executable, "-c", code]
+    with lock_system(tmp_path):
         refused = subprocess.run(command, capture_output=True, text=True)
     assert "AlreadyRunning" in refused.stderr
     assert subprocess.run(command).returncode == 0
-    assert not system.is_locked(tmp_path), "a dead process holds no lock"
+    assert not is_locked(tmp_path), "a dead process holds no lock"
+
+
+@pytest.fixture
+def glance(tmp_path):
+    """Somebody looks whether the directory is locked, for longer than it ever takes."""
+    lock = FileLock(tmp_path / "lock", thread_local=False)
+    lock.acquire()
+    timer = threading.Timer(0.05, lock.release)
+    timer.start()
+    yield
+    timer.join()
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_look_keeps_nobody_from_holding_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "HOLD_TIMEOUT", 10)
+    with lock_system(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_look_is_not_taken_for_a_supervisor(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LOOK_TIMEOUT", 10)
+    assert not is_locked(tmp_path)
 
 
 @pytest.mark.parametrize(("states", "ready"), [(["ready"] * 2, True), (["ready", "starting"], 0)])
@@ -93,35 +130,35 @@ def test_adapters_port_is_found():
 
 
 def test_forgotten_system_leaves_no_file(tmp_path):
-    system.write(tmp_path, a_system())
-    system.forget(tmp_path)
-    system.forget(tmp_path)
+    write_system(tmp_path, a_system())
+    forget_system(tmp_path)
+    forget_system(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_leftover_of_a_killed_supervisor_is_ended(tmp_path, child):
-    system.write(tmp_path, a_system(ProcessInfo(name="x", kind="function", pid=child.pid)))
+    write_system(tmp_path, a_system(ProcessInfo(name="x", kind="function", pid=child.pid)))
     soon = time.time() + 60  # a process's birth is known to the second only
     os.utime(tmp_path / "system.json", (soon, soon))
-    system.end_leftovers(tmp_path)
+    end_leftovers(tmp_path)
     assert not psutil.pid_exists(child.pid)
     assert not (tmp_path / "system.json").exists()
 
 
 @pytest.mark.parametrize("kind", ["function", "supervisor"])
 def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind):
-    system.write(tmp_path, a_system(ProcessInfo(name="x", kind=kind, pid=child.pid)))
+    write_system(tmp_path, a_system(ProcessInfo(name="x", kind=kind, pid=child.pid)))
     if kind == "function":  # the file is older than the process: its number was given anew
         long_ago = time.time() - 3600
         os.utime(tmp_path / "system.json", (long_ago, long_ago))
-    system.end_leftovers(tmp_path)
+    end_leftovers(tmp_path)
     assert child.poll() is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "\xff"])
 def test_unreadable_file_names_no_leftovers(tmp_path, text):
     (tmp_path / "system.json").write_text(text, encoding="latin-1")
-    system.end_leftovers(tmp_path)
-    with system.lock(tmp_path):
-        system.write(tmp_path, a_system())
-        assert system.read(tmp_path) == a_system()
+    end_leftovers(tmp_path)
+    with lock_system(tmp_path):
+        write_system(tmp_path, a_system())
+        assert read_system(tmp_path) == a_system()
