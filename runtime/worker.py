@@ -17,7 +17,7 @@ from . import crash, inbox
 from .clock import Clock, utcnow
 from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from .database.connection import is_serialization_failure, serialize_batches, transaction
-from .dead_letter import dead_letter
+from .dead_letter import to_dead_letter
 from .errors import BrokerUnavailable, ContractError, Rejected, Undecodable
 from .function import Function
 from .inbox import Answer
@@ -216,7 +216,7 @@ class Worker:
             except Undecodable as error:
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
                 log.warning("dead letter from %s: %s", where, error)
-                dead.append(dead_letter(record, self.function.name, str(error), self.clock()))
+                dead.append(to_dead_letter(record, self.function.name, str(error), self.clock()))
         return good, dead
 
     def _command(self, envelope: Envelope) -> Message:
