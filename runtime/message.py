@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import ContractError, Undecodable
 
@@ -95,6 +95,11 @@ def problem(code: object, message: object) -> Problem:
     """Make a problem of whatever a handler has raised, text or not."""
     words = [str(word).encode(errors="replace").decode() for word in (code, message)]
     return Problem(code=words[0], message=words[1])
+
+
+def reasons(error: ValidationError, root: str = "body") -> list[str]:
+    """List all that pydantic has found, as `FIELD: MESSAGE`; `root` is what is in no field."""
+    return [f"{'.'.join(map(str, e['loc'])) or root}: {e['msg']}" for e in error.errors()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from .errors import Conflict, ContractError
-from .message import Action, Command, Envelope, Message, Problem, Reply, message_id
+from .message import Action, Command, Envelope, Message, Problem, Reply, message_id, reasons
 from .saga import Retry, Saga, Step
 
 SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
@@ -184,7 +184,7 @@ def _do_answered(
     try:
         event = _step(saga, state, index).command.event.model_validate_json(reply.data)
     except ValidationError as error:
-        problem = Problem(code="invalid_event", message=_first_error(error))
+        problem = Problem(code="invalid_event", message=reasons(error)[0])
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
@@ -278,7 +278,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         return state, [_command(saga, state, index, action, now)]
     except ValidationError as error:
         # A service's event has changed under the saga: no attempt can mend that.
-        problem = Problem(code="invalid_command", message=_first_error(error))
+        problem = Problem(code="invalid_command", message=reasons(error)[0])
         if action == "do":
             return _give_up(saga, state, index, problem, now)
         return _undo_failed(state, index, problem, now), []
@@ -345,8 +345,3 @@ def _problem(reply: Reply) -> Problem:
     # A NUL is text in JSON, and in no column of PostgreSQL.
     code, message = (text.replace("\0", "\ufffd") for text in (told.code, told.message))
     return Problem(code=code[:100], message=message[:1000])
-
-
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -31,6 +31,7 @@ from .message import (
     problem,
     read_command_id,
     read_reply,
+    reasons,
     reply_id,
 )
 from .saga import Retry
@@ -226,7 +227,7 @@ class Worker:
         try:
             return self._command_class.model_validate_json(envelope.data)
         except ValidationError as error:
-            raise Undecodable(_reasons(error)) from error
+            raise Undecodable("; ".join(reasons(error))) from error
 
     def _reply(self, command: Envelope, answer: Answer) -> Record:
         return Envelope(
@@ -260,9 +261,3 @@ class Worker:
 
 def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0][:500]
-
-
-def _reasons(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
-    )

@@ -21,7 +21,7 @@ from ..kafka.transport import (
     create_topics,
     to_record,
 )
-from ..message import Envelope, decode, message_id, reply_id
+from ..message import Envelope, decode, message_id, reasons, reply_id
 from ..settings import Settings
 from ..system.stack import FunctionEntry, Stack, read_stack, read_stacks
 from .artifact import STACK_FILE, import_from
@@ -41,8 +41,8 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     try:
         body = function.command.model_validate_json(data).model_dump_json()
     except ValidationError as error:
-        reasons = (f"{'.'.join(map(str, e['loc'])) or 'JSON'}: {e['msg']}" for e in error.errors())
-        raise SagaError(f"--data is no {function.command.__name__}: {'; '.join(reasons)}") from None
+        why = "; ".join(reasons(error, root="JSON"))
+        raise SagaError(f"--data is no {function.command.__name__}: {why}") from None
     command = Envelope(
         topic=function.command.topic,
         id=message_id(str(uuid7()), function.command.step_name(), "do"),
