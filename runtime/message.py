@@ -81,7 +81,12 @@ class Command(_Sent):
     @classmethod
     def step_name(cls) -> str:
         """Return the name of the step, and of the function, that this command asks for."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return snake_case(cls.__name__)
+
+
+def snake_case(name: str) -> str:
+    """Write a class's name as a function's: `ReserveProduct` as `reserve_product`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 class Problem(BaseModel):
