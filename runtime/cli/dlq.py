@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from .. import saga_store
 from ..clock import utcnow
@@ -20,7 +19,7 @@ from ..settings import Settings
 from ..system import state as system
 from ..system.stack import read_stacks, topics
 from ..transition import SagaState
-from .app import Data, Json, app, coloured, console, settings_for
+from .app import Data, Json, app, bare_table, coloured, console, settings_for
 from .sagas import open_sagas, story
 
 dlq = typer.Typer(help="Look after dead letters.", no_args_is_help=True)
@@ -80,7 +79,7 @@ def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Jso
     if as_json:
         print(json.dumps([_as_dict(dead_letter) for dead_letter in dead_letters], indent=1))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = bare_table()
     for column in ("ID", "WHEN", "REPLAYS", "SAGA", "STATUS", "REASON"):
         table.add_column(column, no_wrap=column != "REASON", overflow="fold")
     for dead_letter in dead_letters:
