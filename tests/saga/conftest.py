@@ -156,6 +156,14 @@ class Shop:
         self._use(name)
         self._send(self.workers[name].process(records))
 
+    def deliver_alone(self, record):
+        self.deliver(self.readers[record.topic], [record])
+
+    def deliver_first(self, count):
+        """Deliver so many messages, each alone, with those that they lead to at the queue's end."""
+        for _ in range(count):
+            self.deliver_alone(self.queue.pop(0))
+
     def run(self):
         """Deliver, in batches, until nothing is left; sweep; until every saga has ended."""
         for _ in range(100):
