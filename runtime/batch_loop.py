@@ -16,7 +16,7 @@ import tenacity
 from . import crash
 from .clock import Clock, utcnow
 from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from .dead_letter import dead_letter
+from .dead_letter import to_dead_letter
 from .envelope import Envelope, Record, decode
 from .errors import BrokerUnavailable, Undecodable, first_line
 from .saga import Retry
@@ -49,6 +49,7 @@ class BatchLoop(ABC):
         self.clock = clock
         self.failures = 0  # turns in succession that something unavailable has ended
         self._crash = crash_points
+        self._begun = False  # a batch may be polled, and is not committed
 
     @abstractmethod
     def _work(self, records: Sequence[Record]) -> list[Record]:
@@ -63,7 +64,12 @@ class BatchLoop(ABC):
 
     def run(self, transport: Transport, stop: threading.Event) -> None:
         """Work until `stop` is set; a batch that has been begun is finished."""
-        self._repeat(lambda: self._turn(transport), transport.rewind, stop)
+
+        def recover() -> None:
+            if self._begun:
+                transport.rewind()
+
+        self._repeat(lambda: self._turn(transport), recover, stop)
 
     def _repeat(
         self,
@@ -90,6 +96,7 @@ class BatchLoop(ABC):
                 stop.wait(delay)
 
     def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> None:
+        self._begun = True
         records = transport.poll(timeout)
         if records:
             self._crash.reach(crash.BEFORE_HANDLER)
@@ -99,6 +106,7 @@ class BatchLoop(ABC):
             self._crash.reach(crash.AFTER_SEND)
             transport.commit()
             self._crash.reach(crash.AFTER_OFFSETS)
+        self._begun = False
 
     def _read(
         self, records: Sequence[Record], read: Callable[[Envelope], T]
@@ -112,7 +120,7 @@ class BatchLoop(ABC):
             except Undecodable as error:
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
                 log.warning("dead letter from %s: %s", where, error)
-                dead.append(dead_letter(record, self.name, str(error), self.clock()))
+                dead.append(to_dead_letter(record, self.name, str(error), self.clock()))
         return good, dead
 
     def _retried(self, work: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
 """Dead letters: records that can't be read, kept with the reason on `TOPIC.dlq`.
 
-What became of a letter is a record on the same topic, a mark: so the topic alone tells which
-letters are open. A letter's id is `TOPIC/PARTITION/OFFSET` of its place on the dead letters' topic.
+What became of a dead letter is a record on the same topic, a mark: so the topic alone tells which
+dead letters are open. A dead letter's id is `TOPIC/PARTITION/OFFSET` of its place on `TOPIC.dlq`.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ VALUE_LIMIT = 1_500_000  # bytes; a longer record is cut, as no topic may take i
 Mark = Literal["replayed", "dropped"]
 
 
-def dead_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
+def to_dead_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
     """Make the dead letter of a record: its bytes and headers untouched, and why it is here."""
     return Record(
         topic=record.topic + SUFFIX,
@@ -64,33 +64,34 @@ class DeadLetter:
         return None
 
 
-def open_letters(records: Iterable[Record]) -> list[DeadLetter]:
-    """Return the letters among a topic's records that no mark has closed, oldest first."""
-    letters: dict[str, DeadLetter] = {}
+def open_dead_letters(records: Iterable[Record]) -> list[DeadLetter]:
+    """Return the dead letters among a topic's records that no mark has closed, oldest first."""
+    found: dict[str, DeadLetter] = {}
     for record in records:
         headers = dict(record.headers)
         if "dlq_mark" in headers:
-            letters.pop(headers.get("dlq_letter", b"").decode(), None)
+            found.pop(headers.get("dlq_letter", b"").decode(), None)
         elif "dlq_topic" in headers:
-            letter = _letter(record, headers)
-            letters[letter.id] = letter
-    return list(letters.values())
+            dead_letter = _from_record(record, headers)
+            found[dead_letter.id] = dead_letter
+    return list(found.values())
 
 
-def replay(letter: DeadLetter) -> Record:
-    """Make the record that a replay sends to the letter's topic: as it was, with a count."""
-    others = [(name, value) for name, value in letter.record.headers if name != REPLAYS]
-    return letter.record._replace(headers=[*others, (REPLAYS, b"%d" % (letter.replays + 1))])
+def replay(dead_letter: DeadLetter) -> Record:
+    """Make the record that a replay sends to the topic it came from: as it was, with a count."""
+    others = [(name, value) for name, value in dead_letter.record.headers if name != REPLAYS]
+    replays = b"%d" % (dead_letter.replays + 1)
+    return dead_letter.record._replace(headers=[*others, (REPLAYS, replays)])
 
 
-def mark(letter: DeadLetter, what: Mark, now: datetime) -> Record:
-    """Make the record that closes a letter."""
+def mark(dead_letter: DeadLetter, what: Mark, now: datetime) -> Record:
+    """Make the record that closes a dead letter."""
     headers = [
         ("dlq_mark", what.encode()),
-        ("dlq_letter", letter.id.encode()),
+        ("dlq_letter", dead_letter.id.encode()),
         ("dlq_time", now.isoformat().encode()),
     ]
-    return Record(letter.record.topic + SUFFIX, letter.record.key, None, headers)
+    return Record(dead_letter.record.topic + SUFFIX, dead_letter.record.key, None, headers)
 
 
 def _truncated(record: Record) -> list[tuple[str, bytes]]:
@@ -98,7 +99,7 @@ def _truncated(record: Record) -> list[tuple[str, bytes]]:
     return [("dlq_truncated", b"%d" % size)] if size > VALUE_LIMIT else []
 
 
-def _letter(record: Record, headers: dict[str, bytes]) -> DeadLetter:
+def _from_record(record: Record, headers: dict[str, bytes]) -> DeadLetter:
     text = {name: value.decode(errors="replace") for name, value in headers.items() if value}
     replays = text.get(REPLAYS, "")
     return DeadLetter(

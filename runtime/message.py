@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import ContractError
 
@@ -55,4 +55,14 @@ class Command(_Sent):
     @classmethod
     def step_name(cls) -> str:
         """Return the name of the step, and of the function, that this command asks for."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return snake_case(cls.__name__)
+
+
+def snake_case(name: str) -> str:
+    """Write a class's name as a function's: `ReserveProduct` as `reserve_product`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def reasons(error: ValidationError, root: str = "body") -> list[str]:
+    """List all that pydantic has found, as `FIELD: MESSAGE`; `root` is what is in no field."""
+    return [f"{'.'.join(map(str, e['loc'])) or root}: {e['msg']}" for e in error.errors()]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from .envelope import Action, Envelope, Problem, Reply, message_id
 from .errors import Conflict, ContractError
-from .message import Command, Message
+from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
 
@@ -123,7 +123,7 @@ def _do_answered(
     try:
         event = _step(saga, state, index).command.event.model_validate_json(reply.data)
     except ValidationError as error:
-        problem = Problem(code="invalid_event", message=_first_error(error))
+        problem = Problem(code="invalid_event", message=reasons(error)[0])
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
@@ -217,7 +217,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         return state, [_command(saga, state, index, action, now)]
     except ValidationError as error:
         # A service's event has changed under the saga: no attempt can mend that.
-        problem = Problem(code="invalid_command", message=_first_error(error))
+        problem = Problem(code="invalid_command", message=reasons(error)[0])
         if action == "do":
             return _give_up(saga, state, index, problem, now)
         return _undo_failed(state, index, problem, now), []
@@ -284,8 +284,3 @@ def _problem(reply: Reply) -> Problem:
     # A NUL is text in JSON, and in no column of PostgreSQL.
     code, message = (text.replace("\0", "\ufffd") for text in (told.code, told.message))
     return Problem(code=code[:100], message=message[:1000])
-
-
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -21,7 +21,7 @@ class Transport(Protocol):
         """Commit the offsets of the last batch; raise `BrokerUnavailable` if that fails."""
 
     def rewind(self) -> None:
-        """Let the next `poll` return the last batch again, unless it is committed."""
+        """Let the next `poll` return the last batch again."""
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable` if there is none."""

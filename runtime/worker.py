@@ -14,7 +14,7 @@ from .envelope import Envelope, Outcome, Record, problem, read_command_id, reply
 from .errors import ContractError, Rejected, Undecodable, first_line
 from .function import Function
 from .inbox import Answer
-from .message import Command, Message
+from .message import Command, Message, reasons
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Worker(BatchLoop):
         try:
             return self._command_class.model_validate_json(envelope.data)
         except ValidationError as error:
-            raise Undecodable(_reasons(error)) from error
+            raise Undecodable("; ".join(reasons(error))) from error
 
     def _reply(self, command: Envelope, answer: Answer) -> Record:
         return Envelope(
@@ -118,9 +118,3 @@ class Worker(BatchLoop):
     @property
     def _type(self) -> str:
         return self._command_class.__name__
-
-
-def _reasons(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
-    )

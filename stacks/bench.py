@@ -13,14 +13,14 @@ import peewee
 import psutil
 import typer
 from pydantic import BaseModel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import saga_queries
-from saga.runtime.cli.app import Data, Json, console, errors, settings_for
+from saga.runtime.cli.app import Data, Json, console, settings_for
+from saga.runtime.cli.progress import progress_bar
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, SagaStore, Start
@@ -68,14 +68,7 @@ def bench(
     orders = _seed(sagas)
     before, cpu_before = ledger.totals(), _cpu_seconds(running)
     began = time.monotonic()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    ) as progress:
+    with progress_bar() as progress:
         if http:
             starting = _start_by_http(
                 orders, rate, settings.saga_host, running.port("orchestrator")

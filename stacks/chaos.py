@@ -16,13 +16,14 @@ from typing import Annotated
 import httpx
 import typer
 from pydantic import BaseModel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from uuid_utils.compat import uuid7
 
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import saga_queries
-from saga.runtime.cli.app import Data, Json, console, errors, settings_for
+from saga.runtime.cli.app import Data, Json, console, settings_for
+from saga.runtime.cli.progress import progress_bar
 from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
@@ -67,7 +68,7 @@ def chaos(
     chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     bodies = [_body(chance, buyers, products) for _ in range(orders)]
     killer = _Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
-    with _progress() as progress:
+    with progress_bar() as progress:
         url = f"http://{settings.saga_host}:{running.port('orchestrator')}/orders"
         killer.start()
         accepted = _place(url, bodies, seconds, progress)
@@ -185,11 +186,6 @@ def _wait_for_silence(settings: Settings) -> None:
     while any(lag(settings, f.name, f.topics) for f in functions if f.topics):
         if time.monotonic() > deadline:
             raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=errors, transient=True)
 
 
 def _show(verdict: Verdict) -> None:

@@ -14,13 +14,14 @@ from uuid import UUID
 
 import typer
 from pydantic import BaseModel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import inbox
-from saga.runtime.cli.app import Json, console, errors, settings_for
+from saga.runtime.cli.app import Json, console, settings_for
+from saga.runtime.cli.progress import progress_bar
 from saga.runtime.envelope import Envelope
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, Decision
@@ -125,7 +126,7 @@ def run_all(simulator: Simulator, seeds: Iterable[int]) -> Summary:
     statuses: Counter[str] = Counter()
     violations: dict[int, list[str]] = {}
     seeds, simulated, began = list(seeds), 0.0, time.perf_counter()
-    with _progress() as progress:
+    with progress_bar(TextColumn("{task.fields[found]}")) as progress:
         bar = progress.add_task("simulated", total=len(seeds), found="")
         for seed in seeds:
             run = simulator.run(seed)
@@ -206,12 +207,6 @@ def _chosen(option: str, name: str, choices: Mapping[str, Any]) -> Any:
     if name not in choices:
         raise SagaError(f"{option} {name}: not one of {', '.join(choices)}")
     return choices[name]
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    found = TextColumn("{task.fields[found]}")
-    return Progress(*columns, TimeElapsedColumn(), found, console=errors, transient=True)
 
 
 def _show_run(run: Run) -> None:

@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 SAGA = Path(sys.executable).with_name("saga")
 DEADLINE = 30.0  # seconds
 RETRY_AFTER = 0.1  # seconds between two tries of a client
+CANCEL_AFTER = 0.03  # seconds from an order's acceptance to its cancellation
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
@@ -189,14 +190,18 @@ def system(start_system: Callable[[], RunningSystem]) -> RunningSystem:
 class Traffic:
     """Orders placed all the time, of every fate; a client repeats one until it is accepted.
 
-    Each client begins an order every `pause` seconds, or as soon as it can.
+    Each client begins an order every `pause` seconds, or as soon as it can. With `cancels`, every
+    fourth order is cancelled a little later, wherever it is then.
     """
 
-    def __init__(self, system: RunningSystem, clients: int = 4, pause: float = 0.03) -> None:
+    def __init__(
+        self, system: RunningSystem, clients: int = 4, pause: float = 0.03, *, cancels: bool = False
+    ) -> None:
         self.accepted: list[str] = []
         self.refused: list[httpx.Response] = []
         self._port = system.ports["orchestrator"]
         self._pause = pause
+        self._cancels = cancels
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._place_many) for _ in range(clients)]
         rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
@@ -254,10 +259,23 @@ class Traffic:
                 break
             due += self._pause
             user, product = self._fates[number % len(self._fates)]
-            self._place(client, {"user_id": user, "product_id": product, "quantity": 1})
+            order = {"user_id": user, "product_id": product, "quantity": 1}
+            saga_id = self._place(client, order)
+            # One that could be paid: its cancellation is what leads to refunds.
+            if self._cancels and saga_id is not None and number % len(self._fates) == 0:
+                self._cancel(client, saga_id)
         client.close()
 
-    def _place(self, client: http.client.HTTPConnection, order: dict[str, int]) -> None:
+    def _cancel(self, client: http.client.HTTPConnection, saga_id: str) -> None:
+        self._stop.wait(CANCEL_AFTER)
+        try:
+            client.request("DELETE", f"/sagas/{saga_id}")
+            client.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            client.close()
+
+    def _place(self, client: http.client.HTTPConnection, order: dict[str, int]) -> str | None:
+        """Place an order and return its saga's id; None where the traffic stops before."""
         headers = {"Idempotency-Key": str(uuid7()), "Content-Type": "application/json"}
         unsure = 0  # tries that may have been accepted without our knowing
         while not self._stop.is_set() or 0 < unsure < DEADLINE / RETRY_AFTER:
@@ -271,11 +289,13 @@ class Traffic:
             else:
                 unsure = 0
                 if answer.status == 202:
-                    self.accepted.append(json.loads(body)["saga_id"])
-                    return
+                    saga_id = str(json.loads(body)["saga_id"])
+                    self.accepted.append(saga_id)
+                    return saga_id
                 refusal = httpx.Response(answer.status, headers=answer.getheaders(), content=body)
                 self.refused.append(refusal)
             time.sleep(RETRY_AFTER)
+        return None
 
 
 @pytest.fixture(scope="session")

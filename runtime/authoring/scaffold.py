@@ -15,14 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SagaError
-from .templates import (
-    Words,
-    handler_text,
-    import_line,
-    message_text,
-    plain_test,
-    snake,
-)
+from ..message import snake_case
+from .templates import Words, handler_text, import_line, message_text, plain_test
 
 TAKEN_SERVICES = {"saga", "stacks", "tests"}  # folders and packages that are there already
 TAKEN_NAMES = {"messages", "store", "events"}  # modules beside a function, the events' topic
@@ -123,10 +117,10 @@ def _words(full_name: str) -> Words:
     words = Words(service, name)
     if service in TAKEN_SERVICES or name in TAKEN_NAMES:
         raise SagaError(f"{full_name}: {service if service in TAKEN_SERVICES else name} is taken")
-    if snake(words.command) != name:
+    if snake_case(words.command) != name:
         raise SagaError(
             f"{full_name}: its command would be {words.command}, and the step then "
-            f"{snake(words.command)}: name it {snake(words.command)}, or otherwise"
+            f"{snake_case(words.command)}: name it {snake_case(words.command)}, or otherwise"
         )
     return words
 

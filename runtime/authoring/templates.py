@@ -1,18 +1,8 @@
 """What `saga new function` writes: names, messages, a handler and its test, in this style."""
 
-import re
 from dataclasses import dataclass
 
 WIDTH = 88  # columns: what formatters leave as it is, set to 88 or to 100
-IRREGULAR = {
-    "begin": "begun", "bring": "brought", "build": "built", "buy": "bought", "choose": "chosen",
-    "do": "done", "draw": "drawn", "drive": "driven", "find": "found", "get": "got",
-    "give": "given", "hold": "held", "keep": "kept", "lend": "lent", "make": "made",
-    "pay": "paid", "put": "put", "read": "read", "run": "run", "sell": "sold", "send": "sent",
-    "set": "set", "spend": "spent", "split": "split", "take": "taken", "tell": "told",
-    "withdraw": "withdrawn", "write": "written",
-}  # fmt: skip
-DOUBLING = {"cancel", "commit", "refer", "submit", "transfer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +19,8 @@ class Words:
 
     @property
     def event(self) -> str:
-        """The event's class, in the past tense: `GiftWrapped`."""
-        verb, _, rest = self.name.partition("_")
-        return _camel(rest) + _camel(_past(verb))
+        """The event's class, until it gets a name of its own: `WrapGiftDone`."""
+        return f"{self.command}Done"
 
     @property
     def topic(self) -> str:
@@ -52,7 +41,10 @@ def message_text(words: Words) -> str:
     return f'''
 
 {event}
-    """What `{words.command}` asks for is done."""
+    """What `{words.command}` asks for is done.
+
+    Name it as the business says it, in the past tense.
+    """
 
     saga_id: str
 
@@ -116,21 +108,3 @@ def _fit(head: str, arguments: list[str], tail: str) -> str:
 
 def _camel(words: str) -> str:
     return "".join(word.capitalize() for word in words.split("_"))
-
-
-def snake(name: str) -> str:
-    """Return the name of the step, and of the function, that a command of this name is for."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _past(verb: str) -> str:
-    """Put a verb into the past: right for most, and a name to be changed for the rest."""
-    if verb in IRREGULAR:
-        return IRREGULAR[verb]
-    if verb.endswith("e"):
-        return verb + "d"
-    if re.search(r"[^aeiou]y$", verb):
-        return verb[:-1] + "ied"
-    if verb in DOUBLING or re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", verb):
-        return verb + verb[-1] + "ed"
-    return verb + "ed"

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from ..errors import SagaError
 from ..settings import Settings, TargetName
@@ -63,6 +64,11 @@ def coloured(status: str) -> str:
     """Return a status in its colour, as rich markup."""
     colour = STATUS_COLOURS.get(status)
     return f"[{colour}]{status}[/]" if colour else status
+
+
+def bare_table(*columns: str) -> Table:
+    """Make a table without lines around its cells."""
+    return Table(*columns, box=None, header_style="bold", pad_edge=False)
 
 
 def settings_for(data: Path | None, target: TargetName | None = None) -> Settings:

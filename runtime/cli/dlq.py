@@ -1,118 +1,142 @@
 """Look after dead letters: `dlq list`, `show`, `replay`, `drop`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import peewee
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_letters, replay
-from ..envelope import Record
+from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, replay
 from ..errors import Conflict, NotFound, NotRunning
 from ..saga_state import SagaState
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
 from ..system.state import read_system
-from .app import Data, Json, app, coloured, console, settings_for
+from .app import Data, Json, app, bare_table, coloured, console, settings_for
 from .sagas import open_sagas, story
 
 dlq = typer.Typer(help="Look after dead letters.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[LETTER…]", help="As `list` names them.")]
-Topic = Annotated[str | None, typer.Option(help="Only those of this topic.")]
-SagaId = Annotated[str | None, typer.Option("--saga", help="Only those of this saga.")]
-Reason = Annotated[str | None, typer.Option(help="Only those whose reason holds this text.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="As `list` names them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters a command is about: those of a topic, of a saga, with a reason."""
+
+    topic: Annotated[str | None, typer.Option(help="Only those of this topic.")] = None
+    saga: Annotated[str | None, typer.Option(help="Only those of this saga.")] = None
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Only those whose reason holds this text."),
+    ] = None
+
+    def apply(self, dead_letters: list[DeadLetter]) -> list[DeadLetter]:
+        """Return those that pass."""
+        return [
+            dead_letter
+            for dead_letter in dead_letters
+            if self.topic in (None, dead_letter.record.topic)
+            and self.saga in (None, dead_letter.saga_id)
+            and (self.reason is None or self.reason in dead_letter.reason)
+        ]
+
+
+EVERYTHING = Filter()
+
+
+def with_filter(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Filter` in the place of its parameter `only`."""
+    options = signature(Filter).parameters
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        only = Filter(**{name: given.pop(name) for name in options})
+        command(only=only, **given)
+
+    parameters: list[Parameter] = []
+    for parameter in signature(command).parameters.values():
+        parameters += options.values() if parameter.name == "only" else [parameter]
+    vars(run)["__signature__"] = Signature(parameters)  # what Typer makes the options from
+    return run
+
+
 @dlq.command("list")
-def list_letters(
-    data: Data = None,
-    topic: Topic = None,
-    saga: SagaId = None,
-    reason: Reason = None,
-    as_json: Json = False,
-) -> None:
+@with_filter
+def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Json = False) -> None:
     """List the open dead letters, with the states of their sagas."""
-    letters = _filtered(_read(data), topic, saga, reason)
+    dead_letters = only.apply(_read(data))
     sagas = open_sagas(data)
     if as_json:
-        print(json.dumps([_as_dict(sagas, letter) for letter in letters], indent=1))
+        print(json.dumps([_as_dict(sagas, dead_letter) for dead_letter in dead_letters], indent=1))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("LETTER", "WHEN", "REPLAYS", "SAGA", "STATUS", "REASON"):
+    table = bare_table()
+    for column in ("ID", "WHEN", "REPLAYS", "SAGA", "STATUS", "REASON"):
         table.add_column(column, no_wrap=column != "REASON", overflow="fold")
-    for letter in letters:
-        state = _state(sagas, letter)
+    for dead_letter in dead_letters:
+        state = _state(sagas, dead_letter)
         table.add_row(
-            letter.id,
-            letter.time[:19],
-            str(letter.replays or ""),
-            escape(letter.saga_id or ""),
+            dead_letter.id,
+            dead_letter.time[:19],
+            str(dead_letter.replays or ""),
+            escape(dead_letter.saga_id or ""),
             coloured(state.status) if state else "",
-            escape(letter.reason),
+            escape(dead_letter.reason),
         )
-    console.print(table if letters else "No dead letters.")
+    console.print(table if dead_letters else "No dead letters.")
 
 
 @dlq.command("show")
-def show_letter(letter_id: Annotated[str, typer.Argument()], data: Data = None) -> None:
+def show_dead_letter(
+    dead_letter_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None
+) -> None:
     """Show one dead letter: its headers and body, and its saga."""
-    [letter] = _chosen(_read(data), [letter_id])
+    [dead_letter] = _chosen(_read(data), [dead_letter_id])
     sagas = open_sagas(data)
-    console.print(f"[bold]{letter.id}[/]  from {letter.function}, {letter.time}")
-    console.print(f"reason: {escape(letter.reason)}")
-    for name, value in letter.record.headers:
+    console.print(f"[bold]{dead_letter.id}[/]  from {dead_letter.function}, {dead_letter.time}")
+    console.print(f"reason: {escape(dead_letter.reason)}")
+    for name, value in dead_letter.record.headers:
         console.print(f"  {escape(name)}: {escape(_text(value))}")
-    console.print(escape(_text(letter.record.value)), soft_wrap=True)
-    if state := _state(sagas, letter):
+    console.print(escape(_text(dead_letter.record.value)), soft_wrap=True)
+    if state := _state(sagas, dead_letter):
         console.print()
         console.print(story(state))
 
 
 @dlq.command("replay")
-def replay_letters(
-    ids: Ids = None,
-    data: Data = None,
-    topic: Topic = None,
-    saga: SagaId = None,
-    reason: Reason = None,
-    dry_run: DryRun = False,
+@with_filter
+def replay_dead_letters(
+    ids: Ids = None, data: Data = None, only: Filter = EVERYTHING, dry_run: DryRun = False
 ) -> None:
-    """Send letters to their topics again, by id or by filter; not those of an ended saga."""
-    letters = _selected(_read(data), ids, topic, saga, reason)
+    """Send dead letters to their topics again, by id or by filter; not those of an ended saga."""
+    selected = _selected(_read(data), ids, only)
     sagas = open_sagas(data)
-    refused = [
-        letter.id for letter in letters if (s := _state(sagas, letter)) is not None and s.ended
-    ]
+    refused = [d.id for d in selected if (state := _state(sagas, d)) is not None and state.ended]
     if ids and refused:
         raise Conflict(f"{', '.join(refused)}: the saga has ended, there is nothing to replay for")
-    for letter in letters:
-        if letter.id in refused:
-            console.print(f"{letter.id}: passed over, its saga has ended")
-    chosen = [letter for letter in letters if letter.id not in refused]
-    _close(data, chosen, "replayed", [replay(letter) for letter in chosen], dry_run=dry_run)
+    for dead_letter_id in refused:
+        console.print(f"{dead_letter_id}: passed over, its saga has ended")
+    chosen = [dead_letter for dead_letter in selected if dead_letter.id not in refused]
+    _close(data, chosen, "replayed", dry_run=dry_run)
 
 
 @dlq.command("drop")
-def drop_letters(
-    ids: Ids = None,
-    data: Data = None,
-    topic: Topic = None,
-    saga: SagaId = None,
-    reason: Reason = None,
-    dry_run: DryRun = False,
+@with_filter
+def drop_dead_letters(
+    ids: Ids = None, data: Data = None, only: Filter = EVERYTHING, dry_run: DryRun = False
 ) -> None:
-    """Close letters without sending them, by id or by filter."""
-    letters = _selected(_read(data), ids, topic, saga, reason)
-    _close(data, letters, "dropped", [], dry_run=dry_run)
+    """Close dead letters without sending them, by id or by filter."""
+    _close(data, _selected(_read(data), ids, only), "dropped", dry_run=dry_run)
 
 
 def _read(data: Path | None) -> list[DeadLetter]:
@@ -120,23 +144,22 @@ def _read(data: Path | None) -> list[DeadLetter]:
 
     settings = _reaching_the_broker(data)
     names = [name for name in topics(read_stacks(settings.saga_stacks)) if name.endswith(SUFFIX)]
-    return open_letters(read_topics(settings, names))
+    return open_dead_letters(read_topics(settings, names))
 
 
-def _close(
-    data: Path | None, letters: list[DeadLetter], what: Mark, first: list[Record], *, dry_run: bool
-) -> None:
-    """Send `first`, then the marks: a crash between them replays twice, which changes nothing."""
-    if not dry_run and letters:
+def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry_run: bool) -> None:
+    """Replay, then mark: a crash between them replays twice, which changes nothing."""
+    if not dry_run and dead_letters:
         from ..kafka.producer import Producer
 
         producer = Producer(_reaching_the_broker(data), "saga.dlq")
-        producer.send_records(first)
-        producer.send_records(mark(letter, what, utcnow()) for letter in letters)
+        if what == "replayed":
+            producer.send_records(map(replay, dead_letters))
+        producer.send_records(mark(dead_letter, what, utcnow()) for dead_letter in dead_letters)
         producer.close()
-    for letter in letters:
-        console.print(f"{letter.id}: {'would be ' if dry_run else ''}{what}")
-    console.print(f"{len(letters)} {'would be ' if dry_run else ''}{what}.")
+    for dead_letter in dead_letters:
+        console.print(f"{dead_letter.id}: {'would be ' if dry_run else ''}{what}")
+    console.print(f"{len(dead_letters)} {'would be ' if dry_run else ''}{what}.")
 
 
 def _reaching_the_broker(data: Path | None) -> Settings:
@@ -151,55 +174,39 @@ def _reaching_the_broker(data: Path | None) -> Settings:
 
 
 def _selected(
-    letters: list[DeadLetter],
-    ids: list[str] | None,
-    topic: str | None,
-    saga: str | None,
-    reason: str | None,
+    dead_letters: list[DeadLetter], ids: list[str] | None, only: Filter
 ) -> list[DeadLetter]:
     if ids:
-        return _chosen(letters, ids)
-    if topic is None and saga is None and reason is None:
-        raise typer.BadParameter("name letters, or give --topic, --saga or --reason")
-    return _filtered(letters, topic, saga, reason)
+        return _chosen(dead_letters, ids)
+    if only == EVERYTHING:
+        raise typer.BadParameter("name dead letters, or give --topic, --saga or --reason")
+    return only.apply(dead_letters)
 
 
-def _chosen(letters: list[DeadLetter], ids: Iterable[str]) -> list[DeadLetter]:
-    by_id = {letter.id: letter for letter in letters}
+def _chosen(dead_letters: list[DeadLetter], ids: Iterable[str]) -> list[DeadLetter]:
+    by_id = {dead_letter.id: dead_letter for dead_letter in dead_letters}
     if missing := [name for name in ids if name not in by_id]:
         raise NotFound(f"no open dead letter {', '.join(missing)}: see `saga dlq list`")
     return [by_id[name] for name in ids]
 
 
-def _filtered(
-    letters: list[DeadLetter], topic: str | None, saga: str | None, reason: str | None
-) -> list[DeadLetter]:
-    return [
-        letter
-        for letter in letters
-        if topic in (None, letter.record.topic)
-        and saga in (None, letter.saga_id)
-        and (reason is None or reason in letter.reason)
-    ]
-
-
-def _state(sagas: peewee.Database, letter: DeadLetter) -> SagaState | None:
+def _state(sagas: peewee.Database, dead_letter: DeadLetter) -> SagaState | None:
     try:
-        return saga_queries.find(sagas, letter.saga_id or "")
+        return saga_queries.find(sagas, dead_letter.saga_id or "")
     except NotFound:
         return None
 
 
-def _as_dict(sagas: peewee.Database, letter: DeadLetter) -> dict[str, Any]:
-    state = _state(sagas, letter)
+def _as_dict(sagas: peewee.Database, dead_letter: DeadLetter) -> dict[str, Any]:
+    state = _state(sagas, dead_letter)
     return {
-        "id": letter.id,
-        "topic": letter.record.topic,
-        "function": letter.function,
-        "time": letter.time,
-        "reason": letter.reason,
-        "replays": letter.replays,
-        "saga_id": letter.saga_id,
+        "id": dead_letter.id,
+        "topic": dead_letter.record.topic,
+        "function": dead_letter.function,
+        "time": dead_letter.time,
+        "reason": dead_letter.reason,
+        "replays": dead_letter.replays,
+        "saga_id": dead_letter.saga_id,
         "saga_status": state.status if state else None,
     }
 

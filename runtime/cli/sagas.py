@@ -9,7 +9,6 @@ import peewee
 import typer
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from .. import saga_queries
@@ -18,7 +17,7 @@ from ..errors import NotRunning, SagaError
 from ..saga_history import history
 from ..saga_state import SagaState, SagaStatus, StepState, to_json
 from ..system.stack import read_stacks
-from .app import Data, Json, app, coloured, console, settings_for
+from .app import Data, Json, app, bare_table, coloured, console, settings_for
 
 
 @app.command()
@@ -38,7 +37,7 @@ def sagas(
     if as_json:
         print(json.dumps([as_dict(state) for state in found], indent=1))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = bare_table()
     for column in ("SAGA", "STATUS", "STARTED", "WHY"):
         table.add_column(column, no_wrap=column != "WHY")
     for state in found:
@@ -84,9 +83,7 @@ def story(state: SagaState) -> Group:
     head = Text.from_markup(f"{state.name} [bold]{state.id}[/]  {coloured(state.status)}")
     if state.failure is not None:
         head.append(f"  {state.failure.step}: {state.failure.message}")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("STEP", "STATUS", "ATTEMPTS", "UNDOS", "TOOK", "ERROR"):
-        table.add_column(column)
+    table = bare_table("STEP", "STATUS", "ATTEMPTS", "UNDOS", "TOOK", "ERROR")
     for step in state.steps:
         error = f"{step.error.code}: {step.error.message}" if step.error else ""
         attempts, undos = str(step.attempts or ""), str(step.undo_attempts or "")

@@ -14,6 +14,7 @@ from ..errors import SagaError
 from ..function import Function
 from ..kafka.admin import create_topics
 from ..kafka.request import request
+from ..message import reasons
 from ..saga_host import HostedSaga
 from ..settings import Settings
 from ..system.code import STACK_FILE, import_from
@@ -32,8 +33,8 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     try:
         body = function.command.model_validate_json(data).model_dump_json()
     except ValidationError as error:
-        reasons = (f"{'.'.join(map(str, e['loc'])) or 'JSON'}: {e['msg']}" for e in error.errors())
-        raise SagaError(f"--data is no {function.command.__name__}: {'; '.join(reasons)}") from None
+        why = "; ".join(reasons(error, root="JSON"))
+        raise SagaError(f"--data is no {function.command.__name__}: {why}") from None
     command = Envelope(
         topic=function.command.topic,
         id=message_id(str(uuid7()), function.command.step_name(), "do"),

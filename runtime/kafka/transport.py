@@ -109,7 +109,6 @@ class KafkaTransport:
         for partition in committed or ():
             if partition.error:
                 raise BrokerUnavailable(f"offsets not committed: {partition.error}")
-        self._batch = []
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""

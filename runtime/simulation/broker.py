@@ -199,7 +199,6 @@ class SimulatedTransport:
             raise BrokerUnavailable("offsets not committed: the group was rebalanced")
         for record in self._batch:
             self._group.committed[record.topic, record.partition] = record.offset + 1
-        self._batch = []
 
     def rewind(self) -> None:
         """Go back to the first record of the last batch, where a partition is still ours."""

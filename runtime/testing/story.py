@@ -37,14 +37,15 @@ class Story:
     """One saga. Every method is one move or one expectation, and returns the story.
 
     An expectation that does not hold raises `AssertionError` with the whole story so far.
-    `now` is the story's time; it moves with `silence` and `wait` only.
+    `sent` holds all commands so far, as they travel. `now` is the story's time; it moves with
+    `silence` and `wait` only.
     """
 
     def __init__(self, saga: Saga, start: Message, at: datetime, saga_id: str) -> None:
         self.now = at
         self._saga = saga
         self._account = Account(text.message(start))
-        self._sent: list[Envelope] = []
+        self.sent: list[Envelope] = []
         self._unexpected: list[Envelope] = []  # sent by the last move
         self._last_reply: tuple[Reply, str] | None = None
         self.state: SagaState
@@ -188,7 +189,7 @@ class Story:
         """Return the command to be answered: the last one sent is the one in flight."""
         if to is None and self.state.ended:
             self._differs(label, what, f"the saga is {self.state.status} and awaits no answer")
-        found = [c for c in self._sent if to is None or c.type == to.__name__]
+        found = [c for c in self.sent if to is None or c.type == to.__name__]
         if not found:
             missing = "a command" if to is None else to.__name__
             self._differs(label, what, f"{missing} was never sent")
@@ -223,7 +224,7 @@ class Story:
 
     def _move(self, change: Transition) -> "Story":
         self.state, self._unexpected = change[0], list(change[1])
-        self._sent += change[1]
+        self.sent += change[1]
         for command in change[1]:
             sent, action = self._declaration(command)
             self._note(f"-> {action}", text.message(sent.model_validate_json(command.data)))

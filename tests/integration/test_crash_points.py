@@ -4,18 +4,13 @@ All functions are armed with one point at a time, so one round of orders, some o
 each of them. The table in docs/failure-matrix.md is what this test saw.
 """
 
-import itertools
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from saga.runtime import crash
-from saga.runtime.settings import Settings
-from saga.stacks import ledger
 
 pytestmark = pytest.mark.proof
 
@@ -59,59 +54,6 @@ MEANING = {
 TABLE = Path(__file__).parents[2] / "docs" / "failure-matrix.md"
 
 
-class Load:
-    """Orders placed all the time, of every fate; a client repeats one until it is accepted."""
-
-    def __init__(self, system: Any) -> None:
-        self.accepted: list[str] = []
-        self._system = system
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=(n,)) for n in range(3)]
-        rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
-        plenty, scarce = system.make_product(stock=1_000_000), system.make_product(stock=1)
-        self._fates = [(rich, plenty), (poor, plenty), (rich, scarce), (rich, plenty)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self, worker: int) -> None:
-        for number in itertools.count():
-            if self._stop.wait(0.05):
-                return
-            user, product = self._fates[number % len(self._fates)]
-            saga = self._place(f"{worker}-{number}", user, product)
-            if saga is None:
-                return
-            self.accepted.append(saga)
-            if number % 4 == 3:
-                # Every fourth is cancelled a little later, wherever it is then.
-                self._stop.wait(0.03)
-                self._ask("DELETE", f"/sagas/{saga}")
-
-    def _place(self, key: str, user: int, product: int) -> str | None:
-        body = {"user_id": user, "product_id": product, "quantity": 1}
-        headers = {"Idempotency-Key": key}
-        while True:
-            answer = self._ask("POST", "/orders", json=body, headers=headers)
-            if answer is not None and answer.status_code == 202:
-                return str(answer.json()["saga_id"])
-            if self._stop.wait(0.1) and answer is None:
-                continue  # it may have been accepted: find out
-
-    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response | None:
-        try:
-            return self._system.http(method, "orchestrator", path, **options)
-        except httpx.TransportError:
-            return None
-
-
 @pytest.fixture(params=["embedded", "kafka"])
 def armed(
     request: pytest.FixtureRequest,
@@ -130,19 +72,15 @@ def armed(
 
 @pytest.mark.timeout(400)
 def test_nothing_is_lost_or_doubled_at_any_crash_point(
-    armed: tuple[Any, Path], until: Callable[..., Any]
+    armed: tuple[Any, Path], traffic: Any, until: Callable[..., Any]
 ) -> None:
     system, points = armed
-    ledger.open_databases(Settings(saga_data=system.data))
-    with Load(system) as load:
-        before = ledger.totals()
+    with traffic(system, clients=3, pause=0.05, cancels=True) as load:
         for point, functions in POINTS.items():
             for function in functions:
                 (points / f"{function}@{point}").touch()
             until(lambda: not list(points.iterdir()), f"all have died {point}", 90)
-    for saga_id in load.accepted:
-        system.ended(saga_id)
-    assert ledger.violations(load.accepted, before) == []
+    assert load.violations() == []
     restarts = {name: row["restarts"] for name, row in system.processes().items()}
     for function in {f for functions in POINTS.values() for f in functions}:
         assert restarts[function] == sum(function in f for f in POINTS.values()), function

@@ -1,4 +1,4 @@
-"""A language for one saga, and a shop: the whole order system in one process."""
+"""A story of the order saga, and a shop: the whole order system in one process."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,10 +9,13 @@ from uuid import UUID
 import pytest
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
+from saga.functions.order.messages import OrderCompleted, OrderCreated
 from saga.functions.order.store import Order
+from saga.functions.product.messages import ProductReserved
 from saga.functions.product.store import Product, Reservation
+from saga.functions.user.messages import PaymentProcessed
 from saga.functions.user.store import Payment, User
-from saga.runtime import Command, Event, Message, Retry, Saga, Step, saga_queries, transition
+from saga.runtime import Retry, Saga, saga_queries, transition
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem, Reply
@@ -20,138 +23,109 @@ from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_store import SagaRow, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
+from saga.runtime.testing import given
 from saga.runtime.worker import Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ORDER = UUID(int=1)
+START = PlaceOrder(order_id=ORDER, user_id=3, product_id=7, quantity=2)
+RESERVED = ProductReserved(order_id=ORDER, total=Decimal("5.00"))
+FEW = {"retry": Retry(attempts=3), "undo_retry": Retry(attempts=2)}
+SAGA = Saga(
+    "story",
+    start=PlaceOrder,
+    steps=[replace(step, **FEW) for step in place_order.steps],
+)
 
 
-class Begin(Message):
-    goods: int
+def made_twice(move):
+    """See that a move is a pure function."""
 
-
-class Happened(Event, topic="story.events"):
-    pass
-
-
-class Priced(Event, topic="story.prices"):
-    price: int
-
-
-class Make(Command, topic="story.make", event=Happened):
-    saga_id: str
-    goods: int
-
-
-class Unmake(Command, topic="story.unmake", event=Happened):
-    goods: int
-
-
-class Reserve(Command, topic="story.reserve", event=Priced):
-    goods: int
-
-
-class Release(Command, topic="story.release", event=Happened):
-    goods: int
-
-
-class Pay(Command, topic="story.pay", event=Happened):
-    price: int
-
-
-class Refund(Command, topic="story.refund", event=Happened):
-    price: int
-
-
-class Finish(Command, topic="story.finish", event=Happened):
-    pass
-
-
-STEPS = [
-    Step(Make, undo=Unmake, retry=Retry(attempts=3), undo_retry=Retry(attempts=2)),
-    Step(Reserve, undo=Release, retry=Retry(attempts=3), undo_retry=Retry(attempts=2)),
-    Step(Pay, undo=Refund, retry=Retry(attempts=3), undo_retry=Retry(attempts=2)),
-    Step(Finish, retry=Retry(attempts=3)),
-]
-EVENTS = {"reserve": '{"price": 5}'}
-
-
-class Story:
-    """One saga, by hand. Every move is made twice, to see that it is a pure function."""
-
-    def __init__(self, saga):
-        self.saga, self.now, self.sent = saga, NOW, []
-        self._move(transition.start, "s", Begin(goods=7), NOW)
-
-    def _move(self, move, *arguments):
+    def twice(*arguments):
         before = deepcopy(arguments)
-        result, again = move(self.saga, *arguments), move(self.saga, *arguments)
+        result, again = move(*arguments), move(*arguments)
         assert result == again, "same inputs, same outputs"
         assert arguments == before, "inputs stay as they are"
-        self.state, self.commands = result
-        self.sent += [command.id for command in self.commands]
-        return self
+        return result
 
-    def reply(self, step, action="do", outcome="done", *, data=None, attempt=1, saga_id="s"):
+    return twice
+
+
+@pytest.fixture
+def tell(monkeypatch):
+    """Begin stories of other sagas than the order's."""
+    for name in ("start", "on_reply", "on_due", "cancel", "retry"):
+        monkeypatch.setattr(transition, name, made_twice(getattr(transition, name)))
+    return lambda *steps, **policy: given(
+        Saga("story", start=PlaceOrder, steps=list(steps), **policy), START
+    )
+
+
+@pytest.fixture
+def story(tell):
+    """An order that has been placed: to be created."""
+    return tell(*SAGA.steps)
+
+
+@pytest.fixture
+def created(story):
+    """The same story later: the product is to be reserved."""
+    return story.reply(OrderCreated(order_id=ORDER))
+
+
+@pytest.fixture
+def reserved(created):
+    """The same story later: to be paid."""
+    return created.reply(RESERVED)
+
+
+@pytest.fixture
+def paid(reserved):
+    """The same story later: to be completed."""
+    return reserved.reply(PaymentProcessed(order_id=ORDER))
+
+
+@pytest.fixture
+def completed(paid):
+    return paid.reply(OrderCompleted(order_id=ORDER))
+
+
+@pytest.fixture
+def compensated(created):
+    return created.reject("no_stock").reply()
+
+
+@pytest.fixture
+def failed(created):
+    return created.reject("no_stock").reject("no_undo")
+
+
+@pytest.fixture
+def hear(story):
+    """Tell what any reply would lead to, one that no service sends too; the story stays there."""
+
+    def hear(step, action="do", outcome="done", *, data=None, attempt=1):
         if data is None:
-            event = EVENTS.get(step, "{}") if action == "do" else "{}"
-            problem = Problem(code=f"no_{step}", message="because").model_dump_json()
-            data = event if outcome == "done" else problem
-        reply = Reply(saga_id, step, action, outcome, attempt, data)
-        return self._move(transition.on_reply, self.state, reply, self.now)
+            problem = Problem(code="no", message="because")
+            data = (RESERVED if outcome == "done" else problem).model_dump_json()
+        reply = Reply(story.state.id, step, action, outcome, attempt, data)
+        return transition.on_reply(SAGA, story.state, reply, story.now)
 
-    def done(self, *steps):
-        for step in steps:
-            self.reply(step)
-        return self
-
-    def undone(self, *steps):
-        for step in steps:
-            self.reply(step, "undo")
-        return self
-
-    def rejected(self, step, action="do"):
-        return self.reply(step, action, "rejected")
-
-    def failed(self, step, action="do", attempt=1):
-        return self.reply(step, action, "failed", attempt=attempt)
-
-    def wait(self, **duration):
-        """Let time pass, then sweep."""
-        self.now += timedelta(**duration)
-        return self._move(transition.on_due, self.state, self.now)
-
-    def due(self):
-        """Let time pass until the saga is due, then sweep."""
-        self.now = self.state.due_at
-        return self._move(transition.on_due, self.state, self.now)
-
-    def cancel(self):
-        return self._move(transition.cancel, self.state, self.now)
-
-    def retry(self):
-        return self._move(transition.retry, self.state, self.now)
-
-    @property
-    def steps(self):
-        return {step.name: step.status for step in self.state.steps}
-
-    def step(self, name):
-        return next(step for step in self.state.steps if step.name == name)
+    return hear
 
 
 @pytest.fixture
-def story():
-    return Story(Saga("story", start=Begin, steps=STEPS))
-
-
-@pytest.fixture
-def tell():
-    """Begin stories of other sagas."""
-    return lambda *steps, **policy: Story(Saga("story", start=Begin, steps=list(steps), **policy))
+def sweep(story):
+    """Tell what a sweep so much later would lead to; the story stays there."""
+    return lambda **later: transition.on_due(SAGA, story.state, story.now + timedelta(**later))
 
 
 class Shop:
-    """The whole system in one process: the broker is a list."""
+    """The whole system in one process: the broker is a list.
+
+    The test kit moves one function or one saga. Here all of them meet, through workers and inboxes
+    on a database for each service, and a test may lose, repeat and reorder what is sent.
+    """
 
     def __init__(self, connect_to, stock=10, balance="100.00", **handlers):
         self.now, self.queue, self.sent, self.readers, self.workers = NOW, [], [], {}, {}
@@ -192,6 +166,14 @@ class Shop:
 
     def sweep(self):
         self._send(self.workers["orchestrator.place_order"].sweep())
+
+    def deliver_alone(self, record):
+        self.deliver(self.readers[record.topic], [record])
+
+    def deliver_first(self, count):
+        """Deliver so many messages, each alone, with those that they lead to at the queue's end."""
+        for _ in range(count):
+            self.deliver_alone(self.queue.pop(0))
 
     def run(self):
         """Deliver, in batches, until nothing is left; sweep; until every saga has ended."""

@@ -1,187 +1,163 @@
 """The way back: rejections, cancellations, deadlines."""
 
 from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
+from saga.functions.order.messages import CancelOrder, OrderCreated
+from saga.functions.product.messages import ProductReserved, ReleaseProduct
+from saga.functions.user.messages import RefundPayment
 from saga.runtime.errors import Conflict
 
-ALL = ["make", "reserve", "pay", "finish"]
+ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
+REACHED = ["story", "created", "reserved", "paid"]
+UNDOS = [RefundPayment, ReleaseProduct, CancelOrder]
+ORDER = UUID(int=1)
 
 
-def undos(*steps):
-    return [f"s/{step}/undo" for step in steps]
+def statuses(story):
+    return [step.status for step in story.state.steps]
 
 
-@pytest.mark.parametrize(
-    ("at", "undone"),
-    [
-        ("make", []),
-        ("reserve", ["make"]),
-        ("pay", ["reserve", "make"]),
-        ("finish", ["pay", "reserve", "make"]),
-    ],
-)
-def test_rejection_undoes_what_was_done_in_reverse(story, at, undone):
-    story.done(*ALL[: ALL.index(at)])
+@pytest.mark.parametrize("done", range(4))
+def test_rejection_undoes_what_was_done_in_reverse(request, done):
+    story = request.getfixturevalue(REACHED[done])
     forward = len(story.sent)
-    story.rejected(at)
-    for step in undone:
+    story.reject("no")
+    for index in reversed(range(done)):
         assert story.state.status == "COMPENSATING"
-        assert story.steps[step] == "UNDOING"
-        story.undone(step)
-    assert story.sent[forward:] == undos(*undone)
-    assert story.state.status == "COMPENSATED"
+        assert statuses(story)[index] == "UNDOING"
+        story.expect_undo(UNDOS[2 - index]).expect_nothing().reply()
+    story.expect_nothing().expect_compensated("no")
+    undos = [f"{story.state.id}/{name}/undo" for name in reversed(ALL[:done])]
+    assert [command.id for command in story.sent[forward:]] == undos
     assert story.state.due_at is None
-    assert story.steps == {
-        name: "REJECTED" if name == at else "UNDONE" if name in undone else "PENDING"
-        for name in ALL
-    }
+    assert statuses(story) == [*["UNDONE"] * done, "REJECTED", *["PENDING"] * (3 - done)]
 
 
-def test_rejection_is_the_sagas_failure(story):
-    story.done("make").rejected("reserve")
-    failure = story.state.failure
-    assert (failure.step, failure.code, failure.message) == ("reserve", "no_reserve", "because")
-    assert story.step("reserve").error.code == "no_reserve"
+def test_rejection_is_the_sagas_failure(created):
+    created.reject("no_stock", "because")
+    failure = created.state.failure
+    assert (failure.step, failure.code, failure.message) == (
+        "reserve_product",
+        "no_stock",
+        "because",
+    )
+    assert created.state.steps[1].error.code == "no_stock"
 
 
-def test_one_undo_is_sent_at_a_time(story):
-    story.done("make", "reserve", "pay").rejected("finish")
-    assert [command.id for command in story.commands] == ["s/pay/undo"]
-    assert list(story.steps.values()).count("UNDOING") == 1
+def test_one_undo_is_sent_at_a_time(paid):
+    paid.reject("no").expect_undo(RefundPayment).expect_nothing()
+    assert statuses(paid).count("UNDOING") == 1
 
 
-def test_unreadable_rejection_is_kept_as_it_came(story):
-    story.reply("make", outcome="rejected", data="no!" * 1000)
-    assert story.state.failure.code == "unknown"
-    assert story.state.failure.message == ("no!" * 1000)[:1000]
+def test_unreadable_rejection_is_kept_as_it_came(hear):
+    state, _ = hear("create_order", outcome="rejected", data="no!" * 1000)
+    assert state.failure.code == "unknown"
+    assert state.failure.message == ("no!" * 1000)[:1000]
 
 
-def test_undo_is_built_from_the_context(story):
-    story.done("make").reply("reserve", data='{"price": 12}').rejected("pay")
-    assert [(c.topic, c.data) for c in story.commands] == [("story.release", '{"goods":7}')]
-    story.undone("reserve")
-    assert [(c.topic, c.data) for c in story.commands] == [("story.unmake", '{"goods":7}')]
+def test_undo_is_built_from_the_context(reserved):
+    data = f'{{"order_id":"{ORDER}"}}'
+    reserved.reject("no_money").expect_undo(ReleaseProduct).expect_nothing()
+    assert (reserved.sent[-1].topic, reserved.sent[-1].data) == ("product.release", data)
+    reserved.reply().expect_undo(CancelOrder).expect_nothing()
+    assert (reserved.sent[-1].topic, reserved.sent[-1].data) == ("order.cancel", data)
 
 
 @pytest.mark.parametrize(
-    ("at", "undone"),
-    [
-        ("make", ["make"]),
-        ("reserve", ["reserve", "make"]),
-        ("pay", ["pay", "reserve", "make"]),
-        ("finish", ["pay", "reserve", "make"]),
-    ],
+    ("running", "undos"), [(0, UNDOS[2:]), (1, UNDOS[1:]), (2, UNDOS), (3, UNDOS)]
 )
-def test_cancel_undoes_the_running_step_too(story, at, undone):
-    story.done(*ALL[: ALL.index(at)])
+def test_cancel_undoes_the_running_step_too(request, running, undos):
+    story = request.getfixturevalue(REACHED[running])
     forward = len(story.sent)
-    story.cancel().undone(*undone)
-    assert story.sent[forward:] == undos(*undone)
-    assert story.state.status == "COMPENSATED"
-    assert (story.state.failure.step, story.state.failure.code) == (at, "cancelled")
-    assert story.steps[at] == ("FAILED" if at == "finish" else "UNDONE")
+    story.cancel().expect_undos(*undos).expect_nothing().expect_compensated("cancelled")
+    assert len(story.sent) == forward + len(undos)
+    assert story.state.failure.step == ALL[running]
+    assert statuses(story)[running] == ("FAILED" if running == 3 else "UNDONE")
 
 
-def test_cancel_during_a_back_off_undoes_the_failed_step(story):
-    story.done("make").failed("reserve").cancel()
-    assert story.sent[-1] == "s/reserve/undo"
-    story.undone("reserve", "make")
-    assert story.state.status == "COMPENSATED"
+def test_cancel_during_a_back_off_undoes_the_failed_step(created):
+    created.fail().cancel().expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
 
 
-def test_cancel_of_a_compensating_saga_changes_nothing(story):
-    story.done("make").rejected("reserve")
-    before = story.state
-    story.cancel()
-    assert story.state is before
-    assert story.commands == []
+def test_cancel_of_a_compensating_saga_changes_nothing(created):
+    before = created.reject("no_stock").state
+    created.cancel().expect_nothing()
+    assert created.state is before
 
 
 @pytest.mark.parametrize("ending", ["completed", "compensated", "failed"])
-def test_ended_saga_can_not_be_cancelled(story, ending):
-    if ending == "completed":
-        story.done(*ALL)
-    else:
-        story.done("make").rejected("reserve")
-        story.reply("make", "undo", "done" if ending == "compensated" else "rejected")
+def test_ended_saga_can_not_be_cancelled(request, ending):
+    story = request.getfixturevalue(ending)
     with pytest.raises(Conflict, match=f"already ended: {ending.upper()}"):
         story.cancel()
 
 
-def test_deadline_undoes_what_was_done(story):
-    story.done("make")
-    story.now += timedelta(seconds=299)
-    story.done("reserve")
-    assert story.state.due_at == story.state.deadline_at
-    story.due()
-    assert (story.state.failure.step, story.state.failure.code) == ("pay", "deadline_exceeded")
-    assert "300 s" in story.state.failure.message
-    story.undone("pay", "reserve", "make")
-    assert story.sent[-3:] == undos("pay", "reserve", "make")
-    assert story.state.status == "COMPENSATED"
+def test_deadline_undoes_what_was_done(created):
+    created.now += timedelta(seconds=299)  # without a sweep
+    created.reply(ProductReserved(order_id=ORDER, total=Decimal("5.00")))
+    assert created.state.due_at == created.state.deadline_at
+    created.silence()
+    assert created.state.failure.step == "process_payment"
+    assert "300 s" in created.state.failure.message
+    created.expect_undos(*UNDOS).expect_nothing().expect_compensated("deadline_exceeded")
 
 
 def test_answer_after_the_deadline_but_before_the_sweep_counts(story):
     story.now += timedelta(seconds=301)
-    story.done("make")
-    assert story.steps["make"] == "DONE"
+    story.reply(OrderCreated(order_id=ORDER))
+    assert statuses(story)[0] == "DONE"
     assert story.state.due_at == story.state.deadline_at
-    story.wait()
+    story.wait(0)
     assert story.state.failure.code == "deadline_exceeded"
 
 
-def test_compensation_has_no_deadline(story):
-    story.done("make").rejected("reserve")
-    story.now += timedelta(hours=1)
-    story.due()
-    assert story.state.status == "COMPENSATING"
-    assert story.state.due_at == story.now + timedelta(seconds=30)
+def test_compensation_has_no_deadline(created):
+    created.reject("no_stock")
+    created.now += timedelta(hours=1)
+    created.silence()
+    assert created.state.status == "COMPENSATING"
+    assert created.state.due_at == created.now + timedelta(seconds=30)
 
 
-def test_undo_waits_longer_with_each_attempt(story):
-    story.done("make").rejected("reserve")
+def test_undo_waits_longer_with_each_attempt(created):
+    created.reject("no_stock")
     waits = []
-    while story.state.due_at is not None:
-        waits.append((story.state.due_at - story.now).total_seconds())
-        story.now = story.state.due_at
-        story.due()
+    while created.state.due_at is not None:
+        waits.append((created.state.due_at - created.now).total_seconds())
+        created.silence()
     assert waits == [15, 30]
 
 
-def test_step_without_an_undo_is_passed_over(story):
-    story.done("make", "reserve", "pay").cancel()
-    assert story.steps["finish"] == "FAILED"
-    assert story.sent[-1] == "s/pay/undo"
+def test_step_without_an_undo_is_passed_over(paid):
+    paid.cancel().expect_undo(RefundPayment).expect_nothing()
+    assert statuses(paid)[3] == "FAILED"
 
 
-def test_rejected_undo_fails_the_saga_at_once(story):
-    story.done("make", "reserve").rejected("pay").rejected("reserve", "undo")
-    assert story.state.status == "FAILED"
-    assert story.steps["reserve"] == "UNDO_FAILED"
-    assert story.steps["make"] == "DONE"
-    assert story.step("reserve").error.code == "no_reserve"
-    assert story.state.due_at is None
-    assert story.commands == []
+def test_rejected_undo_fails_the_saga_at_once(reserved):
+    reserved.reject("no_money").reject("no_release").expect_nothing().expect_failed("no_release")
+    assert statuses(reserved) == ["DONE", "UNDO_FAILED", "REJECTED", "PENDING"]
+    assert reserved.state.steps[1].error.code == "no_release"
+    assert reserved.state.due_at is None
 
 
-def test_first_cause_stays_the_sagas_failure(story):
-    story.done("make").rejected("reserve").rejected("make", "undo")
-    assert story.state.failure.step == "reserve"
+def test_first_cause_stays_the_sagas_failure(failed):
+    assert failed.state.failure.step == "reserve_product"
 
 
-def test_retry_goes_on_where_the_saga_failed(story):
-    story.done("make", "reserve").rejected("pay").rejected("reserve", "undo").retry()
-    assert story.state.status == "COMPENSATING"
-    assert [command.id for command in story.commands] == ["s/reserve/undo"]
-    assert story.step("reserve").undo_attempts == 2
-    story.undone("reserve", "make")
-    assert story.state.status == "COMPENSATED"
+def test_retry_goes_on_where_the_saga_failed(reserved):
+    reserved.reject("no_money").reject("no_release").retry()
+    assert reserved.state.status == "COMPENSATING"
+    assert reserved.state.steps[1].undo_attempts == 2
+    reserved.expect_undo(ReleaseProduct).expect_nothing().reply()
+    reserved.expect_undos(CancelOrder).expect_compensated()
 
 
-@pytest.mark.parametrize("reach", [[], ["make"], ALL])
-def test_only_a_failed_saga_can_be_retried(story, reach):
-    story.done(*reach)
+@pytest.mark.parametrize("reached", ["story", "created", "completed"])
+def test_only_a_failed_saga_can_be_retried(request, reached):
+    story = request.getfixturevalue(reached)
     with pytest.raises(Conflict, match="only a FAILED one can be retried"):
         story.retry()

@@ -1,234 +1,227 @@
 """Faults, silence and back-off."""
 
 from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
+from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
+from saga.functions.product.messages import ProductReserved, ReleaseProduct
+from saga.functions.user.messages import RefundPayment
 from saga.runtime import Command, Event, Retry, Step
 
 SECOND = timedelta(seconds=1)
+ORDER = UUID(int=1)
+CREATED = OrderCreated(order_id=ORDER)
 
 
-class Ended(Event, topic="story.ended"):
-    pass
+def sent(story):
+    return [command.type for command in story.sent]
 
 
-class Try(Command, topic="story.try", event=Ended):
-    goods: int
-
-
-class Untry(Command, topic="story.untry", event=Ended):
-    goods: int
+def delay(story, attempt):
+    seconds = Retry().delay(attempt, f"{story.state.id}/create_order")
+    return timedelta(seconds=seconds)
 
 
 def test_fault_is_waited_out(story):
-    story.failed("make")
-    assert story.commands == []
+    story.fail("because", code="no_create").expect_nothing()
     assert story.state.status == "RUNNING"
-    assert story.steps["make"] == "RUNNING"
-    assert story.step("make").error.code == "no_make"
-    delay = timedelta(seconds=Retry().delay(1, "s/make"))
-    assert story.state.due_at == story.now + delay
+    assert story.state.steps[0].status == "RUNNING"
+    assert story.state.steps[0].error.code == "no_create"
+    assert story.state.due_at == story.now + delay(story, 1)
 
 
 def test_back_off_ends_with_the_same_command_as_a_new_attempt(story):
-    first = story.commands[0]
-    story.failed("make").due()
-    again = story.commands[0]
+    story.fail().silence().expect(CreateOrder).expect_nothing()
+    first, again = story.sent
     assert (again.id, again.data, again.topic) == (first.id, first.data, first.topic)
     assert (first.attempt, again.attempt) == (1, 2)
-    assert story.step("make").attempts == 2
+    assert story.state.steps[0].attempts == 2
     assert story.state.due_at == story.now + 15 * SECOND
 
 
 def test_answer_after_a_fault_goes_on_without_an_error(story):
-    story.failed("make").due().done("make")
-    assert story.steps["make"] == "DONE"
-    assert story.step("make").error is None
-    assert story.sent == ["s/make/do", "s/make/do", "s/reserve/do"]
+    story.fail().silence().reply(CREATED)
+    assert story.state.steps[0].status == "DONE"
+    assert story.state.steps[0].error is None
+    assert sent(story) == ["CreateOrder", "CreateOrder", "ReserveProduct"]
 
 
 @pytest.mark.parametrize("outcome", ["done", "rejected"])
-def test_answer_during_a_back_off_counts(story, outcome):
-    story.failed("make").reply("make", outcome=outcome)
-    assert story.steps["make"] == outcome.upper()
+def test_answer_during_a_back_off_counts(story, hear, outcome):
+    story.fail()
+    state, _ = hear("create_order", outcome=outcome)
+    assert state.steps[0].status == outcome.upper()
 
 
-def test_used_up_attempts_undo_the_failed_step_too(story):
-    story.done("make")
-    for attempt in (1, 2):
-        story.failed("reserve", attempt=attempt).due()
-    story.failed("reserve", attempt=3)
-    assert story.state.failure.code == "attempts_exhausted"
-    assert "reserve failed 3 times, lastly: because" in story.state.failure.message
-    assert story.step("reserve").error.code == "no_reserve"
-    story.undone("reserve", "make")
-    assert story.sent[1:] == [*["s/reserve/do"] * 3, "s/reserve/undo", "s/make/undo"]
-    assert story.state.status == "COMPENSATED"
+def test_used_up_attempts_undo_the_failed_step_too(created):
+    created.fail("because", code="no_reserve", times=3)
+    assert created.state.failure.code == "attempts_exhausted"
+    assert "reserve_product failed 3 times, lastly: because" in created.state.failure.message
+    assert created.state.steps[1].error.code == "no_reserve"
+    created.expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
+    assert sent(created)[1:] == [*["ReserveProduct"] * 3, "ReleaseProduct", "CancelOrder"]
 
 
-def test_failed_step_without_an_undo_stays_failed(story):
-    story.done("make", "reserve", "pay")
-    for attempt in (1, 2):
-        story.failed("finish", attempt=attempt).due()
-    story.failed("finish", attempt=3).undone("pay", "reserve", "make")
-    assert story.steps["finish"] == "FAILED"
-    assert story.state.status == "COMPENSATED"
+def test_failed_step_without_an_undo_stays_failed(paid):
+    paid.fail(times=3).expect_undos(RefundPayment, ReleaseProduct, CancelOrder)
+    paid.expect_compensated()
+    assert paid.state.steps[3].status == "FAILED"
 
 
 def test_silence_is_answered_by_sending_again(story):
-    story.due()
-    assert [command.id for command in story.commands] == ["s/make/do"]
-    assert story.step("make").attempts == 2
-    assert story.step("make").error.code == "timeout"
+    story.silence().expect(CreateOrder).expect_nothing()
+    assert story.state.steps[0].attempts == 2
+    assert story.state.steps[0].error.code == "timeout"
     assert story.state.due_at == story.now + 15 * SECOND
 
 
 def test_silence_uses_attempts_up(story):
-    story.due().due().due()
+    story.silence(times=3).expect_undo(CancelOrder).expect_nothing()
     assert story.state.failure.code == "attempts_exhausted"
-    assert story.sent == [*["s/make/do"] * 3, "s/make/undo"]
+    assert sent(story) == [*["CreateOrder"] * 3, "CancelOrder"]
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 3])
-def test_fault_of_another_attempt_changes_nothing(story, attempt):
-    story.due()  # the second attempt is under way
-    before = story.state
-    story.failed("make", attempt=attempt)
-    assert story.state is before
-    assert story.commands == []
+def test_fault_of_another_attempt_changes_nothing(story, hear, attempt):
+    story.silence()  # the second attempt is under way
+    state, commands = hear("create_order", outcome="failed", attempt=attempt)
+    assert state is story.state
+    assert commands == []
 
 
 def test_fault_told_twice_counts_once(story):
-    story.failed("make")
-    before = story.state
-    story.failed("make")
+    before = story.fail().state
+    story.duplicate()
     assert story.state is before
 
 
 def test_delays_grow_with_the_attempts(story):
     waits = []
-    for attempt in (1, 2):
-        story.failed("make", attempt=attempt)
+    for _ in range(2):
+        story.fail()
         waits.append(story.state.due_at - story.now)
-        story.due()
-    assert waits == [timedelta(seconds=Retry().delay(n, "s/make")) for n in (1, 2)]
+        story.silence()
+    assert waits == [delay(story, 1), delay(story, 2)]
 
 
 def test_back_off_ends_at_the_deadline(tell):
-    story = tell(Step(Try, undo=Untry, retry=Retry(first=1000, longest=1000)), deadline=60)
-    story.failed("try")
+    slow = Retry(first=1000, longest=1000)
+    story = tell(Step(CreateOrder, undo=CancelOrder, retry=slow), deadline=60).fail()
     assert story.state.due_at == story.state.deadline_at
-    story.due()
+    story.silence()
     assert story.state.failure.code == "deadline_exceeded"
 
 
 def test_silence_ends_at_the_deadline(tell):
-    story = tell(Step(Try, undo=Untry, timeout=50), deadline=60)
-    story.due()
+    story = tell(Step(CreateOrder, undo=CancelOrder, timeout=50), deadline=60).silence()
     assert story.state.due_at == story.state.deadline_at
 
 
-def test_failed_undo_is_waited_out_and_sent_again(story):
-    story.done("make").rejected("reserve").failed("make", "undo")
-    assert story.steps["make"] == "UNDOING"
-    assert story.commands == []
-    assert story.state.due_at > story.now
-    story.due()
-    assert [(c.id, c.attempt) for c in story.commands] == [("s/make/undo", 2)]
-    story.undone("make")
-    assert story.state.status == "COMPENSATED"
+def test_failed_undo_is_waited_out_and_sent_again(created):
+    created.reject("no_stock").fail().expect_nothing()
+    assert created.state.steps[0].status == "UNDOING"
+    assert created.state.due_at > created.now
+    created.silence().expect_undo(CancelOrder).expect_nothing()
+    assert created.sent[-1].attempt == 2
+    created.reply().expect_compensated()
 
 
-def test_undo_that_fails_for_good_fails_the_saga(story):
-    story.done("make").rejected("reserve").failed("make", "undo").due()
-    story.failed("make", "undo", attempt=2)
-    assert story.state.status == "FAILED"
-    assert story.steps["make"] == "UNDO_FAILED"
-    assert story.state.due_at is None
-    assert story.step("make").error.code == "no_make"
+def test_undo_that_fails_for_good_fails_the_saga(created):
+    created.reject("no_stock").fail(code="no_cancel", times=2).expect_failed("no_cancel")
+    assert created.state.steps[0].status == "UNDO_FAILED"
+    assert created.state.due_at is None
 
 
-def test_silent_undo_fails_the_saga_too(story):
-    story.done("make").rejected("reserve").due().due()
-    assert story.state.status == "FAILED"
-    assert story.step("make").error.code == "timeout"
-    assert story.sent.count("s/make/undo") == 2
+def test_silent_undo_fails_the_saga_too(created):
+    created.reject("no_stock").silence(times=2).expect_failed("timeout")
+    assert sent(created).count("CancelOrder") == 2
 
 
-def test_retry_gives_the_undo_another_round(story):
-    story.done("make").rejected("reserve").due().due().retry()
-    assert story.state.status == "COMPENSATING"
-    story.due()
-    assert story.state.status == "COMPENSATING"
-    story.due()
-    assert story.state.status == "FAILED"
-    assert story.step("make").undo_attempts == 4
-    story.retry().undone("make")
-    assert story.state.status == "COMPENSATED"
+def test_retry_gives_the_undo_another_round(created):
+    created.reject("no_stock").silence(times=2).retry()
+    assert created.state.status == "COMPENSATING"
+    created.silence()
+    assert created.state.status == "COMPENSATING"
+    created.silence().expect_failed()
+    assert created.state.steps[0].undo_attempts == 4
+    created.retry().expect_undos(CancelOrder).expect_compensated()
 
 
-@pytest.mark.parametrize("event", ["", "{}", '{"price": "dear"}', "[]", '{"price": null}'])
-def test_event_that_can_not_be_read_is_a_fault(story, event):
-    story.done("make").reply("reserve", data=event)
-    assert story.steps["reserve"] == "RUNNING"
-    assert story.step("reserve").error.code == "invalid_event"
-    assert story.commands == []
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "{}",
+        "[]",
+        f'{{"order_id": "{ORDER}", "total": "dear"}}',
+        f'{{"order_id": "{ORDER}", "total": null}}',
+    ],
+)
+def test_event_that_can_not_be_read_is_a_fault(created, hear, data):
+    state, commands = hear("reserve_product", data=data)
+    assert state.steps[1].status == "RUNNING"
+    assert state.steps[1].error.code == "invalid_event"
+    assert commands == []
 
 
-def test_event_that_stays_unreadable_is_undone(story):
-    story.done("make")
+class ReservedForNothing(ProductReserved):
+    """What a service may send that has changed its event."""
+
+    total: Decimal | None = None
+
+
+def test_event_that_stays_unreadable_is_undone(created):
     for _ in range(2):
-        story.reply("reserve", data="{}").due()
-    story.reply("reserve", data="{}")
-    assert story.state.failure.code == "attempts_exhausted"
-    assert "price" in story.step("reserve").error.message
-    story.undone("reserve", "make")
-    assert story.state.status == "COMPENSATED"
+        created.reply(ReservedForNothing(order_id=ORDER)).silence()
+    created.reply(ReservedForNothing(order_id=ORDER))
+    assert created.state.failure.code == "attempts_exhausted"
+    assert "total" in created.state.steps[1].error.message
+    created.expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
 
 
-class AnyPrice(Event, topic="story.any_price"):
+class AnyPrice(Event, topic="story.prices"):
     price: str
 
 
 class Ask(Command, topic="story.ask", event=AnyPrice):
-    goods: int
+    product_id: int
 
 
-class PayPrice(Command, topic="story.pay", event=Ended):
+class Paid(Event, topic="story.payments"):
+    pass
+
+
+class PayPrice(Command, topic="story.pay", event=Paid):
     price: int
 
 
+class PayLater(Command, topic="story.pay_later", event=Paid):
+    user_id: int
+
+
 def test_command_that_can_not_be_built_is_given_up(tell):
-    story = tell(Step(Try, undo=Untry), Step(Ask), Step(PayPrice, undo=Untry))
-    story.done("try").reply("ask", data='{"price": "dear"}')
+    story = tell(Step(CreateOrder, undo=CancelOrder), Step(Ask), Step(PayPrice, undo=RefundPayment))
+    story.reply(CREATED).reply(AnyPrice(price="dear"))
     assert story.state.failure.code == "invalid_command"
     assert story.state.failure.step == "pay_price"
     assert "price" in story.state.failure.message
-    story.undone("pay_price", "try")
-    assert story.state.status == "COMPENSATED"
-    assert "s/pay_price/do" not in story.sent
+    story.expect_undos(RefundPayment, CancelOrder).expect_compensated()
+    assert "PayPrice" not in sent(story)
 
 
 def test_undo_that_can_not_be_built_fails_the_saga(tell):
-    story = tell(Step(Try, undo=Untry), Step(Ask), Step(Try2, undo=UntryPrice))
-    story.done("try").reply("ask", data='{"price": "dear"}').cancel()
+    story = tell(Step(CreateOrder, undo=CancelOrder), Step(Ask), Step(PayLater, undo=PayPrice))
+    story.reply(CREATED).reply(AnyPrice(price="dear")).cancel().expect_nothing()
     assert story.state.status == "FAILED"
-    assert story.steps["try2"] == "UNDO_FAILED"
-    assert story.commands == []
+    assert story.state.steps[2].status == "UNDO_FAILED"
     story.retry()
     assert story.state.status == "FAILED"
 
 
-class Try2(Command, topic="story.try2", event=Ended):
-    goods: int
-
-
-class UntryPrice(Command, topic="story.untry", event=Ended):
-    price: int
-
-
 def test_single_attempt_is_not_repeated(tell):
-    story = tell(Step(Try, undo=Untry, retry=Retry(attempts=1)))
-    story.failed("try")
-    assert story.sent == ["s/try/do", "s/try/undo"]
+    once = Step(CreateOrder, undo=CancelOrder, retry=Retry(attempts=1))
+    story = tell(once).fail().expect_undo(CancelOrder).expect_nothing()
+    assert sent(story) == ["CreateOrder", "CancelOrder"]

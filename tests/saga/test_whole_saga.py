@@ -69,21 +69,15 @@ def test_too_small_a_balance_releases_and_cancels(shop):
 
 
 @on_both_databases
-def test_unknown_user_releases_and_cancels(shop):
+@pytest.mark.parametrize(
+    ("unknown", "step"), [("user", "process_payment"), ("product", "reserve_product")]
+)
+def test_unknown_user_or_product_cancels(shop, unknown, step):
     shop = shop()
-    shop.order(user=99)
+    shop.order(**{unknown: 99})
     shop.run()
     assert_undone(shop)
-    assert failure(shop) == ("process_payment", "user_not_found")
-
-
-@on_both_databases
-def test_unknown_product_cancels(shop):
-    shop = shop()
-    shop.order(product=99)
-    shop.run()
-    assert_undone(shop)
-    assert failure(shop) == ("reserve_product", "product_not_found")
+    assert failure(shop) == (step, f"{unknown}_not_found")
 
 
 def fail(command):
@@ -133,9 +127,7 @@ def test_cancelled_order_is_undone_wherever_it_is(shop, rounds):
     """After so many messages; those that are on their way arrive after the undos."""
     shop = shop()
     shop.order()
-    for _ in range(rounds):
-        record = shop.queue.pop(0)
-        shop.deliver(shop.readers[record.topic], [record])
+    shop.deliver_first(rounds)
     late, shop.queue = shop.queue, []
     _, commands = shop.store.cancel(place_order, shop.saga().id, shop.now)
     shop._send([command.record() for command in commands])
@@ -152,9 +144,7 @@ def test_cancelled_order_is_undone_wherever_it_is(shop, rounds):
 def test_lost_message_is_made_good_by_the_sweeper(shop, lost):
     shop = shop()
     shop.order(2)
-    for _ in range(lost):
-        record = shop.queue.pop(0)
-        shop.deliver(shop.readers[record.topic], [record])
+    shop.deliver_first(lost)
     shop.queue.clear()
     shop.run()
     assert shop.saga().status == "COMPLETED"
@@ -189,7 +179,7 @@ def test_messages_redelivered_in_any_order_change_nothing(shop, ending):
     def redeliver(order, batch):
         for begin in range(0, len(order), batch):
             for record in order[begin : begin + batch]:
-                shop.deliver(shop.readers[record.topic], [record])
+                shop.deliver_alone(record)
         assert {record.value for record in shop.queue} <= replies
         shop.queue.clear()
         assert shop.dump() == before
@@ -211,7 +201,7 @@ def test_messages_repeated_on_the_way_end_in_the_same_effects(shop, balance):
         restless.order()
         for pick in picks:
             record = restless.sent[pick % len(restless.sent)]  # anything ever sent, in any order
-            restless.deliver(restless.readers[record.topic], [record])
+            restless.deliver_alone(record)
         restless.run()
         assert restless.effects() == expected
         restless.close()

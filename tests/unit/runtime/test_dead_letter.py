@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from saga.runtime.dead_letter import dead_letter, mark, open_letters, replay
+from saga.runtime.dead_letter import mark, open_dead_letters, replay, to_dead_letter
 from saga.runtime.envelope import Record
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -14,13 +14,13 @@ def on_topic(*records: Record) -> list[Record]:
     return [record._replace(partition=0, offset=n) for n, record in enumerate(records)]
 
 
-def letter_of(record: Record = BAD):
-    [letter] = open_letters(on_topic(dead_letter(record, "user.pay", "no sense", NOW)))
-    return letter
+def dead_letter_of(record: Record = BAD):
+    [dead_letter] = open_dead_letters(on_topic(to_dead_letter(record, "user.pay", "no sense", NOW)))
+    return dead_letter
 
 
 def test_bytes_and_headers_survive() -> None:
-    record = dead_letter(BAD, "user.pay", "no sense", NOW)
+    record = to_dead_letter(BAD, "user.pay", "no sense", NOW)
     assert (record.topic, record.key, record.value) == ("pay.dlq", b"s1", b"\xff\x00")
     assert list(record.headers[:2]) == list(BAD.headers)
     added = dict(record.headers)
@@ -31,43 +31,47 @@ def test_bytes_and_headers_survive() -> None:
     )
 
 
-def test_letter_knows_its_saga_its_reason_and_its_place() -> None:
-    letter = letter_of()
-    assert (letter.id, letter.saga_id, letter.reason) == ("pay/0/0", "s1", "no sense")
-    assert (letter.function, letter.replays) == ("user.pay", 0)
+def test_dead_letter_knows_its_saga_its_reason_and_its_place() -> None:
+    dead_letter = dead_letter_of()
+    assert (dead_letter.id, dead_letter.saga_id, dead_letter.reason) == (
+        "pay/0/0",
+        "s1",
+        "no sense",
+    )
+    assert (dead_letter.function, dead_letter.replays) == ("user.pay", 0)
 
 
 def test_saga_is_read_from_the_key_where_the_id_is_no_text() -> None:
-    assert letter_of(BAD._replace(headers=[("ce_id", b"\xff")])).saga_id == "s1"
-    assert letter_of(BAD._replace(headers=[], key=b"\xff")).saga_id is None
+    assert dead_letter_of(BAD._replace(headers=[("ce_id", b"\xff")])).saga_id == "s1"
+    assert dead_letter_of(BAD._replace(headers=[], key=b"\xff")).saga_id is None
 
 
 def test_replay_sends_the_record_as_it_was_and_counts() -> None:
-    again = replay(letter_of())
+    again = replay(dead_letter_of())
     assert (again.topic, again.key, again.value) == (BAD.topic, BAD.key, BAD.value)
     assert list(again.headers) == [*BAD.headers, ("replays", b"1")]
 
 
-def test_replays_add_up_when_a_letter_comes_back() -> None:
-    back = letter_of(replay(letter_of()))
+def test_replays_add_up_when_a_dead_letter_comes_back() -> None:
+    back = dead_letter_of(replay(dead_letter_of()))
     assert back.replays == 1
     assert dict(replay(back).headers)["replays"] == b"2"
 
 
-def test_mark_closes_its_letter_and_no_other() -> None:
-    records = [dead_letter(BAD, "user.pay", f"reason {n}", NOW) for n in range(3)]
-    second = open_letters(on_topic(*records))[1]
+def test_mark_closes_its_dead_letter_and_no_other() -> None:
+    records = [to_dead_letter(BAD, "user.pay", f"reason {n}", NOW) for n in range(3)]
+    second = open_dead_letters(on_topic(*records))[1]
     for what in ("replayed", "dropped"):
-        left = open_letters(on_topic(*records, mark(second, what, NOW)))
-        assert [letter.reason for letter in left] == ["reason 0", "reason 2"]
+        left = open_dead_letters(on_topic(*records, mark(second, what, NOW)))
+        assert [dead_letter.reason for dead_letter in left] == ["reason 0", "reason 2"]
 
 
 def test_foreign_records_on_the_topic_are_passed_over() -> None:
-    assert open_letters(on_topic(Record("pay.dlq", None, b"hello", []))) == []
+    assert open_dead_letters(on_topic(Record("pay.dlq", None, b"hello", []))) == []
 
 
 def test_overlong_record_is_cut_so_that_its_topic_takes_it() -> None:
-    letter = dead_letter(BAD._replace(value=b"x" * 3_000_000), "user.pay", "r" * 9_000, NOW)
-    headers = dict(letter.headers)
-    assert (len(letter.value or b""), headers["dlq_truncated"]) == (1_500_000, b"3000000")
+    dead_letter = to_dead_letter(BAD._replace(value=b"x" * 3_000_000), "user.pay", "r" * 9_000, NOW)
+    headers = dict(dead_letter.headers)
+    assert (len(dead_letter.value or b""), headers["dlq_truncated"]) == (1_500_000, b"3000000")
     assert len(headers["dlq_reason"]) == 500

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from saga.runtime import Command, Event, Message
 from saga.runtime.envelope import (
@@ -15,6 +16,7 @@ from saga.runtime.envelope import (
     message_id,
     read_command_id,
     read_reply,
+    reasons,
     reply_id,
 )
 from saga.runtime.errors import ContractError, Undecodable
@@ -245,3 +247,22 @@ def test_plain_message_needs_no_topic():
         text: str
 
     assert Start(text="a").text == "a"
+
+
+class Poem(Message):
+    title: str
+    lines: list[int]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ('{"lines": [1, "x"]}', ["title: Field required", "lines.1: Input should be a valid int"]),
+        ("[]", ["body: Input should be an object"]),
+    ],
+)
+def test_reasons_name_each_field_or_else_the_body(data, found):
+    with pytest.raises(ValidationError) as caught:
+        Poem.model_validate_json(data)
+    for reason, start in zip(reasons(caught.value), found, strict=True):
+        assert reason.startswith(start)

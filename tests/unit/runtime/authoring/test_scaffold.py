@@ -88,8 +88,8 @@ def test_a_second_function_extends_what_is_there(tmp_path):
     assert list(tomllib.loads(text)["functions"]) == ["wrap_gift", "send_gift"]
     messages = (tmp_path / "gift" / "messages.py").read_text()
     assert messages.count("from saga.runtime import") == 1
-    assert "class GiftWrapped(" in messages
-    assert "class GiftSent(" in messages
+    assert "class WrapGiftDone(" in messages
+    assert "class SendGiftDone(" in messages
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_messages_get_the_imports_that_they_lack(tmp_path, before, after):
     path = tmp_path / "gift" / "messages.py"
     path.write_text(before)
     new_function("gift.wrap_gift", tmp_path)
-    assert path.read_text().startswith(f"{after}\n\nclass GiftWrapped(")
+    assert path.read_text().startswith(f"{after}\n\nclass WrapGiftDone(")
 
 
 def test_this_repositorys_layout_is_kept_to(repository):
@@ -178,7 +178,7 @@ def contents(folder):
         ("gift/wrap_gift.py", "mine = 1\n", "wrap_gift.py is there already"),
         ("tests/test_wrap_gift.py", "mine = 1\n", "test_wrap_gift.py is there already"),
         ("gift/messages.py", "class WrapGift: ...\n", "has a class WrapGift already"),
-        ("gift/messages.py", "class GiftWrapped: ...\n", "has a class GiftWrapped already"),
+        ("gift/messages.py", "class WrapGiftDone: ...\n", "has a class WrapGiftDone already"),
         ("gift/messages.py", 'TOPIC = "gift.wrap"\n', "has the topic gift.wrap already"),
         ("gift/messages.py", "class (:\n", "messages.py:1: invalid syntax"),
         ("stacks/gift.toml", 'service = "other"\n', "for another service"),
@@ -209,24 +209,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         new_function("gift.wrap_gift", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "event"),
-    [
-        ("wrap_gift", "GiftWrapped"),
-        ("reserve_product", "ProductReserved"),
-        ("notify", "Notified"),
-        ("pay_bill", "BillPaid"),
-        ("cancel_order", "OrderCancelled"),
-        ("charge_credit_card", "CreditCardCharged"),
-        ("send_mail", "MailSent"),
-        ("fix_bug", "BugFixed"),
-        ("play_song", "SongPlayed"),
-        ("open_door", "DoorOpened"),
-        ("book_room", "RoomBooked"),
-    ],
-)
-def test_an_event_tells_in_the_past_tense(name, event):
-    assert Words("shop", name).event == event
+def test_an_event_is_called_done_and_says_that_it_wants_a_name(tmp_path):
+    new_function("gift.wrap_gift", tmp_path)
+    messages = (tmp_path / "gift" / "messages.py").read_text()
+    assert 'class WrapGift(Command, topic="gift.wrap", event=WrapGiftDone):' in messages
+    assert "Name it as the business says it, in the past tense." in messages
 
 
 @pytest.mark.parametrize(

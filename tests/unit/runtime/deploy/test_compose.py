@@ -29,10 +29,10 @@ FUNCTIONS = {
     "product.release_product",
     "user.process_payment",
     "user.refund_payment",
-    "orchestrator.place_order",
 }
+SAGAS = {"orchestrator.place_order"}
 ADAPTERS = {f"{service}-http": service for service in SERVICES}
-HOSTED = sorted({*FUNCTIONS, *ADAPTERS})
+HOSTED = sorted({*FUNCTIONS, *SAGAS, *ADAPTERS})
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -143,7 +143,7 @@ def test_a_container_runs_and_is_labelled_as_what_it_is(name) -> None:
     assert COMMITTED[name]["labels"] == {
         "saga.system": "${SAGA_SYSTEM:-saga}",
         "saga.stack": short.partition(".")[0],
-        "saga.kind": "function" if name in FUNCTIONS else "adapter",
+        "saga.kind": "saga" if name in SAGAS else "function" if name in FUNCTIONS else "adapter",
         "saga.name": short,
         "saga.version": "image",
     }

@@ -107,6 +107,12 @@ def test_faults_use_the_attempts_up(story):
     story.fail("no gas", times=3).expect_undos(Bin).expect_compensated("attempts_exhausted")
 
 
+def test_commands_sent_so_far_are_there_as_they_travel(story):
+    story.fail("no gas").silence()
+    sent = [(command.topic, command.attempt) for command in story.sent]
+    assert sent == [("kitchen.cook", 1), ("kitchen.cook", 2)]
+
+
 def test_silence_lasts_until_the_time_out(story):
     story.silence().expect(Cook)
     assert story.now == NEW_YEAR + timedelta(seconds=15)

@@ -1,0 +1,37 @@
+"""Which dead letters `saga dlq` is about."""
+
+import pytest
+from typer.testing import CliRunner
+
+from saga.runtime.cli.dlq import Filter, dlq
+from saga.runtime.dead_letter import DeadLetter
+from saga.runtime.envelope import Record
+
+
+def dead_letter(topic, saga_id, reason):
+    record = Record(topic, saga_id.encode(), b"{}", [])
+    return DeadLetter(f"{topic}/0/0", record, reason, "shop.pay", "", replays=0)
+
+
+PAY = dead_letter("pay", "s1", "amount: Field required")
+SHIP = dead_letter("ship", "s2", "header missing: ce_id")
+
+
+@pytest.mark.parametrize(
+    ("only", "found"),
+    [
+        (Filter(), [PAY, SHIP]),
+        (Filter(topic="pay"), [PAY]),
+        (Filter(saga="s2"), [SHIP]),
+        (Filter(reason="header missing"), [SHIP]),
+        (Filter(topic="pay", saga="s2"), []),
+    ],
+)
+def test_filter_lets_through_what_meets_all_of_it(only, found):
+    assert only.apply([PAY, SHIP]) == found
+
+
+@pytest.mark.parametrize("command", ["list", "replay", "drop"])
+def test_every_command_on_many_takes_the_filter(command):
+    shown = CliRunner().invoke(dlq, [command, "--help"]).stdout
+    assert all(option in shown for option in ("--topic", "--saga", "--reason"))
