@@ -1,40 +1,46 @@
-"""One supervised process: how it is launched, watched and signalled, and where its output goes."""
+"""One supervised process: started, watched, started again when it has ended, and stopped."""
 
-import multiprocessing
+import logging
 import os
 import signal
 import subprocess
-import sys
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..settings import Settings
-from .logs import configure_logging
-from .stack import Stack
+from ..errors import BrokerUnavailable
+from ..saga import Retry
 from .state import ProcessInfo
 
-LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is set aside at the next start
+log = logging.getLogger(__name__)
 
-Target = Callable[[Connection], None]
+LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is rotated at the next start
+DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
+HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
+BACK_OFF = Retry(first=0.2, longest=10.0)
 
 
 @dataclass
 class Child:
-    """A process under supervision, and how to start it."""
+    """A process under supervision.
+
+    `launch` starts it: it returns the process, and where that reports its topics once it is ready;
+    or a `Popen` that is ready already. `partitions` are those of the topics that it reads.
+    """
 
     info: ProcessInfo
     launch: Callable[[], Any]
+    log_file: Path
+    partitions: int = 1
     process: Any = None
     reports: Connection | None = None
     failures: int = 0
     started_at: float = 0.0
     restart_at: float = 0.0
     stop_by: float = 0.0
-    partitions: int = 1  # of the topics that it reads
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
@@ -42,69 +48,85 @@ class Child:
             return self.process.poll() is None
         return self.process is not None and bool(self.process.is_alive())
 
+    def start(self) -> None:
+        """Start the process; raise what `launch` raises."""
+        rotate(self.log_file)
+        self.started_at = time.monotonic()
+        self.info.state = "starting"
+        launched = self.launch()
+        if isinstance(launched, subprocess.Popen):
+            self.process, self.info.state = launched, "ready"
+        else:
+            self.process, self.reports = launched
+        self.info.pid = self.process.pid
+
+    def try_start(self) -> None:
+        """Start the process, or plan another try."""
+        try:
+            self.start()
+        except (BrokerUnavailable, OSError) as error:
+            self._plan_restart(str(error))
+
+    def stop(self) -> None:
+        """Tell the process to finish what it has begun, and to end."""
+        self.info.state = "stopping"
+        self.stop_by = time.monotonic() + DRAIN_TIMEOUT
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process if it still runs."""
+        if self.alive():
+            log.warning("%s did not stop in %g s", self.info.name, DRAIN_TIMEOUT)
+            self.signal(signal.SIGKILL)
+        self.info.state, self.info.pid = "stopped", None
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if the process still runs."""
         if self.alive():
             os.kill(self.process.pid, number)
 
+    def check(self) -> bool:
+        """Note what the process did, and start it again when it is time; tell if that is news."""
+        if self.info.state == "stopping":
+            return self._check_stopping()
+        if self.info.state == "restarting":
+            return self._check_restarting()
+        if not self.alive():
+            self._plan_restart(exit_reason(self.process))
+            return True
+        return self.info.state == "starting" and self._check_starting()
 
-@dataclass(frozen=True)
-class Host:
-    """Hosts a function or a saga, or the adapter where none is named, in the process of its call.
+    def _check_stopping(self) -> bool:
+        if not self.alive():
+            self.info.state = "stopped"
+        elif time.monotonic() > self.stop_by:
+            self.signal(signal.SIGKILL)
+        return self.info.state == "stopped"
 
-    `others` names the secrets that are not for this one.
-    """
+    def _check_restarting(self) -> bool:
+        if time.monotonic() < self.restart_at:
+            return False
+        self.info.restarts += 1
+        self.try_start()
+        return True
 
-    stack: Stack
-    entry: str | None
-    settings: Settings
-    log_file: Path
-    others: frozenset[str] = frozenset()
+    def _check_starting(self) -> bool:
+        if self.reports is None or not self.reports.poll():
+            return False
+        try:
+            self.info.topic = " ".join(self.reports.recv()) or None
+        except EOFError:
+            return False
+        self.info.state = "ready"
+        return True
 
-    def __call__(self, reports: Connection) -> None:
-        """Run until told to stop; report the topics once when ready."""
-        from . import host
-
-        _settle(self.log_file)
-        configure_logging(self.settings)
-        host.prepare(self.stack.resources(self.entry), self.settings, self.others)
-        if self.entry is None:
-            host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
-        else:
-            host.run_entry(self.stack, self.entry, self.settings, reports.send)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Starts a process for a target; returns it, and where it reports that it is ready."""
-
-    context: Any
-    target: Target
-
-    def __call__(self) -> Any:
-        """Start the process."""
-        ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=self.target, args=(theirs,))
-        process.start()
-        theirs.close()
-        return process, ours
-
-
-def _settle(log_file: Path) -> None:
-    """Make this process independent of the terminal, and let it end when the supervisor is gone."""
-    os.setpgid(0, 0)
-    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(output, sys.stdout.fileno())
-    os.dup2(output, sys.stderr.fileno())
-    os.close(output)
-    threading.Thread(target=_end_without_parent, daemon=True).start()
-
-
-def _end_without_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _plan_restart(self, reason: str) -> None:
+        lived = time.monotonic() - self.started_at
+        self.failures = 1 if lived > HEALTHY_AFTER else self.failures + 1
+        delay = BACK_OFF.delay(self.failures, self.info.name)
+        log.warning("%s ended (%s); starting it again in %.1f s", self.info.name, reason, delay)
+        self.info.state, self.info.pid = "restarting", None
+        self.restart_at = time.monotonic() + delay
 
 
 def rotate(log_file: Path) -> None:

@@ -1,0 +1,55 @@
+"""The broker of a running system: one of our own, or one that runs already; and its topics."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import BrokerUnavailable
+from ..kafka.embedded import HOST, free_port, start_embedded
+from ..settings import EMBEDDED, KAFKA, Settings
+
+
+class SystemBroker:
+    """A system's broker: `embedded`, `kafka`, or the address of one that runs already.
+
+    `settings` are those of the system, for processes on this broker.
+    """
+
+    def __init__(self, broker: str, settings: Settings, data: Path) -> None:
+        self.is_own = broker in (EMBEDDED, KAFKA)
+        self.address = f"{HOST}:{free_port()}" if self.is_own else broker
+        self.log_file = data / "logs" / "broker.log"
+        self.settings = settings.on_broker(self.address, broker)
+        self._kind = broker
+        self._data = data
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.address.rpartition(":")[2])
+
+    def start(self, topics: Mapping[str, int]) -> "subprocess.Popen[bytes]":
+        """Start a broker of our own and create its topics; raise `BrokerUnavailable`."""
+        process = self._launch()
+        try:
+            self.create_topics(topics)
+        except BrokerUnavailable:
+            process.kill()
+            process.wait()
+            raise
+        return process
+
+    def create_topics(self, topics: Mapping[str, int]) -> None:
+        """Create the topics that are missing, given with their partitions."""
+        # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
+        from ..kafka.admin import create_topics
+
+        create_topics(self.settings, dict(topics))
+
+    def _launch(self) -> "subprocess.Popen[bytes]":
+        if self._kind == EMBEDDED:
+            return start_embedded(self.port, self.log_file)
+        # Imported late: confluent_kafka need not be loaded for `saga --help`.
+        from ..kafka.apache import start_kafka
+
+        return start_kafka(self.port, self._data / "kafka", self.log_file)

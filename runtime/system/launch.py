@@ -1,0 +1,77 @@
+"""How a supervised process comes to life: forked from a server, it hosts what it is told to."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..settings import Settings
+from .logs import configure_logging
+from .stack import Stack
+
+Target = Callable[[Connection], None]
+
+
+@dataclass(frozen=True)
+class Host:
+    """Hosts a function or a saga, or the adapter where none is named, in the process of its call.
+
+    `others` names the secrets that are not for this one.
+    """
+
+    stack: Stack
+    entry: str | None
+    settings: Settings
+    log_file: Path
+    others: frozenset[str] = frozenset()
+
+    def __call__(self, reports: Connection) -> None:
+        """Run until told to stop; report the topics once when ready."""
+        from . import host
+
+        _settle(self.log_file)
+        configure_logging(self.settings)
+        host.prepare(self.stack.resources(self.entry), self.settings, self.others)
+        if self.entry is None:
+            host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
+        else:
+            host.run_entry(self.stack, self.entry, self.settings, reports.send)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Starts a process for a target; returns it, and where it reports that it is ready."""
+
+    context: Any
+    target: Target
+
+    def __call__(self) -> Any:
+        """Start the process."""
+        ours, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=self.target, args=(theirs,))
+        process.start()
+        theirs.close()
+        return process, ours
+
+
+def _settle(log_file: Path) -> None:
+    """Make this process independent of the terminal, and let it end when the supervisor is gone."""
+    os.setpgid(0, 0)
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(output, sys.stdout.fileno())
+    os.dup2(output, sys.stderr.fileno())
+    os.close(output)
+    threading.Thread(target=_end_without_parent, daemon=True).start()
+
+
+def _end_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
