@@ -9,7 +9,7 @@ from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga
 from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
-from saga.runtime.errors import Conflict, NotFound
+from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.saga_history import history
 from saga.runtime.saga_store import HistoryRow, SagaRow, SagaStore, Start
 
@@ -328,3 +328,40 @@ def test_history_tells_every_transition(store):
 def test_saga_id_that_no_database_can_hold_is_no_saga(store):
     assert found(store, ["x" * 500]) == []
     assert store.advance(SAGA, [reply("x" * 500)], NOW) == []
+
+
+SEARCHED = Saga("store", start=Begin, steps=[Step(Make), Step(Finish)], search=("goods",))
+
+
+def goods(store, *names):
+    for number, name in enumerate(names):
+        store.start(SEARCHED, [Start(f"s{number}", Begin(goods=name))], NOW)
+
+
+def ids(states):
+    return [state.id for state in states]
+
+
+def test_sagas_are_found_by_what_their_declaration_names(store):
+    goods(store, "tea", "milk", "tea")
+    begin("other", saga=OTHER)
+    assert ids(listed(store, 9, saga=SEARCHED, search={"goods": "tea"})) == ["s0", "s2"]
+    assert ids(listed(store, 9, saga=SEARCHED, search={"goods": "coffee"})) == []
+    assert ids(listed(store, 9, saga=SEARCHED)) == ["s0", "s1", "s2"]
+
+
+def test_found_sagas_come_page_by_page(store):
+    goods(store, *["tea"] * 5)
+    first = listed(store, 2, saga=SEARCHED, search={"goods": "tea"})
+    following = listed(store, 2, ids(first)[-1], saga=SEARCHED, search={"goods": "tea"})
+    assert ids(first + following) == ["s0", "s1", "s2", "s3"]
+
+
+def test_a_long_value_is_found_by_its_beginning(store):
+    goods(store, "x" * 500)
+    assert ids(listed(store, 9, saga=SEARCHED, search={"goods": "x" * 500})) == ["s0"]
+
+
+def test_saga_is_searched_by_fields_of_its_start_message_alone():
+    with pytest.raises(ContractError, match="can't be searched by colour: Begin has no such field"):
+        Saga("store", start=Begin, steps=[Step(Make)], search=("colour",))

@@ -1,0 +1,155 @@
+"""Sagas from Python: the client starts, finds, awaits, cancels and retries them."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+
+from saga.functions.orchestrator.place_order import PlaceOrder, place_order
+from saga.runtime import SagaClient, utcnow
+from saga.runtime.envelope import Reply
+from saga.runtime.errors import BrokerUnavailable, Conflict, ContractError, NotFound, NotRunning
+from saga.runtime.kafka import producer as kafka
+from saga.runtime.saga_store import SagaRow, SagaStore
+from saga.runtime.settings import Settings
+
+ORDER = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=4, quantity=5)
+OTHER = ORDER.model_copy(update={"quantity": 6})
+
+
+class Broker:
+    """Takes the place of the producer; `made` counts the producers."""
+
+    def __init__(self):
+        self.sent, self.made, self.closed, self.away = [], 0, 0, False
+
+    def producer(self, settings):
+        self.made += 1
+        return self
+
+    def send(self, commands):
+        if self.away:
+            raise BrokerUnavailable("away")
+        self.sent += [command.id.partition("/")[2] for command in commands]
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    broker = Broker()
+    monkeypatch.setattr(kafka, "Producer", broker.producer)
+    return broker
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(saga_data=tmp_path, kafka_bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture
+def client(broker, settings):
+    with SagaClient(settings) as client:
+        yield client
+
+
+def reply(client, state, step, outcome="done", action="do"):
+    """Answer a saga's command, as its host hears it."""
+    data = '{"order_id": "00000000-0000-0000-0000-000000000001", "total": "1.00", "code": "x"}'
+    answer = Reply(state.id, step, action, outcome, 1, data)
+    SagaStore(client._database).advance(place_order, [answer], utcnow())
+
+
+def test_started_saga_has_its_first_command_sent(client, broker):
+    state = client.start(place_order, ORDER)
+    assert (state.status, state.input["quantity"]) == ("RUNNING", 5)
+    assert broker.sent == ["create_order/do"]
+    assert client.find(state.id) == state
+
+
+def test_broker_away_costs_no_saga(client, broker):
+    broker.away = True
+    state = client.start(place_order, ORDER, key="k")
+    assert client.start(place_order, ORDER, key="k") == state
+    assert client.find(state.id).status == "RUNNING"
+
+
+def test_key_with_another_message_is_a_conflict(client):
+    client.start(place_order, ORDER, key="k")
+    with pytest.raises(Conflict, match="'k' was used with another body"):
+        client.start(place_order, OTHER, key="k")
+
+
+def test_wait_returns_when_the_saga_has_ended(client):
+    state = client.start(place_order, ORDER)
+    ending = threading.Timer(0.05, lambda: reply(client, state, "create_order", "rejected"))
+    ending.start()
+    assert client.wait(state.id, timeout=30.0).status == "COMPENSATED"
+    ending.join()
+
+
+def test_wait_returns_the_saga_as_it_is_when_time_is_up(client):
+    state = client.start(place_order, ORDER)
+    assert client.wait(state.id, timeout=0.01) == state
+
+
+def test_cancelled_saga_undoes(client, broker):
+    state = client.start(place_order, ORDER)
+    assert client.cancel(state.id).status == "COMPENSATING"
+    assert broker.sent == ["create_order/do", "create_order/undo"]
+
+
+def test_failed_saga_is_retried(client, broker):
+    state = client.start(place_order, ORDER)
+    client.cancel(state.id)
+    reply(client, state, "create_order", "rejected", "undo")
+    assert client.find(state.id).status == "FAILED"
+    assert client.retry(state.id).status == "COMPENSATING"
+    assert broker.sent[-1] == "create_order/undo"
+
+
+@pytest.mark.parametrize("call", ["find", "cancel", "retry"])
+def test_unknown_saga_is_not_found(client, call):
+    with pytest.raises(NotFound):
+        getattr(client, call)("nobody")
+
+
+def test_threads_share_one_connection_and_one_producer(client, broker):
+    connections = set()
+
+    def start(number):
+        state = client.start(place_order, ORDER, key=str(number % 50))
+        connections.add(id(client._database.connection()))
+        return state.id
+
+    with ThreadPoolExecutor(8) as threads:
+        started = list(threads.map(start, range(200)))
+    assert len(set(started)) == 50
+    assert (len(connections), broker.made) == (1, 1)
+
+
+def test_no_model_is_bound_anew(client, sqlite):
+    before = SagaRow._meta.database
+    client.start(place_order, ORDER)
+    assert SagaRow._meta.database is before
+
+
+def test_client_closes_its_producer_and_its_connection(settings, broker):
+    with SagaClient(settings) as client:
+        client.start(place_order, ORDER)
+    assert broker.closed == 1
+    assert client._database.is_closed()
+
+
+def test_service_that_hosts_no_saga_is_told(settings):
+    with pytest.raises(ContractError, match="these host some: orchestrator"):
+        SagaClient(settings, service="user")
+
+
+def test_without_a_broker_no_client_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    with pytest.raises(NotRunning, match="no system runs"):
+        SagaClient(Settings(saga_data=tmp_path))
+    assert list(tmp_path.iterdir()) == []

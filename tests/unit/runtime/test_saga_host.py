@@ -1,0 +1,156 @@
+"""A saga's host: applies replies, and between two polls acts on what is due."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, batch_loop, saga_queries
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Envelope, Record, decode
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.saga import Retry
+from saga.runtime.saga_host import HostedSaga, SagaHost
+from saga.runtime.saga_store import TABLES, Start
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Begin(Message):
+    pass
+
+
+class Made(Event, topic="host.events"):
+    pass
+
+
+class Make(Command, topic="host.make", event=Made):
+    pass
+
+
+class Finish(Command, topic="host.finish", event=Made):
+    pass
+
+
+SAGA = Saga("hosted", start=Begin, steps=[Step(Make, timeout=5.0), Step(Finish, timeout=5.0)])
+
+
+class Broker:
+    """A transport in memory: time passes with each poll, and the last poll stops the host."""
+
+    def __init__(self, hosting, *batches):
+        self.hosting, self.batches, self.stop = hosting, list(batches), threading.Event()
+        self.log, self.sent, self.timeouts = [], [], []
+        self.refusals = 0
+
+    def poll(self, timeout):
+        self.log.append("poll")
+        self.timeouts.append(timeout)
+        batch = self.batches.pop(0)
+        if not self.batches:
+            self.stop.set()
+        self.hosting.now += timedelta(seconds=batch) if isinstance(batch, float) else timedelta()
+        return [] if isinstance(batch, float) else batch
+
+    def send(self, records):
+        if self.refusals and records:
+            self.refusals -= 1
+            raise BrokerUnavailable("away")
+        self.sent += [decode(record).id.partition("/")[2] for record in records]
+
+    def check(self):
+        self.log.append("check")
+
+    def commit(self):
+        self.log.append("commit")
+
+    def rewind(self):
+        self.log.append("rewind")
+
+
+class Hosting:
+    """A host with one saga, whose first command is lost."""
+
+    def __init__(self, database):
+        bind(database, TABLES)
+        self.now = NOW
+        self.host = SagaHost(HostedSaga("unit.hosted", SAGA), database, lambda: self.now)
+        self.host._store.start(SAGA, [Start("s", Begin())], NOW)
+
+    def run(self, *batches, refusals=0):
+        broker = Broker(self, *batches)
+        broker.refusals = refusals
+        self.host.run(broker, broker.stop)
+        return broker
+
+    def saga(self):
+        return saga_queries.find(self.host.database, "s")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(batch_loop, "WAIT", Retry(first=0.0))
+
+
+@pytest.fixture
+def hosting(database):
+    return Hosting(database)
+
+
+def done(step):
+    headers = Envelope("host.events", f"s/{step}/do/reply", "Made", "/x", "t", "{}", "done")
+    return headers.record()
+
+
+def test_replies_are_applied_and_committed(hosting):
+    broker = hosting.run([done("make")])
+    assert broker.sent == ["finish/do"]
+    assert broker.log == ["poll", "commit"]
+    assert hosting.saga().steps[0].status == "DONE"
+
+
+def test_what_is_due_is_acted_on_between_two_polls(hosting):
+    broker = hosting.run(5.0, [done("make")])
+    assert broker.sent == ["make/do", "finish/do"]
+
+
+def test_nothing_is_swept_before_its_time(hosting):
+    broker = hosting.run(0.5, 0.4, 4.0)
+    assert broker.sent == []
+    assert hosting.saga().steps[0].attempts == 1
+
+
+def test_a_poll_ends_when_a_sweep_is_due(hosting):
+    broker = hosting.run(0.0, 0.7, 0.2, 0.1)
+    assert [round(timeout, 1) for timeout in broker.timeouts] == [0.0, 0.5, 0.3, 0.1]
+
+
+def test_clock_that_is_set_back_stops_no_sweep(hosting):
+    hosting.run(0.0)
+    broker = hosting.run(-3600.0, 3606.0)
+    assert broker.sent == ["make/do"]
+
+
+def test_what_cant_be_sent_uses_no_more_attempts_until_the_broker_answers(hosting, monkeypatch):
+    def refuse():
+        hosting.checked = True
+        raise BrokerUnavailable("still away")
+
+    broker = Broker(hosting, 5.0, 5.0, 5.0, 0.0)
+    broker.refusals, broker.check = 1, refuse
+    hosting.host.run(broker, broker.stop)
+    assert hosting.checked
+    assert (broker.sent, hosting.saga().steps[0].attempts) == ([], 2)
+    assert hosting.run(5.0).sent == ["make/do"]
+
+
+def test_a_sweep_that_fails_rewinds_no_committed_batch(hosting):
+    broker = hosting.run([done("make")], 5.0, 0.0, refusals=0)
+    failing = hosting.run(5.0, 0.0, refusals=1)
+    assert "rewind" not in broker.log + failing.log
+
+
+def test_reply_that_cant_be_read_is_a_dead_letter_and_the_others_go_on(hosting):
+    broken = Record("host.events", b"k", b"\xff", [], 0, 7)
+    out = hosting.host.process([broken, done("make")])
+    assert [record.topic for record in out] == ["host.events.dlq", "host.finish"]
