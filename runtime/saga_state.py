@@ -42,7 +42,7 @@ class StepState:
 class SagaState:
     """How far one saga is.
 
-    `due_at` is when the sweeper acts next, `awaiting` tells a sent command from a waited-out
+    `due_at` is when its host acts next, `awaiting` tells a sent command from a waited-out
     back-off, and `answered` is the last reply that was applied, as `STEP/ACTION`.
     """
 

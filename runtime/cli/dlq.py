@@ -1,4 +1,4 @@
-"""Look after dead letters: `dlq list`, `show`, `replay`, `drop`."""
+"""Inspect, replay and drop dead letters: `dlq list`, `show`, `replay`, `drop`."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ from ..system.state import read_system
 from .app import Data, Json, app, bare_table, coloured, console, settings_for
 from .sagas import open_sagas, story
 
-dlq = typer.Typer(help="Look after dead letters.", no_args_is_help=True)
+dlq = typer.Typer(help="Inspect, replay and drop dead letters.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="As `list` names them.")]

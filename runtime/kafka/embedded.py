@@ -1,6 +1,6 @@
 """The embedded broker: Tansu, a Kafka-compatible broker in one binary, in memory, on loopback.
 
-It forgets everything when it stops; the sagas' rows are the truth, and the sweeper sends again what
+It forgets everything when it stops; the sagas' rows are the truth, and their hosts send again what
 it has forgotten.
 """
 

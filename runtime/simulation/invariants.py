@@ -28,7 +28,7 @@ class Invariants:
         for reply in replies:
             headers = dict(reply.headers)
             if reply.topic.endswith(SUFFIX):
-                self._check_letter(reply, headers)
+                self._check_dead_letter(reply, headers)
             elif "ce_outcome" in headers:
                 self._check_reply(reply, headers)
         for command_id, answer in answers.items():
@@ -58,9 +58,9 @@ class Invariants:
         if earlier != answer:
             self._found(f"{identifier} was {earlier} and is {answer}")
 
-    def _check_letter(self, letter: Record, headers: dict[str, bytes]) -> None:
-        if letter.value != JUNK:
-            self._found(f"dead letter on {letter.topic}: {headers['dlq_reason'].decode()}")
+    def _check_dead_letter(self, record: Record, headers: dict[str, bytes]) -> None:
+        if record.value != JUNK:
+            self._found(f"dead letter on {record.topic}: {headers['dlq_reason'].decode()}")
 
     def _found(self, violation: str) -> None:
         if violation not in self.violations:
