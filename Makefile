@@ -1,41 +1,56 @@
 # Two commands do all the set-up on a fresh machine: `make up` and `make test`.
 PYTHON ?= python3
-STAMP := .venv/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: install up down image test containers proof lint
-install: $(STAMP)
+.PHONY: help install lock up down image test containers proof lint
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12")'
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: install
+up: .venv/.run ## start everything: a broker, the functions, the adapters; installs what that needs
 	.venv/bin/saga up --detach
 
-down:
+down: ## drain and stop
 	.venv/bin/saga down
 
-# What docker-compose.yml runs in every container of functions and adapters.
-image:
-	docker build --build-arg VERSION=$(VERSION) --tag saga-functions:$(VERSION) .
-
-test: install
+test: install ## run the tests; installs what they need
 	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile
 
-# On a Docker engine that has the images: tests/docker/engine and tests/docker/images see to both.
-containers: install
-	.venv/bin/python -m pytest -m docker
-
-# Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
-proof: install
-	.venv/bin/python -m pytest -m proof
-
-lint: install
-	mkdir -p .links/saga
-	for folder in functions runtime http stacks; do ln -sfn ../../$$folder .links/saga/$$folder; done
+lint: install ## run ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# On a Docker engine that has the images: tests/docker/engine and tests/docker/images see to both.
+containers: install ## run the tests on a Docker engine
+	.venv/bin/python -m pytest -m docker
+
+# Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
+proof: install ## run the tests that kill real processes for minutes
+	.venv/bin/python -m pytest -m proof
+
+# What docker-compose.yml runs in every container of functions and adapters.
+image: ## build the image of the containers
+	docker build --build-arg VERSION=$(VERSION) --tag saga-functions:$(VERSION) .
+
+install: .venv/.dev ## install what running, tests and lint need into .venv
+
+# Pins stay as long as pyproject.toml agrees with them.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --annotation-style line $(and $(UPGRADE),--upgrade)
+lock: .venv/bin/uv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest versions
+	$(COMPILE) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --output-file requirements/dev.txt --constraint requirements/run.txt --extra dev pyproject.toml
+	echo uv | $(COMPILE) --output-file requirements/uv.txt --constraint requirements/dev.txt -
+
+.venv/bin/uv: requirements/uv.txt
+	@requirements/install uv $(PYTHON)
+	@touch $@
+
+.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml
+	@requirements/install run
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@requirements/install dev
+	@touch $@

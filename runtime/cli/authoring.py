@@ -79,5 +79,5 @@ def _as_dict(finding: Finding) -> dict[str, str | int]:
 
 
 def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    here, file = Path.cwd(), path.resolve()  # an editable installation imports over links
+    return str(file.relative_to(here) if file.is_relative_to(here) else path)

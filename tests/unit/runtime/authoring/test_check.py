@@ -397,11 +397,11 @@ def test_the_shipped_system_has_no_findings():
     )
 
 
-def saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def saga(folder: Path, *arguments: str, path: str = ".") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("saga"), *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": ".", "SAGA_STACKS": "stacks"},
+        env={**os.environ, "PYTHONPATH": path, "SAGA_STACKS": "stacks"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -427,6 +427,18 @@ def test_the_command_fails_on_errors(project):
         ("chef/dinner.py", 13, "error"),
         ("oven/unbake.py", 5, "error"),
     ]
+
+
+def test_the_command_shows_the_file_and_not_a_link_to_it(project):
+    """What is installed editable is imported over links."""
+    files, _ = WRONG["function without an entry"]
+    folder = project(files)
+    (folder / "links").mkdir()
+    for package in ("chef", "oven"):
+        (folder / package).rename(folder / f"{package}-real")
+        (folder / "links" / package).symlink_to(folder / f"{package}-real")
+    done = saga(folder, "check", path="links")
+    assert done.stdout.startswith("chef-real/dinner.py:13: error: "), done.stdout + done.stderr
 
 
 def test_the_command_lets_warnings_pass(project):

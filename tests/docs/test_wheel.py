@@ -1,0 +1,124 @@
+"""The wheel, installed where there is nothing else, does what the README says of a gift."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SOURCES = ["LICENSE", "README.md", "pyproject.toml", "functions", "runtime", "http", "stacks"]
+UV = Path(sys.executable).with_name("uv")
+
+Run = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+def uv(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [str(word) for word in (UV, *arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 or not check, done.stderr
+    return done
+
+
+def install(python: Path, *what: object) -> None:
+    """Install from what uv has downloaded already, or else from the network."""
+    command = ["pip", "install", "--python", python, *what]
+    if uv(*command, "--offline", check=False).returncode:
+        uv(*command)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the wheel and pytest."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a copy, as building leaves files among the sources
+    source.mkdir()
+    for path in [ROOT / name for name in SOURCES]:
+        if path.is_dir():
+            shutil.copytree(path, source / path.name)
+        else:
+            shutil.copy(path, source)
+    build = ["--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder]
+    uv("build", *build, source)
+    [wheel] = folder.glob("*.whl")
+    uv("venv", "--python", sys.executable, folder / "environment")
+    binaries = folder / "environment" / "bin"
+    locks = ["-r", ROOT / "requirements" / "run.txt", "-c", ROOT / "requirements" / "dev.txt"]
+    install(binaries / "python", wheel, "pytest", *locks)
+    return binaries
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the README shows."""
+    folder = tmp_path_factory.mktemp("project")
+    shown = re.compile(r"<!-- test: file (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+    for name, code in shown.findall(README):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(code)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(programs: Path, project: Path) -> Run:
+    """Run a command there, as if nobody had ever heard of the clone."""
+    known = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
+    environment = known | {
+        "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+        "SAGA_STACKS": "stacks",
+    }
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-ec", command],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+    return run
+
+
+def test_package_comes_from_the_wheel(run: Run, programs: Path) -> None:
+    done = run("python -c 'import saga; print(*saga.__path__, sep=chr(10))'")
+    [found] = done.stdout.splitlines()
+    assert Path(found).is_relative_to(programs.parent)
+
+
+@pytest.fixture
+def running(run: Run) -> Iterator[str]:
+    """What `saga up` says."""
+    try:
+        started = run("saga up --detach")
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield started.stdout
+    finally:
+        down = run("saga down")
+    assert down.returncode == 0, down.stdout + down.stderr
+
+
+def test_the_readmes_system_runs(run: Run, running: str) -> None:
+    assert "gift.wrap_gift" in running
+    listed = {row["name"]: row for row in json.loads(run("saga ps --json").stdout)}
+    assert listed["gift.wrap_gift"]["state"] == "ready"
+
+
+def test_the_readmes_commands_work(run: Run) -> None:
+    [block] = re.findall(r"```sh\n(python -m pytest gift .*?)```", README, re.DOTALL)
+    assert [line.split()[:2] for line in block.splitlines()] == [
+        ["python", "-m"],
+        ["saga", "new"],
+        ["saga", "check"],
+    ]
+    done = run(block)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert "2 functions, 0 sagas" in done.stdout
