@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from saga.runtime.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
@@ -48,27 +50,36 @@ def test_the_functions_own_test_passes(project: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_saga_over_it_is_well_declared(project: Path) -> None:
-    [(_, code)] = examples("python")
-    script = code + "\nprint(give.steps[0].name, give.reply_topics)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout == "wrap_gift ['gift.events']\n", done.stderr
-
-
-def test_the_function_runs_from_its_stack_file(project: Path) -> None:
+def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> None:
     try:
         started = saga("up", "--detach", folder=project)
         assert "gift.wrap_gift" in started.stdout, started.stderr
-        [row] = [
-            row
-            for row in json.loads(saga("ps", "--json", folder=project).stdout)
-            if row["name"] == "gift.wrap_gift"
-        ]
-        assert (row["state"], row["where"]) == ("ready", "gift.wrap")
+        rows = json.loads(saga("ps", "--json", folder=project).stdout)
+        told = {row["name"]: (row["kind"], row["state"], row["where"]) for row in rows}
+        assert told["gift.wrap_gift"] == ("function", "ready", "gift.wrap")
+        assert told["gift.give"] == ("saga", "ready", "gift.events")
+        given = subprocess.run(
+            [sys.executable, "give_one.py"],
+            cwd=project,
+            env={**os.environ, "SAGA_STACKS": "stacks"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert given.stdout == "COMPLETED\n", given.stderr
     finally:
         saga("down", folder=project)
+
+
+def test_saga_check_finds_nothing_wrong(project: Path) -> None:
+    assert saga("check", folder=project).stdout == "1 function, 1 saga, no problems.\n"
+
+
+def test_every_setting_is_told() -> None:
+    told = (ROOT / "docs" / "settings.md").read_text()
+    internal = {"saga_code", "saga_health", "saga_crash_points", "kafka_leave_group"}
+    names = {name.upper() for name in Settings.model_fields.keys() - internal}
+    assert {name for name in names if f"`{name}`" not in told} == set()
 
 
 @pytest.fixture

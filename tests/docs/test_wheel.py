@@ -121,4 +121,4 @@ def test_the_readmes_commands_work(run: Run) -> None:
     done = run(block)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
-    assert "2 functions, 0 sagas" in done.stdout
+    assert "2 functions, 1 saga" in done.stdout
