@@ -17,44 +17,42 @@ VALUE_LIMIT = 200  # characters; of a longer value the beginning is indexed, and
 
 
 class SearchRow(Table):
-    """One value that one saga can be found by."""
+    """One value that one saga can be found by: `key` is `SAGA/FIELD/VALUE`.
 
-    name = peewee.CharField()
-    field = peewee.CharField()
-    value = peewee.CharField(max_length=VALUE_LIMIT)
+    The table is its own index, in the order of keys and then of ids, so that a page of what is
+    found is one read.
+    """
+
+    clustered = True
+
+    key = peewee.CharField()
     saga_id = peewee.CharField(max_length=36)
 
     class Meta:
-        """peewee's settings; the key is the index that finds a saga, in the order of ids."""
+        """peewee's settings."""
 
         table_name = "saga_search"
-        primary_key = peewee.CompositeKey("name", "field", "value", "saga_id")
+        primary_key = peewee.CompositeKey("key", "saga_id")
 
 
 def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState]) -> None:
     """Store what new sagas can be found by, in the caller's transaction."""
     rows = [
-        (saga.name, field, _text(state.input[field]), state.id)
+        (_key(saga, field, value), state.id)
         for state in states
         for field in saga.search
-        if state.input.get(field) is not None
+        if (value := state.input.get(field)) is not None
     ]
-    write_many(
-        database, [SearchRow.name, SearchRow.field, SearchRow.value, SearchRow.saga_id], rows
-    )
+    write_many(database, [SearchRow.key, SearchRow.saga_id], rows)
 
 
 def matching(saga: Saga, values: Mapping[str, Any]) -> list[Any]:
     """Return subqueries, each of the ids of those sagas that have one of the values."""
     return [
-        SearchRow.select(SearchRow.saga_id).where(
-            SearchRow.name == saga.name,
-            SearchRow.field == field,
-            SearchRow.value == _text(value),
-        )
+        SearchRow.select(SearchRow.saga_id).where(SearchRow.key == _key(saga, field, value))
         for field, value in values.items()
     ]
 
 
-def _text(value: Any) -> str:
-    return str(value)[:VALUE_LIMIT]
+def _key(saga: Saga, field: str, value: Any) -> str:
+    return f"{saga.name}/{field}/{str(value)[:VALUE_LIMIT]}"

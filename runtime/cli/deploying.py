@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ..deploy import history
 from ..deploy.artifact import SHOWN
@@ -17,7 +16,7 @@ from ..deploy.store import open_store
 from ..deploy.targets import open_target
 from ..errors import SagaError
 from ..settings import Settings
-from .app import Data, Json, Where, app, console, settings_for
+from .app import Data, Json, Where, app, bare_table, console, settings_for
 from .running import show
 
 Name = Annotated[
@@ -108,7 +107,7 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
     if as_json:
         print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = bare_table()
     for column in ("VERSION", "DEPLOYED", "BY", "REPLACED"):
         table.add_column(column)
     for entry in found:

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from ..deploy.artifact import SHOWN
 from ..deploy.processes import log_names, read_logs
@@ -26,7 +25,7 @@ from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
 from ..system.state import AlreadyRunning, end_leftovers, is_locked, read_system
-from .app import Data, Json, Where, app, coloured, console, settings_for
+from .app import Data, Json, Where, app, bare_table, coloured, console, settings_for
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
@@ -155,7 +154,7 @@ def run(
 
 def show(instances: Sequence[Instance]) -> None:
     """Print instances as a table."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = bare_table()
     for column in ("NAME", "KIND", "VERSION", "PID", "STATE", "RESTARTS", "WHERE"):
         table.add_column(column, overflow="fold", no_wrap=column == "NAME")
     for instance in instances:

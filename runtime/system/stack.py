@@ -4,9 +4,17 @@ import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from ..dead_letter import SUFFIX
 from ..errors import StackError
@@ -72,11 +80,12 @@ class Stack(Resources):
     functions: dict[Name, Entry] = {}
     sagas: dict[Name, Entry] = {}
 
-    @model_validator(mode="after")
-    def _one_of_a_name(self) -> Self:
-        if both := sorted(self.functions.keys() & self.sagas.keys()):
-            raise ValueError(f"{both[0]} is both a function and a saga: they are deployed by name")
-        return self
+    @field_validator("sagas")
+    @classmethod
+    def _one_of_a_name(cls, sagas: dict[str, Entry], before: ValidationInfo) -> dict[str, Entry]:
+        if both := sorted(before.data.get("functions", {}).keys() & sagas.keys()):
+            raise ValueError(f"{both[0]} is a function, too: they are deployed by their names")
+        return sagas
 
     @property
     def entries(self) -> dict[str, Entry]:

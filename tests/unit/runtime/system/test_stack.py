@@ -51,6 +51,16 @@ WRONG = {
         "functions.bake.environment",
         "SAGA_DATABASE_URL is the runtime's own",
     ),
+    "saga of a function's name": (
+        GOOD + "[functions.bake]\n[sagas.bake]\n",
+        "sagas",
+        "bake is a function, too: they are deployed by their names",
+    ),
+    "saga's replicas": (
+        GOOD + "[sagas.bake]\nreplicas = 101\n",
+        "sagas.bake.replicas",
+        "less than or equal to 100",
+    ),
     "functions a list": (GOOD + "functions = []\n", "functions", "valid dictionary"),
     "function a number": (GOOD + "[functions]\nbake = 3\n", "functions.bake", "valid dictionary"),
 }
@@ -239,3 +249,16 @@ def test_what_can_be_deployed_are_the_functions_and_the_adapter(stack_file):
     assert without.names() == ["cake.bake"]
     assert without.replicas("cake.bake") == 3
     assert with_adapter.replicas("cake") == 1
+
+
+SAGA = "[functions.bake]\n[sagas.party]\nreplicas = 2\n"
+SAGA += 'memory = "64m"\nenvironment = {LEVEL = "3"}\n'
+
+
+def test_saga_is_deployed_as_a_function_is(stack_file):
+    stack = read_stack(stack_file(GOOD + SAGA))
+    assert stack.names() == ["cake.bake", "cake.party"]
+    assert [stack.kind(name) for name in ("bake", "party", None)] == ["function", "saga", "adapter"]
+    assert (stack.replicas("cake.party"), stack.entries["party"].partitions) == (2, 3)
+    given = stack.resources("party")
+    assert (given.memory, given.environment) == ("64m", {"LEVEL": "3"})
