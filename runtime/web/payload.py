@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Hashable, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest
 
+from .json_types import json_validator
 from .problems import Invalid, UnsupportedMediaType, invalid
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def read(request: Request, shape: type[T]) -> T:
     """Read the request's body as `shape`, or raise the fitting problem."""
     value = _parse(request)
     try:
-        valid: T = _adapter(cast(Hashable, shape)).validate_python(value)
+        valid: T = json_validator(cast(Hashable, shape)).validate_python(value)
     except ValidationError as error:
         raise invalid(error) from None
     return valid
@@ -56,11 +56,6 @@ def answer(
 def created(model: BaseModel, location: str) -> HTTPResponse:
     """Answer with a new object, and say where it is."""
     return answer(model, 201, {"Location": location})
-
-
-@lru_cache
-def _adapter(shape: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)
 
 
 def _parse(request: Request) -> Any:
