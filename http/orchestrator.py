@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import peewee
+from pydantic import Field
 from sanic import Blueprint, HTTPResponse, Request
 from uuid_utils.compat import uuid7
 
@@ -43,7 +44,7 @@ class NewOrder(Body):
 
     user_id: fields.Id
     product_id: fields.Id
-    quantity: fields.Quantity
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class SagaPage(TimedPage):

@@ -1,10 +1,10 @@
 """The order service over HTTP."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sanic import Blueprint, HTTPResponse, Request, empty
 from sanic.exceptions import NotFound
 from uuid_utils.compat import uuid7
@@ -22,6 +22,7 @@ from saga.runtime.web.problems import Conflict
 from saga.runtime.web.routes import get
 from saga.runtime.web.threads import in_thread
 
+Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
 
 api = Blueprint("order")
@@ -48,7 +49,7 @@ class NewOrder(Body):
 
     user_id: fields.Id
     product_id: fields.Id
-    quantity: fields.Quantity
+    quantity: Quantity
 
 
 class OrderPage(TimedPage):

@@ -1,9 +1,10 @@
 """The product service over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, with_config
+from pydantic import BaseModel, ConfigDict, Field, with_config
 from sanic import Blueprint, HTTPResponse, Request, empty
 from sanic.exceptions import NotFound
 from typing_extensions import TypedDict
@@ -21,6 +22,10 @@ from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_c
 from saga.runtime.web.problems import Conflict
 from saga.runtime.web.routes import get
 from saga.runtime.web.threads import in_thread
+
+# The dearest product, times the largest quantity, must still fit 63 bits of cents.
+Price = Annotated[Decimal, fields.Amount(gt=0, le=10**10)]
+Stock = Annotated[int, Field(ge=0, le=fields.MAX_EXACT)]
 
 api = Blueprint("product")
 
@@ -41,8 +46,8 @@ class NewProduct(Body):
     """A product to create."""
 
     name: fields.Name
-    price: fields.Price
-    stock: fields.Stock
+    price: Price
+    stock: Stock
 
 
 @with_config(CHANGE)
@@ -50,8 +55,8 @@ class ProductChange(TypedDict, total=False):
     """The fields of a product to change."""
 
     name: fields.Name
-    price: fields.Price
-    stock: fields.Stock
+    price: Price
+    stock: Stock
 
 
 def make_app(settings: Settings) -> App:

@@ -1,7 +1,8 @@
 """The user service over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 import peewee
 from pydantic import BaseModel, ConfigDict, with_config
@@ -20,6 +21,8 @@ from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_c
 from saga.runtime.web.problems import Conflict
 from saga.runtime.web.routes import get
 from saga.runtime.web.threads import in_thread
+
+Balance = Annotated[Decimal, fields.Amount(le=10**12)]
 
 api = Blueprint("user")
 
@@ -41,7 +44,7 @@ class NewUser(Body):
 
     name: fields.Name
     email: fields.Email
-    balance: fields.Balance
+    balance: Balance
 
 
 @with_config(CHANGE)
@@ -50,7 +53,7 @@ class UserChange(TypedDict, total=False):
 
     name: fields.Name
     email: fields.Email
-    balance: fields.Balance
+    balance: Balance
 
 
 def make_app(settings: Settings) -> App:
