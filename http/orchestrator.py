@@ -6,13 +6,8 @@ from pydantic import Field
 from uuid_utils.compat import uuid7
 
 from saga.functions.orchestrator.place_order import place_order
-from saga.runtime.saga_store import TABLES
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.payload import Body
-from saga.runtime.web.sagas import saga_blueprint
-from saga.runtime.web.sending import Send
+from saga.runtime.web import SAGA_TABLES, App, Body, Send, fields, new_app, saga_blueprint
 
 
 class NewOrder(Body):
@@ -33,4 +28,4 @@ def make_app(settings: Settings, send: Send | None = None) -> App:
         summary="Place an order: start the saga that carries it out.",
         send=send,
     )
-    return new_app("orchestrator", settings, TABLES, sagas)
+    return new_app("orchestrator", settings, SAGA_TABLES, sagas)

@@ -11,15 +11,25 @@ from uuid_utils.compat import uuid7
 from saga.functions.order import store
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import TimedPage, page, query
-from saga.runtime.web.payload import Body, answer, created, read
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.rows import delete_row, get_row, list_rows
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    App,
+    Body,
+    Conflict,
+    TimedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+)
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Status = Literal["PENDING", "COMPLETED", "CANCELLED"]

@@ -12,15 +12,28 @@ from saga.functions.product import store
 from saga.functions.product.store import Reservation
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import NumberedPage, page, query
-from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_change
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.rows import delete_row, get_row, list_rows, unknown
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    CHANGE,
+    App,
+    Body,
+    Conflict,
+    NumberedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+    read_change,
+    unknown_row,
+)
 
 # The dearest product, times the largest quantity, must still fit 63 bits of cents.
 Price = Annotated[Decimal, fields.Amount(gt=0, le=10**10)]
@@ -110,7 +123,7 @@ def _change(product_id: int, change: dict[str, Any]) -> Product:
     this = store.Product.id == product_id
     changed = list(store.Product.update(change).where(this).returning(store.Product).execute())
     if not changed:
-        raise unknown(store.Product, product_id)
+        raise unknown_row(store.Product, product_id)
     return Product.model_validate(changed[0])
 
 

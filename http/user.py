@@ -12,15 +12,28 @@ from typing_extensions import TypedDict
 from saga.functions.user import store
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import NumberedPage, page, query
-from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_change
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.rows import delete_row, get_row, list_rows, unknown
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    CHANGE,
+    App,
+    Body,
+    Conflict,
+    NumberedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+    read_change,
+    unknown_row,
+)
 
 Balance = Annotated[Decimal, fields.Amount(le=10**12)]
 
@@ -114,7 +127,7 @@ def _change(user_id: int, change: dict[str, Any]) -> User:
     except peewee.IntegrityError:
         raise _taken(change.get("email")) from None
     if not changed:
-        raise unknown(store.User, user_id)
+        raise unknown_row(store.User, user_id)
     return User.model_validate(changed[0])
 
 

@@ -29,7 +29,7 @@ def get_row(table: type[Table], shape: type[S], key: object) -> S:
     """Return one row; raise a 404 problem."""
     row = table.get_or_none(table._meta.primary_key == key)
     if row is None:
-        raise unknown(table, key)
+        raise unknown_row(table, key)
     return shape.model_validate(row)
 
 
@@ -41,11 +41,11 @@ def delete_row(
     with transaction(database):
         row = locked(table.select().where(table._meta.primary_key == key), database).first()
         if row is None:
-            raise unknown(table, key)
+            raise unknown_row(table, key)
         check(row)
         row.delete_instance()
 
 
-def unknown(table: type[Table], key: object) -> NotFound:
+def unknown_row(table: type[Table], key: object) -> NotFound:
     """Make the 404 problem of a key that no row has: `there is no user 7`."""
     return NotFound(f"there is no {table.__name__.lower()} {key}")
