@@ -5,8 +5,10 @@ a float. Here it is for values that are parsed already, in which such numbers ar
 """
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -74,5 +76,7 @@ def _number(value: object) -> object:
 
 def _inexact(value: object) -> float:
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError("must be a number")
+        with suppress(OverflowError):
+            if isfinite(number := float(value)):
+                return number
+    raise ValueError("must be a number, and not too large for a float")

@@ -18,6 +18,8 @@ T = TypeVar("T")
 MEDIA_TYPE = "application/json"
 _JSON = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?', re.IGNORECASE)
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
 STRICT = ConfigDict(extra="forbid", strict=True)
 CHANGE = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
 
@@ -64,10 +66,21 @@ def _parse(request: Request) -> Any:
     _check_content_type(request.headers.get("content-type", ""))
     try:
         text = request.body.decode()
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
     # A number too large for Decimal, and arrays nested too deep, have errors of their own.
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise BadRequest(f"the body can't be read as JSON: {str(error)[:200]}") from None
+    if _SURROGATE.search(text):
+        _check_surrogates(value)
+    return value
+
+
+def _check_surrogates(value: Any) -> None:
+    """Raise a 422 problem where a text holds half of a surrogate pair: no UTF-8 can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise Invalid({"body": "must not hold half of a surrogate pair"}) from None
 
 
 def _check_content_type(value: str) -> None:

@@ -185,7 +185,7 @@ def _in_query(info: FieldInfo) -> Any:
 
 def _stored(info: FieldInfo) -> Any:
     """Show what a row has as it is, whatever it is, and describe it as it was declared."""
-    return Annotated[_annotation(info), SkipValidation, PlainSerializer(lambda value: value)]
+    return Annotated[_annotation(info), PlainSerializer(lambda value: value), SkipValidation]
 
 
 def _title(saga: Saga) -> str:

@@ -131,6 +131,12 @@ def test_json_that_says_something_else_is_refused(shape, text):
         TypeAdapter(shape).validate_json(text, strict=True)
 
 
+@pytest.mark.parametrize("text", ["1e400", "1" + "0" * 400])
+def test_number_too_large_for_a_float_is_refused(text):
+    with pytest.raises(ValidationError):
+        read(float, text)
+
+
 def test_wrong_field_is_named_where_it_is():
     with pytest.raises(ValidationError) as found:
         read(Tree, '{"size": 1, "below": [{"size": 2}, {"size": "3"}]}')

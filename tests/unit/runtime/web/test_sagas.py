@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import PositiveInt, model_validator
+from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
 
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
@@ -20,7 +20,7 @@ from saga.runtime.web.sagas import saga_blueprint
 
 EXACT = "900000000000.0312345678901234567"
 WISH = {"baker": "Ada", "layers": 3, "price": "12.50", "day": "2027-05-01"}
-SHOWN = {**WISH, "note": None}
+SHOWN = {**WISH, "note": None, "toppings": []}
 DONE = "{}"
 NO = '{"code": "no_flour", "message": "none left"}'
 
@@ -42,6 +42,11 @@ class SellCake(Command, topic="bakery.sell", event=Baked):
     price: Decimal
 
 
+class Topping(BaseModel):
+    name: str
+    of: "list[Topping]" = Field(default_factory=list)
+
+
 class BakeCake(Message):
     """A cake to bake."""
 
@@ -50,7 +55,8 @@ class BakeCake(Message):
     layers: PositiveInt
     price: Decimal
     day: date
-    note: str | None = None
+    note: JsonValue = None
+    toppings: list[Topping] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _not_on_new_year(self):
@@ -126,6 +132,13 @@ def test_started_saga_shows_its_input_and_what_was_assigned(api, broker):
     assert api.get(response.headers["location"]).json == saga
 
 
+def test_started_saga_shows_all_of_a_deep_input(api):
+    deep = {"note": [{"a": 1}, None], "toppings": [{"name": "icing", "of": [{"name": "sugar"}]}]}
+    shown = api.post("/sagas", {**WISH, **deep}).json["input"]
+    assert shown["note"] == deep["note"]
+    assert shown["toppings"][0]["of"] == [{"name": "sugar", "of": []}]
+
+
 def test_number_reaches_the_message_without_a_float(api):
     text = json.dumps({**WISH, "price": 0}).replace('"price": 0', f'"price": {EXACT}')
     assert api.send_text("POST", "/sagas", text).json["input"]["price"] == EXACT
@@ -143,6 +156,7 @@ def test_number_reaches_the_message_without_a_float(api):
         ("price", True),
         ("day", 0),
         ("day", "tomorrow"),
+        ("toppings", {}),
         ("cake_id", str(UUID(int=1))),
         ("colour", "red"),
     ],
@@ -152,6 +166,13 @@ def test_wrong_field_is_named(api, broker, field, value):
     assert response.status_code == 422
     assert list(response.json["errors"]) == [field]
     assert broker.taken == []
+
+
+@pytest.mark.parametrize("note", [r'"\ud83d"', r'{"\udc00": 1}', r'["\ude00\ud83d"]'])
+def test_half_of_a_surrogate_pair_is_refused_wherever_it_is(api, broker, note):
+    text = json.dumps({**WISH, "note": 0}).replace('"note": 0', f'"note": {note}')
+    assert api.send_text("POST", "/sagas", text).status_code == 422
+    assert api.send_text("POST", "/sagas", text.replace(note, r'"\ud83d\ude00"')).status_code == 202
 
 
 def test_message_refuses_a_body_by_checks_of_its_own(api):
@@ -322,7 +343,11 @@ def test_saga_with_a_step_of_another_name_can_not_be_changed(api):
 
 
 @pytest.mark.parametrize(
-    "old", [{}, {"cake_id": 7, "layers": "many", "price": [1.5], "day": {"of": "May"}, "more": 1}]
+    "old",
+    [
+        {},
+        {"cake_id": 7, "layers": "many", "price": [1.5], "day": {"of": "May"}, "toppings": "nuts"},
+    ],
 )
 def test_saga_that_was_started_with_something_else_is_shown(api, old):
     saga_id = make(api)
