@@ -1,27 +1,37 @@
 """The order service over HTTP."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sanic import Blueprint, HTTPResponse, Request, empty
-from sanic.exceptions import NotFound
 from uuid_utils.compat import uuid7
 
 from saga.functions.order import store
-from saga.runtime.database.connection import locked, transaction
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import TimedPage, page, query
-from saga.runtime.web.payload import Body, answer, created, read
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    App,
+    Body,
+    Conflict,
+    TimedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+)
 
+Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
 
 api = Blueprint("order")
@@ -48,7 +58,7 @@ class NewOrder(Body):
 
     user_id: fields.Id
     product_id: fields.Id
-    quantity: fields.Quantity
+    quantity: Quantity
 
 
 class OrderPage(TimedPage):
@@ -75,7 +85,7 @@ async def list_orders(request: Request) -> HTTPResponse:
 @describe({200: Order}, errors=(404,))
 async def get_order(request: Request, order_id: UUID) -> HTTPResponse:
     """Return an order."""
-    return answer(await in_thread(request, _get, order_id))
+    return answer(await in_thread(request, get_row, store.Order, Order, order_id))
 
 
 @api.post("/orders")
@@ -90,43 +100,23 @@ async def create_order(request: Request) -> HTTPResponse:
 @describe({204: None}, errors=(404, 409))
 async def delete_order(request: Request, order_id: UUID) -> HTTPResponse:
     """Delete an order whose saga is not running."""
-    await in_thread(request, _delete, order_id)
+    await in_thread(request, delete_row, store.Order, order_id, _not_running)
     return empty()
 
 
 def _list(asked: OrderPage) -> list[Order]:
-    found = store.Order.select().order_by(store.Order.id).limit(asked.limit + 1)
-    if asked.after is not None:
-        found = found.where(store.Order.id > asked.after)
+    conditions = []
     if asked.status is not None:
-        found = found.where(store.Order.status == asked.status)
+        conditions.append(store.Order.status == asked.status)
     if asked.user_id is not None:
-        found = found.where(store.Order.user_id == asked.user_id)
-    return [Order.model_validate(row) for row in found]
-
-
-def _get(order_id: UUID) -> Order:
-    order = store.Order.get_or_none(store.Order.id == order_id)
-    if order is None:
-        raise _unknown(order_id)
-    return Order.model_validate(order)
+        conditions.append(store.Order.user_id == asked.user_id)
+    return list_rows(store.Order, Order, asked, *conditions)
 
 
 def _create(new: NewOrder) -> Order:
     return Order.model_validate(store.Order.create(id=uuid7(), **new.model_dump()))
 
 
-def _delete(order_id: UUID) -> None:
-    this = store.Order.select().where(store.Order.id == order_id)
-    database = store.Order._meta.database
-    with transaction(database):
-        order = locked(this, database).first()
-        if order is None:
-            raise _unknown(order_id)
-        if order.status == store.PENDING and order.saga_id is not None:
-            raise Conflict(f"saga {order.saga_id} of order {order_id} is running")
-        order.delete_instance()
-
-
-def _unknown(order_id: UUID) -> NotFound:
-    return NotFound(f"there is no order {order_id}")
+def _not_running(order: store.Order) -> None:
+    if order.status == store.PENDING and order.saga_id is not None:
+        raise Conflict(f"saga {order.saga_id} of order {order.id} is running")

@@ -1,26 +1,43 @@
 """The product service over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, with_config
+from pydantic import BaseModel, ConfigDict, Field, with_config
 from sanic import Blueprint, HTTPResponse, Request, empty
-from sanic.exceptions import NotFound
 from typing_extensions import TypedDict
 
 from saga.functions.product import store
 from saga.functions.product.store import Reservation
-from saga.runtime.database.connection import locked, transaction
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import NumberedPage, page, query
-from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_change
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    CHANGE,
+    App,
+    Body,
+    Conflict,
+    NumberedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+    read_change,
+    unknown_row,
+)
+
+# The dearest product, times the largest quantity, must still fit 63 bits of cents.
+Price = Annotated[Decimal, fields.Amount(gt=0, le=10**10)]
+Stock = Annotated[int, Field(ge=0, le=fields.MAX_EXACT)]
 
 api = Blueprint("product")
 
@@ -41,8 +58,8 @@ class NewProduct(Body):
     """A product to create."""
 
     name: fields.Name
-    price: fields.Price
-    stock: fields.Stock
+    price: Price
+    stock: Stock
 
 
 @with_config(CHANGE)
@@ -50,8 +67,8 @@ class ProductChange(TypedDict, total=False):
     """The fields of a product to change."""
 
     name: fields.Name
-    price: fields.Price
-    stock: fields.Stock
+    price: Price
+    stock: Stock
 
 
 def make_app(settings: Settings) -> App:
@@ -64,14 +81,14 @@ def make_app(settings: Settings) -> App:
 async def list_products(request: Request) -> HTTPResponse:
     """List products, oldest first."""
     asked = query(request, NumberedPage)
-    return page(request, asked, await in_thread(request, _list, asked))
+    return page(request, asked, await in_thread(request, list_rows, store.Product, Product, asked))
 
 
 @get(api, "/products/<product_id:id>")
 @describe({200: Product}, errors=(404,))
 async def get_product(request: Request, product_id: int) -> HTTPResponse:
     """Return a product."""
-    return answer(await in_thread(request, _get, product_id))
+    return answer(await in_thread(request, get_row, store.Product, Product, product_id))
 
 
 @api.post("/products")
@@ -94,21 +111,8 @@ async def change_product(request: Request, product_id: int) -> HTTPResponse:
 @describe({204: None}, errors=(404, 409))
 async def delete_product(request: Request, product_id: int) -> HTTPResponse:
     """Delete a product that no order holds."""
-    await in_thread(request, _delete, product_id)
+    await in_thread(request, delete_row, store.Product, product_id, _not_held)
     return empty()
-
-
-def _list(asked: NumberedPage) -> list[Product]:
-    found = store.Product.select().where(store.Product.id > (asked.after or 0))
-    rows = found.order_by(store.Product.id).limit(asked.limit + 1)
-    return [Product.model_validate(row) for row in rows]
-
-
-def _get(product_id: int) -> Product:
-    product = store.Product.get_or_none(store.Product.id == product_id)
-    if product is None:
-        raise _unknown(product_id)
-    return Product.model_validate(product)
 
 
 def _create(new: NewProduct) -> Product:
@@ -119,23 +123,12 @@ def _change(product_id: int, change: dict[str, Any]) -> Product:
     this = store.Product.id == product_id
     changed = list(store.Product.update(change).where(this).returning(store.Product).execute())
     if not changed:
-        raise _unknown(product_id)
+        raise unknown_row(store.Product, product_id)
     return Product.model_validate(changed[0])
 
 
-def _delete(product_id: int) -> None:
-    this = store.Product.select().where(store.Product.id == product_id)
-    held = Reservation.select().where(Reservation.product_id == product_id, ~Reservation.released)
-    database = store.Product._meta.database
-    with transaction(database):
-        # A reservation changes the product's row first: whoever holds the row knows them all.
-        product = locked(this, database).first()
-        if product is None:
-            raise _unknown(product_id)
-        if held.exists():
-            raise Conflict(f"orders hold units of product {product_id}")
-        product.delete_instance()
-
-
-def _unknown(product_id: int) -> NotFound:
-    return NotFound(f"there is no product {product_id}")
+def _not_held(product: store.Product) -> None:
+    # A reservation changes the product's row first: whoever holds the row knows them all.
+    this = Reservation.product_id == product.id
+    if Reservation.select().where(this, ~Reservation.released).exists():
+        raise Conflict(f"orders hold units of product {product.id}")

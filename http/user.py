@@ -1,25 +1,41 @@
 """The user service over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 import peewee
 from pydantic import BaseModel, ConfigDict, with_config
 from sanic import Blueprint, HTTPResponse, Request, empty
-from sanic.exceptions import NotFound
 from typing_extensions import TypedDict
 
 from saga.functions.user import store
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
-from saga.runtime.web import fields
-from saga.runtime.web.app import App, new_app
-from saga.runtime.web.openapi import describe
-from saga.runtime.web.paging import NumberedPage, page, query
-from saga.runtime.web.payload import CHANGE, Body, answer, created, read, read_change
-from saga.runtime.web.problems import Conflict
-from saga.runtime.web.routes import get
-from saga.runtime.web.threads import in_thread
+from saga.runtime.web import (
+    CHANGE,
+    App,
+    Body,
+    Conflict,
+    NumberedPage,
+    answer,
+    created,
+    delete_row,
+    describe,
+    fields,
+    get,
+    get_row,
+    in_thread,
+    list_rows,
+    new_app,
+    page,
+    query,
+    read,
+    read_change,
+    unknown_row,
+)
+
+Balance = Annotated[Decimal, fields.Amount(le=10**12)]
 
 api = Blueprint("user")
 
@@ -41,7 +57,7 @@ class NewUser(Body):
 
     name: fields.Name
     email: fields.Email
-    balance: fields.Balance
+    balance: Balance
 
 
 @with_config(CHANGE)
@@ -50,7 +66,7 @@ class UserChange(TypedDict, total=False):
 
     name: fields.Name
     email: fields.Email
-    balance: fields.Balance
+    balance: Balance
 
 
 def make_app(settings: Settings) -> App:
@@ -63,14 +79,14 @@ def make_app(settings: Settings) -> App:
 async def list_users(request: Request) -> HTTPResponse:
     """List users, oldest first."""
     asked = query(request, NumberedPage)
-    return page(request, asked, await in_thread(request, _list, asked))
+    return page(request, asked, await in_thread(request, list_rows, store.User, User, asked))
 
 
 @get(api, "/users/<user_id:id>")
 @describe({200: User}, errors=(404,))
 async def get_user(request: Request, user_id: int) -> HTTPResponse:
     """Return a user."""
-    return answer(await in_thread(request, _get, user_id))
+    return answer(await in_thread(request, get_row, store.User, User, user_id))
 
 
 @api.post("/users")
@@ -93,20 +109,8 @@ async def change_user(request: Request, user_id: int) -> HTTPResponse:
 @describe({204: None}, errors=(404,))
 async def delete_user(request: Request, user_id: int) -> HTTPResponse:
     """Delete a user."""
-    await in_thread(request, _delete, user_id)
+    await in_thread(request, delete_row, store.User, user_id)
     return empty()
-
-
-def _list(asked: NumberedPage) -> list[User]:
-    found = store.User.select().where(store.User.id > (asked.after or 0))
-    return [User.model_validate(u) for u in found.order_by(store.User.id).limit(asked.limit + 1)]
-
-
-def _get(user_id: int) -> User:
-    user = store.User.get_or_none(store.User.id == user_id)
-    if user is None:
-        raise _unknown(user_id)
-    return User.model_validate(user)
 
 
 def _create(new: NewUser) -> User:
@@ -123,17 +127,8 @@ def _change(user_id: int, change: dict[str, Any]) -> User:
     except peewee.IntegrityError:
         raise _taken(change.get("email")) from None
     if not changed:
-        raise _unknown(user_id)
+        raise unknown_row(store.User, user_id)
     return User.model_validate(changed[0])
-
-
-def _delete(user_id: int) -> None:
-    if not store.User.delete().where(store.User.id == user_id).execute():
-        raise _unknown(user_id)
-
-
-def _unknown(user_id: int) -> NotFound:
-    return NotFound(f"there is no user {user_id}")
 
 
 def _taken(email: str | None) -> Conflict:

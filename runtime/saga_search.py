@@ -55,4 +55,6 @@ def matching(saga: Saga, values: Mapping[str, Any]) -> list[Any]:
 
 
 def _key(saga: Saga, field: str, value: Any) -> str:
-    return f"{saga.name}/{field}/{str(value)[:VALUE_LIMIT]}"
+    # A NUL is text in JSON, and in no column of PostgreSQL.
+    text = str(value)[:VALUE_LIMIT].replace("\0", "\ufffd")
+    return f"{saga.name}/{field}/{text}"

@@ -1,1 +1,45 @@
-"""What HTTP adapters share."""
+"""What a REST adapter is written with; `new_app` makes it of routes, `saga_blueprint` of a saga."""
+
+from sanic.exceptions import NotFound
+
+from ..saga_store import TABLES as SAGA_TABLES
+from . import fields
+from .app import App, new_app
+from .openapi import describe
+from .paging import NumberedPage, TimedPage, page, query
+from .payload import CHANGE, Body, answer, created, read, read_change
+from .problems import Conflict, Invalid
+from .routes import get
+from .rows import delete_row, get_row, list_rows, unknown_row
+from .sagas import saga_blueprint
+from .sending import Send
+from .threads import in_thread
+
+__all__ = [
+    "CHANGE",
+    "SAGA_TABLES",
+    "App",
+    "Body",
+    "Conflict",
+    "Invalid",
+    "NotFound",
+    "NumberedPage",
+    "Send",
+    "TimedPage",
+    "answer",
+    "created",
+    "delete_row",
+    "describe",
+    "fields",
+    "get",
+    "get_row",
+    "in_thread",
+    "list_rows",
+    "new_app",
+    "page",
+    "query",
+    "read",
+    "read_change",
+    "saga_blueprint",
+    "unknown_row",
+]

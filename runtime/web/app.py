@@ -38,19 +38,17 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-def new_app(service: str, settings: Settings, tables: Iterable[type[Table]], api: Blueprint) -> App:
-    """Make a service's app: its API, on its tables in its database."""
+def new_app(
+    service: str, settings: Settings, tables: Iterable[type[Table]], *apis: Blueprint
+) -> App:
+    """Make a service's app: its APIs, on its tables in its database."""
     # Two apps in one process, as in tests, need two names.
     app: App = Sanic(
         f"{service}-{next(_numbers)}", configure_logging=False, error_handler=ProblemHandler()
     )
     _configure(app)
+    app.ctx.service, app.ctx.settings = service, settings
     app.ctx.checks = {"database": lambda: app.ctx.threads.ask()}
-    app.router.register_pattern("id", path_id, r"[^/]+")
-    app.blueprint([api, docs])
-    app.add_route(get_health, "/health", methods=READ)
-    app.add_route(get_document, "/openapi.json", methods=READ)
-    app.register_middleware(_harden, "response")
 
     @app.before_server_start
     async def open_database(app: App) -> None:
@@ -62,6 +60,12 @@ def new_app(service: str, settings: Settings, tables: Iterable[type[Table]], api
     async def close_database(app: App) -> None:
         await asyncio.to_thread(app.ctx.threads.close)
 
+    # After the database's listeners: those of the APIs need it at start and until the end.
+    app.router.register_pattern("id", path_id, r"[^/]+")
+    app.blueprint([*apis, docs])
+    app.add_route(get_health, "/health", methods=READ)
+    app.add_route(get_document, "/openapi.json", methods=READ)
+    app.register_middleware(_harden, "response")
     return app
 
 

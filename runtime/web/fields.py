@@ -1,25 +1,30 @@
-"""The kinds of field that the API knows, with their limits."""
+"""Kinds of field that any API may have, with their limits."""
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from email_validator import validate_email
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
 
 from ..database.columns import CENTS
 
 MAX_ID = 2**63 - 1
-MAX_BALANCE = 10**12
-# The dearest product, times the largest quantity, must still fit 63 bits of cents.
-MAX_PRICE = 10**10
-MAX_STOCK = 2**53  # the largest whole number that every JSON reader keeps exact
-MAX_QUANTITY = 1_000_000
+MAX_EXACT = 2**53  # the largest whole number that every JSON reader keeps exact
 
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _PATH_ID = re.compile(r"[1-9][0-9]{0,18}")
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
 def _decimal(value: object) -> object:
@@ -54,37 +59,49 @@ def _email(value: str) -> str:
     return checked.normalized
 
 
-def _number_in_query(value: object) -> object:
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+def _whole_number(value: object) -> object:
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     raise ValueError("must be a whole number")
 
 
-def _money_schema(highest: int, **lowest: int) -> WithJsonSchema:
-    number: dict[str, Any] = {"type": "number", "maximum": highest, **lowest}
-    text = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2}0*)?$"}
-    note = "At most two decimal places."
-    return WithJsonSchema({"anyOf": [number, text], "description": note, "examples": ["19.99"]})
+@dataclass(frozen=True)
+class Amount:
+    """Marks a `Decimal` as an amount of money in a request: whole cents, at most `le`.
+
+    `Annotated[Decimal, Amount(gt=0, le=100)]` is a JSON number or a decimal string. Without `gt` it
+    is at least `ge`.
+    """
+
+    le: int
+    ge: int = 0
+    gt: int | None = None
+
+    def __get_pydantic_core_schema__(
+        self, _: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Return how pydantic reads it."""
+        checks = (
+            BeforeValidator(_decimal),
+            Field(le=self.le, gt=self.gt, ge=self.ge if self.gt is None else None),
+            AfterValidator(_whole_cents),
+            WithJsonSchema(self._schema()),
+        )
+        return handler.generate_schema(Annotated[Decimal, *checks])
+
+    def _schema(self) -> dict[str, Any]:
+        lowest = {"minimum": self.ge} if self.gt is None else {"exclusiveMinimum": self.gt}
+        number = {"type": "number", "maximum": self.le, **lowest}
+        sign = "-?" if min(lowest.values()) < 0 else ""
+        text = {"type": "string", "pattern": rf"^{sign}[0-9]+(\.[0-9]{{1,2}}0*)?$"}
+        note = "At most two decimal places."
+        return {"anyOf": [number, text], "description": note, "examples": ["19.99"]}
 
 
 Money = Annotated[
     Decimal,
     PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["19.99"]}),
-]
-Balance = Annotated[
-    Decimal,
-    BeforeValidator(_decimal),
-    Field(ge=0, le=MAX_BALANCE),
-    AfterValidator(_whole_cents),
-    _money_schema(MAX_BALANCE, minimum=0),
-]
-Price = Annotated[
-    Decimal,
-    BeforeValidator(_decimal),
-    Field(gt=0, le=MAX_PRICE),
-    AfterValidator(_whole_cents),
-    _money_schema(MAX_PRICE, exclusiveMinimum=0),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 Email = Annotated[
@@ -94,10 +111,9 @@ Email = Annotated[
     WithJsonSchema({"type": "string", "format": "email", "maxLength": 254}),
 ]
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
-QueryId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_number_in_query)]
-QueryLimit = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_number_in_query)]
+QueryNumber = BeforeValidator(_whole_number)  # marks an integer in a query string
+QueryId = Annotated[int, Field(ge=1, le=MAX_ID), QueryNumber]
+QueryLimit = Annotated[int, Field(ge=1, le=1000), QueryNumber]
 QueryUuid = Annotated[UUID, WithJsonSchema({"type": "string", "format": "uuid"})]
 
 

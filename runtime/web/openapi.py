@@ -28,6 +28,7 @@ VERSION = "3.1.0"
 # One store for the whole process, by handler.
 OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
 BODY_ERRORS = (400, 413, 415, 422)
+REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
@@ -47,16 +48,19 @@ def describe(
     headers: Texts | None = None,
     response_headers: Texts | None = None,
     content: str = payload.MEDIA_TYPE,
+    name: str | None = None,
+    summary: str | None = None,
 ) -> Callable[[H], H]:
     """Describe a handler: what it returns by status, what it reads, what may go wrong.
 
-    The handler's docstring becomes the operation's summary and description.
+    The handler's docstring becomes the operation's summary and description, and its name the
+    operation's, where nothing else is told.
     """
 
     def declare(handler: H) -> H:
         operation = OPERATIONS[handler]
-        operation.name(handler.__name__)
-        _summarise(operation, handler)
+        operation.name(name or handler.__name__)
+        _summarise(operation, summary or inspect.getdoc(handler) or "")
         for status, shape in returns.items():
             operation.responses[str(status)] = _response(status, shape, response_headers, content)
         refused = {*errors, *(BODY_ERRORS if body else ()), *((422,) if query else ()), 503}
@@ -90,8 +94,8 @@ def document(app: Sanic[Any, Any], title: str) -> str:
     return json.dumps(whole)
 
 
-def _summarise(operation: Any, handler: Callable[..., Any]) -> None:
-    summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
+def _summarise(operation: Any, text: str) -> None:
+    summary, _, description = text.partition("\n")
     operation.describe(summary.removesuffix("."), description.strip())
 
 
@@ -118,10 +122,13 @@ def _schema(shape: Any, mode: JsonSchemaMode) -> dict[str, Any]:
     """Make a schema that refers to its models as components, and brings them under `$defs`."""
     if shape is str:
         return {"type": "string"}
-    template = "#/components/schemas/{model}"
     # Inside a list even a lone model becomes a definition of its own.
-    schema = TypeAdapter(list[shape]).json_schema(mode=mode, ref_template=template)
-    return {**schema["items"], **({"$defs": schema["$defs"]} if "$defs" in schema else {})}
+    schema = TypeAdapter(list[shape]).json_schema(mode=mode, ref_template=REFERENCE)
+    return {**schema["items"], **_definitions(schema)}
+
+
+def _definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$defs": schema["$defs"]} if "$defs" in schema else {}
 
 
 def _take_schemas(node: Any) -> dict[str, Any]:
@@ -136,8 +143,11 @@ def _take_schemas(node: Any) -> dict[str, Any]:
 
 
 def _query(shape: type[BaseModel] | None) -> list[definitions.Parameter]:
-    properties = shape.model_json_schema()["properties"] if shape else {}
-    return [_spec.Parameter(name, _not_null(kind), "query") for name, kind in properties.items()]
+    schema = shape.model_json_schema(ref_template=REFERENCE) if shape else {"properties": {}}
+    return [
+        _spec.Parameter(name, {**_not_null(kind), **_definitions(schema)}, "query")
+        for name, kind in schema["properties"].items()
+    ]
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:

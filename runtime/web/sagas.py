@@ -1,70 +1,146 @@
-"""A saga as the API shows it."""
+"""A REST API for a saga, made from its declaration: start, list, show, cancel and retry."""
 
-from datetime import datetime
-from typing import Literal, Self
+import re
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+from sanic import Blueprint, HTTPResponse, Request
+from uuid_utils.compat import uuid7
 
-from ..saga_state import SagaState, SagaStatus, StepStatus
+from ..saga import Saga
+from ..saga_state import SagaState
+from ..saga_store import Start
+from . import headers
+from .openapi import describe
+from .paging import page, query
+from .payload import answer, read
+from .saga_service import SagaService
+from .saga_shapes import Assigned, SagaShapes
+from .sending import Send
 
-StepName = Literal["create_order", "reserve_product", "process_payment", "complete_order"]
-
-
-class Error(BaseModel):
-    """Why a step failed."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    code: str
-    message: str
-
-
-class Failure(Error):
-    """Why a saga failed, and in which step."""
-
-    step: str
-
-
-class SagaStep(BaseModel):
-    """How far one step of a saga is."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: StepName
-    status: StepStatus
-    attempts: int
-    undo_attempts: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: Error | None
+START = "Start a saga.\n\nIts row is written before its first command is sent: nothing gets lost."
+START_HEADERS = {
+    "Idempotency-Key": "Repeated with the same body, it gives the same saga.",
+    "Prefer": "`wait=N`: answer 200 as soon as the saga has ended, 202 after N seconds.",
+    "traceparent": "The trace to go on with, as W3C Trace Context has it.",
+}
+WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
+APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
+LOCATION = {"Location": "The saga."}
 
 
-class SagaInput(BaseModel):
-    """What was ordered."""
+def saga_blueprint(
+    saga: Saga,
+    *,
+    path: str = "/sagas",
+    start: str | None = None,
+    body: type[BaseModel] | None = None,
+    assigned: Assigned | None = None,
+    summary: str = START,
+    send: Send | None = None,
+) -> Blueprint:
+    """Make the API of a saga: `POST start` (or `path`), and the sagas of its name at `path`.
 
-    user_id: int
-    product_id: int
-    quantity: int
+    `body` is the model of the request that starts one. Without it, the request has the start
+    message's fields but those in `assigned`, which the server makes: `{"trip_id": uuid4}`. The list
+    is filtered by the fields in the saga's `search`. `summary` describes the start in OpenAPI.
+
+    It is for an app that has `saga_store.TABLES`. Commands go through `send`, or else to Kafka.
+    Raises `ContractError` where `body` and `assigned` don't make a start message.
+    """
+    routes = _Routes(SagaService(saga, send), SagaShapes(saga, body, assigned), path)
+    name = re.sub(r"\W", "_", saga.name)
+    api = Blueprint(name)
+    routes.service.live_with(api)
+    routes.describe(name, summary)
+    one = f"{path}/<saga_id:uuid>"
+    api.add_route(routes.start, start or path, methods=["POST"])
+    api.add_route(routes.list, path, methods=["GET", "HEAD"])
+    api.add_route(routes.show, one, methods=["GET", "HEAD"])
+    api.add_route(routes.cancel, one, methods=["DELETE"])
+    api.add_route(routes.retry, f"{one}/retry", methods=["POST"])
+    return api
 
 
-class Saga(BaseModel):
-    """A saga. `due_at` is when it is looked after next; null once it has ended."""
+class _Routes:
+    """The handlers of one saga's API."""
 
-    saga_id: UUID
-    order_id: UUID
-    name: str
-    status: SagaStatus
-    input: SagaInput
-    failure: Failure | None
-    steps: list[SagaStep]
-    created_at: datetime
-    updated_at: datetime
-    due_at: datetime | None
+    def __init__(self, service: SagaService, shapes: SagaShapes, path: str) -> None:
+        self.service = service
+        self._shapes = shapes
+        self._path = path
 
-    @classmethod
-    def of(cls, state: SagaState) -> Self:
-        """Show of a saga's state what concerns a client."""
-        shown = {name: getattr(state, name) for name in cls.model_fields if hasattr(state, name)}
-        ids = {"saga_id": state.id, "order_id": state.input["order_id"]}
-        return cls.model_validate({**shown, **ids})
+    async def start(self, request: Request) -> HTTPResponse:
+        wanted = read(request, self._shapes.body)
+        start = Start(
+            saga_id=str(uuid7()),
+            message=self._shapes.message(wanted),
+            idempotency_key=headers.idempotency_key(request),
+            fingerprint=self._shapes.fingerprint(wanted),
+            traceparent=headers.traceparent(request),
+        )
+        wait = headers.preferred_wait(request)
+        state = await self.service.start(start)
+        if wait is None:
+            return self._accepted(state)
+        state = await self.service.wait(state, wait)
+        return self._accepted(state, 200 if state.ended else 202, _APPLIED)
+
+    async def list(self, request: Request) -> HTTPResponse:
+        """List sagas, oldest first."""
+        asked = query(request, self._shapes.page)
+        after = str(asked.after) if asked.after else None
+        found = await self.service.page(
+            asked.limit + 1, after, asked.status, search=self._shapes.search(asked)
+        )
+        return page(request, asked, [self._shapes.show(state) for state in found], "saga_id")
+
+    async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
+        """Return a saga."""
+        state, wait = await self.service.find(saga_id), headers.preferred_wait(request)
+        if wait is None:
+            return answer(self._shapes.show(state))
+        return answer(self._shapes.show(await self.service.wait(state, wait)), 200, _APPLIED)
+
+    async def cancel(self, _: Request, saga_id: UUID) -> HTTPResponse:
+        """Cancel a saga: what was done is undone."""
+        return self._accepted(await self.service.cancel(saga_id))
+
+    async def retry(self, _: Request, saga_id: UUID) -> HTTPResponse:
+        """Try the failed undo of a FAILED saga again."""
+        return self._accepted(await self.service.retry(saga_id))
+
+    def describe(self, name: str, summary: str) -> None:
+        """Describe the operations, each by a name that no other saga's has."""
+        shapes, shown = self._shapes, self._shapes.shown
+        describe(
+            {200: shown, 202: shown},
+            body=shapes.body,
+            errors=(409,),
+            headers=START_HEADERS,
+            response_headers=LOCATION | APPLIED,
+            name=f"start_{name}",
+            summary=summary,
+        )(self.start)
+        describe(
+            {200: list[shown]},  # type: ignore[valid-type]
+            query=shapes.page,
+            response_headers={"Link": "The next page."},
+            name=f"list_{name}",
+        )(self.list)
+        describe(
+            {200: shown}, errors=(404,), headers=WAIT, response_headers=APPLIED, name=f"show_{name}"
+        )(self.show)
+        for handler, verb in ((self.cancel, "cancel"), (self.retry, "retry")):
+            describe(
+                {202: shown}, errors=(404, 409), response_headers=LOCATION, name=f"{verb}_{name}"
+            )(handler)
+
+    def _accepted(
+        self, state: SagaState, status: int = 202, more: dict[str, str] | None = None
+    ) -> HTTPResponse:
+        location = {"Location": f"{self._path}/{state.id}", **(more or {})}
+        return answer(self._shapes.show(state), status, location)
+
+
+_APPLIED = {"Preference-Applied": "wait"}

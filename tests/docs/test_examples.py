@@ -3,25 +3,41 @@
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 TRIP = Path(__file__).parents[2] / "examples" / "trip"
 BIN = Path(sys.executable).parent
 
 
-def run(*command: object, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SAGA_STACKS": "stacks", "PYTHONPATH": "."}
-    if data is not None:
-        environment["SAGA_DATA"] = str(data)
+README = (TRIP / "README.md").read_text()
+
+
+@dataclass
+class Running:
+    """The trip system: where its data and its stacks are, and the address of its API."""
+
+    folder: Path
+    api: str
+
+    def run(self, *command: object) -> subprocess.CompletedProcess[str]:
+        return run(*command, SAGA_DATA=self.folder / "data", SAGA_STACKS=self.folder / "stacks")
+
+
+def run(*command: object, **environment: object) -> subprocess.CompletedProcess[str]:
+    settings = {"SAGA_STACKS": "stacks", "PYTHONPATH": ".", **environment}
     return subprocess.run(
         [str(word) for word in command],
         cwd=TRIP,
-        env=environment,
+        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
         capture_output=True,
         text=True,
         timeout=90,
@@ -40,33 +56,62 @@ def test_saga_check_finds_nothing_wrong() -> None:
     assert done.returncode == 0
 
 
+def lay_out(folder: Path) -> Running:
+    """Copy the stacks with a free port in place of their own, which somebody may have taken."""
+    stacks = shutil.copytree(TRIP / "stacks", folder / "stacks")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    trip = stacks / "trip.toml"
+    trip.write_text(trip.read_text().replace("port = 8004", f"port = {port}"))
+    return Running(folder, f"http://127.0.0.1:{port}")
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The trip system, up and stocked; its data directory."""
-    data = tmp_path_factory.mktemp("trip")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The trip system, up and stocked."""
+    system = lay_out(tmp_path_factory.mktemp("trip"))
     try:
-        started = run(BIN / "saga", "up", "--detach", data=data)
+        started = system.run(BIN / "saga", "up", "--detach")
         assert "trip.book_trip" in started.stdout, started.stdout + started.stderr
-        stocked = run(sys.executable, "stock.py", data=data)
+        stocked = system.run(sys.executable, "stock.py")
         assert stocked.returncode == 0, stocked.stderr
-        yield data
+        yield system
     finally:
-        run(BIN / "saga", "down", data=data)
+        system.run(BIN / "saga", "down")
 
 
-def test_a_trip_completes_and_the_next_is_undone(running: Path) -> None:
-    book = re.findall(r"python (book\.py .*?) +# (\w+)", (TRIP / "README.md").read_text())
+def test_a_trip_completes_and_the_next_is_undone(running: Running) -> None:
+    book = re.findall(r"python (book\.py .*?) +# (\w+)", README)
     assert [status for _, status in book] == ["COMPLETED", "COMPENSATED"]
     for command, status in book:
-        done = run(sys.executable, *command.split(), data=running)
+        done = running.run(sys.executable, *command.split())
         assert done.returncode == 0, done.stderr
         saga_id, reached, *_ = done.stdout.replace(":", " ").split()
         assert reached == status, done.stdout
-        shown = json.loads(run(BIN / "saga", "show", saga_id, "--json", data=running).stdout)
+        shown = json.loads(running.run(BIN / "saga", "show", saga_id, "--json").stdout)
         assert shown["status"] == status
     assert [step["status"] for step in shown["steps"]] == ["UNDONE", "UNDONE", "REJECTED"]
 
 
+def test_a_trip_is_booked_and_found_over_http(running: Running) -> None:
+    [(port, start, body)] = re.findall(
+        r"curl localhost:(\d+)(\S+) --json '(.*?)'", README, re.DOTALL
+    )
+    [(again, found)] = re.findall(r"curl 'localhost:(\d+)(\S+)'", README)
+    assert f"port = {port}\n" in (TRIP / "stacks" / "trip.toml").read_text()
+    assert again == port
+    wish = json.loads(body)
+    prefer = {"prefer": "wait=30"}
+    booked = httpx.post(running.api + start, json=wish, headers=prefer, timeout=40)
+    assert (booked.status_code, booked.json()["input"]) == (200, wish)
+    assert booked.json()["status"] in ("COMPLETED", "COMPENSATED")
+    assert httpx.get(running.api + found).json() == [booked.json()]
+    assert httpx.get(running.api + start, params={"traveller": "Zoe"}).json() == []
+
+
+def test_its_adapter_is_short() -> None:
+    assert len((TRIP / "trip" / "adapter.py").read_text().splitlines()) <= 20
+
+
 def test_its_readme_is_short() -> None:
-    text = (TRIP / "README.md").read_text()
-    assert len([line for line in text.splitlines() if line]) <= 12
+    assert len([line for line in README.splitlines() if line]) <= 12

@@ -182,7 +182,7 @@ def test_fault_of_ours_is_logged_and_not_shown(users, monkeypatch, caplog):
     def fail(*args):
         raise RuntimeError("the secret is 42")
 
-    monkeypatch.setattr(user, "_list", fail)
+    monkeypatch.setattr(user, "list_rows", fail)
     response = users.get("/users")
     assert is_problem(response, 500)
     assert "42" not in response.text

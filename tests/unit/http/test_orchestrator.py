@@ -217,7 +217,10 @@ def test_sagas_are_listed_oldest_first(sagas):
     assert sagas.get("/sagas?status=COMPENSATING").json[0]["saga_id"] == made[0]
 
 
-@pytest.mark.parametrize("query", ["status=NOPE", "after=1", "limit=0", "user_id=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["status=NOPE", "after=1", "limit=0", "user_id=x", "user_id=0", "order_id=1", "quantity=1"],
+)
 def test_wrong_query_parameter_is_refused(sagas, query):
     assert sagas.get(f"/sagas?{query}").status_code == 422
 

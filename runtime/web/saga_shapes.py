@@ -1,0 +1,193 @@
+"""The shapes of one saga's API, made from its declaration: the body, the filters, what is shown."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from types import NoneType
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SkipValidation,
+    ValidationError,
+    create_model,
+)
+from pydantic.fields import FieldInfo
+
+from ..errors import ContractError
+from ..message import Message
+from ..saga import Saga
+from ..saga_state import SagaState, SagaStatus, StepStatus
+from .fields import QueryNumber
+from .paging import TimedPage
+from .payload import Body
+from .problems import invalid
+
+Assigned = Mapping[str, Callable[[], Any]]
+
+
+class Error(BaseModel):
+    """Why a step failed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: str
+    message: str
+
+
+class Failure(Error):
+    """Why a saga failed, and in which step."""
+
+    step: str
+
+
+class SagaStep(BaseModel):
+    """How far one step of a saga is. Its name is that of the time when the saga started."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    status: StepStatus
+    attempts: int
+    undo_attempts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Error | None
+
+
+class ShownSaga(BaseModel):
+    """A saga. `due_at` is when it is looked after next; null once it has ended."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    saga_id: UUID
+    name: str
+    status: SagaStatus
+    input: Any
+    failure: Failure | None
+    steps: list[SagaStep]
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+
+
+class SagaPage(TimedPage):
+    """A page of sagas, all of them or those that the filters leave."""
+
+    status: SagaStatus | None = None
+
+
+class SagaShapes:
+    """What one saga's API reads and shows.
+
+    `body` is the model of the request that starts it; without one, it has the fields of the start
+    message that are not `assigned`: those the server makes, each by a call. Raises `ContractError`
+    where the two don't make a start message, or where two things would have one name.
+    """
+
+    def __init__(
+        self, saga: Saga, body: type[BaseModel] | None = None, assigned: Assigned | None = None
+    ) -> None:
+        self.saga, self._assigned = saga, assigned or {}
+        start = saga.start.model_fields
+        self.body = body or _derived(saga.start, start.keys() - self._assigned.keys())
+        self._beside = [name for name in start if name not in self.body.model_fields]
+        self._check()
+        filters: dict[str, Any] = {
+            name: (_in_query(self._narrowest(name)) | None, None) for name in saga.search
+        }
+        self.page = create_model(f"{_title(saga)}Page", __base__=SagaPage, **filters)
+        self.shown = self._shown()
+
+    def message(self, body: BaseModel) -> Message:
+        """Make the start message; raise a 422 problem where its own checks refuse the body."""
+        made = {name: make() for name, make in self._assigned.items()}
+        try:
+            return self.saga.start.model_validate({**dict(body), **made})
+        except ValidationError as error:
+            raise invalid(error) from None
+
+    def fingerprint(self, body: BaseModel) -> str:
+        """Return what makes two requests with one idempotency key the same."""
+        return json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+
+    def search(self, asked: SagaPage) -> dict[str, Any]:
+        """Return the values to search by, each as a saga's row has it."""
+        given = {name: getattr(asked, name) for name in self.saga.search}
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.saga.start.model_construct(**given).model_dump(mode="json", include=set(given))
+
+    def show(self, state: SagaState) -> ShownSaga:
+        """Show of a saga what concerns a client; what an old row has not is null."""
+        shown = {name: getattr(state, name, None) for name in ShownSaga.model_fields}
+        shown |= {name: state.input.get(name) for name in self._beside}
+        told = {name: state.input.get(name) for name in self.body.model_fields}
+        return self.shown.model_validate({**shown, "saga_id": state.id, "input": told})
+
+    def _shown(self) -> type[ShownSaga]:
+        """Make the model of the saga as it is shown; assigned fields stand beside its input."""
+        title, start = _title(self.saga), self.saga.start
+        stored: dict[str, Any] = {n: (_stored(info), ...) for n, info in start.model_fields.items()}
+        told = create_model(
+            f"{title}Input",
+            __doc__=f"What {self.saga.name} was started with.",
+            **{name: kind for name, kind in stored.items() if name not in self._beside},
+        )
+        beside = {name: stored[name] for name in self._beside}
+        return create_model(
+            f"{title}Saga",
+            __base__=ShownSaga,
+            __doc__=ShownSaga.__doc__,
+            input=(told, ...),
+            **beside,
+        )
+
+    def _narrowest(self, name: str) -> FieldInfo:
+        """Return a field as the body limits it, where it is in the body."""
+        return self.body.model_fields.get(name) or self.saga.start.model_fields[name]
+
+    def _check(self) -> None:
+        start, given = self.saga.start, {*self.body.model_fields, *self._assigned}
+        required = {name for name, info in start.model_fields.items() if info.is_required()}
+        for names, what in (
+            (given - start.model_fields.keys(), f"{start.__name__} has no"),
+            (required - given, "nothing gives"),
+            (self.body.model_fields.keys() & self._assigned.keys(), "twice given:"),
+            ({*self._beside} & ShownSaga.model_fields.keys(), "a shown saga has its own"),
+            ({*self.saga.search} & SagaPage.model_fields.keys(), "a page has its own"),
+        ):
+            if names:
+                raise ContractError(
+                    f"the API of {self.saga.name}: {what} {', '.join(sorted(names))}"
+                )
+
+
+def _derived(start: type[Message], names: Iterable[str]) -> type[Body]:
+    fields: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in start.model_fields.items() if name in names
+    }
+    return create_model(start.__name__, __base__=Body, __doc__=start.__doc__, **fields)
+
+
+def _annotation(info: FieldInfo) -> Any:
+    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+
+
+def _in_query(info: FieldInfo) -> Any:
+    """Read an integer in a query string as strictly as ids are read there."""
+    kinds = {*(get_args(info.annotation) or [info.annotation])} - {NoneType}
+    return Annotated[_annotation(info), QueryNumber] if kinds == {int} else _annotation(info)
+
+
+def _stored(info: FieldInfo) -> Any:
+    """Show what a row has as it is, whatever it is, and describe it as it was declared."""
+    return Annotated[_annotation(info), PlainSerializer(lambda value: value), SkipValidation]
+
+
+def _title(saga: Saga) -> str:
+    """Write a saga's name as a class's: `place-order` as `PlaceOrder`."""
+    return "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", saga.name))

@@ -1,0 +1,36 @@
+"""What a saga can be found by."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime.database.schema import bind
+from saga.runtime.saga_store import TABLES, SagaStore, Start
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Begin(Message):
+    goods: str | None
+
+
+class Made(Event, topic="search.events"):
+    pass
+
+
+class Make(Command, topic="search.make", event=Made):
+    pass
+
+
+SAGA = Saga("search", start=Begin, steps=[Step(Make)], search=("goods",))
+
+
+@pytest.mark.parametrize("goods", ["ü", "nul\0l", "x" * 1000])
+def test_saga_is_found_by_any_text(database, goods):
+    bind(database, TABLES)
+    starts = [Start("1", Begin(goods=goods)), Start("2", Begin(goods=None))]
+    SagaStore(database).start(SAGA, starts, NOW)
+    [found] = saga_queries.page(database, 9, saga=SAGA, search={"goods": goods})
+    assert found.id == "1"
+    assert saga_queries.page(database, 9, saga=SAGA, search={"goods": "y\0"}) == []

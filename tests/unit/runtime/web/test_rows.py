@@ -1,0 +1,70 @@
+"""Rows as a REST API shows them."""
+
+import peewee
+import pytest
+from pydantic import BaseModel, ConfigDict
+from sanic.exceptions import NotFound
+
+from saga.runtime import Table
+from saga.runtime.database.schema import bind
+from saga.runtime.errors import Conflict
+from saga.runtime.web.paging import NumberedPage
+from saga.runtime.web.rows import delete_row, get_row, list_rows
+
+
+class Cup(Table):
+    size = peewee.IntegerField()
+
+
+class ShownCup(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    size: int
+
+
+@pytest.fixture(autouse=True)
+def _cups(database):
+    bind(database, [Cup])
+    Cup.insert_many([{"size": size} for size in (3, 2, 3, 1)]).execute()
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+def asked(**query):
+    return NumberedPage.model_validate(query)
+
+
+def test_page_is_in_the_order_of_keys_and_has_one_row_too_many():
+    assert ids(list_rows(Cup, ShownCup, asked(limit="2"))) == [1, 2, 3]
+    assert ids(list_rows(Cup, ShownCup, asked(after="2"))) == [3, 4]
+
+
+def test_page_holds_only_rows_that_meet_the_conditions():
+    assert ids(list_rows(Cup, ShownCup, asked(), Cup.size == 3, Cup.id > 1)) == [3]
+
+
+def test_row_is_found_by_its_key():
+    assert get_row(Cup, ShownCup, 2) == ShownCup(id=2, size=2)
+
+
+def test_key_that_no_row_has_is_not_found():
+    for ask in (lambda: get_row(Cup, ShownCup, 7), lambda: delete_row(Cup, 7)):
+        with pytest.raises(NotFound, match="there is no cup 7"):
+            ask()
+
+
+def test_deleted_row_is_gone():
+    delete_row(Cup, 2)
+    assert ids(Cup.select().order_by(Cup.id)) == [1, 3, 4]
+
+
+def test_row_that_the_check_refuses_stays():
+    def check(cup):
+        raise Conflict(f"cup {cup.id} is full")
+
+    with pytest.raises(Conflict, match="cup 2 is full"):
+        delete_row(Cup, 2, check)
+    assert Cup.select().count() == 4

@@ -1,0 +1,434 @@
+"""The API of a saga that is no order: cakes, in a database that they share with bread."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
+
+from saga.runtime import Command, Event, Message, Saga, Step
+from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Reply
+from saga.runtime.errors import ContractError
+from saga.runtime.saga_state import from_json, to_json
+from saga.runtime.saga_store import TABLES, SagaRow, SagaStore, Start
+from saga.runtime.web.app import new_app
+from saga.runtime.web.payload import Body
+from saga.runtime.web.sagas import saga_blueprint
+
+EXACT = "900000000000.0312345678901234567"
+WISH = {"baker": "Ada", "layers": 3, "price": "12.50", "day": "2027-05-01"}
+SHOWN = {**WISH, "note": None, "toppings": []}
+DONE = "{}"
+NO = '{"code": "no_flour", "message": "none left"}'
+
+
+class Baked(Event, topic="bakery.events"):
+    pass
+
+
+class BakeLayers(Command, topic="bakery.bake", event=Baked):
+    cake_id: UUID
+
+
+class EatLayers(Command, topic="bakery.eat", event=Baked):
+    cake_id: UUID
+
+
+class SellCake(Command, topic="bakery.sell", event=Baked):
+    cake_id: UUID
+    price: Decimal
+
+
+class Topping(BaseModel):
+    name: str
+    of: "list[Topping]" = Field(default_factory=list)
+
+
+class BakeCake(Message):
+    """A cake to bake."""
+
+    cake_id: UUID
+    baker: str
+    layers: PositiveInt
+    price: Decimal
+    day: date
+    note: JsonValue = None
+    toppings: list[Topping] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _not_on_new_year(self):
+        if (self.day.month, self.day.day) == (1, 1):
+            raise ValueError("nobody bakes on New Year's Day")
+        return self
+
+
+class BakeBread(Message):
+    cake_id: UUID
+
+
+SEARCH = ("cake_id", "baker", "layers", "price", "day")
+CAKE = Saga(
+    "bake-cake", BakeCake, [Step(BakeLayers, undo=EatLayers), Step(SellCake)], search=SEARCH
+)
+BREAD = Saga("bake-bread", BakeBread, [Step(BakeLayers, undo=EatLayers)], search=("cake_id",))
+
+
+@pytest.fixture
+def broker(make_broker):
+    return make_broker(CAKE)
+
+
+@pytest.fixture
+def api(settings, start, broker):
+    cakes = saga_blueprint(CAKE, assigned={"cake_id": uuid4}, send=broker.send)
+    return start(new_app("bakery", settings, TABLES, cakes))
+
+
+def answering(outcome, data=DONE):
+    """Answer each command as a function would."""
+    return lambda command: Reply(*command.id.split("/"), outcome, command.attempt, data)
+
+
+def bread(cake_id):
+    """Start a saga of another declaration in the same database."""
+    begin = Start(str(UUID(int=1)), BakeBread(cake_id=cake_id))
+    [(state, _)] = SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
+    return state.id
+
+
+def rewrite(saga_id, change):
+    """Change a saga's row, as an older version might have written it."""
+    this = SagaRow.id == saga_id
+    state = json.loads(SagaRow.get(this).state)
+    change(state)
+    text = to_json(from_json(json.dumps(state)))
+    SagaRow.update(state=text, status=state["status"]).where(this).execute()
+
+
+def listed(api, query=""):
+    response = api.get(f"/sagas{query}")
+    assert response.status_code == 200
+    return [saga["saga_id"] for saga in response.json]
+
+
+def make(api, **changes):
+    response = api.post("/sagas", {**WISH, **changes})
+    assert response.status_code == 202
+    return response.json["saga_id"]
+
+
+def test_started_saga_shows_its_input_and_what_was_assigned(api, broker):
+    response = api.post("/sagas", WISH)
+    assert response.status_code == 202
+    saga = response.json
+    assert response.headers["location"] == f"/sagas/{saga['saga_id']}"
+    assert (saga["name"], saga["status"], saga["input"]) == ("bake-cake", "RUNNING", SHOWN)
+    assert [step["name"] for step in saga["steps"]] == ["bake_layers", "sell_cake"]
+    [command] = broker.taken
+    assert json.loads(command.data) == {"cake_id": saga["cake_id"]}
+    assert api.get(response.headers["location"]).json == saga
+
+
+def test_started_saga_shows_all_of_a_deep_input(api):
+    deep = {"note": [{"a": 1}, None], "toppings": [{"name": "icing", "of": [{"name": "sugar"}]}]}
+    shown = api.post("/sagas", {**WISH, **deep}).json["input"]
+    assert shown["note"] == deep["note"]
+    assert shown["toppings"][0]["of"] == [{"name": "sugar", "of": []}]
+
+
+def test_number_reaches_the_message_without_a_float(api):
+    text = json.dumps({**WISH, "price": 0}).replace('"price": 0', f'"price": {EXACT}')
+    assert api.send_text("POST", "/sagas", text).json["input"]["price"] == EXACT
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("baker", 7),
+        ("baker", None),
+        ("layers", 0),
+        ("layers", "3"),
+        ("layers", 3.0),
+        ("price", "x"),
+        ("price", True),
+        ("day", 0),
+        ("day", "tomorrow"),
+        ("toppings", {}),
+        ("cake_id", str(UUID(int=1))),
+        ("colour", "red"),
+    ],
+)
+def test_wrong_field_is_named(api, broker, field, value):
+    response = api.post("/sagas", {**WISH, field: value})
+    assert response.status_code == 422
+    assert list(response.json["errors"]) == [field]
+    assert broker.taken == []
+
+
+@pytest.mark.parametrize("note", [r'"\ud83d"', r'{"\udc00": 1}', r'["\ude00\ud83d"]'])
+def test_half_of_a_surrogate_pair_is_refused_wherever_it_is(api, broker, note):
+    text = json.dumps({**WISH, "note": 0}).replace('"note": 0', f'"note": {note}')
+    assert api.send_text("POST", "/sagas", text).status_code == 422
+    assert api.send_text("POST", "/sagas", text.replace(note, r'"\ud83d\ude00"')).status_code == 202
+
+
+def test_message_refuses_a_body_by_checks_of_its_own(api):
+    response = api.post("/sagas", {**WISH, "day": "2027-01-01"})
+    assert response.status_code == 422
+    assert response.json["errors"] == {"body": "nobody bakes on New Year's Day"}
+
+
+def test_repeated_key_gives_the_same_saga(api, broker):
+    headers = {"idempotency-key": "k"}
+    first = api.post("/sagas", WISH, headers=headers)
+    assert api.post("/sagas", dict(reversed(WISH.items())), headers=headers).json == first.json
+    assert api.post("/sagas", {**WISH, "layers": 4}, headers=headers).status_code == 409
+    assert len(broker.taken) == 1
+
+
+def test_key_of_another_saga_is_a_conflict(api, broker):
+    fingerprint = json.dumps(WISH, sort_keys=True)
+    begin = Start(str(uuid4()), BakeBread(cake_id=uuid4()), "k", fingerprint)
+    SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
+    assert api.post("/sagas", WISH, headers={"idempotency-key": "k"}).status_code == 409
+    assert broker.taken == []
+
+
+def test_waiting_client_is_answered_when_the_saga_has_ended(api, broker):
+    broker.replies = answering("rejected", NO)
+    response = api.post("/sagas", WISH, headers={"prefer": "wait=30"})
+    assert (response.status_code, response.json["status"]) == (200, "COMPENSATED")
+    assert response.headers["preference-applied"] == "wait"
+    assert response.json["failure"] == {"step": "bake_layers", **json.loads(NO)}
+
+
+@pytest.mark.parametrize("prefer", ["wait=0", "wait=30"])
+def test_shown_saga_may_be_waited_for(api, broker, prefer):
+    if prefer == "wait=30":
+        broker.replies = answering("rejected", NO)
+    response = api.get(f"/sagas/{make(api)}", headers={"prefer": prefer})
+    assert (response.status_code, response.headers["preference-applied"]) == (200, "wait")
+    assert response.json["status"] == ("RUNNING" if prefer == "wait=0" else "COMPENSATED")
+
+
+def test_list_is_filtered_by_what_the_saga_can_be_found_by(api):
+    ada, bob = make(api), make(api, baker="Bob & Söhne", layers=1, price=7, day="2027-05-02")
+    cake_id = api.get(f"/sagas/{bob}").json["cake_id"]
+    assert listed(api) == [ada, bob]
+    assert listed(api, "?baker=Ada") == [ada]
+    assert listed(api, "?baker=Bob+%26+S%C3%B6hne&layers=1") == [bob]
+    assert listed(api, f"?cake_id={cake_id.upper()}") == [bob]
+    assert listed(api, "?price=12.50&day=2027-05-01") == [ada]
+    assert listed(api, "?baker=Ada&layers=1") == []
+    assert listed(api, "?baker=Ada&status=COMPLETED") == []
+
+
+@pytest.mark.parametrize("text", ["nul\0l", "x" * 1000])
+def test_text_that_no_index_holds_as_it_is_is_found(api, text):
+    saga_id = make(api, baker=text)
+    assert listed(api, f"?baker={text.replace(chr(0), '%00')}") == [saga_id]
+    assert listed(api, "?baker=%00%ED%A0%80") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cake_id=1",
+        "layers=x",
+        "layers=0",
+        "layers=1.0",
+        "layers=%201",
+        "layers=",
+        "price=x",
+        "day=x",
+        "baker=a&baker=b",
+        "note=x",
+        "status=x",
+        "after=x",
+        "limit=0",
+    ],
+)
+def test_wrong_filter_is_named(api, query):
+    response = api.get(f"/sagas?{query}")
+    assert response.status_code == 422
+    assert list(response.json["errors"]) == [query.partition("=")[0]]
+
+
+def test_next_page_keeps_the_filters(api):
+    made = [make(api, baker=baker) for baker in ("Ada", "B=b&", "Ada", "B=b&", "B=b&")]
+    first = api.get("/sagas?baker=B%3Db%26&limit=1&day=2027-05-01&layers=3")
+    second = api.get(first.links["next"]["url"])
+    third = api.get(second.links["next"]["url"])
+    pages = [response.json[0]["saga_id"] for response in (first, second, third)]
+    assert pages == [made[1], made[3], made[4]]
+    assert "link" not in third.headers
+
+
+def test_cancelled_saga_is_undone(api, broker):
+    saga_id = make(api)
+    response = api.delete(f"/sagas/{saga_id}")
+    assert (response.status_code, response.json["status"]) == (202, "COMPENSATING")
+    assert response.headers["location"] == f"/sagas/{saga_id}"
+    assert broker.taken[-1].topic == "bakery.eat"
+
+
+def test_failed_saga_is_retried(api, broker):
+    saga_id = make(api)
+    assert api.post(f"/sagas/{saga_id}/retry").status_code == 409
+    broker.replies = answering("rejected", NO)
+    api.delete(f"/sagas/{saga_id}")
+    assert api.get(f"/sagas/{saga_id}").json["status"] == "FAILED"
+    assert api.delete(f"/sagas/{saga_id}").status_code == 409
+    broker.replies = answering("done")
+    assert api.post(f"/sagas/{saga_id}/retry").status_code == 202
+    assert api.get(f"/sagas/{saga_id}").json["status"] == "COMPENSATED"
+
+
+def test_saga_of_another_declaration_is_not_there(api):
+    cake = make(api)
+    other = bread(api.get(f"/sagas/{cake}").json["cake_id"])
+    assert listed(api) == [cake]
+    assert listed(api, f"?cake_id={api.get(f'/sagas/{cake}').json['cake_id']}") == [cake]
+    assert api.get(f"/sagas/{other}").status_code == 404
+    assert api.delete(f"/sagas/{other}").status_code == 404
+    assert api.post(f"/sagas/{other}/retry").status_code == 404
+
+
+def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
+    apis = [
+        saga_blueprint(CAKE, path="/cakes", assigned={"cake_id": uuid4}, send=broker.send),
+        saga_blueprint(BREAD, path="/breads", start="/bread", send=broker.send),
+    ]
+    api = start(new_app("bakery", settings, TABLES, *apis))
+    made = api.post("/cakes", WISH), api.post("/bread", {"cake_id": str(UUID(int=1))})
+    for response, path in zip(made, ("/cakes", "/breads"), strict=True):
+        assert response.headers["location"] == f"{path}/{response.json['saga_id']}"
+        assert api.get(path).json == [response.json]
+    names = [
+        operation["operationId"]
+        for path in api.get("/openapi.json").json["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(names) == len(set(names)) == 12
+
+
+def rename_step(state):
+    state["steps"][0]["name"] = "bake_everything"
+
+
+def test_saga_with_a_step_of_another_name_is_shown(api):
+    old, new = make(api), make(api)
+    rewrite(old, rename_step)
+    assert listed(api) == [old, new]
+    assert api.get(f"/sagas/{old}").json["steps"][0]["name"] == "bake_everything"
+
+
+def test_saga_with_a_step_of_another_name_can_not_be_changed(api):
+    old, failed = make(api), make(api)
+    rewrite(old, rename_step)
+
+    def fail(state):
+        rename_step(state)
+        state["status"] = "FAILED"
+        state["steps"][0]["status"] = "UNDO_FAILED"
+
+    rewrite(failed, fail)
+    for response in (api.delete(f"/sagas/{old}"), api.post(f"/sagas/{failed}/retry")):
+        assert response.status_code == 409
+        assert "'bake_everything'" in response.json["detail"]
+    assert api.get(f"/sagas/{old}").json["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {},
+        {"cake_id": 7, "layers": "many", "price": [1.5], "day": {"of": "May"}, "toppings": "nuts"},
+    ],
+)
+def test_saga_that_was_started_with_something_else_is_shown(api, old):
+    saga_id = make(api)
+    rewrite(saga_id, lambda state: state.update(input=old))
+    shown = api.get(f"/sagas/{saga_id}").json
+    assert shown["cake_id"] == old.get("cake_id")
+    assert shown["input"] == {name: old.get(name) for name in SHOWN}
+    assert api.get("/sagas").json == [shown]
+
+
+class ShortCake(Body):
+    """A cake of one layer."""
+
+    baker: str
+
+
+def test_body_may_be_a_part_of_the_message(settings, start, broker):
+    rest = {
+        "cake_id": uuid4,
+        "day": lambda: date(2027, 5, 1),
+        "price": Decimal,
+        "layers": lambda: 1,
+    }
+    cakes = saga_blueprint(
+        CAKE, start="/cakes", body=ShortCake, assigned=rest, send=broker.send, summary="Bake one."
+    )
+    api = start(new_app("bakery", settings, TABLES, cakes))
+    saga = api.post("/cakes", {"baker": "Ada"}).json
+    assert saga["input"] == {"baker": "Ada"}
+    assert [saga[name] for name in ("day", "price", "layers")] == ["2027-05-01", "0", 1]
+    assert api.post("/cakes", WISH).status_code == 422
+    assert api.post("/sagas", WISH).status_code == 405
+    operation = api.get("/openapi.json").json["paths"]["/cakes"]["post"]
+    assert operation["summary"] == "Bake one"
+
+
+class Unfitting(Body):
+    baker: str
+    flour: str
+
+
+class Named(Message):
+    cake_id: UUID
+    status: str
+
+
+NAMED = Saga("named", Named, [Step(BakeLayers)])
+FILTERED = Saga("filtered", Named, [Step(BakeLayers)], search=("status",))
+
+
+@pytest.mark.parametrize(
+    ("saga", "options", "reason"),
+    [
+        (CAKE, {"body": Unfitting}, "BakeCake has no flour"),
+        (CAKE, {"body": ShortCake}, "nothing gives cake_id, day, layers, price"),
+        (CAKE, {"assigned": {"oven": uuid4}}, "BakeCake has no oven"),
+        (CAKE, {"body": BakeCake, "assigned": {"day": date.today}}, "twice given: day"),
+        (NAMED, {"assigned": {"status": str}}, "a shown saga has its own status"),
+        (FILTERED, {}, "a page has its own status"),
+    ],
+)
+def test_declaration_that_can_not_work_is_refused(saga, options, reason):
+    with pytest.raises(ContractError, match=f"the API of {saga.name}: {reason}"):
+        saga_blueprint(saga, **options)
+
+
+def test_document_describes_the_declared_types(api):
+    document = api.get("/openapi.json").json
+    schemas = document["components"]["schemas"]
+    saga, told, body = (schemas[f"BakeCake{part}"] for part in ("Saga", "Input", ""))
+    assert saga["properties"]["cake_id"]["format"] == "uuid"
+    assert set(saga["required"]) == {*saga["properties"]}
+    assert saga["properties"]["input"] == {"$ref": "#/components/schemas/BakeCakeInput"}
+    assert told["properties"]["day"]["format"] == "date"
+    assert told["properties"]["layers"]["type"] == "integer"
+    assert set(told["properties"]) == set(SHOWN)
+    assert set(body["properties"]) == set(SHOWN)
+    assert body["required"] == list(WISH)
+    assert body["additionalProperties"] is False
+    assert schemas["SagaStep"]["properties"]["name"]["type"] == "string"
+    asked = {p["name"]: p["schema"] for p in document["paths"]["/sagas"]["get"]["parameters"]}
+    assert set(asked) == {*SEARCH, "limit", "after", "status"}
+    assert (asked["cake_id"]["format"], asked["day"]["format"]) == ("uuid", "date")
+    assert (asked["layers"]["type"], asked["layers"]["exclusiveMinimum"]) == ("integer", 0)
