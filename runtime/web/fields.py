@@ -28,11 +28,13 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
 def _decimal(value: object) -> object:
-    """Accept a JSON number or a decimal string: never a float, which would not be exact."""
+    """Accept a JSON number, which a body has only where a float holds it, or a decimal string."""
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         return Decimal(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
+    if isinstance(value, float):
+        return Decimal(repr(value))
     if isinstance(value, Decimal):
         return value
     raise ValueError("must be a number, or a decimal number in a string")

@@ -139,9 +139,16 @@ def test_started_saga_shows_all_of_a_deep_input(api):
     assert shown["toppings"][0]["of"] == [{"name": "sugar", "of": []}]
 
 
-def test_number_reaches_the_message_without_a_float(api):
+@pytest.mark.parametrize("price", [f'"{EXACT}"', "0.1", "1234567890123.45"])
+def test_number_reaches_the_message_as_it_was_written(api, price):
+    text = json.dumps({**WISH, "price": 0}).replace('"price": 0', f'"price": {price}')
+    assert api.send_text("POST", "/sagas", text).json["input"]["price"] == price.strip('"')
+
+
+def test_number_that_no_float_holds_is_refused(api):
     text = json.dumps({**WISH, "price": 0}).replace('"price": 0', f'"price": {EXACT}')
-    assert api.send_text("POST", "/sagas", text).json["input"]["price"] == EXACT
+    refused = api.send_text("POST", "/sagas", text)
+    assert (refused.status, list(refused.json["errors"])) == (422, ["price"])
 
 
 @pytest.mark.parametrize(
