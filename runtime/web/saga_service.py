@@ -34,6 +34,7 @@ class SagaService:
     def __init__(self, saga: Saga, send: Send | None = None) -> None:
         self.saga = saga
         self._send = send
+        self._producer: Any = None
 
     def live_with(self, api: Blueprint) -> None:
         """Open when the app of a blueprint starts, and close when it stops."""
@@ -108,16 +109,17 @@ class SagaService:
         self._starting = Batches[Start, Started](lambda some: threads.run(self._start_all, some))
         self._waiting = Waiting(lambda ids: threads.run(self._ended, ids))
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
-        app.ctx.sender = None if self._send else _kafka_sender(app)
-        self._sending = app.ctx.sending = Sending(self._send or app.ctx.sender.send)
+        if self._send is None:
+            self._producer = _producer(app)
+        self._sending = app.ctx.sending = Sending(self._send or self._producer.send)
 
     async def _release(self, _: App) -> None:
         self._waiting.release()
 
-    async def _close(self, app: App) -> None:
+    async def _close(self, _: App) -> None:
         await self._sending.drain()
-        if app.ctx.sender is not None:
-            app.ctx.sender.close()
+        if self._producer is not None:
+            self._producer.close()
 
     def _start_all(self, starts: Sequence[Start]) -> list[Started]:
         return self._store.start(self.saga, starts, utcnow())
@@ -127,10 +129,10 @@ class SagaService:
         return saga_queries.find_many(self._database, list(ended))
 
 
-def _kafka_sender(app: App) -> Any:
+def _producer(app: App) -> Any:
     # Importing Quix Streams takes a second, which tests and tools need not wait for.
     from ..kafka.producer import Producer
 
-    sender = Producer(app.ctx.settings)
-    app.ctx.checks["broker"] = partial(asyncio.to_thread, sender.check)
-    return sender
+    producer = Producer(app.ctx.settings)
+    app.ctx.checks["broker"] = partial(asyncio.to_thread, producer.check)
+    return producer
