@@ -1,4 +1,4 @@
-# The image of every container of a system: `saga run order.create_order` is a function,
+# The image of every container of a system: `saga run order.create_order` is a function or saga,
 # `saga run order` an adapter. Wheels in wheels/ are used if there are any, for a build without network;
 # wherever one comes from, its hash is in the lock.
 ARG PYTHON_IMAGE=python:3.12-slim

@@ -7,7 +7,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: .venv/.run ## start everything: a broker, the functions, the adapters; installs what that needs
+up: .venv/.run ## start everything: a broker, the functions, sagas and adapters; installs what that needs
 	.venv/bin/saga up --detach
 
 down: ## drain and stop

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import peewee
 import tenacity
 from uuid_utils.compat import uuid7
 
 from . import saga_queries
 from .clock import utcnow
-from .database.connection import connect
+from .database.connection import UNAVAILABLE, connect
 from .database.schema import create_missing
 from .errors import BrokerUnavailable, Conflict, ContractError
 from .message import Message
@@ -70,8 +69,11 @@ class SagaClient:
 
         Where the broker does not take the command, the saga is returned all the same: its row is
         there, and its host sends the command. The same `key` with the same message gives the saga
-        of the first time; raises `Conflict` where it was used with another message.
+        of the first time; raises `Conflict` where it was used with another message, or over HTTP.
+        Raises `ContractError` where the service does not host this saga.
         """
+        if self._sagas.get(saga.name) is None:
+            raise ContractError(f"{self._stack.service} hosts no saga {saga.name!r}")
         request = Start(str(uuid7()), message, key, message.model_dump_json())
         with self._connection():
             [started] = self._store.start(saga, [request], utcnow())
@@ -107,14 +109,15 @@ class SagaClient:
         with self._connection():
             name = saga_queries.find(self._database, saga_id).name
             if name not in self._sagas:
-                raise ContractError(f"{self._stack.service} hosts no saga {name!r} any more")
+                raise ContractError(f"{self._stack.service} hosts no saga {name!r}")
             changed = change(self._sagas[name], saga_id, utcnow())
         return self._send(changed)
 
     def _send(self, changed: Transition) -> SagaState:
         state, commands = changed
         try:
-            self._producer().send(commands)
+            if commands:
+                self._producer().send(commands)
         except BrokerUnavailable as error:
             log.warning("%d commands not sent, the saga's host will: %s", len(commands), error)
         return state
@@ -137,7 +140,7 @@ class SagaClient:
         with self._turn:
             try:
                 yield
-            except (peewee.OperationalError, peewee.InterfaceError):
+            except UNAVAILABLE:
                 self._database.close()  # the next call opens another
                 raise
 

@@ -1,8 +1,8 @@
 """The health file: a process says in it that it does its work, and this script reads it.
 
 It is run as a script, without site packages: a container's health check costs milliseconds then. A
-function touches its file as long as it is in its group and turns its loop; an adapter writes its
-address into it, where it has to answer.
+function or saga touches its file as long as it is in its group and turns its loop; an adapter
+writes its address into it, where it has to answer.
 """
 
 import os

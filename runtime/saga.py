@@ -84,6 +84,8 @@ class Saga:
         names = [step.name for step in self.steps]
         if not names or len(names) != len(set(names)):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
+        if len(self.search) != len(set(self.search)):
+            raise ContractError(f"saga {self.name!r} is searched twice by one field")
         if unknown := [name for name in self.search if name not in self.start.model_fields]:
             raise ContractError(
                 f"saga {self.name!r} can't be searched by {', '.join(unknown)}: "

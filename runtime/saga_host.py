@@ -73,10 +73,11 @@ class SagaHost(BatchLoop):
         waited = abs(self.clock() - self._swept_at)  # a clock may be set back
         return max(0.0, (SWEEP_EVERY - waited).total_seconds())
 
-    def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> None:
+    def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> float:
         super()._turn(transport, min(timeout, self.next_sweep()))
         if not self.next_sweep():
             self._sweep_and_send(transport)
+        return 0.0
 
     def _sweep_and_send(self, transport: Transport) -> None:
         if self.failures:

@@ -25,7 +25,7 @@ class SearchRow(Table):
 
     clustered = True
 
-    key = peewee.CharField()
+    key = peewee.TextField()
     saga_id = peewee.CharField(max_length=36)
 
     class Meta:

@@ -20,7 +20,7 @@ from .database.connection import transaction
 from .database.schema import Table
 from .database.statements import read_many, write_many
 from .envelope import Envelope, Reply
-from .errors import Conflict, ContractError, NotFound
+from .errors import Conflict, ContractError, NotFound, first_line
 from .message import Message
 from .saga import Saga
 from .saga_history import HistoryRow, add_history
@@ -115,17 +115,22 @@ class SagaStore:
 
     def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
         """Act on sagas that are due, in the caller's transaction; return the commands to send."""
-        due = SagaRow.select(SagaRow.state).where(SagaRow.name == saga.name, SagaRow.due_at <= now)
+        due = SagaRow.select(SagaRow.id, SagaRow.state)
+        due = due.where(SagaRow.name == saga.name, SagaRow.due_at <= now)
         query = due.order_by(SagaRow.due_at).limit(SWEEP_LIMIT)
         if not isinstance(self.database, peewee.SqliteDatabase):
             query = query.for_update("FOR UPDATE SKIP LOCKED")
+        later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for (text,) in query.bind(self.database).tuples():
-            state = from_json(text)
+        for saga_id, text in query.bind(self.database).tuples():
+            state = _readable(saga_id, text)
+            if state is None:
+                postponed = SagaRow.update(due_at=later_at).where(SagaRow.id == saga_id)
+                postponed.bind(self.database).execute()
+                continue
             new, more = _apply(state, partial(transition.on_due, saga, now=now))
             # One that can't be helped is looked at later, and makes room for the others.
-            later = replace(state, due_at=now + timedelta(minutes=1))
-            changed.append((state, later if new is state else new))
+            changed.append((state, replace(state, due_at=later_at) if new is state else new))
             commands += more
         self._save(changed)
         return commands
@@ -146,8 +151,9 @@ class SagaStore:
             key, request_hash = request.idempotency_key, request.request_hash
             if key is not None and key in taken:
                 earlier_hash, earlier = taken[key]
+                same = earlier_hash == request_hash and earlier.name == saga.name
                 conflict = Conflict(f"Idempotency-Key {key!r} was used with another body")
-                results.append((earlier, []) if earlier_hash == request_hash else conflict)
+                results.append((earlier, []) if same else conflict)
                 continue
             state, commands = transition.start(
                 saga, request.saga_id, request.message, now, request.traceparent
@@ -186,7 +192,8 @@ class SagaStore:
         # Locked in the order of their ids, so that two transactions can't wait for each other.
         fields = [SagaRow.id, SagaRow.name, SagaRow.state]
         found = read_many(self.database, fields, saga_ids, lock=True)
-        return {key: from_json(text) for key, name, text in found if name == saga.name}
+        states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
+        return {key: state for key, state in states.items() if state is not None}
 
     def _save(self, changes: Sequence[tuple[SagaState, SagaState]]) -> None:
         update = [SagaRow.status, SagaRow.due_at, SagaRow.state]
@@ -202,6 +209,15 @@ def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Trans
     except (ContractError, ValidationError) as error:
         log.error("saga %s stays %s: %s", state.id, state.status, error)
         return state, []
+
+
+def _readable(saga_id: str, text: str) -> SagaState | None:
+    """Read a saga; one that can't be read, of another version perhaps, holds up no other."""
+    try:
+        return from_json(text)
+    except ValidationError as error:
+        log.error("saga %s can't be read: %s", saga_id, first_line(error))
+        return None
 
 
 def _saved_fields() -> list[Any]:

@@ -1,19 +1,19 @@
 """A timer: runs a function every so many seconds, and sends the commands that it returns."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import peewee
 
 from . import crash
-from .batch_loop import BatchLoop
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .envelope import Record
 from .function import Function
+from .loop import Loop
 
 
-class Timer(BatchLoop):
+class Timer(Loop):
     """Runs one function of kind `timer`."""
 
     def __init__(
@@ -26,13 +26,17 @@ class Timer(BatchLoop):
         super().__init__(function.name, database, clock, crash_points)
         self.function = function
 
-    def tick(
+    def tick(self) -> list[Record]:
+        """Run the function in one transaction; return the commands to send."""
+        return self._retried(self._tick)
+
+    def run(
         self,
         send: Callable[[Iterable[Record]], None],
         stop: threading.Event,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run the function until `stop` is set, at once again when it had something to do.
+        """Tick until `stop` is set, at once again when there was something to do.
 
         `check` raises `BrokerUnavailable` as long as there is no sense in another try.
         """
@@ -42,15 +46,15 @@ class Timer(BatchLoop):
             if self.failures:
                 check()
             self._crash.reach(crash.BEFORE_HANDLER)
-            commands = self.process([])
+            commands = self.tick()
             self._crash.reach(crash.AFTER_COMMIT)
             send(commands)
             self._crash.reach(crash.AFTER_SEND)
             return 0.0 if commands else every
 
-        self._repeat(turn, lambda: None, stop, at_least=every)
+        self._repeat(turn, stop, at_least=every)
 
-    def _work(self, records: Sequence[Record]) -> list[Record]:  # noqa: ARG002 - it reads none
+    def _tick(self) -> list[Record]:
         with transaction(self.database):
             commands = self.function.handler(self.clock())
             self._crash.reach(crash.BEFORE_COMMIT)

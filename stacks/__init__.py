@@ -1,1 +1,1 @@
-"""Which functions, ports, topics and databases form a deployment, and the command over them."""
+"""Which functions, sagas, ports and databases form a deployment, and the command over them."""

@@ -148,7 +148,8 @@ def _annotations(facts: Facts) -> Iterator[Finding]:
         if deployed.function.kind == "timer" and not _is_timer(handler):
             yield deployed.handler.error(
                 f"{handler.__name__} must be declared as "
-                f"def {handler.__name__}(now: datetime) -> list[Envelope]"
+                f"def {handler.__name__}(now: datetime) -> list[Envelope], "
+                "of saga.runtime.envelope"
             )
 
 

@@ -36,8 +36,9 @@ def sagas_in(file: Path) -> list[Declaration]:
     return [
         Declaration(target.id, Place(file, node.lineno))
         for node in tree(file).body
-        if isinstance(node, ast.Assign) and last_name(node.value) == "Saga"
-        for target in node.targets
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        if node.value is not None and last_name(node.value) == "Saga"
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     ]
 

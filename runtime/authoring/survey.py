@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ContractError, StackError
+from ..errors import ContractError, StackError, first_line
 from ..function import Function
 from ..saga import Saga
 from ..saga_host import HostedSaga
@@ -117,7 +117,7 @@ class _Survey:
         place = place_of(cause, file.parent.parent)
         if place is None and len(handlers) > 1:
             place = handlers[-1].place
-        text = str(error) if isinstance(cause, ContractError) else _first_line(cause)
+        text = str(error) if isinstance(cause, ContractError) else first_line(cause)
         self.findings.append((place or entry).error(text))
 
 
@@ -170,10 +170,6 @@ def _files_with(saga: Saga) -> Iterator[Path]:
 def _handler_place(function: Function, file: Place) -> Place:
     code = getattr(function.handler, "__code__", None)
     return Place(Path(code.co_filename), code.co_firstlineno) if code else file
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _names_in(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Deploy functions one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
+"""Deploy one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
 
 import json
 import signal
@@ -19,8 +19,11 @@ from ..settings import Settings
 from .app import Data, Json, Where, app, bare_table, console, settings_for
 from .running import show
 
+NAMES = "SERVICE.NAME of a function or saga, or SERVICE for its adapter."
+
 Name = Annotated[
-    str, typer.Argument(metavar="FUNCTION", help="SERVICE.NAME, or SERVICE for its adapter.")
+    str,
+    typer.Argument(metavar="NAME", help=NAMES),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", min=1, help="Seconds that a new version has to get healthy.")
@@ -31,7 +34,10 @@ Timeout = Annotated[
 def deploy(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FUNCTION…]", help="SERVICE.NAME, or SERVICE for its adapter."),
+        typer.Argument(
+            metavar="[NAME…]",
+            help=NAMES,
+        ),
     ] = None,
     data: Data = None,
     target: Where = None,
@@ -40,7 +46,9 @@ def deploy(
         bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
     ] = False,
 ) -> None:
-    """Deploy functions as their code is now, without a gap; all of them where none is named.
+    """Deploy functions, sagas and adapters as their code is now, without a gap.
+
+    All of them where none is named.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
     not get healthy, it is taken down and the old one stays.
@@ -63,24 +71,24 @@ def rollback(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Deploy an earlier version of a function again, its code and its stack file."""
+    """Deploy an earlier version of a function or saga again, its code and its stack file."""
     release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
     console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
 
 
 @app.command()
 def scale(
-    wanted: Annotated[list[str], typer.Argument(metavar="FUNCTION=N…", help="How many of each.")],
+    wanted: Annotated[list[str], typer.Argument(metavar="NAME=N…", help="How many of each.")],
     data: Data = None,
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Run a function N times, until the system stops."""
+    """Run a function or saga N times, until the system stops."""
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")
         if not number.isdecimal():
-            raise SagaError(f"{word}: not of the form FUNCTION=N")
+            raise SagaError(f"{word}: not of the form NAME=N")
         counts[name] = int(number)
     releasing = _releasing(settings_for(data, target), timeout)
     releasing.scale(counts)
@@ -89,11 +97,11 @@ def scale(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="FUNCTION…", help="As in `saga ps`.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="As in `saga ps`.")],
     data: Data = None,
     target: Where = None,
 ) -> None:
-    """Drain and stop all instances of functions; their messages wait for the next deploy."""
+    """Drain and stop all instances of functions or sagas; their messages wait for a deploy."""
     _releasing(settings_for(data, target), READY_TIMEOUT).remove(names)
     console.print(f"{', '.join(names)}: removed")
 

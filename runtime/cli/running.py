@@ -41,7 +41,7 @@ def up(
         str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
     ] = EMBEDDED,
 ) -> None:
-    """Start the whole system: the broker, all functions and all adapters."""
+    """Start the whole system: the broker, all functions, sagas and adapters."""
     # The supervisor needs process groups, a fork server and file locks that end with their process.
     if sys.platform not in ("linux", "darwin"):
         raise SagaError("saga up needs Linux, macOS or WSL")
@@ -99,7 +99,7 @@ def ps(data: Data = None, as_json: Json = False, target: Where = None) -> None:
 def logs(
     name: Annotated[
         str | None,
-        typer.Argument(help="A function, an adapter or one instance, as in `saga ps`; else all."),
+        typer.Argument(help="What is deployed or one instance, as in `saga ps`; else all."),
     ] = None,
     data: Data = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,

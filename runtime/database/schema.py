@@ -52,7 +52,9 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
         if isinstance(database, peewee.PostgresqlDatabase):
             # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-        for table in _incomplete(database, tables):
+        for table in peewee.sort_models(
+            _incomplete(database, tables)
+        ):  # what others refer to first
             _Schema(table, database).create_all(safe=True)
 
 

@@ -189,17 +189,17 @@ def _create_databases(stacks: Sequence[Stack], shared: Mapping[Any, Any]) -> dic
 def _service(
     stack: Stack, name: str, shared: Mapping[Any, Any], settings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Describe a function or an adapter, apart from what is shared."""
-    function = name.partition(".")[2] or None
+    """Describe a function, a saga or an adapter, apart from what is shared."""
+    entry = name.partition(".")[2] or None
     service: dict[str, Any] = {"command": ["run", name]}
     if stack.replicas(name) != 1:
         service["scale"] = stack.replicas(name)
-    service |= _differing(_options(container_for(stack.resources(function))), shared)
-    if function is None:
+    service |= _differing(_options(container_for(stack.resources(entry))), shared)
+    if entry is None:
         service["ports"] = [f"127.0.0.1:{stack.port}:{stack.port}"]
     return {
         **service,
-        "environment": {MERGE: settings, **_environment(stack, function)},
+        "environment": {MERGE: settings, **_environment(stack, entry)},
         "labels": labels(stack, name, system=SYSTEM, version=IMAGE),
     }
 
@@ -226,9 +226,9 @@ def _differing(options: Mapping[str, Any], shared: Mapping[Any, Any]) -> dict[st
     return {key: value for key, value in options.items() if shared.get(key) != value}
 
 
-def _environment(stack: Stack, function: str | None) -> dict[str, str]:
+def _environment(stack: Stack, entry: str | None) -> dict[str, str]:
     """Return a container's environment besides the settings that all have."""
-    resources = stack.resources(function)
+    resources = stack.resources(entry)
     # `$` would begin a variable of Compose's.
     own = {k: Quoted(value.replace("$", "$$")) for k, value in resources.environment.items()}
     secrets = {

@@ -14,7 +14,7 @@ LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """Limits and hardening; the defaults are those of a function's or an adapter's container.
+    """Limits and hardening; the defaults are those of a function's, saga's or adapter's container.
 
     No process in any container gets more privileges than its first one, and every log is rotated.
     """
@@ -29,7 +29,7 @@ class Container:
 
 
 def container_for(resources: Resources) -> Container:
-    """Describe a function's or an adapter's container, with the limits of its stack file."""
+    """Describe a function's, saga's or adapter's container, with the limits of its stack file."""
     return Container(memory=resources.memory or MEMORY, cpus=resources.cpu)
 
 

@@ -49,15 +49,15 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
 
 
 def _load(settings: Settings, name: str) -> Function | HostedSaga:
-    service, _, function = name.partition(".")
+    service, _, entry = name.partition(".")
     if settings.saga_code is not None:
         import_from(settings.saga_code)
         stacks: list[Stack] = [read_stack(settings.saga_code / STACK_FILE)]
     else:
         stacks = read_stacks(settings.saga_stacks)
     for stack in stacks:
-        if stack.service == service and function in stack.entries:
-            return stack.load_entry(function)
+        if stack.service == service and entry in stack.entries:
+            return stack.load_entry(entry)
     raise SagaError(f"{name}: no such function")
 
 

@@ -117,7 +117,7 @@ def _artifact(release: Release) -> Artifact:
 
 
 def log_names(data: Path) -> dict[str, str]:
-    """List what has left a log in a data directory, with the function or adapter that it is of."""
+    """List what has left a log in a data directory, with what it is an instance of."""
     names = sorted(path.stem for path in (data / "logs").glob("*.log"))
     return {name: re.sub(r"-\d+$", "", name) for name in names}
 

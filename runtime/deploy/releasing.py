@@ -31,7 +31,7 @@ class Releasing:
         self._timeout = timeout
 
     def deploy(self, names: Sequence[str], *, force: bool = False) -> list[Release]:
-        """Deploy functions and adapters as their code is now, all of them where none is named.
+        """Deploy functions, sagas and adapters as their code is now, all if none is named.
 
         With `force`, also those that run this version already. Returns those that were changed.
         Raises a `SagaError` and leaves all as it was when one of them can't be deployed.
@@ -68,7 +68,7 @@ class Releasing:
         return release
 
     def scale(self, counts: dict[str, int]) -> None:
-        """Run so many instances of each function; raise a `SagaError` where that makes no sense."""
+        """Run so many instances of each; raise a `SagaError` where that makes no sense."""
         with changing(self.settings.saga_data):
             running = self.target.instances()
             changes = []
@@ -85,7 +85,7 @@ class Releasing:
             roll_out(self.target, changes, self._tell, self._timeout)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Stop all instances of functions and adapters."""
+        """Stop all instances of functions, sagas and adapters."""
         with changing(self.settings.saga_data):
             running = self.target.instances()
             found = [instance for name in names for instance in instances_of(running, name)]

@@ -27,7 +27,7 @@ LOOK_EVERY = 0.1  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a deploy does with one function or adapter: the numbers it starts, and what it ends."""
+    """What a deploy does with one of what is deployed: the numbers it starts, what it ends."""
 
     release: Release
     numbers: tuple[int, ...]
@@ -64,7 +64,7 @@ def plan(
 
 
 def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Change:
-    """Work out how a function gets to `count` instances: the last numbers start, and end, first."""
+    """Work out how there come to be `count` instances: the last numbers start, and end, first."""
     there = sorted((i for i in running if i.deployed == release.name), key=_number)
     at_work = [instance for instance in there if _is_at_work(instance)]
     ended = [i for i in there if i.state == "stopped"] + at_work[count:]

@@ -74,10 +74,13 @@ class CrashPoints(crash.CrashPoints):
         self._reach(point)
 
 
+Committed = Callable[[Sequence[Record], Ran, Sequence[Record]], None]
+
+
 class Observed(BatchLoop):
     """A real loop; `committed` hears of what it has read, run and sent."""
 
-    committed: Callable[[Sequence[Record], Ran, Sequence[Record]], None]
+    committed: Committed
     ran: list[tuple[str, Answer]]
 
     def process(self, records: Sequence[Record]) -> list[Record]:
@@ -97,8 +100,16 @@ class ObservedWorker(Observed, Worker):
         return answer
 
 
-class ObservedTimer(Observed, Timer):
+class ObservedTimer(Timer):
     """The real timer."""
+
+    committed: Committed
+
+    def tick(self) -> list[Record]:
+        """Run the function."""
+        out = super().tick()
+        self.committed([], [], out)
+        return out
 
 
 class ObservedSagaHost(Observed, SagaHost):
@@ -245,7 +256,7 @@ class Process:
         self.standing = True
         try:
             if isinstance(self._loop, ObservedTimer):
-                self._loop.tick(self._world.send, turn, self._world.check)
+                self._loop.run(self._world.send, turn, self._world.check)
             elif self._transport is not None:
                 self._loop.run(self._transport, turn)
         except Killed:

@@ -14,7 +14,7 @@ from typing import Any
 import peewee
 import tenacity
 
-from ..batch_loop import UNAVAILABLE, BatchLoop
+from ..batch_loop import BatchLoop
 from ..crash import CrashPoints
 from ..database.connection import connect
 from ..database.schema import bind
@@ -25,6 +25,7 @@ from ..health import HealthFile
 from ..kafka.admin import create_topics
 from ..kafka.producer import Producer
 from ..kafka.transport import KafkaTransport
+from ..loop import UNAVAILABLE
 from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -162,6 +163,6 @@ def _run_timer(
     health.mark_healthy(again_in=every)
     on_ready()
     try:
-        timer.tick(send, stop, producer.check)
+        timer.run(send, stop, producer.check)
     finally:
         producer.close()

@@ -19,9 +19,7 @@ from ..errors import NotRunning, SagaError
 
 CODE = "code"  # the folder of unpacked versions in the data directory
 
-# `is_locked` takes the lock itself, for less than a millisecond. Whoever comes upon that tries
-# again: who looks, too, for a moment, and who wants to hold the lock for longer.
-LOOK_TIMEOUT = 0.02  # seconds
+# `is_locked` takes a shared lock for less than a millisecond: who comes upon that tries again.
 HOLD_TIMEOUT = 0.1  # seconds
 POLL = 0.005  # seconds
 
@@ -76,7 +74,7 @@ class System(BaseModel):
 
 
 class Wanted(BaseModel):
-    """An instance that is to run: of which function or adapter, in which version."""
+    """An instance that is to run: of what, in which version."""
 
     deployed: str
     version: str
@@ -164,12 +162,17 @@ def _held(path: Path, refusal: str) -> Iterator[None]:
 
 def is_locked(data: Path) -> bool:
     """Tell whether a supervisor holds the data directory."""
-    if not (data / "lock").exists():
-        return False
+    # filelock knows no shared lock: a look by it would be in the way of others who look, and would
+    # need the right to write. Imported late: the command line is there where this module is not.
+    import fcntl
+
     try:
-        with FileLock(data / "lock").acquire(LOOK_TIMEOUT, POLL):
+        with (data / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except Timeout:
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
 
 

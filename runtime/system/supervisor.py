@@ -142,7 +142,7 @@ class Supervisor:
                     child.stop()
                     self._unpublished = True
         there = {child.info.name for child in self.children}
-        for name, wanted in self._wanted.items():
+        for name, wanted in list(self._wanted.items()):
             if name not in there:
                 self._add_wanted(name, wanted)
                 self._unpublished = True

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
@@ -39,6 +39,9 @@ def read(request: Request, shape: type[T]) -> T:
     try:
         valid: T = _adapter(cast(Hashable, shape)).validate_json(request.body, strict=True)
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise BadRequest(f"the body can't be read as JSON: {first['msg']}") from None
         raise invalid(error) from None
     return valid
 
@@ -73,30 +76,21 @@ def _check(request: Request) -> None:
     if not request.body:
         raise BadRequest("the body is empty; it has to be a JSON object")
     _check_content_type(request.headers.get("content-type", ""))
+    inexact: list[str] = []
+
+    def number(text: str) -> float:
+        if Decimal(repr(float(text))) != Decimal(text):
+            inexact.append(text)
+        return float(text)
+
     try:
-        text = request.body.decode()
-        value = json.loads(text, parse_float=_exact, parse_constant=_refuse)
+        json.loads(request.body.decode(), parse_float=number, parse_constant=_refuse)
     # A number too large for Decimal, and arrays nested too deep, have errors of their own.
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise BadRequest(f"the body can't be read as JSON: {str(error)[:200]}") from None
-    if where := next(_inexact(value), None):
-        raise Invalid({where: "has more digits than a number in JSON keeps: write it as a string"})
-
-
-def _exact(text: str) -> float | Decimal:
-    """Return a number that a float holds, as the digits say; or else a Decimal."""
-    number, written = float(text), Decimal(text)
-    return number if Decimal(repr(number)) == written else written
-
-
-def _inexact(value: Any, path: str = "") -> Iterator[str]:
-    """List where the numbers are that no float holds."""
-    if isinstance(value, Decimal):
-        yield path or "body"
-    elif isinstance(value, dict | list):
-        below = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, child in below:
-            yield from _inexact(child, f"{path}.{name}".lstrip("."))
+    if inexact:
+        what = f"JSON's numbers can't keep the digits of {inexact[0][:50]}"
+        raise Invalid({"body": f"{what}: write it as a string"})
 
 
 def _check_content_type(value: str) -> None:

@@ -2,20 +2,19 @@
 
 import json
 import logging
-import sqlite3
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import peewee
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest, NotFound, SanicException
 from sanic.handlers import ErrorHandler
 
 from .. import errors
+from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +139,8 @@ def _meant(exception: BaseException) -> SanicException | None:
             return NotFound(str(exception))
         case errors.BrokerUnavailable():
             return Unavailable(["broker"])
-        case peewee.OperationalError() | peewee.InterfaceError() | sqlite3.OperationalError():
-            log.warning("the database is away: %s", exception)
+        case _ if isinstance(exception, DATABASE_UNAVAILABLE):
+            log.warning("the database is unavailable: %s", exception)
             return Unavailable(["database"])
         case CancelledError():
             return SanicException("the service is stopping", status_code=503)

@@ -53,8 +53,6 @@ class SagaService:
         if isinstance(started, Conflict):
             raise started
         state, commands = started
-        if state.name != self.saga.name:
-            raise Conflict(f"Idempotency-Key {start.idempotency_key!r} is of another saga")
         self._crash.reach(AFTER_ROW)
         await self._sending.send(commands)
         return state

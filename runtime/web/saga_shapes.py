@@ -60,7 +60,7 @@ class SagaStep(BaseModel):
 
 
 class ShownSaga(BaseModel):
-    """A saga. `due_at` is when it is looked after next; null once it has ended."""
+    """A saga. `due_at` is when it is acted on next; null once it has ended."""
 
     model_config = ConfigDict(from_attributes=True)
 

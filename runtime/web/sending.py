@@ -19,7 +19,7 @@ SEND_TIMEOUT = 2.0  # seconds that a request waits for the broker; the sending i
 class Sending:
     """Sends commands in one thread at a time, so that an absent broker holds up no other work.
 
-    Failing to send is no error of the request: the saga's row is there, and the sweeper sends its
+    Failing to send is no error of the request: the saga's row is there, and its host sends the
     command again.
     """
 
@@ -43,5 +43,5 @@ class Sending:
         try:
             await asyncio.to_thread(self._send, commands)
         except BrokerUnavailable as error:
-            log.warning("%d commands not sent, the sweeper will: %s", len(commands), error)
+            log.warning("%d commands not sent, their sagas' host will: %s", len(commands), error)
         return [None] * len(lists)

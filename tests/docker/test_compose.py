@@ -20,6 +20,7 @@ import yaml
 from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.compose import compose
+from saga.runtime.deploy.target import DEPLOYED
 from saga.runtime.system.stack import Stack
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -66,9 +67,8 @@ class Project:
         return {each.labels["com.docker.compose.service"]: each for each in found}
 
     def hosted(self) -> dict[str, Any]:
-        """Return the containers of functions and adapters."""
-        kinds = ("function", "adapter")
-        return {k: c for k, c in self.containers().items() if c.labels.get("saga.kind") in kinds}
+        """Return the containers of functions, sagas and adapters."""
+        return {k: c for k, c in self.containers().items() if c.labels.get("saga.kind") in DEPLOYED}
 
     def unwell(self) -> dict[str, str]:
         """Return the states of those containers that are not what they should be."""
@@ -178,7 +178,7 @@ def test_an_order_without_money_or_stock_is_undone(project) -> None:
 
 def test_all_containers_become_healthy(project) -> None:
     project.gets_well()
-    assert len(project.hosted()) == 13
+    assert len(project.hosted()) == 12
 
 
 def test_a_second_up_changes_nothing(project) -> None:

@@ -18,6 +18,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from uuid_utils.compat import uuid7
 
+from saga.runtime.deploy.target import DEPLOYED
+
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +110,7 @@ def copy_order_service(folder: Path) -> None:
 def deployed(
     engine: Any, make_system: Callable[..., Any], bucket: dict[str, str], tmp_path_factory: Any
 ) -> Iterator[Deployed]:
-    """A broker and a database in containers, and all functions and adapters beside them."""
+    """A broker and a database in containers, and all functions, sagas and adapters beside them."""
     name, project = f"saga-test-{uuid7().hex[-8:]}", tmp_path_factory.mktemp("project")
     copy_order_service(project)
     system = make_system()
@@ -160,7 +162,7 @@ def test_whole_system_runs_in_containers(deployed: Deployed) -> None:
     rows = deployed.system.processes().values()
     assert {row["state"] for row in rows} == {"ready"}
     kinds = [row["kind"] for row in rows]
-    assert (kinds.count("function"), kinds.count("adapter")) == (9, 4)
+    assert [kinds.count(kind) for kind in DEPLOYED] == [7, 1, 4]  # functions, saga, adapters
 
 
 def test_second_deploy_of_the_same_code_changes_nothing(deployed: Deployed) -> None:
@@ -199,7 +201,7 @@ def test_secret_is_with_its_function_and_nowhere_else(deployed: Deployed) -> Non
     [other] = deployed.containers(RESERVE)
     assert other.exec_run("cat /run/secrets/TILL_KEY").exit_code != 0
     for each in deployed.containers():
-        if each.labels["saga.kind"] in ("function", "adapter"):
+        if each.labels["saga.kind"] in DEPLOYED:
             assert SECRET not in json.dumps(each.attrs)
             assert "postgresql://" not in json.dumps(each.attrs)
     assert SECRET not in deployed.saga("ps", "--json").stdout
@@ -452,7 +454,7 @@ def test_down_removes_all_of_the_system_and_nothing_else(deployed: Deployed) -> 
     used = {
         mount["Name"]
         for each in deployed.containers()
-        if each.labels["saga.kind"] in ("function", "adapter")
+        if each.labels["saga.kind"] in DEPLOYED
         for mount in each.attrs["Mounts"]
         if mount["Type"] == "volume"
     }

@@ -89,6 +89,7 @@ secrets = ["SEND_PIN"]
 }
 PINS = {name: f"{name}-{uuid4()}" for name in ("WRAP_PIN", "SEND_PIN")}
 WRAP, SEND, CREATE = "gift.wrap_gift", "gift.send_gift", "order.create_order"
+SAGA_NAME = "orchestrator.place_order"
 
 
 @dataclass
@@ -261,6 +262,28 @@ def test_whole_service_is_deployed_under_load_with_its_adapter(
     assert orders.system.http("GET", "order", "/orders").status_code == 200
     unchanged = orders.pids(*names)
     assert {name: pid for name, pid in others.items() if name in unchanged} == unchanged
+
+
+def test_saga_is_deployed_scaled_and_logged_under_load_as_a_function_is(
+    orders: Project, traffic: Any
+) -> None:
+    before = orders.pids()
+    with traffic(orders.system) as load:
+        load.flows()
+        orders.ok("deploy", SAGA_NAME, "--force")
+        load.flows()
+        orders.ok("scale", f"{SAGA_NAME}=2")
+        load.flows()
+    assert load.violations() == []
+    instances = orders.instances(SAGA_NAME)
+    assert [(row["name"], row["kind"]) for row in instances] == [
+        (SAGA_NAME, "saga"),
+        (f"{SAGA_NAME}-2", "saga"),
+    ]
+    assert before[SAGA_NAME] not in {row["pid"] for row in instances}
+    assert f"{SAGA_NAME}-2 |" in orders.ok("logs", SAGA_NAME)
+    orders.ok("scale", f"{SAGA_NAME}=1")
+    assert "answers no commands" in orders.refused("invoke", SAGA_NAME, "--data", "{}")
 
 
 def test_adapter_version_that_fails_gives_the_port_back_to_the_old_one(orders: Project) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -153,3 +154,17 @@ def test_without_a_broker_no_client_is_made(tmp_path, monkeypatch):
     with pytest.raises(NotRunning, match="no system runs"):
         SagaClient(Settings(saga_data=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_saga_that_the_service_does_not_host_is_not_started(client, broker):
+    stranger = replace(place_order, name="stranger")
+    with pytest.raises(ContractError, match="orchestrator hosts no saga 'stranger'"):
+        client.start(stranger, ORDER)
+    assert broker.sent == []
+
+
+def test_saga_that_was_started_already_makes_no_producer(settings, broker):
+    for _ in range(2):
+        with SagaClient(settings) as client:
+            client.start(place_order, ORDER, key="k")
+    assert broker.made == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, batch_loop, saga_queries
+from saga.runtime import Command, Event, Message, Saga, Step, loop, saga_queries
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
@@ -89,7 +89,7 @@ class Hosting:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(batch_loop, "WAIT", Retry(first=0.0))
+    monkeypatch.setattr(loop, "WAIT", Retry(first=0.0))
 
 
 @pytest.fixture

@@ -365,3 +365,23 @@ def test_a_long_value_is_found_by_its_beginning(store):
 def test_saga_is_searched_by_fields_of_its_start_message_alone():
     with pytest.raises(ContractError, match="can't be searched by colour: Begin has no such field"):
         Saga("store", start=Begin, steps=[Step(Make)], search=("colour",))
+
+
+def test_saga_is_searched_by_a_field_once():
+    with pytest.raises(ContractError, match="searched twice by one field"):
+        Saga("store", start=Begin, steps=[Step(Make)], search=("goods", "goods"))
+
+
+def test_key_of_another_saga_is_a_conflict():
+    begin("a", idempotency_key="k", fingerprint="f")
+    (conflict,) = begin("b", saga=OTHER, idempotency_key="k", fingerprint="f")
+    assert isinstance(conflict, Conflict)
+
+
+def test_row_that_cant_be_read_holds_up_no_other(store, caplog):
+    begin("a", "b")
+    SagaRow.update(state='{"status": "NEW"}').where(SagaRow.id == "a").execute()
+    assert sent(store.advance(SAGA, [reply("a"), reply("b")], NOW)) == ["b/finish/do"]
+    assert sent(store.sweep(SAGA, LATER)) == ["b/finish/do"]
+    assert SagaRow.get_by_id("a").due_at == LATER + timedelta(minutes=1)
+    assert "saga a can't be read" in caplog.text

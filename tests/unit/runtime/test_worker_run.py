@@ -5,7 +5,7 @@ import threading
 import peewee
 import pytest
 
-from saga.runtime import batch_loop as module
+from saga.runtime import loop as module
 from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.function import Function
 from saga.runtime.saga import Retry
@@ -158,7 +158,7 @@ class Ticks:
         self.sent += records
 
     def run(self):
-        self.worker.tick(self.send, self.stop)
+        self.worker.run(self.send, self.stop)
 
 
 class Alarm:
@@ -191,13 +191,13 @@ def test_timer_outlives_the_brokers_absence(sqlite):
 
 def test_timer_outlives_the_databases_absence(sqlite, monkeypatch):
     ticks = Ticks(sqlite, [Alarm()], every=7.5)
-    process, failures = ticks.worker.process, [peewee.OperationalError("away")]
+    tick, failures = ticks.worker.tick, [peewee.OperationalError("away")]
 
-    def fail_first(records):
+    def fail_first():
         if failures:
             raise failures.pop()
-        return process(records)
+        return tick()
 
-    monkeypatch.setattr(ticks.worker, "process", fail_first)
+    monkeypatch.setattr(ticks.worker, "tick", fail_first)
     ticks.run()
     assert ticks.sent == ["alarm"]

@@ -195,3 +195,17 @@ def test_write_many_of_a_taken_key_raises_peewees_error(accounts):
     with pytest.raises(peewee.IntegrityError), transaction(accounts):
         write_many(accounts, FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
     assert Account.select().count() == 1
+
+
+class Shelf(Table):
+    pass
+
+
+class Book(Table):
+    shelf = peewee.ForeignKeyField(Shelf)
+
+
+def test_tables_are_created_after_those_that_they_refer_to(database):
+    bind(database, [Book, Shelf])
+    Book.create(shelf=Shelf.create())
+    assert Book.select().count() == 1

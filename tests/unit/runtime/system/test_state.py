@@ -1,5 +1,6 @@
 """What a system tells about itself, and who may hold its data directory."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import time
 
 import psutil
 import pytest
-from filelock import FileLock
 
 from saga.runtime.errors import NotRunning
 from saga.runtime.system import state
@@ -92,27 +92,30 @@ def test_lock_is_held_against_other_processes(tmp_path):
 
 
 @pytest.fixture
-def glance(tmp_path):
+def look(tmp_path):
     """Somebody looks whether the directory is locked, for longer than it ever takes."""
-    lock = FileLock(tmp_path / "lock", thread_local=False)
-    lock.acquire()
-    timer = threading.Timer(0.05, lock.release)
-    timer.start()
-    yield
-    timer.join()
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
 
 
-@pytest.mark.usefixtures("glance")
-def test_a_look_keeps_nobody_from_holding_the_lock(tmp_path, monkeypatch):
+def test_a_look_keeps_nobody_from_holding_the_lock(tmp_path, monkeypatch, look):
     monkeypatch.setattr(state, "HOLD_TIMEOUT", 10)
+    timer = threading.Timer(0.05, look)
+    timer.start()
     with lock_system(tmp_path):
-        pass
+        timer.join()
 
 
-@pytest.mark.usefixtures("glance")
-def test_a_look_is_not_taken_for_a_supervisor(tmp_path, monkeypatch):
-    monkeypatch.setattr(state, "LOOK_TIMEOUT", 10)
+@pytest.mark.usefixtures("look")
+def test_a_look_is_not_taken_for_a_supervisor(tmp_path):
     assert not is_locked(tmp_path)
+
+
+def test_who_may_only_read_may_look(tmp_path):
+    with lock_system(tmp_path):
+        (tmp_path / "lock").chmod(0o444)
+        assert is_locked(tmp_path)
 
 
 @pytest.mark.parametrize(("states", "ready"), [(["ready"] * 2, True), (["ready", "starting"], 0)])

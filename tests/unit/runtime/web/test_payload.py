@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from sanic.exceptions import BadRequest
 
 from saga.runtime.web.payload import read as read_body
 from saga.runtime.web.problems import Invalid
@@ -138,25 +139,17 @@ def test_json_that_says_something_else_is_refused(shape, text):
         read(shape, text)
 
 
-@pytest.mark.parametrize(
-    ("text", "where"),
-    [
-        (NO_FLOAT, "body"),
-        ("1e400", "body"),
-        (f'{{"a": [1, {{"b": {NO_FLOAT}}}]}}', "a.1.b"),
-    ],
-)
-def test_number_that_no_float_holds_is_refused_by_its_place(text, where):
+@pytest.mark.parametrize("text", [NO_FLOAT, "1e400", f'{{"a": [1, {{"b": {NO_FLOAT}}}]}}'])
+def test_number_that_no_float_holds_is_refused(text):
     with pytest.raises(Invalid) as refused:
         read(JsonValue, text)
-    assert refused.value.context == {
-        "errors": {where: "has more digits than a number in JSON keeps: write it as a string"}
-    }
+    assert "write it as a string" in refused.value.context["errors"]["body"]
 
 
-def test_half_of_a_surrogate_pair_is_refused():
-    with pytest.raises(Invalid):
-        read(str, '"\\ud800"')
+@pytest.mark.parametrize("text", ['"\\ud800"', "[" * 250 + "]" * 250, "{", "NaN"])
+def test_what_is_no_json_is_a_bad_request(text):
+    with pytest.raises(BadRequest, match="can't be read as JSON"):
+        read(JsonValue, text)
 
 
 def test_wrong_field_is_named_where_it_is():

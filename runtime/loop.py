@@ -1,0 +1,76 @@
+"""What a process does again and again, with a database and a broker that may be unavailable."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import peewee
+import tenacity
+
+from . import crash
+from .clock import Clock, utcnow
+from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
+from .errors import BrokerUnavailable, first_line
+from .saga import Retry
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# What may pass by itself. An integrity error is another process that answered the same command
+# while we did: the next look into the inbox finds its answer.
+DATABASE_ERRORS = (*DATABASE_UNAVAILABLE, peewee.IntegrityError)
+UNAVAILABLE = (*DATABASE_ERRORS, BrokerUnavailable)
+WAIT = Retry(first=0.1, longest=5.0)
+
+
+class Loop:
+    """Takes turns until it is told to stop, and outlives what is unavailable meanwhile."""
+
+    def __init__(
+        self,
+        name: str,
+        database: peewee.Database,
+        clock: Clock = utcnow,
+        crash_points: crash.CrashPoints = crash.DISARMED,
+    ) -> None:
+        self.name = name
+        self.database = database
+        self.clock = clock
+        self.failures = 0  # turns in succession that something unavailable has ended
+        self._crash = crash_points
+
+    def _repeat(
+        self, turn: Callable[[], float], stop: threading.Event, at_least: float = 0.0
+    ) -> None:
+        """Take turns until `stop` is set; a turn returns for how many seconds to wait then.
+
+        One that something unavailable has ended is taken again after `at_least` seconds.
+        """
+        while not stop.is_set():
+            try:
+                delay = turn()
+                self.failures = 0
+            except UNAVAILABLE as error:
+                self.failures += 1
+                delay = max(at_least, WAIT.delay(self.failures, self.name))
+                log.warning("%s; trying again in %.1f s", first_line(error), delay)
+                self._reconnect()
+            if delay:
+                stop.wait(delay)
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        """Work in a transaction; retry for a second what passes by itself, then raise it."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(DATABASE_ERRORS),
+            stop=tenacity.stop_after_delay(1.0),
+            wait=tenacity.wait_random_exponential(multiplier=0.01, max=0.2),
+            before_sleep=lambda _: self._reconnect(),
+            reraise=True,
+        )
+        return retrying(work)
+
+    def _reconnect(self) -> None:
+        """Drop a connection that may be broken; SQLite's can't be, and may be all that there is."""
+        if not isinstance(self.database, peewee.SqliteDatabase):
+            self.database.close()
