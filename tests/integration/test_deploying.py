@@ -276,10 +276,10 @@ def test_saga_is_deployed_scaled_and_logged_under_load_as_a_function_is(
         load.flows()
     assert load.violations() == []
     instances = orders.instances(SAGA_NAME)
-    assert [(row["name"], row["kind"]) for row in instances] == [
+    assert {(row["name"], row["kind"]) for row in instances} == {
         (SAGA_NAME, "saga"),
         (f"{SAGA_NAME}-2", "saga"),
-    ]
+    }
     assert before[SAGA_NAME] not in {row["pid"] for row in instances}
     assert f"{SAGA_NAME}-2 |" in orders.ok("logs", SAGA_NAME)
     orders.ok("scale", f"{SAGA_NAME}=1")
