@@ -38,12 +38,12 @@ def sagas(
         print(json.dumps([as_dict(state) for state in found], indent=1))
         return
     table = bare_table()
-    for column in ("SAGA", "STATUS", "STARTED", "WHY"):
+    for column in ("SAGA", "NAME", "STATUS", "STARTED", "WHY"):
         table.add_column(column, no_wrap=column != "WHY")
     for state in found:
         failure = f"{state.failure.step}: {state.failure.code}" if state.failure else ""
         started = f"{state.created_at.astimezone():%m-%d %H:%M:%S}"
-        table.add_row(state.id, coloured(state.status), started, failure)
+        table.add_row(state.id, state.name, coloured(state.status), started, failure)
     console.print(table if found else "No sagas.")
 
 
