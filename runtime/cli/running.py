@@ -20,11 +20,11 @@ from ..deploy.processes import log_names, read_logs
 from ..deploy.target import Instance
 from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
-from ..polling import poll_until
+from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from ..system.state import AlreadyRunning, end_leftovers, is_locked, read_system
+from ..system.state import end_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, bare_table, coloured, console, settings_for
 
 START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
@@ -80,7 +80,7 @@ def _stop(folder: Path) -> None:
         end_leftovers(folder)
         raise
     os.kill(running.supervisor, signal.SIGTERM)
-    _wait_until(lambda: not is_locked(folder), STOP_TIMEOUT, "stopped")
+    wait_until(lambda: not is_locked(folder), "not stopped", STOP_TIMEOUT)
 
 
 @app.command()
@@ -176,11 +176,8 @@ def _show_all(settings: Settings) -> None:
 
 
 def _start_detached(data: Path, broker: str) -> None:
-    if is_locked(data):
-        raise AlreadyRunning(
-            f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
-            "or choose another directory with --data"
-        )
+    with lock_system(data):
+        pass  # else the refusal is told here, not in the log
     if broker == KAFKA:
         from ..kafka.apache import class_path
 
@@ -203,15 +200,10 @@ def _start_detached(data: Path, broker: str) -> None:
         # What a killed supervisor has left may still lie there.
         return running.supervisor == process.pid and running.ready
 
-    _wait_until(is_ready, START_TIMEOUT, "ready")
+    wait_until(is_ready, "not ready", START_TIMEOUT)
     _show_all(settings_for(data))
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
-
-
-def _wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    if not poll_until(condition, timeout):
-        raise SagaError(f"not {what} after {timeout:g} s: see `saga ps` and `saga logs`")

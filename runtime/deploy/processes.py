@@ -2,11 +2,11 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SagaError
-from ..polling import poll_until
+from ..polling import wait_until
 from ..settings import Settings
 from ..system.state import (
     CODE,
@@ -49,7 +49,7 @@ class Processes:
         name = instance_name(release.name, number)
         try:
             self._want({name: Wanted(deployed=release.name, version=release.version)})
-            _wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
+            wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
         except BaseException:
             self._want({name: None})
             raise
@@ -68,9 +68,7 @@ class Processes:
     def stop(self, names: Sequence[str]) -> None:
         """Want the processes no longer, and wait until they have drained."""
         self._want(dict.fromkeys(names))
-        _wait_until(
-            lambda: not any(self._find(name) for name in names), "not stopped", STOP_TIMEOUT
-        )
+        wait_until(lambda: not any(self._find(name) for name in names), "not stopped", STOP_TIMEOUT)
 
     def restore(self, instance: Instance) -> None:
         """Want the process again."""
@@ -163,8 +161,3 @@ def _instance(process: ProcessInfo, running: System, settings: Settings) -> Inst
         port=process.port,
         where=where,
     )
-
-
-def _wait_until(condition: Callable[[], bool], failure: str, timeout: float) -> None:
-    if not poll_until(condition, timeout):
-        raise SagaError(f"{failure} within {timeout:g} s: see `saga ps` and `saga logs`")
