@@ -39,9 +39,6 @@ def read(request: Request, shape: type[T]) -> T:
     try:
         valid: T = _adapter(cast(Hashable, shape)).validate_json(request.body, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise BadRequest(f"the body can't be read as JSON: {first['msg']}") from None
         raise invalid(error) from None
     return valid
 

@@ -194,16 +194,6 @@ def test_an_old_java_is_one_clear_line(
         kafka_server.start_kafka(1, tmp_path, tmp_path / "log")
 
 
-def test_a_missing_pom_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pom = tmp_path / "pom.xml"
-    monkeypatch.setattr(kafka_server, "POM", pom)
-    with pytest.raises(BrokerUnavailable) as refused:
-        kafka_server.class_path()
-    assert str(refused.value).splitlines() == [
-        f"Apache Kafka's jars are named in {pom}, which is missing: work in a checkout"
-    ]
-
-
 def program(folder: Path, name: str, script: str) -> Path:
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n")

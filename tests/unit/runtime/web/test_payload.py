@@ -146,9 +146,15 @@ def test_number_that_no_float_holds_is_refused(text):
     assert "write it as a string" in refused.value.context["errors"]["body"]
 
 
-@pytest.mark.parametrize("text", ['"\\ud800"', "[" * 250 + "]" * 250, "{", "NaN"])
+@pytest.mark.parametrize("text", ["{", "NaN", "[" * 100_000])
 def test_what_is_no_json_is_a_bad_request(text):
     with pytest.raises(BadRequest, match="can't be read as JSON"):
+        read(JsonValue, text)
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', "[" * 250 + "]" * 250])
+def test_json_that_nobody_can_use_is_refused(text):
+    with pytest.raises(Invalid):
         read(JsonValue, text)
 
 

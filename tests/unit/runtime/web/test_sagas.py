@@ -178,7 +178,7 @@ def test_wrong_field_is_named(api, broker, field, value):
 @pytest.mark.parametrize("note", [r'"\ud83d"', r'{"\udc00": 1}', r'["\ude00\ud83d"]'])
 def test_half_of_a_surrogate_pair_is_refused_wherever_it_is(api, broker, note):
     text = json.dumps({**WISH, "note": 0}).replace('"note": 0', f'"note": {note}')
-    assert api.send_text("POST", "/sagas", text).status_code == 400
+    assert api.send_text("POST", "/sagas", text).status_code == 422
     assert api.send_text("POST", "/sagas", text.replace(note, r'"\ud83d\ude00"')).status_code == 202
 
 
