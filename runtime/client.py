@@ -73,7 +73,10 @@ class SagaClient:
         Raises `ContractError` where the service does not host this saga.
         """
         if self._sagas.get(saga.name) is None:
-            raise ContractError(f"{self._stack.service} hosts no saga {saga.name!r}")
+            raise ContractError(
+                f"{self._stack.service} hosts no saga {saga.name!r}: "
+                f"is {self._settings.saga_stacks} the right folder? SAGA_STACKS names it"
+            )
         request = Start(str(uuid7()), message, key, message.model_dump_json())
         with self._connection():
             [started] = self._store.start(saga, [request], utcnow())

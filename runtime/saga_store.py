@@ -151,8 +151,9 @@ class SagaStore:
             key, request_hash = request.idempotency_key, request.request_hash
             if key is not None and key in taken:
                 earlier_hash, earlier = taken[key]
+                what = "for another saga" if earlier.name != saga.name else "with another body"
                 same = earlier_hash == request_hash and earlier.name == saga.name
-                conflict = Conflict(f"Idempotency-Key {key!r} was used with another body")
+                conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
                 results.append((earlier, []) if same else conflict)
                 continue
             state, commands = transition.start(
