@@ -14,7 +14,7 @@ from . import saga_queries
 from .clock import utcnow
 from .database.connection import UNAVAILABLE, connect
 from .database.schema import create_missing
-from .errors import BrokerUnavailable, Conflict, ContractError
+from .errors import BrokerUnavailable, Conflict, ContractError, SagaError
 from .message import Message
 from .saga import Saga
 from .saga_state import SagaState
@@ -49,6 +49,7 @@ class SagaClient:
         self._store = SagaStore(self._database)
         self._turn = threading.RLock()
         self._kafka: Producer | None = None
+        self._closed = False
         create_missing(self._database, TABLES)
 
     def __enter__(self) -> Self:
@@ -60,6 +61,7 @@ class SagaClient:
     def close(self) -> None:
         """Deliver what is still on its way, and close the connection."""
         with self._turn:
+            self._closed = True
             if self._kafka is not None:
                 self._kafka.close()
             self._database.close()
@@ -141,6 +143,8 @@ class SagaClient:
     @contextmanager
     def _connection(self) -> Iterator[None]:
         with self._turn:
+            if self._closed:
+                raise SagaError("this client is closed: use it inside of its `with` block")
             try:
                 yield
             except UNAVAILABLE:

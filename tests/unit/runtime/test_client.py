@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.runtime import SagaClient, utcnow
+from saga.runtime import SagaClient, SagaError, utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable, Conflict, ContractError, NotFound, NotRunning
 from saga.runtime.kafka import producer as kafka
@@ -142,6 +142,8 @@ def test_client_closes_its_producer_and_its_connection(settings, broker):
         client.start(place_order, ORDER)
     assert broker.closed == 1
     assert client._database.is_closed()
+    with pytest.raises(SagaError, match="this client is closed"):
+        client.start(place_order, ORDER)
 
 
 def test_service_that_hosts_no_saga_is_told(settings):
