@@ -74,13 +74,13 @@ class SagaClient:
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
         Raises `ContractError` where the service does not host this saga.
         """
-        if self._sagas.get(saga.name) is None:
-            raise ContractError(
-                f"{self._stack.service} hosts no saga {saga.name!r}: "
-                f"is {self._settings.saga_stacks} the right folder? SAGA_STACKS names it"
-            )
         request = Start(str(uuid7()), message, key, message.model_dump_json())
         with self._connection():
+            if saga.name not in self._sagas:
+                raise ContractError(
+                    f"{self._stack.service} hosts no saga {saga.name!r}: "
+                    f"is {self._settings.saga_stacks} the right folder? SAGA_STACKS names it"
+                )
             [started] = self._store.start(saga, [request], utcnow())
         if isinstance(started, Conflict):
             raise started
@@ -137,7 +137,8 @@ class SagaClient:
 
     @cached_property
     def _sagas(self) -> dict[str, Saga]:
-        hosted: list[Any] = [self._stack.load_entry(name) for name in self._stack.sagas]
+        # As the user's program imports them: its environment is not ours to change.
+        hosted: list[Any] = [self._stack.import_entry(name) for name in self._stack.sagas]
         return {one.saga.name: one.saga for one in hosted}
 
     @contextmanager
