@@ -42,7 +42,8 @@ class Cluster:
         ]
         for times, mishap in mishaps:
             for _ in range(times):
-                self._world.after(self._world.chance.uniform(0, CHAOS), mishap)
+                # Early rather than late: most sagas begin at once, and soon are over.
+                self._world.after(CHAOS * self._world.chance.random() ** 3, mishap)
 
     def _start(self, name: str, hosted: Hosted, database: peewee.Database) -> None:
         def died(process: Process) -> None:
@@ -79,6 +80,7 @@ class Cluster:
     def _restart_broker(self) -> None:
         self._world.tell("broker", "restarts empty")
         self._world.broker.restart_empty()
+        self._world.invariants.forget_offsets()
 
     def _forget_offsets(self) -> None:
         self._world.tell("broker", "forgets all offsets")

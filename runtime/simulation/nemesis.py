@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import Rejected
 
+REFUSED = "simulated"  # the code of a refusal that the simulation itself has put there
 LONG = 20.0  # seconds that something is late, at most
 
 
@@ -105,7 +106,7 @@ class Nemesis:
         def handle(command: Any) -> Any:
             if name in self.broken:
                 if self.broken[name]:
-                    raise Rejected("simulated", f"{name} takes nothing")
+                    raise Rejected(REFUSED, f"{name} takes nothing")
                 raise SimulatedFault("out of order")
             struck = self.strikes(self.faults.fault)
             if struck and self.chance.random() < 0.5:

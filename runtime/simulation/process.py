@@ -1,16 +1,14 @@
 """A process in a simulation: the real worker in its real loop, one turn at a time."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import peewee
 
 from .. import crash
 from ..batch_loop import BatchLoop
 from ..envelope import Envelope, Record
-from ..errors import BrokerUnavailable
 from ..function import Function
 from ..inbox import Answer
 from ..message import Message
@@ -19,7 +17,7 @@ from ..saga_store import SagaRow
 from ..timer import Timer
 from ..transport import Transport
 from ..worker import Worker
-from .broker import SimulatedTransport
+from .faulty_transport import FaultyTransport
 from .invariants import Ran
 from .world import WORK, World
 
@@ -131,28 +129,6 @@ class ObservedSagaHost(Observed, SagaHost):
             super()._sweep_and_send(transport)
 
 
-class FaultyTransport(SimulatedTransport):
-    """A transport on which the nemesis loses, repeats, delays and refuses."""
-
-    def __init__(self, world: World, hosted: Hosted, wake: Callable[[float], None]) -> None:
-        super().__init__(world.broker, hosted.name, hosted.topics, wake)
-        self._world = world
-
-    def send(self, records: Iterable[Record]) -> None:
-        """Store records, if all goes well."""
-        self._world.send(records)
-
-    def commit(self) -> None:
-        """Commit the last batch, if all goes well; it may be committed and seem not to be."""
-        nemesis = self._world.nemesis
-        refused = nemesis.strikes(nemesis.faults.refuse)
-        if not refused or nemesis.strikes(0.5):
-            super().commit()
-        if refused:
-            self._world.tell(self._name, "hears that its offsets were not committed")
-            raise BrokerUnavailable("offsets not committed: simulated")
-
-
 class Process:
     """One replica of a function or a saga: takes a turn when woken; `died` hears of its death."""
 
@@ -177,7 +153,7 @@ class Process:
         self._loop = self._make_loop()
         self._transport: FaultyTransport | None = None
         if hosted.topics:
-            self._transport = FaultyTransport(world, hosted, self.wake)
+            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake)
         if not isinstance(self._loop, ObservedWorker):
             self.wake(world.now)
 
@@ -212,8 +188,13 @@ class Process:
             unreliable = world.nemesis.unreliable(hosted.name, hosted.handler)
             function = replace(hosted, handler=unreliable)
             loop = ObservedWorker(function, self._database, world.moment, points)
-        loop.committed = partial(world.committed, self.name)
+        loop.committed = self._committed
         return loop
+
+    def _committed(self, records: Sequence[Record], ran: Ran, out: Sequence[Record]) -> None:
+        if self._transport is not None and records:
+            self._transport.worked_off(records)
+        self._world.committed(self.name, records, ran, out)
 
     def _reach(self, point: str) -> None:
         """Come to a crash point: go on, stand still for a while, or die."""
