@@ -6,6 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from .. import crash, saga_queries
+from ..database.connection import UNAVAILABLE
 from ..envelope import Envelope
 from ..errors import BrokerUnavailable, Conflict
 from ..message import Message
@@ -51,7 +52,8 @@ class Clients:
             self._may_be_killed(crash.AFTER_ROW)
             self._send(commands)
             self._may_be_killed(crash.AFTER_SEND)
-        except Killed:
+        except (Killed, *UNAVAILABLE):
+            self._store.database.close()
             world.tell("client", f"gets no answer to order {number}")
             world.after(ASK_AGAIN, partial(self._place, number, message))
             return
@@ -69,11 +71,15 @@ class Clients:
 
     def _act(self, who: str, what: str, action: Callable[..., Transition], saga_id: str) -> None:
         self._world.skew = 0.0
-        with suppress(Conflict, Killed):
+        try:
             _, commands = action(self._saga, saga_id, self._world.moment())
             self._world.tell(who, f"{what} {saga_id}")
             self._may_be_killed(crash.AFTER_ROW)
             self._send(commands)
+        except UNAVAILABLE:
+            self._store.database.close()
+        except (Conflict, Killed):
+            pass
 
     def _send(self, commands: Sequence[Envelope]) -> None:
         with suppress(BrokerUnavailable):
