@@ -75,7 +75,7 @@ class Summary(BaseModel):
     """What came of all seeds, which follow one another."""
 
     saga: str
-    first: int  # of the seeds
+    first_seed: int
     runs: int
     sagas: int
     statuses: dict[str, int]
@@ -141,7 +141,7 @@ def run_all(simulator: Simulator, seeds: Sequence[int]) -> Summary:
     sagas = statuses.total()
     return Summary(
         saga=simulator.workload.saga.name,
-        first=seeds[0],
+        first_seed=seeds[0],
         runs=len(seeds),
         sagas=sagas,
         statuses=dict(sorted(statuses.items())),
