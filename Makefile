@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test containers proof lint
+.PHONY: help install lock up down image test containers proof matrix lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ containers: install ## run the tests on a Docker engine
 proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
 	.venv/bin/python -m pytest -m proof
+
+matrix: install ## write docs/failure-matrix.md from what a run of its test sees
+	FAILURE_MATRIX=docs/failure-matrix.md .venv/bin/python -m pytest tests/integration/test_crash_points.py
 
 # What docker-compose.yml runs in every container of functions and adapters.
 image: ## build the image of the containers

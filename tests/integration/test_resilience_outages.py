@@ -8,14 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import psycopg
 import pytest
 
 pytestmark = pytest.mark.proof
@@ -240,10 +239,7 @@ def test_a_stopped_postgresql_answers_503_and_loses_nothing(
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with closing(psycopg.connect(postgres_server.url(), autocommit=True)) as connection:
-        for service in SERVICES:
-            connection.execute(f'CREATE DATABASE "{service}"')
-    monkeypatch.setenv("SAGA_DATABASE_URL", postgres_server.url("{service}"))
+    monkeypatch.setenv("SAGA_DATABASE_URL", postgres_server.url_of_services(SERVICES))
     system = start_system()
     before = restarts(system)
     with traffic(system) as load:
