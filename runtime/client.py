@@ -70,8 +70,8 @@ class SagaClient:
     def start(self, saga: Saga, message: Message, key: str | None = None) -> SagaState:
         """Store a new saga, then send its first command; return the saga.
 
-        Where the broker does not take the command, the saga is returned all the same: its row is
-        there, and its host sends the command. The same `key` with the same message gives the saga
+        Where the command can't be sent, the saga is returned all the same: its row is there, and
+        its host sends the command. The same `key` with the same message gives the saga
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
         Raises `ContractError` where the service does not host this saga.
         """
@@ -127,8 +127,11 @@ class SagaClient:
         try:
             if commands:
                 self._producer().send(commands)
-        except BrokerUnavailable as error:
-            log.warning("%d commands not sent, the saga's host will: %s", len(commands), error)
+        except Exception as error:
+            # Raised, it would make the caller start a saga twice. One of ours needs no traceback.
+            unknown = not isinstance(error, BrokerUnavailable)
+            told = "%d commands not sent, the saga's host will: %s"
+            log.warning(told, len(commands), error, exc_info=unknown)
         return state
 
     def _producer(self) -> "Producer":

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from .. import crash, saga_queries
 from ..client import SagaClient
+from ..database.connection import UNAVAILABLE
 from ..envelope import Envelope
 from ..errors import Conflict
 from ..message import Message
@@ -96,7 +97,7 @@ class Clients:
         try:
             self._client.may_be_killed("before row")
             state = self._client.start(self._saga, message, request.key)
-        except Killed:
+        except (Killed, *UNAVAILABLE):
             world.tell("client", f"gets no answer to order {request.key}")
             world.after(ASK_AGAIN, again)
             return
@@ -130,7 +131,7 @@ class Clients:
     def _act(self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str) -> bool:
         """Change a saga; tell whether an answer said that it is changed."""
         self._world.skew = 0.0
-        with suppress(Conflict, Killed):
+        with suppress(Conflict, Killed, *UNAVAILABLE):
             action(saga_id)
             self._world.tell(who, f"{what} {saga_id}")
             return True

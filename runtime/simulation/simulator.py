@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol, Self
 
-import peewee
-
 from ..clock import clock_set_to
-from ..database.connection import connect
 from ..database.schema import Table, bind
 from ..message import Message
 from ..saga import Saga
@@ -27,6 +24,7 @@ from ..testing.judgement import Judgement
 from ..testing.request import Request
 from .clients import Clients
 from .cluster import CHAOS, Cluster, Deployed
+from .database import SimulatedDatabase
 from .nemesis import LONG
 from .world import World
 
@@ -79,17 +77,17 @@ class Simulator:
         self.workload = workload
         self.deployed: list[Deployed] = []
         self.partitions = topics(workload.stacks)
-        self._tables: dict[peewee.Database, list[type[Table]]] = {}
+        self._tables: dict[SimulatedDatabase, list[type[Table]]] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(_silence())
-            databases: dict[str, peewee.Database] = {}
+            databases: dict[str, SimulatedDatabase] = {}
             for service in self.workload.stacks:
                 if service.database not in databases:
-                    databases[service.database] = connect("sqlite://")
-                    stack.callback(databases[service.database].close)
+                    databases[service.database] = SimulatedDatabase(service.database)
+                    stack.callback(databases[service.database].end)
                 self._open(service, databases[service.database])
             for database, tables in self._tables.items():
                 stack.enter_context(database.bind_ctx(tables))
@@ -106,10 +104,13 @@ class Simulator:
             for table in tables:
                 database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
         world = World(seed, self.partitions, story=story)
-        with clock_set_to(world.moment):
-            return _Simulation(self.workload, self.deployed, world).run(seed)
+        with clock_set_to(world.moment), ExitStack() as disturbed:
+            simulation = _Simulation(self.workload, self.deployed, world)
+            for database in self._tables:
+                disturbed.enter_context(database.disturbed_by(world.nemesis, world.tell))
+            return simulation.run(seed)
 
-    def _open(self, service: Stack, database: peewee.Database) -> None:
+    def _open(self, service: Stack, database: SimulatedDatabase) -> None:
         tables = self._tables.setdefault(database, [])
         for hosted, _ in service.load():
             self.deployed.append((hosted, database))
