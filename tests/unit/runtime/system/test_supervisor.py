@@ -123,3 +123,8 @@ def test_a_process_that_has_stopped_is_forgotten(supervisor: Supervisor, run: Ru
     assert supervisor.children == [other]
     names = [one.name for one in read_system(supervisor.data).processes]
     assert names == ["supervisor", "shop"]
+
+
+def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
+    supervisor._stop_all()
+    assert not read_system(supervisor.data).ready
