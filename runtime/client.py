@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import tenacity
 from uuid_utils.compat import uuid7
@@ -74,7 +75,7 @@ class SagaClient:
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
         Raises `ContractError` where the service does not host this saga.
         """
-        request = Start(str(uuid7()), message, key, message.model_dump_json())
+        request = Start(str(self._new_id()), message, key, message.model_dump_json())
         with self._connection():
             if saga.name not in self._sagas:
                 raise ContractError(
@@ -109,6 +110,9 @@ class SagaClient:
     def retry(self, saga_id: str) -> SagaState:
         """Try a FAILED saga's failed undo again; raise `NotFound`, or `Conflict` otherwise."""
         return self._change(self._store.retry, saga_id)
+
+    def _new_id(self) -> UUID:
+        return uuid7()
 
     def _change(self, change: Callable[..., Transition], saga_id: str) -> SagaState:
         with self._connection():
