@@ -18,15 +18,16 @@ from saga.runtime.envelope import Envelope
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka import apache
 from saga.runtime.kafka.admin import create_topics, lag, read_topics
-from saga.runtime.kafka.embedded import HOST, free_port
+from saga.runtime.kafka.embedded import HOST
 from saga.runtime.kafka.producer import Producer
 from saga.runtime.kafka.transport import KafkaTransport
-from saga.runtime.polling import poll_until
 from saga.runtime.settings import Settings
+from support.missing import need_kafka, need_programs
+from support.ports import free_ports
+from support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.proof
 
-DEADLINE = 60.0  # seconds
 TOPIC, GROUP = "secured.pack", "secured.group"
 # A second listener; the first one stays open, for the test's own set-up.
 SECURED = """
@@ -69,9 +70,11 @@ def let_in(port: int, user: str, password: str) -> None:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What the environment has to say to be let in."""
+    need_kafka()
+    need_programs("keytool", packages="openjdk-17-jre-headless")
     folder = tmp_path_factory.mktemp("kafka")
     ca = certificate(folder / "tls", "broker")
-    open_port, port = free_port(), free_port()
+    open_port, port = free_ports(2)
     properties = apache.PROPERTIES + SECURED.format(port=port, keys=ca.with_name("keys.p12"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apache, "PROPERTIES", properties)
@@ -110,10 +113,9 @@ def test_a_message_makes_it_there_and_its_offset_back(secured: dict[str, str]) -
         producer.send([command])
     with closing(KafkaTransport(settings, GROUP, [TOPIC])) as transport:
         transport.check()
-        received: list[Any] = []
-        assert poll_until(lambda: received.extend(transport.poll(0.1)) or received, DEADLINE, 0)
+        [received] = wait_until(lambda: transport.poll(0.1), "the message comes back")
         transport.commit()
-    assert received[0].value == b"{}"
+    assert (received.key, received.value) == (b"s", b"{}")
     assert lag(settings, GROUP, [TOPIC]) == 0
     assert [record.key for record in read_topics(settings, [TOPIC])] == [b"s"]
 
