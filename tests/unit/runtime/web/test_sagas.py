@@ -17,6 +17,7 @@ from saga.runtime.saga_store import TABLES, SagaRow, SagaStore, Start
 from saga.runtime.web.app import new_app
 from saga.runtime.web.payload import Body
 from saga.runtime.web.sagas import saga_blueprint
+from support.api import Broker
 
 EXACT = "900000000000.0312345678901234567"
 WISH = {"baker": "Ada", "layers": 3, "price": "12.50", "day": "2027-05-01"}
@@ -77,8 +78,8 @@ BREAD = Saga("bake-bread", BakeBread, [Step(BakeLayers, undo=EatLayers)], search
 
 
 @pytest.fixture
-def broker(make_broker):
-    return make_broker(CAKE)
+def broker():
+    return Broker(CAKE)
 
 
 @pytest.fixture
