@@ -30,6 +30,14 @@ OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
 BODY_ERRORS = (400, 413, 415, 422)
 REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}
+ALWAYS_SENT = {"Location"}  # of the headers that answers may have
+RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds to wait before another try.",
+        "schema": {"type": "integer", "minimum": 0},
+        "required": True,
+    }
+}
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 
@@ -104,18 +112,21 @@ def _response(status: int, shape: Any, headers: Texts | None, content: str) -> d
     if shape is not None:
         fields["content"] = {content: {"schema": _schema(shape, "serialization")}}
     if headers:
-        described = {
-            k: {"description": v, "schema": {"type": "string"}} for k, v in headers.items()
-        }
-        fields["headers"] = described
+        fields["headers"] = {name: _header(name, text) for name, text in headers.items()}
     return _Response(**fields)
 
 
 def _problem(status: int) -> definitions.Response:
     schema = _schema(problems.Problem, "serialization")
-    return definitions.Response(
-        {problems.MEDIA_TYPE: {"schema": schema}}, description=HTTPStatus(status).phrase
-    )
+    fields: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {"schema": schema}}}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        fields["headers"] = RETRY_AFTER
+    return _Response(description=HTTPStatus(status).phrase, **fields)
+
+
+def _header(name: str, text: str) -> dict[str, Any]:
+    always = {"required": True} if name in ALWAYS_SENT else {}
+    return {"description": text, "schema": {"type": "string"}, **always}
 
 
 def _schema(shape: Any, mode: JsonSchemaMode) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from saga.runtime import Saga
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Envelope, Reply
 from saga.runtime.saga_store import SagaRow, SagaStore
+from support.described import check_answer
 
 with warnings.catch_warnings():
     # sanic-testing imports websockets' old interface.
@@ -31,9 +32,11 @@ class Api:
     ) -> None:
         self.app, self.client, self.loop = app, client, loop
 
-    def ask(self, method: str, path: str, **options: Any) -> Any:
+    def ask(self, method: str, path: str, *, described: bool = True, **options: Any) -> Any:
         response = self.client.request(path, http_method=method, gather_request=False, **options)[1]
         assert response is not None
+        if described:
+            check_answer(self.app.ctx.document, response)
         return response
 
     def get(self, path: str, **options: Any) -> Any:
@@ -60,6 +63,8 @@ class Api:
             return await asyncio.gather(*(session.post(url, json=body) for body in bodies))
 
         responses: list[httpx.Response] = self.run(post())
+        for response in responses:
+            check_answer(self.app.ctx.document, response)
         return responses
 
     def run(self, work: Awaitable[Any]) -> Any:
