@@ -1,12 +1,9 @@
 """What the tests on a Docker engine share: the engine, with all images."""
 
 import gc
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NoReturn
 
 import docker
 import pytest
@@ -14,15 +11,8 @@ import yaml
 from docker.errors import DockerException, ImageNotFound
 
 from saga.runtime.settings import Settings
-
-ROOT = Path(__file__).parents[2]
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip, but fail in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+from support.missing import missing
+from support.system import ROOT
 
 
 def connect() -> docker.DockerClient:
@@ -34,7 +24,7 @@ def connect() -> docker.DockerClient:
         except DockerException as error:
             reason = f"no Docker engine answers: run tests/docker/engine ({error})"
         gc.collect()
-    missing(reason)
+    return missing(reason)
 
 
 @pytest.fixture(scope="session")

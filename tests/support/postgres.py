@@ -1,0 +1,94 @@
+"""A PostgreSQL server of the tests' own."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.missing import missing
+
+
+def postgres_programs() -> Path:
+    """Return the folder of initdb and pg_ctl; skip where there is none, but fail in CI."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
+    if on_path := shutil.which("initdb"):
+        folders.append(Path(on_path).parent)
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
+            return folder
+    return missing("PostgreSQL's server programs are missing: apt-get install postgresql")
+
+
+def server_account() -> str | None:
+    """Return the account to run PostgreSQL as: it refuses to be root's."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL server, reached by its socket."""
+
+    folder: Path
+    programs: Path
+    account: str | None
+
+    def url(self, database: str = "postgres") -> str:
+        """Lead to one of its databases."""
+        return f"postgresql://saga@/{database}?host={self.folder}"
+
+    def create(self) -> None:
+        """Make the files of an empty server."""
+        if self.account is not None:
+            shutil.chown(self.folder, self.account)
+        self._run("initdb", "-U", "saga", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+        self._run("pg_ctl", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.programs / program), "-D", str(self.folder / "data"), *arguments]
+        with (self.folder / "log").open("a") as log:
+            done = subprocess.run(
+                command,
+                user=self.account,
+                extra_groups=None if self.account is None else [],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if done.returncode:
+            pytest.fail(f"{program} failed: {(self.folder / 'log').read_text()[-2000:]}")
+
+
+@contextmanager
+def run_server() -> Iterator[PostgresServer]:
+    """Run a server that is gone without a trace in the end."""
+    programs, account = postgres_programs(), server_account()
+    folder = Path(tempfile.mkdtemp(prefix="saga-postgres-"))  # pytest's own is closed to others
+    server = PostgresServer(folder, programs, account)
+    try:
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,119 @@
+"""A running system of processes, and its stack files."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from saga.runtime.deploy.processes import Processes
+from saga.runtime.settings import Settings
+from support.ports import free_ports
+from support.waiting import DEADLINE, wait_until
+
+ROOT = Path(__file__).parents[2]
+SAGA = Path(sys.executable).with_name("saga")
+ENDS = ("COMPLETED", "COMPENSATED", "FAILED")  # of a saga
+
+
+def copy_stacks(folder: Path) -> dict[str, int]:
+    """Copy the stack files with free ports in place of 8000 to 8003; return the ports."""
+    folder.mkdir(parents=True)
+    sources = sorted((ROOT / "stacks").glob("*.toml"))
+    ports = dict(zip([source.stem for source in sources], free_ports(len(sources)), strict=True))
+    for source in sources:
+        text = re.sub(r"(?m)^port = .*$", f"port = {ports[source.stem]}", source.read_text())
+        (folder / source.name).write_text(text)
+    return ports
+
+
+@dataclass
+class RunningSystem:
+    """A system on a data directory, and what a test asks of it."""
+
+    data: Path
+    stacks: Path
+    ports: dict[str, int]
+    environment: dict[str, str] = field(default_factory=dict)
+    database_url: str | None = None  # of all services, where they are not SQLite's files
+
+    def settings(self) -> Settings:
+        """Settings that lead to the services' databases."""
+        if self.database_url is None:
+            return Settings(saga_data=self.data)
+        return Settings(saga_data=self.data, saga_database_url=SecretStr(self.database_url))
+
+    def saga(
+        self, *arguments: str, check: bool = True, timeout: float = DEADLINE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command on this system."""
+        done = subprocess.run(
+            [SAGA, *arguments],
+            env={
+                **os.environ,
+                "SAGA_DATA": str(self.data),
+                "SAGA_STACKS": str(self.stacks),
+                **self.environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            pytest.fail(f"saga {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Tell what `saga ps --json` tells, by name."""
+        if "SAGA_TARGET" in self.environment:
+            rows = json.loads(self.saga("ps", "--json").stdout)
+        else:
+            rows = [asdict(instance) for instance in Processes(self.settings()).instances()]
+        return {row["name"]: row for row in rows}
+
+    def broker(self) -> str:
+        """Return the broker's address."""
+        return str(json.loads((self.data / "system.json").read_text())["broker"])
+
+    def http(self, method: str, service: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request to a service's adapter."""
+        url = f"http://127.0.0.1:{self.ports[service]}{path}"
+        # Without verify=False, each request would read all root certificates first.
+        return httpx.request(method, url, timeout=DEADLINE, verify=False, **options)
+
+    def make_user(self, balance: str = "100.00") -> int:
+        """Create a user and return the id."""
+        body = {"name": "Ada", "email": f"u{time.time_ns()}@example.org", "balance": balance}
+        return int(self.http("POST", "user", "/users", json=body).json()["id"])
+
+    def make_product(self, price: str = "10.00", stock: int = 10) -> int:
+        """Create a product and return the id."""
+        body = {"name": "Lamp", "price": price, "stock": stock}
+        return int(self.http("POST", "product", "/products", json=body).json()["id"])
+
+    def order(self, user: int, product: int, quantity: int = 1, wait: int = 20) -> dict[str, Any]:
+        """Place an order and return its saga: once that has ended, or without a wait at once."""
+        body = {"user_id": user, "product_id": product, "quantity": quantity}
+        headers = {"Prefer": f"wait={wait}"}
+        answer = self.http("POST", "orchestrator", "/orders", json=body, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        saga: dict[str, Any] = answer.json()
+        return self.ended(saga["saga_id"]) if wait and saga["status"] not in ENDS else saga
+
+    def saga_of(self, saga_id: str) -> dict[str, Any]:
+        """Return a saga as it is now."""
+        saga: dict[str, Any] = self.http("GET", "orchestrator", f"/sagas/{saga_id}").json()
+        return saga
+
+    def ended(self, saga_id: str) -> dict[str, Any]:
+        """Wait until a saga has ended and return it."""
+        wait_until(lambda: self.saga_of(saga_id)["status"] in ENDS, f"saga {saga_id} ends")
+        return self.saga_of(saga_id)

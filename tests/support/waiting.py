@@ -1,0 +1,22 @@
+"""Waiting for conditions."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+DEADLINE = 240.0  # seconds: only what hangs takes longer, on a slow and busy machine too
+POLL = 0.02  # seconds
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+    """Wait until the condition gives something true, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(POLL)
+    pytest.fail(f"not within {seconds:g} s: {what}")
