@@ -25,6 +25,10 @@ def test_created_user_is_returned_with_its_location(users):
         (0.1, "0.10"),
         ("19.99", "19.99"),
         ("1.500", "1.50"),
+        ("1." + "0" * 99, "1.00"),
+        ("0" * 99 + "7.5", "7.50"),
+        ("-0.00", "0.00"),
+        (1e12, "1000000000000.00"),
         (-0.0, "0.00"),
     ],
 )
@@ -46,6 +50,7 @@ def test_money_is_never_a_float(users):
         ("name", 7),
         ("name", None),
         ("name", "nul\x00l"),
+        ("name", "\x1f\x85\ufeff"),
         ("email", "nobody"),
         ("email", "a@b@c.org"),
         ("email", "Ann <ann@example.com>"),
