@@ -159,7 +159,7 @@ def test_number_that_no_float_holds_is_refused(api):
         ("baker", None),
         ("layers", 0),
         ("layers", "3"),
-        ("layers", 3.0),
+        ("layers", 3.5),
         ("price", "x"),
         ("price", True),
         ("day", 0),
