@@ -19,6 +19,7 @@ from . import payload, problems
 
 H = TypeVar("H", bound=Callable[..., Any])
 Texts = Mapping[str, str]
+Headers = Mapping[str, str | Mapping[str, Any]]
 
 # sanic-ext is typed in part only.
 _builders: Any = builders
@@ -27,7 +28,8 @@ _spec: Any = definitions
 VERSION = "3.1.0"
 # One store for the whole process, by handler.
 OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
-BODY_ERRORS = (400, 413, 415, 422)
+ANY_ERRORS = (400, 413, 503)  # a request may be no UTF-8, or have headers that are too large
+BODY_ERRORS = (415, 422)
 REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}
 ALWAYS_SENT = {"Location"}  # of the headers that answers may have
@@ -53,7 +55,7 @@ def describe(
     errors: Sequence[int] = (),
     body: Any = None,
     query: type[BaseModel] | None = None,
-    headers: Texts | None = None,
+    headers: Headers | None = None,
     response_headers: Texts | None = None,
     content: str = payload.MEDIA_TYPE,
     name: str | None = None,
@@ -62,7 +64,7 @@ def describe(
     """Describe a handler: what it returns by status, what it reads, what may go wrong.
 
     The handler's docstring becomes the operation's summary and description, and its name the
-    operation's, where nothing else is told.
+    operation's, where nothing else is told. A header it reads has a text, or a schema with one.
     """
 
     def declare(handler: H) -> H:
@@ -71,7 +73,7 @@ def describe(
         _summarise(operation, summary or inspect.getdoc(handler) or "")
         for status, shape in returns.items():
             operation.responses[str(status)] = _response(status, shape, response_headers, content)
-        refused = {*errors, *(BODY_ERRORS if body else ()), *((422,) if query else ()), 503}
+        refused = {*errors, *ANY_ERRORS, *(BODY_ERRORS if body else ()), *((422,) if query else ())}
         for status in sorted(refused):
             operation.responses[str(status)] = _problem(status)
         if body:
@@ -167,11 +169,17 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kind.items() if key != "title"}
 
 
-def _headers(headers: Texts | None) -> list[definitions.Parameter]:
-    return [
-        _spec.Parameter(name, {"type": "string"}, "header", description=text)
-        for name, text in (headers or {}).items()
-    ]
+def _headers(headers: Headers | None) -> list[definitions.Parameter]:
+    return [_header_parameter(name, said) for name, said in (headers or {}).items()]
+
+
+def _header_parameter(name: str, said: str | Mapping[str, Any]) -> definitions.Parameter:
+    schema = {"description": said} if isinstance(said, str) else dict(said)
+    text = schema.pop("description")
+    parameter: definitions.Parameter = _spec.Parameter(
+        name, {"type": "string", **schema}, "header", description=text
+    )
+    return parameter
 
 
 def _path(route: Route) -> list[definitions.Parameter]:

@@ -60,7 +60,7 @@ class Api:
         session = self.client._session
 
         async def post() -> list[httpx.Response]:
-            return await asyncio.gather(*(session.post(url, json=body) for body in bodies))
+            return list(await asyncio.gather(*(session.post(url, json=body) for body in bodies)))
 
         responses: list[httpx.Response] = self.run(post())
         for response in responses:

@@ -85,7 +85,7 @@ def test_repeated_key_with_another_body_is_a_conflict(sagas, broker):
     assert len(broker.taken) == 1
 
 
-@pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", b"a\x01"])
+@pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", b"a\x01", "ä".encode()])
 def test_key_that_can_not_be_kept_is_refused(sagas, key):
     response = sagas.post("/orders", WISH, headers={b"idempotency-key": key})
     assert response.status_code == 422
