@@ -26,7 +26,7 @@ _DECIMAL = re.compile(r"-?0*[0-9]{1,20}(\.[0-9]{1,20}0*)?")
 _PATH_ID = re.compile(r"[1-9][0-9]{0,18}")
 # What is white space differs between the readers of patterns, in the characters named here.
 _VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]"
-_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?")
 
 
 def _decimal(value: object) -> object:
@@ -77,8 +77,10 @@ def _email(value: str) -> str:
 
 
 def _whole_number(value: object) -> object:
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        number = Decimal(value)
+        if number == int(number):
+            return int(number)
     raise ValueError("must be a whole number")
 
 

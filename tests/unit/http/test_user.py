@@ -169,6 +169,15 @@ def test_full_last_page_has_no_link(users):
     assert "link" not in response.headers
 
 
+@pytest.mark.parametrize("two", ["2", "2.0", "2e0", "0.2e1", "20E-1", "02"])
+def test_whole_number_in_a_query_may_be_written_as_in_json(users, two):
+    for number in range(3):
+        users.post("/users", {**ANN, "email": f"{number}@example.com"})
+    response = users.get(f"/users?limit={two}")
+    assert len(response.json) == 2
+    assert response.links["next"]["url"] == "/users?limit=2&after=2"
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -182,7 +191,9 @@ def test_full_last_page_has_no_link(users):
         "after=0",
         "after=-1",
         "after=9223372036854775808",
-        "after=1.0",
+        "after=1.5",
+        "after=1e-1",
+        "limit=1e99",
         "color=red",
     ],
 )

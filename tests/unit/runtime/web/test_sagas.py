@@ -247,7 +247,7 @@ def test_text_that_no_index_holds_as_it_is_is_found(api, text):
         "cake_id=1",
         "layers=x",
         "layers=0",
-        "layers=1.0",
+        "layers=1.5",
         "layers=%201",
         "layers=",
         "price=x",
