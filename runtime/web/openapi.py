@@ -44,9 +44,10 @@ UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 
 class _Response(definitions.Response):
-    """A response that may have headers: sanic-ext's own knows none."""
+    """A response that may have headers and links: sanic-ext's own knows none."""
 
     headers: dict[str, Any]
+    links: dict[str, Any]
 
 
 def describe(
@@ -57,6 +58,7 @@ def describe(
     query: type[BaseModel] | None = None,
     headers: Headers | None = None,
     response_headers: Texts | None = None,
+    links: Mapping[str, Texts] | None = None,
     content: str = payload.MEDIA_TYPE,
     name: str | None = None,
     summary: str | None = None,
@@ -64,7 +66,9 @@ def describe(
     """Describe a handler: what it returns by status, what it reads, what may go wrong.
 
     The handler's docstring becomes the operation's summary and description, and its name the
-    operation's, where nothing else is told. A header it reads has a text, or a schema with one.
+    operation's, where nothing else is told. A header that it reads has a text, or a schema with
+    one. `links` name the operations that go on from what it returns, with where in that their
+    parameters are.
     """
 
     def declare(handler: H) -> H:
@@ -72,7 +76,9 @@ def describe(
         operation.name(name or handler.__name__)
         _summarise(operation, summary or inspect.getdoc(handler) or "")
         for status, shape in returns.items():
-            operation.responses[str(status)] = _response(status, shape, response_headers, content)
+            operation.responses[str(status)] = _response(
+                status, shape, response_headers, links, content
+            )
         refused = {*errors, *ANY_ERRORS, *(BODY_ERRORS if body else ()), *((422,) if query else ())}
         for status in sorted(refused):
             operation.responses[str(status)] = _problem(status)
@@ -109,12 +115,20 @@ def _summarise(operation: Any, text: str) -> None:
     operation.describe(summary.removesuffix("."), description.strip())
 
 
-def _response(status: int, shape: Any, headers: Texts | None, content: str) -> definitions.Response:
+def _response(
+    status: int,
+    shape: Any,
+    headers: Texts | None,
+    links: Mapping[str, Texts] | None,
+    content: str,
+) -> definitions.Response:
     fields: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if shape is not None:
         fields["content"] = {content: {"schema": _schema(shape, "serialization")}}
     if headers:
         fields["headers"] = {name: _header(name, text) for name, text in headers.items()}
+    if links:
+        fields["links"] = {n: {"operationId": n, "parameters": p} for n, p in links.items()}
     return _Response(**fields)
 
 

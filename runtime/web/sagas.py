@@ -26,6 +26,7 @@ START_HEADERS: Headers = {
 }
 WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
 APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
+SAGA_ID = {"saga_id": "$response.body#/saga_id"}
 LOCATION = {"Location": "The saga."}
 
 
@@ -119,6 +120,7 @@ class _Routes:
             errors=(409,),
             headers=START_HEADERS,
             response_headers=LOCATION | APPLIED,
+            links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry")},
             name=f"start_{name}",
             summary=summary,
         )(self.start)

@@ -111,6 +111,24 @@ def test_every_reference_leads_somewhere(document):
     assert "$defs" not in str(document)
 
 
+def test_links_lead_to_operations_and_their_parameters(document):
+    known = {o["operationId"]: o for o in operations(document).values()}
+    for operation in known.values():
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                target = known[link["operationId"]]
+                assert set(link["parameters"]) == {
+                    p["name"] for p in target["parameters"] if p["in"] == "path"
+                }
+
+
+def test_started_saga_is_linked_with_what_can_be_done_with_it(all_apis):
+    start = all_apis["orchestrator"].get("/openapi.json").json["paths"]["/orders"]["post"]
+    for status in ("200", "202"):
+        links = start["responses"][status]["links"]
+        assert set(links) == {"show_place_order", "cancel_place_order", "retry_place_order"}
+
+
 def test_operations_have_names_and_summaries(document):
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(names) == len(set(names))
