@@ -76,6 +76,7 @@ def test_cancel_undoes_the_running_step_too(request, running, undos):
     story.cancel().expect_undos(*undos).expect_nothing().expect_compensated("cancelled")
     assert len(story.sent) == forward + len(undos)
     assert story.state.failure.step == ALL[running]
+    assert story.state.failure.message == "cancelled on request"
     assert statuses(story)[running] == ("FAILED" if running == 3 else "UNDONE")
 
 
@@ -121,6 +122,7 @@ def test_compensation_has_no_deadline(created):
     created.silence()
     assert created.state.status == "COMPENSATING"
     assert created.state.due_at == created.now + timedelta(seconds=30)
+    assert created.state.failure.code == "no_stock"
 
 
 def test_undo_waits_longer_with_each_attempt(created):
@@ -142,6 +144,17 @@ def test_rejected_undo_fails_the_saga_at_once(reserved):
     assert statuses(reserved) == ["DONE", "UNDO_FAILED", "REJECTED", "PENDING"]
     assert reserved.state.steps[1].error.code == "no_release"
     assert reserved.state.due_at is None
+
+
+def test_step_finishes_when_it_is_refused_undone_or_can_not_be_undone(reserved):
+    reserved.wait(1).reject("no_money").wait(1).reply().wait(1).reject("no_cancel")
+    seconds = [step.finished_at - reserved.state.created_at for step in reserved.state.steps[:3]]
+    assert seconds == [timedelta(seconds=3), timedelta(seconds=2), timedelta(seconds=1)]
+
+
+def test_step_that_can_not_be_undone_finishes_when_it_is_given_up(paid):
+    paid.wait(1).cancel()
+    assert paid.state.steps[3].finished_at == paid.now
 
 
 def test_first_cause_stays_the_sagas_failure(failed):
