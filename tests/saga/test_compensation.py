@@ -6,10 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from saga.functions.order.messages import CancelOrder, OrderCreated
+from saga.functions.orchestrator.place_order import PlaceOrder
+from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReleaseProduct
 from saga.functions.user.messages import RefundPayment
-from saga.runtime.errors import Conflict
+from saga.runtime import Saga, Step, transition
+from saga.runtime.envelope import Problem
+from saga.runtime.errors import Conflict, ContractError
 
 ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
 REACHED = ["story", "created", "reserved", "paid"]
@@ -57,6 +60,13 @@ def test_unreadable_rejection_is_kept_as_it_came(hear):
     state, _ = hear("create_order", outcome="rejected", data="no!" * 1000)
     assert state.failure.code == "unknown"
     assert state.failure.message == ("no!" * 1000)[:1000]
+
+
+def test_rejection_is_kept_as_every_database_can_keep_it(hear):
+    told = Problem(code="a\0b" + "c" * 100, message="d\0e")
+    state, _ = hear("create_order", outcome="rejected", data=told.model_dump_json())
+    assert state.failure.code == "a\ufffdb" + "c" * 97
+    assert state.failure.message == "d\ufffde"
 
 
 def test_undo_is_built_from_the_context(reserved):
@@ -155,6 +165,19 @@ def test_step_finishes_when_it_is_refused_undone_or_can_not_be_undone(reserved):
 def test_step_that_can_not_be_undone_finishes_when_it_is_given_up(paid):
     paid.wait(1).cancel()
     assert paid.state.steps[3].finished_at == paid.now
+
+
+def test_step_that_is_being_undone_has_not_finished(created):
+    created.reject("no_stock")
+    assert statuses(created)[0] == "UNDOING"
+    assert created.state.steps[0].finished_at is None
+
+
+def test_undo_that_is_no_longer_declared_is_an_error(created):
+    created.reject("no_stock")
+    without = Saga("story", start=PlaceOrder, steps=[Step(CreateOrder)])
+    with pytest.raises(ContractError, match="step create_order has no undo any more"):
+        transition.on_due(without, created.state, created.state.due_at)
 
 
 def test_first_cause_stays_the_sagas_failure(failed):

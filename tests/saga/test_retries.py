@@ -43,6 +43,7 @@ def test_back_off_ends_with_the_same_command_as_a_new_attempt(story):
     assert (again.id, again.data, again.topic) == (first.id, first.data, first.topic)
     assert (first.attempt, again.attempt) == (1, 2)
     assert story.state.steps[0].attempts == 2
+    assert story.state.steps[0].started_at == story.state.created_at < story.now
     assert story.state.due_at == story.now + 15 * SECOND
 
 
@@ -227,6 +228,8 @@ def test_undo_that_can_not_be_built_fails_the_saga(tell):
     story.reply(CREATED).reply(AnyPrice(price="dear")).cancel().expect_nothing()
     assert story.state.status == "FAILED"
     assert story.state.steps[2].status == "UNDO_FAILED"
+    assert story.state.steps[2].error.code == "invalid_command"
+    assert story.state.steps[2].finished_at == story.now
     story.retry()
     assert story.state.status == "FAILED"
 
