@@ -26,7 +26,8 @@ containers: install ## run the tests on a Docker engine
 	.venv/bin/python -m pytest -m docker
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
-proof: install ## run the tests that kill real processes for minutes
+proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
+	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
 	.venv/bin/python -m pytest -m proof
 
 # By hand or by night: an hour for all; FILES=runtime/inbox.py for one.

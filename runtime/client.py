@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import tenacity
 from uuid_utils.compat import uuid7
@@ -69,12 +70,12 @@ class SagaClient:
     def start(self, saga: Saga, message: Message, key: str | None = None) -> SagaState:
         """Store a new saga, then send its first command; return the saga.
 
-        Where the broker does not take the command, the saga is returned all the same: its row is
-        there, and its host sends the command. The same `key` with the same message gives the saga
+        Where the command can't be sent, the saga is returned all the same: its row is there, and
+        its host sends the command. The same `key` with the same message gives the saga
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
         Raises `ContractError` where the service does not host this saga.
         """
-        request = Start(str(uuid7()), message, key, message.model_dump_json())
+        request = Start(str(self._new_id()), message, key, message.model_dump_json())
         with self._connection():
             if saga.name not in self._sagas:
                 raise ContractError(
@@ -110,6 +111,9 @@ class SagaClient:
         """Try a FAILED saga's failed undo again; raise `NotFound`, or `Conflict` otherwise."""
         return self._change(self._store.retry, saga_id)
 
+    def _new_id(self) -> UUID:
+        return uuid7()
+
     def _change(self, change: Callable[..., Transition], saga_id: str) -> SagaState:
         with self._connection():
             name = saga_queries.find(self._database, saga_id).name
@@ -123,8 +127,11 @@ class SagaClient:
         try:
             if commands:
                 self._producer().send(commands)
-        except BrokerUnavailable as error:
-            log.warning("%d commands not sent, the saga's host will: %s", len(commands), error)
+        except Exception as error:
+            # Raised, it would make the caller start a saga twice. One of ours needs no traceback.
+            unknown = not isinstance(error, BrokerUnavailable)
+            told = "%d commands not sent, the saga's host will: %s"
+            log.warning(told, len(commands), error, exc_info=unknown)
         return state
 
     def _producer(self) -> "Producer":

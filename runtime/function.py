@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from .database.schema import Table, tables_in
 from .errors import ContractError
-from .inbox import InboxRow
 from .message import Command, Event
+
+if TYPE_CHECKING:
+    from .database.schema import Table
 
 Kind = Literal["command", "timer"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -41,8 +42,11 @@ class Function:
         """The service that the function belongs to: the folder it is in."""
         return self.name.partition(".")[0]
 
-    def tables(self) -> list[type[Table]]:
+    def tables(self) -> "list[type[Table]]":
         """List the tables that the handler and the runtime use on its behalf."""
+        from .database.schema import tables_in
+        from .inbox import InboxRow
+
         if self.kind == "timer":
             return tables_in(_store(self.handler))
         return [InboxRow, *tables_in(_store(self.handler))]

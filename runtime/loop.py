@@ -22,6 +22,13 @@ T = TypeVar("T")
 DATABASE_ERRORS = (*DATABASE_UNAVAILABLE, peewee.IntegrityError)
 UNAVAILABLE = (*DATABASE_ERRORS, BrokerUnavailable)
 WAIT = Retry(first=0.1, longest=5.0)
+# How a transaction is retried, before its whole turn counts as failed.
+RETRYING = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(DATABASE_ERRORS),
+    stop=tenacity.stop_after_delay(1.0),  # seconds
+    wait=tenacity.wait_random_exponential(multiplier=0.01, max=0.2),  # seconds
+    reraise=True,
+)
 
 
 class Loop:
@@ -38,6 +45,7 @@ class Loop:
         self.database = database
         self.clock = clock
         self.failures = 0  # turns in succession that something unavailable has ended
+        self.retrying = RETRYING
         self._crash = crash_points
 
     def _repeat(
@@ -60,15 +68,8 @@ class Loop:
                 stop.wait(delay)
 
     def _retried(self, work: Callable[[], T]) -> T:
-        """Work in a transaction; retry for a second what passes by itself, then raise it."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(DATABASE_ERRORS),
-            stop=tenacity.stop_after_delay(1.0),
-            wait=tenacity.wait_random_exponential(multiplier=0.01, max=0.2),
-            before_sleep=lambda _: self._reconnect(),
-            reraise=True,
-        )
-        return retrying(work)
+        """Work in a transaction; retry for a while what passes by itself, then raise it."""
+        return self.retrying.copy(before_sleep=lambda _: self._reconnect())(work)
 
     def _reconnect(self) -> None:
         """Drop a connection that may be broken; SQLite's can't be, and may be all that there is."""

@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from statistics import quantiles
 from typing import Annotated, Any
 
-import httpx
 import peewee
 import psutil
 import typer
@@ -26,8 +24,10 @@ from saga.runtime.errors import Conflict, SagaError
 from saga.runtime.saga_store import SagaRow, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.state import System, read_system
+from saga.runtime.testing.request import Request
 
 from . import ledger
+from .load import Load
 
 BUYERS = 100
 QUANTITY = 2
@@ -66,29 +66,30 @@ def bench(
     running = read_system(settings.saga_data)
     ledger.open_databases(settings)
     orders = _seed(sagas)
-    before, cpu_before = ledger.totals(), _cpu_seconds(running)
+    before, cpu_before = ledger.books(), _cpu_seconds(running)
     began = time.monotonic()
     with progress_bar() as progress:
         if http:
-            starting = _start_by_http(
-                orders, rate, settings.saga_host, running.port("orchestrator")
-            )
+            address = (settings.saga_host, running.port("orchestrator"))
+            starting = _start_by_http(orders, rate, address)
         else:
             starting = _start(orders, rate, settings.on_broker(running.broker))
         bar = progress.add_task("started", total=sagas)
-        saga_ids = []
-        for saga_id in starting:
-            saga_ids.append(saga_id)
-            progress.update(bar, completed=len(saga_ids))
+        requests: list[Request] = []
+        for request in starting:
+            requests.append(request)
+            progress.update(bar, completed=len(requests))
+        saga_ids = [str(request.saga_id) for request in requests]
         progress.update(bar, description="ended")
         for count in _until_ended(min(saga_ids), max(saga_ids), sagas):
             progress.update(bar, completed=count)
     seconds = time.monotonic() - began
     cpu = _cpu_seconds(running) - cpu_before
-    result = _result(saga_ids, seconds, cpu, invariants_ok=ledger.totals() == before)
+    violations = ledger.violations(requests, before)
+    result = _result(saga_ids, seconds, cpu, invariants_ok=not violations)
     print(result.model_dump_json(indent=1)) if as_json else _show(result)
-    if not result.invariants_ok:
-        raise SagaError("money or stock does not add up: see `invariants_ok`")
+    if violations:
+        raise SagaError(f"{len(violations)} violations, the first: {violations[0]}")
 
 
 def _seed(count: int) -> list[PlaceOrder]:
@@ -114,7 +115,9 @@ def _seed(count: int) -> list[PlaceOrder]:
     ]
 
 
-def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings) -> Iterator[str]:
+def _start(
+    orders: Sequence[PlaceOrder], rate: float | None, settings: Settings
+) -> Iterator[Request]:
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
     from saga.runtime.kafka.producer import Producer
 
@@ -130,25 +133,24 @@ def _start(orders: Sequence[PlaceOrder], rate: float | None, settings: Settings)
     producer.close()
 
 
-def _start_now(waiting: list[Start], producer: Any) -> Iterator[str]:
+def _start_now(waiting: list[Start], producer: Any) -> Iterator[Request]:
     for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
         transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
         producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
-        yield from (start.saga_id for start in chunk)
+        for start in chunk:
+            yield Request(start.message.model_dump(mode="json"), told=[start.saga_id], tries=1)
 
 
 def _start_by_http(
-    orders: Sequence[PlaceOrder], rate: float | None, host: str, port: int
-) -> Iterator[str]:
-    url = f"http://{host}:{port}/orders"
-    with httpx.Client() as client, ThreadPoolExecutor(HTTP_CLIENTS) as pool:
-
-        def post(order: PlaceOrder) -> str:
-            body = order.model_dump(exclude={"order_id"})
-            return str(client.post(url, json=body).raise_for_status().json()["saga_id"])
-
-        futures = [pool.submit(post, order) for order in _paced(orders, rate)]
-        yield from (future.result() for future in futures)
+    orders: Sequence[PlaceOrder], rate: float | None, address: tuple[str, int]
+) -> Iterator[Request]:
+    wishes = (Request(o.model_dump(exclude={"order_id"}), key=str(uuid7())) for o in orders)
+    with Load(address, wishes, HTTP_CLIENTS, rate) as load:
+        for number in range(len(orders)):
+            while load.busy and not any(r.told for r in load.requests[number : number + 1]):
+                time.sleep(TOGETHER)
+            load.check()
+            yield load.requests[number]
 
 
 def _paced(orders: Sequence[PlaceOrder], rate: float | None) -> Iterator[PlaceOrder]:

@@ -1,41 +1,40 @@
 """`saga chaos`: kill processes at random under load, and check that nothing is lost or doubled."""
 
-import os
 import random
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from pydantic import BaseModel
 from rich.progress import Progress
 from uuid_utils.compat import uuid7
 
+from saga.functions.orchestrator.place_order import place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
-from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.dead_letter import SUFFIX, open_dead_letters
+from saga.runtime.envelope import Record
+from saga.runtime.errors import SagaError
+from saga.runtime.polling import poll_until
 from saga.runtime.settings import Settings
-from saga.runtime.system.stack import read_stacks
+from saga.runtime.system.stack import read_stacks, topics
 from saga.runtime.system.state import read_system
+from saga.runtime.testing.request import Request
 
 from . import ledger
+from .load import Load
+from .mishaps import Killer, Repeater
 
 CLIENTS = 8
 BUYERS = 20
-KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
+ANSWERS = place_order.reply_topics
 REST_TIMEOUT = 300.0  # seconds until all sagas must have ended
-RETRY_AFTER = 0.2  # seconds between two tries of a client
+CANCELS = 0.2  # of the orders; the moment for a refund is short
+ENOUGH_ORDERS = 1000  # among which everything must have been seen
 
 
 class Verdict(BaseModel):
@@ -46,6 +45,7 @@ class Verdict(BaseModel):
     accepted: int
     completed: int
     compensated: int
+    seen: dict[str, int]
     kills: dict[str, int]
     seconds_to_rest: float
     violations: list[str]
@@ -62,61 +62,45 @@ def chaos(
     settings = settings_for(data)
     running = read_system(settings.saga_data)
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
+    chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     ledger.open_databases(settings)
     buyers, products = _seed()
-    before = ledger.totals()
-    chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
-    bodies = [_body(chance, buyers, products) for _ in range(orders)]
-    killer = _Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
+    before = ledger.books()
+    wishes = [_wish(chance, buyers, products) for _ in range(orders)]
+    on_broker = settings.on_broker(running.broker)
+    commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
+    killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
+    repeater = Repeater(on_broker, commands, random.Random(seed + 2))  # noqa: S311
+    address = (settings.saga_host, running.port("orchestrator"))
+    load = Load(address, wishes, CLIENTS, orders / seconds, CANCELS, chance)
     with progress_bar() as progress:
-        url = f"http://{settings.saga_host}:{running.port('orchestrator')}/orders"
         killer.start()
-        accepted = _place(url, bodies, seconds, progress)
+        repeater.start()
+        _place(load, orders, progress)
         killer.stop()
+        repeater.stop()
         rest_began = time.monotonic()
-        _wait_for_rest(accepted, progress)
-        _wait_for_silence(settings.on_broker(running.broker))
-    statuses = Counter(state.status for state in saga_queries.find_many(ledger.sagas(), accepted))
+        _wait_for_rest(before, orders, progress)
+        repeater.happen()  # once more now that all is at rest: nothing may come of it
+        records = _wait_for_silence(on_broker)
+    judgement = ledger.judge_orders(load.requests, before)
+    judgement.seen["duplicates"] += _repeated(records)
     verdict = Verdict(
         seed=seed,
         orders=orders,
-        accepted=len(accepted),
-        completed=statuses["COMPLETED"],
-        compensated=statuses["COMPENSATED"],
+        accepted=load.accepted,
+        completed=judgement.seen["completed"],
+        compensated=judgement.seen["compensated"],
+        seen=dict(sorted(judgement.seen.items())),
         kills=dict(sorted(killer.kills.items())),
         seconds_to_rest=round(time.monotonic() - rest_began, 1),
-        violations=ledger.violations(accepted, before),
+        violations=[*judgement.violations, *_dead_letters(records)],
     )
     print(verdict.model_dump_json(indent=1)) if as_json else _show(verdict)
-    if not verdict.kills:
-        raise SagaError("nothing was killed: give it more --seconds")
     if verdict.violations:
         raise SagaError(f"{len(verdict.violations)} violations with --seed {seed}")
-
-
-class _Killer(threading.Thread):
-    """Kills one process after another with SIGKILL, none of them the supervisor."""
-
-    def __init__(self, data: Path, chance: random.Random) -> None:
-        super().__init__(daemon=True)
-        self.kills: Counter[str] = Counter()
-        self._data = data
-        self._chance = chance
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        while not self._done.wait(self._chance.uniform(*KILL_EVERY)):
-            with suppress(NotRunning, ProcessLookupError):
-                processes = read_system(self._data).processes
-                alive = [p for p in processes if p.kind != "supervisor" and p.pid]
-                if alive:
-                    victim = self._chance.choice(alive)
-                    os.kill(victim.pid or 0, signal.SIGKILL)
-                    self.kills[victim.name] += 1
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join()
+    if unseen := _unseen(verdict):
+        raise SagaError(f"there was no {', no '.join(unseen)}: give it more --orders or --seconds")
 
 
 def _seed() -> tuple[list[int], list[int]]:
@@ -134,65 +118,79 @@ def _seed() -> tuple[list[int], list[int]]:
     return buyers, products
 
 
-def _body(chance: random.Random, buyers: list[int], products: list[int]) -> dict[str, int]:
-    return {
+def _wish(chance: random.Random, buyers: list[int], products: list[int]) -> Request:
+    body = {
         "user_id": chance.choice(buyers),
         "product_id": chance.choice(products),
         "quantity": chance.randint(1, 3),
     }
+    return Request(body, key=str(uuid7()))
 
 
-def _place(
-    url: str, bodies: Sequence[dict[str, int]], seconds: float, progress: Progress
-) -> list[str]:
-    """Place orders evenly over the time; a client repeats one until it is accepted."""
-    bar = progress.add_task("accepted", total=len(bodies))
-    began = time.monotonic()
-
-    def place(number: int) -> str:
-        key = str(uuid7())
-        time.sleep(max(0.0, began + number * seconds / len(bodies) - time.monotonic()))
-        while True:
-            with suppress(httpx.TransportError):
-                headers = {"Idempotency-Key": key}
-                answer = httpx.post(url, json=bodies[number], headers=headers, timeout=10)
-                if answer.status_code == httpx.codes.ACCEPTED:
-                    progress.advance(bar)
-                    return str(answer.json()["saga_id"])
-                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                    raise SagaError(f"POST {url}: {answer.status_code} {answer.text}")
-            time.sleep(RETRY_AFTER)
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(pool.map(place, range(len(bodies))))
+def _place(load: Load, orders: int, progress: Progress) -> None:
+    bar = progress.add_task("accepted", total=orders)
+    with load:
+        while load.busy:
+            progress.update(bar, completed=load.accepted)
+            time.sleep(0.1)
 
 
-def _wait_for_rest(saga_ids: Sequence[str], progress: Progress) -> None:
-    bar = progress.add_task("ended", total=len(saga_ids))
-    deadline = time.monotonic() + REST_TIMEOUT
-    waiting = set(saga_ids)
-    while waiting and time.monotonic() < deadline:
-        waiting -= saga_queries.ended(ledger.sagas(), sorted(waiting))
-        progress.update(bar, completed=len(saga_ids) - len(waiting))
-        time.sleep(0.1)
+def _wait_for_rest(before: ledger.Books, orders: int, progress: Progress) -> None:
+    bar = progress.add_task("ended", total=orders)
+
+    def at_rest() -> bool:
+        left = ledger.in_flight(before)
+        progress.update(bar, completed=orders - left)
+        return not left
+
+    poll_until(at_rest, REST_TIMEOUT, every=0.1)  # if it won't, that is a violation
 
 
-def _wait_for_silence(settings: Settings) -> None:
-    """Wait until every function has read all there is: a duplicate may still be on its way."""
-    from saga.runtime.kafka.admin import lag
+def _wait_for_silence(settings: Settings) -> list[Record]:
+    """Wait until every function has read all there is; return what is on the topics of answers.
 
-    functions = [f for stack in read_stacks(settings.saga_stacks) for f, _ in stack.load()]
-    deadline = time.monotonic() + REST_TIMEOUT
-    while any(lag(settings, f.name, f.topics) for f in functions if f.topics):
-        if time.monotonic() > deadline:
-            raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
+    A duplicate may still be on its way when the sagas have ended.
+    """
+    from saga.runtime.kafka.admin import lag, read_topics
+
+    stacks = read_stacks(settings.saga_stacks)
+    hosted = [hosted for stack in stacks for hosted, _ in stack.load() if hosted.topics]
+    if not poll_until(
+        lambda: not any(lag(settings, h.name, h.topics) for h in hosted), REST_TIMEOUT
+    ):
+        raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
+    letters = [topic + SUFFIX for topic in topics(stacks)]
+    return read_topics(settings, [*ANSWERS, *letters])
+
+
+def _repeated(records: list[Record]) -> int:
+    """Count the answers that were given again, to duplicates."""
+    answers = Counter((dict(r.headers).get("ce_id"), r.value) for r in records)
+    return answers.total() - len(answers)
+
+
+def _dead_letters(records: list[Record]) -> list[str]:
+    letters = open_dead_letters(r for r in records if r.topic.endswith(SUFFIX))
+    return [f"dead letter {letter.id}: {letter.reason}" for letter in letters]
+
+
+def _unseen(verdict: Verdict) -> list[str]:
+    """Say of what kinds there was nothing: a run has shown nothing of what it has not seen."""
+    if not verdict.kills:
+        return ["kill"]
+    if verdict.orders < ENOUGH_ORDERS:
+        return []
+    kinds = (*ledger.KINDS, "repeated requests", "duplicates")
+    return [kind for kind in kinds if not verdict.seen.get(kind)]
 
 
 def _show(verdict: Verdict) -> None:
-    for name, value in verdict.model_dump(exclude={"kills", "violations"}).items():
-        console.print(f"{name:>16}  [bold]{value}[/]")
+    for name, value in verdict.model_dump(exclude={"seen", "kills", "violations"}).items():
+        console.print(f"{name:>17}  [bold]{value}[/]")
+    for kind, count in verdict.seen.items():
+        console.print(f"{kind:>17}  {count}")
     killed = ", ".join(f"{name} {count}" for name, count in verdict.kills.items()) or "nothing"
-    console.print(f"{'killed':>16}  {killed}")
+    console.print(f"{'killed':>17}  {killed}")
     for violation in verdict.violations[:20]:
-        console.print(f"{'violation':>16}  [red]{violation}[/]")
-    console.print(f"{'verdict':>16}  " + ("[red]broken" if verdict.violations else "[green]holds"))
+        console.print(f"{'violation':>17}  [red]{violation}[/]")
+    console.print(f"{'verdict':>17}  " + ("[red]broken" if verdict.violations else "[green]holds"))

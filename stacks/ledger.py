@@ -1,21 +1,32 @@
-"""What may only move between places, whatever is killed: units of stock, and money."""
+"""The judge of the order system: what any client could complain about, whatever was killed.
 
-from collections.abc import Sequence
+It compares what was asked with the saga, its order, its reservation and its payment, and counts
+each user's money and each product's units, which may only move between places.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import peewee
 
-from saga.functions.order.store import Order
+from saga.functions.orchestrator.place_order import place_order
+from saga.functions.order.store import CANCELLED, COMPLETED, PENDING, Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import saga_queries, saga_store
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
-from saga.runtime.saga_state import SagaState
+from saga.runtime.inbox import InboxRow
+from saga.runtime.saga import Saga
+from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.settings import Settings
+from saga.runtime.testing.judgement import EXCUSES, Case, Judgement, judge, sagas_of
+from saga.runtime.testing.request import Request
 
 TABLES: dict[str, list[type[Table]]] = {
     "orchestrator": saga_store.TABLES,
@@ -23,15 +34,38 @@ TABLES: dict[str, list[type[Table]]] = {
     "product": [Product, Reservation],
     "user": [User, Payment],
 }
-ORDER_STATUS = {"COMPLETED": "COMPLETED", "COMPENSATED": "CANCELLED"}
+KINDS = ("completed", "compensated", "cancels", "refunds", "releases", "fences", "retries")
+EXCUSED = 0.02  # of the requests
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Free and held units, and balances and payments, each in one sum."""
+class Books:
+    """Who has what: free money by user and free units by product, and both with what is held."""
 
-    units: int
-    money: Decimal
+    balances: Mapping[int, Decimal]
+    stocks: Mapping[int, int]
+    money: Mapping[int, Decimal]
+    units: Mapping[int, int]
+    prices: Mapping[int, Decimal]
+    sagas: frozenset[str]
+    orders: frozenset[UUID]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What one order has left behind in the three services."""
+
+    order: Any
+    reservation: Any
+    payment: Any
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much all clients together have asked for: units by product, money by user."""
+
+    units: Mapping[int, int]
+    money: Mapping[int, Decimal]
 
 
 def open_databases(settings: Settings) -> None:
@@ -46,62 +80,192 @@ def sagas() -> peewee.Database:
     return database
 
 
-def totals() -> Totals:
-    """Add up what is free and what orders hold."""
-    held = Reservation.select(peewee.fn.SUM(Reservation.quantity)).where(~Reservation.released)
-    paid = Payment.select(peewee.fn.SUM(Payment.amount)).where(~Payment.refunded)
-    stock = Product.select(peewee.fn.SUM(Product.stock)).scalar() or 0
-    balance = User.select(peewee.fn.SUM(User.balance)).scalar() or 0
-    return Totals(int(stock + (held.scalar() or 0)), Decimal(balance + (paid.scalar() or 0)))
+def in_flight(before: Books) -> int:
+    """Count the sagas that have begun since and have not ended."""
+    query = saga_store.SagaRow.select(saga_store.SagaRow.id)
+    running = query.where(saga_store.SagaRow.status.in_(list(IN_FLIGHT)))
+    return sum(saga_id not in before.sagas for (saga_id,) in running.tuples())
 
 
-def violations(saga_ids: Sequence[str], before: Totals) -> list[str]:
-    """Say what does not fit: sagas that have not ended, orders, reservations, payments, sums.
+def books() -> Books:
+    """Take stock: before a run, for `violations` to compare with."""
+    balances = dict(User.select(User.id, User.balance).tuples())
+    stocks = dict(Product.select(Product.id, Product.stock).tuples())
+    held = _sums(Reservation, Reservation.product_id, Reservation.quantity, ~Reservation.released)
+    paid = _sums(Payment, Payment.user_id, Payment.amount, ~Payment.refunded)
+    return Books(
+        balances,
+        stocks,
+        {user: balance + paid.get(user, 0) for user, balance in balances.items()},
+        {product: stock + held.get(product, 0) for product, stock in stocks.items()},
+        dict(Product.select(Product.id, Product.price).tuples()),
+        sagas_of(place_order, sagas()),
+        frozenset(order_id for (order_id,) in Order.select(Order.id).tuples()),
+    )
 
-    An order that completed holds its units and its payment once; one that was cancelled holds none.
+
+def violations(requests: Sequence[Request], before: Books, saga: Saga = place_order) -> list[str]:
+    """Say what a client could complain about, now that all is at rest."""
+    return judge_orders(requests, before, saga=saga).violations
+
+
+def judge_orders(
+    requests: Sequence[Request],
+    before: Books,
+    excuses: Collection[str] = EXCUSES,
+    excused: float = EXCUSED,
+    saga: Saga = place_order,
+) -> Judgement:
+    """Judge all orders that were not there `before`, and count what was seen of which kind.
+
+    The share `excused` of the requests, or two of them, may have ended by one of the `excuses`:
+    attempts or time used up.
     """
-    found = []
-    states = {state.id: state for state in saga_queries.find_many(sagas(), saga_ids)}
-    orders = {str(row.saga_id): row for row in _orders(saga_ids)}
-    held = _sums(Reservation, Reservation.quantity, ~Reservation.released)
-    paid = _sums(Payment, Payment.amount, ~Payment.refunded)
-    for saga_id in saga_ids:
-        state, order = states.get(saga_id), orders.get(saga_id)
-        if problem := _violation(state, order, held, paid):
-            found.append(f"saga {saga_id}: {problem}")
-    after = totals()
-    if after != before:
-        found.append(f"sums: {before} has become {after}")
+    found = judge(saga, sagas(), requests, before.sagas, excuses)
+    asked = _asked(requests, before)
+    effects = _effects(before.orders)
+    for case in found.cases:
+        left = effects.pop(UUID(case.state.input["order_id"]), Effects(None, None, None))
+        found.add(case, _effect_problems(case, left, before))
+        found.add(case, _reason_problems(case, asked, before, excuses))
+        found.seen["refunds"] += bool(left.payment and left.payment.refunded)
+        found.seen["releases"] += bool(left.reservation and left.reservation.released)
+    found.violations += [
+        f"order {order_id}: nobody asked for it"
+        for order_id, left in effects.items()
+        if not _placed_without_a_saga(left)
+    ]
+    found.violations += _sum_problems(before, books())
+    if found.seen["excused"] > max(2, excused * len(requests)):
+        found.violations.append(f"{found.seen['excused']} of {len(requests)} sagas gave up")
+    found.seen.update(_inbox_kinds(found.cases))
     return found
 
 
-def _violation(
-    state: SagaState | None, order: Any, held: dict[Any, Any], paid: dict[Any, Any]
-) -> str | None:
-    if state is None:
-        return "accepted, but there is no row"
-    if state.status not in ORDER_STATUS:
-        return f"has not ended: {state.status}"
-    completed = state.status == "COMPLETED"
-    order_id = UUID(state.input["order_id"])
-    units, money = held.get(order_id, 0), paid.get(order_id, Decimal(0))
-    if order is None:
-        # The fence may have refused the very creation of an order that was undone.
-        if completed or units or money:
-            return f"{state.status} without an order, and {units} units and {money} are held"
-        return None
-    if order.status != ORDER_STATUS[state.status]:
-        return f"{state.status}, but its order is {order.status}"
-    wanted = (order.quantity, order.total) if completed else (0, Decimal(0))
-    if (units, money) != wanted:
-        return f"{state.status}, but its order holds {units} units and {money}, not {wanted}"
-    return None
+def _effect_problems(case: Case, left: Effects, before: Books) -> Iterator[str]:
+    """Compare what was asked with what the services have stored."""
+    wanted, state = case.request.wanted, case.state
+    user, product = wanted["user_id"], wanted["product_id"]
+    total = before.prices.get(product, Decimal(0)) * wanted["quantity"]
+    asked = {"user_id": user, "product_id": product, "quantity": wanted["quantity"]}
+    yield from _differences(left.order, "order", asked | {"saga_id": UUID(state.id)})
+    held = {"product_id": product, "quantity": wanted["quantity"]}
+    yield from _differences(left.reservation, "reservation", held)
+    yield from _differences(left.payment, "payment", {"user_id": user, "amount": total})
+    if state.status == "COMPLETED":
+        yield from _differences(left.order, "order", {"status": COMPLETED, "total": total})
+        yield from _missing(left)
+        yield from _differences(left.reservation, "reservation", {"released": False})
+        yield from _differences(left.payment, "payment", {"refunded": False})
+    if state.status == "COMPENSATED":
+        yield from _differences(left.order, "order", {"status": CANCELLED})
+        yield from _differences(left.reservation, "reservation", {"released": True})
+        yield from _differences(left.payment, "payment", {"refunded": True})
 
 
-def _orders(saga_ids: Sequence[str]) -> list[Any]:
-    chunks = peewee.chunked(saga_ids, saga_queries.CHUNK)
-    return [row for chunk in chunks for row in Order.select().where(Order.saga_id.in_(chunk))]
+def _differences(row: Any, what: str, wanted: Mapping[str, Any]) -> Iterator[str]:
+    if row is None:
+        return
+    for name, value in wanted.items():
+        if getattr(row, name) != value:
+            yield f"the {name} of its {what} is {getattr(row, name)}, not {value}"
 
 
-def _sums(table: Any, amount: Any, condition: Any) -> dict[Any, Any]:
-    return dict(table.select(table.order_id, amount).where(condition).tuples())
+def _placed_without_a_saga(left: Effects) -> bool:
+    """Tell an order of `POST /orders` at the order service: it holds nothing, and waits."""
+    alone = left.reservation is None and left.payment is None
+    return alone and left.order.saga_id is None and left.order.status == PENDING
+
+
+def _missing(left: Effects) -> Iterator[str]:
+    for what in ("order", "reservation", "payment"):
+        if getattr(left, what) is None:
+            yield f"COMPLETED without {what}"
+
+
+def _reason_problems(
+    case: Case, asked: Asked, before: Books, excuses: Collection[str]
+) -> Iterator[str]:
+    """See that a refusal has a reason: nobody who can pay for what is there is sent away."""
+    wanted, code = case.request.wanted, case.code
+    user, product = wanted["user_id"], wanted["product_id"]
+    reasons = {
+        "cancelled": True,  # whether anybody asked for it is looked at for every saga
+        **dict.fromkeys(excuses, True),
+        "product_not_found": product not in before.stocks,
+        "insufficient_stock": asked.units[product] > before.stocks.get(product, 0),
+        "user_not_found": user not in before.balances,
+        "insufficient_funds": asked.money[user] > before.balances.get(user, 0),
+    }
+    if code and not reasons.get(code, False):
+        yield f"{code}, for which there is no reason"
+
+
+def _asked(requests: Sequence[Request], before: Books) -> Asked:
+    """Add up what all clients have asked for, of each product and from each user."""
+    units: dict[int, int] = defaultdict(int)
+    money: dict[int, Decimal] = defaultdict(Decimal)
+    for wanted in (request.wanted for request in requests):
+        product, quantity = wanted["product_id"], wanted["quantity"]
+        units[product] += quantity
+        money[wanted["user_id"]] += before.prices.get(product, Decimal(0)) * quantity
+    return Asked(units, money)
+
+
+def _effects(before: frozenset[UUID]) -> dict[UUID, Effects]:
+    """Return what has come to each order since, also where only one service knows of it."""
+    keys = (Order.id, Reservation.order_id, Payment.order_id)
+    known = {order_id for key in keys for (order_id,) in key.model.select(key).tuples()}
+    new = known - before
+    rows = [{getattr(row, key.name): row for row in _rows(key, new)} for key in keys]
+    return {order_id: Effects(*(found.get(order_id) for found in rows)) for order_id in new}
+
+
+def _rows(key: Any, order_ids: Iterable[UUID]) -> Iterator[Any]:
+    for chunk in peewee.chunked(order_ids, saga_queries.CHUNK):
+        yield from key.model.select().where(key.in_(chunk))
+
+
+def _sum_problems(before: Books, after: Books) -> Iterator[str]:
+    """Each user's money and each product's units are what they were, and nothing is owed."""
+    for what, was, now, free in (
+        ("money of user", before.money, after.money, after.balances),
+        ("units of product", before.units, after.units, after.stocks),
+    ):
+        for number, amount in was.items():
+            if now.get(number) != amount:
+                yield f"sums: {what} {number} was {amount} and is {now.get(number)}"
+        yield from (f"{what} {number}: {left} is free" for number, left in free.items() if left < 0)
+
+
+def _inbox_kinds(cases: Sequence[Case]) -> Iterator[str]:
+    """Say of what kinds the answers are that the services have given to these sagas.
+
+    A fence refused a do whose undo came first; a do that was sent again when its answer was there
+    already was a duplicate, and answered.
+    """
+    answers = {command_id: rest for command_id, *rest in _inboxes({c.state.id for c in cases})}
+    yield from ("fences" for kind, _ in answers.values() if kind == "Fenced")
+    for case in cases:
+        for at, name in (
+            (m.at, n) for m in case.path for n, status in m.steps if status == "RUNNING"
+        ):
+            _, answered = answers.get(f"{case.state.id}/{name}/do", (None, None))
+            if answered is not None and datetime.fromisoformat(answered) < at:
+                yield "duplicates"
+
+
+def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the ids, types and times of the answers that the three services have given."""
+    query = InboxRow.select(InboxRow.id, InboxRow.type, InboxRow.time)
+    for database in {table._meta.database for table in (Order, Product, User)}:
+        for row in query.bind(database).tuples():
+            if row[0].partition("/")[0] in saga_ids:
+                yield row
+
+
+def _sums(table: Any, key: Any, amount: Any, condition: Any) -> dict[Any, Any]:
+    sums: dict[Any, Any] = defaultdict(type(amount.python_value(0)))
+    for owner, held in table.select(key, amount).where(condition).tuples():
+        sums[owner] += held
+    return sums

@@ -1,12 +1,9 @@
 """`saga simulate`: the order system in one process, a thousand times, each time from a seed."""
 
-import importlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from random import Random
 from typing import Annotated, Any
@@ -19,22 +16,25 @@ from rich.progress import TextColumn
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime import inbox
 from saga.runtime.cli.app import Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
-from saga.runtime.envelope import Envelope
 from saga.runtime.errors import SagaError
-from saga.runtime.inbox import Answer, Decision
 from saga.runtime.message import Message
 from saga.runtime.saga import Saga
+from saga.runtime.simulation.nemesis import REFUSED
 from saga.runtime.simulation.simulator import Run, Simulator, Workload
 from saga.runtime.system.stack import Stack, read_stacks
+from saga.runtime.testing.judgement import EXCUSES, Judgement
+from saga.runtime.testing.request import Request
 
 from . import ledger
+from .planted_bugs import BUGS, planted
 
 ORDERS = (3, 12)  # placed in one run
 SHOWN = 10  # seeds with violations, and violations of each, that are printed
 PRICE = Decimal("9.99")
+ENOUGH_RUNS = 100  # in which everything must have been seen
+EXCUSED = 0.4  # of the sagas may give up: functions that fail for a while are most of their luck
 # Half of the buyers and products are rich and plenty; one of each is not there at all.
 BALANCES = ("5.00", "60.00", "100000.00", "100000.00")
 STOCKS = (1, 10, 100_000, 100_000)
@@ -46,24 +46,18 @@ class Orders:
     def __init__(self, stacks: Sequence[Stack]) -> None:
         self.saga: Saga = place_order
         self.stacks = stacks
-        self._before = ledger.Totals(0, Decimal(0))
 
     def prepare(self, chance: Random) -> list[Message]:
         """Make buyers and products, and the orders that they will get."""
         for n, (balance, stock) in enumerate(zip(BALANCES, STOCKS, strict=True), start=1):
             User.create(id=n, name=f"buyer {n}", email=f"{n}@example.org", balance=Decimal(balance))
             Product.create(id=n, name=f"product {n}", price=PRICE, stock=stock)
-        self._before = ledger.totals()
+        self._before = ledger.books()
         return [self._order(chance) for _ in range(chance.randint(*ORDERS))]
 
-    def violations(self, saga_ids: Sequence[str]) -> list[str]:
-        """Ask the ledger, and look for what went below zero."""
-        found = ledger.violations(saga_ids, self._before)
-        if short := Product.select().where(Product.stock < 0).count():
-            found.append(f"{short} products have less than nothing in stock")
-        if poor := User.select().where(User.balance < 0).count():
-            found.append(f"{poor} users have less than nothing")
-        return found
+    def judge(self, requests: Sequence[Request]) -> Judgement:
+        """Ask the ledger; what the nemesis has refused counts as given up."""
+        return ledger.judge_orders(requests, self._before, EXCUSES | {REFUSED}, excused=1.0)
 
     def _order(self, chance: Random) -> PlaceOrder:
         return PlaceOrder(
@@ -78,12 +72,14 @@ WORKLOADS: dict[str, Callable[[Sequence[Stack]], Workload]] = {place_order.name:
 
 
 class Summary(BaseModel):
-    """What came of all seeds."""
+    """What came of all seeds, which follow one another."""
 
     saga: str
+    first_seed: int
     runs: int
     sagas: int
     statuses: dict[str, int]
+    seen: dict[str, int]
     simulated_hours: float
     seconds: float
     runs_per_second: float
@@ -97,8 +93,8 @@ def simulate(
     saga: Annotated[str, typer.Option(help=f"One of {', '.join(WORKLOADS)}.")] = place_order.name,
     seed: Annotated[int | None, typer.Option(help="Run this one seed.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Tell the story of --seed.")] = False,
-    without: Annotated[
-        str | None, typer.Option(help="Take out inbox, fence or guard, to see it noticed.")
+    bug: Annotated[
+        str | None, typer.Option(help=f"Plant one, to see it noticed: {', '.join(BUGS)}.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -107,30 +103,35 @@ def simulate(
         raise SagaError("--trace tells the story of one seed: add --seed K")
     make = _chosen("--saga", saga, WORKLOADS)
     workload = make(read_stacks(settings_for(None).saga_stacks))
-    with broken(without), Simulator(workload) as simulator:
+    planting = planted(_chosen("--bug", bug, BUGS)) if bug else nullcontext()
+    with Simulator(workload) as simulator, planting:
         if seed is not None:
             _show_run(simulator.run(seed, story=trace))
             return
         summary = run_all(simulator, range(first, first + seeds))
     print(summary.model_dump_json(indent=1)) if as_json else _show(summary)
     if summary.violations:
-        again = f" --without {without}" if without else ""
+        again = f" --bug {bug}" if bug else ""
         raise SagaError(
             f"violations with {len(summary.violations)} of {summary.runs} seeds: see "
             f"`saga simulate --seed {min(summary.violations)} --trace{again}`"
         )
+    if problems := too_little_seen(summary):
+        raise SagaError("; ".join(problems))
 
 
-def run_all(simulator: Simulator, seeds: Iterable[int]) -> Summary:
+def run_all(simulator: Simulator, seeds: Sequence[int]) -> Summary:
     """Run seeds one after another, with a progress bar."""
     statuses: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
     violations: dict[int, list[str]] = {}
-    seeds, simulated, began = list(seeds), 0.0, time.perf_counter()
+    simulated, began = 0.0, time.perf_counter()
     with progress_bar(TextColumn("{task.fields[found]}")) as progress:
         bar = progress.add_task("simulated", total=len(seeds), found="")
         for seed in seeds:
             run = simulator.run(seed)
             statuses.update(run.statuses)
+            seen.update(run.seen)
             simulated += run.seconds
             if run.violations:
                 violations[seed] = run.violations
@@ -140,9 +141,11 @@ def run_all(simulator: Simulator, seeds: Iterable[int]) -> Summary:
     sagas = statuses.total()
     return Summary(
         saga=simulator.workload.saga.name,
+        first_seed=seeds[0],
         runs=len(seeds),
         sagas=sagas,
         statuses=dict(sorted(statuses.items())),
+        seen=dict(sorted(seen.items())),
         simulated_hours=round(simulated / 3600, 1),
         seconds=round(seconds, 1),
         runs_per_second=round(len(seeds) / seconds, 1),
@@ -151,56 +154,18 @@ def run_all(simulator: Simulator, seeds: Iterable[int]) -> Summary:
     )
 
 
-@contextmanager
-def broken(part: str | None) -> Iterator[None]:
-    """Take out a part that makes effects exact: a simulation that is worth its time notices."""
-    if part is None:
-        yield
-        return
-    path, name, substitute = _chosen("--without", part, BROKEN)
-    module = importlib.import_module(path)
-    whole = getattr(module, name)
-    setattr(module, name, substitute)
-    try:
-        yield
-    finally:
-        setattr(module, name, whole)
+def too_little_seen(summary: Summary) -> list[str]:
+    """Say what many runs were there to try and have not seen: then they have shown nothing of it.
 
-
-_decide = inbox.decide
-
-
-def _decide_without_inbox(
-    command: Envelope, known: Mapping[str, Answer], now: datetime
-) -> Decision:
-    """Run the handler for a duplicate, too."""
-    others = {key: answer for key, answer in known.items() if key != command.id}
-    return _decide(command, others, now)
-
-
-def _decide_without_fence(
-    command: Envelope, known: Mapping[str, Answer], now: datetime
-) -> Decision:
-    """Let a do come after its undo."""
-    return replace(_decide(command, known, now), fence=None)
-
-
-def _take_units_without_guard(product_id: int, quantity: int) -> list[tuple[Decimal]]:
-    """Take units whether they are there or not."""
-    taken = Product.update(stock=Product.stock - quantity).where(Product.id == product_id)
-    return [(row.price,) for row in taken.returning(Product.price).execute()]
-
-
-# By module name: importing a function declares it, and another system may have one of its name.
-BROKEN: dict[str, tuple[str, str, Callable[..., Any]]] = {
-    "inbox": ("saga.runtime.inbox", "decide", _decide_without_inbox),
-    "fence": ("saga.runtime.inbox", "decide", _decide_without_fence),
-    "guard": (
-        "saga.functions.product.reserve_product",
-        "take_units",
-        _take_units_without_guard,
-    ),
-}
+    Far more that gave up than is usual would be an excuse for whatever goes wrong.
+    """
+    if summary.runs < ENOUGH_RUNS:
+        return []
+    unseen = [kind for kind in (*ledger.KINDS, "duplicates") if not summary.seen.get(kind)]
+    found = [f"these runs saw no {', no '.join(unseen)}"] if unseen else []
+    if summary.seen["excused"] > EXCUSED * summary.sagas:
+        found.append(f"{summary.seen['excused']} of {summary.sagas} sagas gave up")
+    return found
 
 
 def _chosen(option: str, name: str, choices: Mapping[str, Any]) -> Any:
@@ -221,12 +186,12 @@ def _show_run(run: Run) -> None:
 
 
 def _show(summary: Summary) -> None:
-    for name, value in summary.model_dump(exclude={"statuses", "violations"}).items():
-        console.print(f"{name.replace('_', ' '):>16}  [bold]{value}[/]")
-    for status, number in summary.statuses.items():
-        console.print(f"{status.lower():>16}  [bold]{number}[/]")
+    for name, value in summary.model_dump(exclude={"statuses", "seen", "violations"}).items():
+        console.print(f"{name.replace('_', ' '):>17}  [bold]{value}[/]")
+    for kind, number in summary.seen.items():
+        console.print(f"{kind:>17}  [bold]{number}[/]")
     for seed, violations in list(summary.violations.items())[:SHOWN]:
         for violation in violations[:SHOWN]:
-            console.print(f"{f'seed {seed}':>16}  [red]{violation}[/]", soft_wrap=True)
+            console.print(f"{f'seed {seed}':>17}  [red]{violation}[/]", soft_wrap=True)
     verdict = "[red]broken" if summary.violations else "[green]holds"
-    console.print(f"{'verdict':>16}  {verdict}")
+    console.print(f"{'verdict':>17}  {verdict}")

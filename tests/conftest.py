@@ -1,5 +1,7 @@
 """The fixtures that all suites share: the two databases of stores, and systems of processes."""
 
+import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,8 +15,25 @@ from support.postgres import PostgresServer, run_server
 from support.system import RunningSystem, copy_stacks
 from support.waiting import wait_until
 
-settings.register_profile("saga", deadline=None)  # a busy machine is no failure
-settings.load_profile("saga")
+# The same examples on every laptop, others in every CI run. A busy machine is no failure.
+settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "rotating", deadline=None, derandomize=False, database=None, print_blob=True
+)
+settings.load_profile("rotating" if os.environ.get("CI") else "fixed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
+    if os.environ.get("CI") and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.randrange(10**9))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell how to run the same examples again."""
+    seed = config.option.hypothesis_seed
+    return [] if seed is None else [f"examples: CI=1, --hypothesis-seed={seed}"]
 
 
 @pytest.fixture(scope="session")

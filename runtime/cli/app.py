@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import peewee
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -16,7 +15,6 @@ from ..settings import Settings, TargetName
 
 app = typer.Typer(
     name="saga",
-    help="Order sagas over Kafka, built from serverless-style handler functions.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -83,6 +81,11 @@ def settings_for(data: Path | None, target: TargetName | None = None) -> Setting
     return settings.model_copy(update={key: value for key, value in told.items() if value})
 
 
+@app.callback()
+def root() -> None:
+    """Order sagas over Kafka, built from serverless-style handler functions."""
+
+
 def main() -> None:
     """Run the command; an error that we know is one line and exit code 1.
 
@@ -91,6 +94,17 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))
     try:
         app()
-    except (SagaError, peewee.OperationalError, OSError) as error:
+    except Exception as error:
+        if not _is_told(error):
+            raise
         errors.print(f"[red]saga:[/] {escape(str(error).strip())}", soft_wrap=True)
         sys.exit(1)
+
+
+def _is_told(error: Exception) -> bool:
+    """Tell whether the error's own words are enough."""
+    if isinstance(error, SagaError | OSError):
+        return True
+    import peewee  # its drivers take longer to import than most commands do to run
+
+    return isinstance(error, peewee.OperationalError)

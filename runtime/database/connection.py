@@ -87,7 +87,7 @@ def serialize_batches(database: peewee.Database) -> None:
 
 def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
-    cause = error.args[0] if isinstance(error, peewee.PeeweeException) and error.args else None
+    cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
     return str(getattr(cause, "sqlstate", None) or "").startswith("40")
 
 

@@ -6,7 +6,8 @@ kept, and only the values change from then on. `write_many` and `read_many` keep
 """
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ class Prepared:
     def __init__(self, build: Callable[..., Any]) -> None:
         self.__doc__ = build.__doc__
         self.__name__ = build.__name__
-        self._build = build
+        self.build = build
         self._names = list(inspect.signature(build).parameters)
         # SQLite and PostgreSQL want different SQL.
         self._statements: dict[type[Any], _Statement] = {}
@@ -77,6 +78,15 @@ class Prepared:
             for row in cursor.fetchall()
         ]
 
+    @contextmanager
+    def built_anew(self) -> Iterator[None]:
+        """Forget what was built so far, and at the end what is built meanwhile."""
+        self._statements.clear()
+        try:
+            yield
+        finally:
+            self._statements.clear()
+
     def _statement(self) -> _Statement:
         kind = type(self._table._meta.database) if self._table is not None else None
         if kind not in self._statements:
@@ -92,7 +102,7 @@ class Prepared:
         return self._statements[kind]
 
     def _prepare(self) -> _Statement:
-        query = self._build(*(_Argument(name) for name in self._names))
+        query = self.build(*(_Argument(name) for name in self._names))
         table = query.model
         recorder = _Recorder(**table._meta.database.get_context_options())
         sql, parameters = recorder.parse(query)

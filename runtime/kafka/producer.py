@@ -1,6 +1,7 @@
 """The producer: sends records, and waits until the broker has them."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -59,4 +60,5 @@ class Producer:
 
     def close(self) -> None:
         """Deliver what is still on its way."""
-        self._producer.flush(DELIVERY_TIMEOUT)
+        with suppress(KafkaException):  # wrong settings: there has never been a producer
+            self._producer.flush(DELIVERY_TIMEOUT)

@@ -200,6 +200,10 @@ class SimulatedTransport:
         for record in self._batch:
             self._group.committed[record.topic, record.partition] = record.offset + 1
 
+    def committed(self) -> dict[Place, int]:
+        """Return how far the group has read, by its own account."""
+        return dict(self._group.committed)
+
     def rewind(self) -> None:
         """Go back to the first record of the last batch, where a partition is still ours."""
         for record in reversed(self._batch):

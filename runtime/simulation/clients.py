@@ -1,88 +1,141 @@
-"""The clients and the operator of a simulation, who act through the stores as the adapters do."""
+"""The clients and the operator of a simulation: real ones, whose network and luck are simulated."""
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from .. import crash, saga_queries
+from ..client import SagaClient
+from ..database.connection import UNAVAILABLE
 from ..envelope import Envelope
-from ..errors import BrokerUnavailable, Conflict
+from ..errors import Conflict
 from ..message import Message
 from ..saga import Saga
-from ..saga_store import SagaRow, SagaStore, Start
+from ..saga_state import SagaState
+from ..saga_store import SagaRow, SagaStore
+from ..testing.request import Request
 from ..transition import Transition
 from .process import Killed
 from .world import World
 
 ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one of these
+DEADLINES = (8.0, 30.0)  # seconds that sagas have in some runs, instead of their own
+CANCEL_AFTER = (0.02, 20.0)  # seconds: soon far more often than late
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas
 ASK_AGAIN = 1.0  # seconds until a client without an answer repeats its request
 
 
-class Clients:
-    """Start sagas, cancel some, and retry what has failed; `accepted` are the ids they know."""
+class SimulatedClient(SagaClient):
+    """The real client, in a process that may die: its producer and its luck are the world's."""
 
-    def __init__(self, world: World, saga: Saga, messages: Sequence[Message]) -> None:
-        self.accepted: list[str] = []
-        self.asked = len(messages)
+    def __init__(self, world: World, saga: Saga) -> None:
         self._world = world
-        self._saga = saga
-        self._store = SagaStore(SagaRow._meta.database)
-        within = world.chance.choice(ASKING)
-        for number, message in enumerate(messages, start=1):
-            later = world.chance.uniform(0, within)
-            world.after(later, partial(self._place, number, message))
-        world.after(OPERATOR_EVERY, self._operate)
+        self._database = SagaRow._meta.database
+        self._store = SagaStore(self._database)
+        self._sagas = {saga.name: saga}
+        self._turn = threading.RLock()
+        self._closed = False
 
-    def _place(self, number: int, message: Message) -> None:
-        """Start a saga; a client that gets no answer repeats its order, with the same key."""
-        world = self._world
-        start = Start(str(world.uuid()), message, str(number), str(number))
-        world.skew = 0.0
-        try:
-            self._may_be_killed("before row")
-            started = self._store.start(self._saga, [start], world.moment())[0]
-            if isinstance(started, Conflict):
-                raise started
-            state, commands = started
-            world.names[state.id] = f"#{number}"
-            world.tell("client", f"starts {state.id}: {_words(message)}")
-            self._may_be_killed(crash.AFTER_ROW)
-            self._send(commands)
-            self._may_be_killed(crash.AFTER_SEND)
-        except Killed:
-            world.tell("client", f"gets no answer to order {number}")
-            world.after(ASK_AGAIN, partial(self._place, number, message))
-            return
-        self.accepted.append(state.id)
-        if world.nemesis.strikes(world.nemesis.faults.cancel):
-            world.after(world.nemesis.while_long(), partial(self._cancel, state.id))
+    @property
+    def database(self) -> Any:
+        """Where the sagas are."""
+        return self._database
 
-    def _cancel(self, saga_id: str) -> None:
-        self._act("client", "cancels", self._store.cancel, saga_id)
-
-    def _operate(self) -> None:
-        for row in saga_queries.page(self._store.database, self.asked, status="FAILED"):
-            self._act("operator", "retries", self._store.retry, row.id)
-        self._world.after(OPERATOR_EVERY, self._operate)
-
-    def _act(self, who: str, what: str, action: Callable[..., Transition], saga_id: str) -> None:
-        self._world.skew = 0.0
-        with suppress(Conflict, Killed):
-            _, commands = action(self._saga, saga_id, self._world.moment())
-            self._world.tell(who, f"{what} {saga_id}")
-            self._may_be_killed(crash.AFTER_ROW)
-            self._send(commands)
-
-    def _send(self, commands: Sequence[Envelope]) -> None:
-        with suppress(BrokerUnavailable):
-            self._world.send(command.record() for command in commands)
-
-    def _may_be_killed(self, point: str) -> None:
+    def may_be_killed(self, point: str) -> None:
+        """Die here, now and then."""
         if self._world.nemesis.strikes(self._world.nemesis.faults.crash):
             self._world.tell("adapter", f"is killed {point.replace('_', ' ')}")
             raise Killed
+
+    def send(self, commands: Sequence[Envelope]) -> None:
+        """Send what a producer would send."""
+        self._world.send(command.record() for command in commands)
+
+    def _new_id(self) -> UUID:
+        return self._world.uuid()
+
+    def _send(self, changed: Transition) -> SagaState:
+        self.may_be_killed(crash.AFTER_ROW)
+        state = super()._send(changed)
+        self.may_be_killed(crash.AFTER_SEND)
+        return state
+
+    def _producer(self) -> Any:
+        return self
+
+
+class Clients:
+    """Start sagas, cancel some, and retry what has failed; `requests` are what they have asked."""
+
+    def __init__(self, world: World, saga: Saga, messages: Sequence[Message]) -> None:
+        self.requests: list[Request] = []
+        self._world = world
+        self._saga = replace(saga, deadline=world.chance.choice((saga.deadline, *DEADLINES)))
+        self._client = SimulatedClient(world, self._saga)
+        within = world.chance.choice(ASKING)
+        for number, message in enumerate(messages, start=1):
+            request = Request(message.model_dump(mode="json"), key=str(number))
+            self.requests.append(request)
+            later = world.chance.uniform(0, within)
+            world.after(later, partial(self._place, request, message))
+        world.after(OPERATOR_EVERY, self._operate)
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests have had no answer yet."""
+        return sum(not request.told for request in self.requests)
+
+    def _place(self, request: Request, message: Message) -> None:
+        """Start a saga; a client that gets no answer repeats its order, with the same key."""
+        world, again = self._world, partial(self._place, request, message)
+        world.skew = 0.0
+        request.tries += 1
+        try:
+            self._client.may_be_killed("before row")
+            state = self._client.start(self._saga, message, request.key)
+        except (Killed, *UNAVAILABLE):
+            world.tell("client", f"gets no answer to order {request.key}")
+            world.after(ASK_AGAIN, again)
+            return
+        if not request.told:
+            world.names[state.id] = f"#{request.key}"
+            world.tell("client", f"starts {state.id}: {_words(message)}")
+            self._plan(request, state.id, again)
+        request.told.append(state.id)
+
+    def _plan(self, request: Request, saga_id: str, again: Callable[[], None]) -> None:
+        """Cancel it later, or ask for it again though it was answered."""
+        world, faults = self._world, self._world.nemesis.faults
+        if world.nemesis.strikes(faults.cancel):
+            soon, late = CANCEL_AFTER
+            later = soon * (late / soon) ** world.chance.random()
+            world.after(later, partial(self._cancel, request, saga_id))
+        if world.nemesis.strikes(faults.duplicate):
+            world.after(world.nemesis.while_long(), again)
+
+    def _cancel(self, request: Request, saga_id: str) -> None:
+        request.cancel = "asked"
+        if self._act("client", "cancels", self._client.cancel, saga_id):
+            request.cancel = "accepted"
+
+    def _operate(self) -> None:
+        many = 2 * len(self.requests)
+        for state in saga_queries.page(self._client.database, many, status="FAILED"):
+            self._act("operator", "retries", self._client.retry, state.id)
+        self._world.after(OPERATOR_EVERY, self._operate)
+
+    def _act(self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str) -> bool:
+        """Change a saga; tell whether an answer said that it is changed."""
+        self._world.skew = 0.0
+        with suppress(Conflict, Killed, *UNAVAILABLE):
+            action(saga_id)
+            self._world.tell(who, f"{what} {saga_id}")
+            return True
+        return False
 
 
 def _words(message: Message) -> str:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
-import peewee
-
 from ..envelope import Record
 from ..function import Function
+from .database import SimulatedDatabase
 from .invariants import JUNK
 from .process import Hosted, Process
 from .world import World
 
-Deployed = tuple[Hosted, peewee.Database]
+Deployed = tuple[Hosted, SimulatedDatabase]
 
 CHAOS = 60.0  # seconds in which things go wrong
 REPLICAS = 3  # of a function, at most; one more where the nemesis scales
@@ -42,9 +41,10 @@ class Cluster:
         ]
         for times, mishap in mishaps:
             for _ in range(times):
-                self._world.after(self._world.chance.uniform(0, CHAOS), mishap)
+                # Early rather than late: most sagas begin at once, and soon are over.
+                self._world.after(CHAOS * self._world.chance.random() ** 3, mishap)
 
-    def _start(self, name: str, hosted: Hosted, database: peewee.Database) -> None:
+    def _start(self, name: str, hosted: Hosted, database: SimulatedDatabase) -> None:
         def died(process: Process) -> None:
             self._processes.remove(process)
             later = self._world.chance.uniform(*RESTART)
@@ -79,6 +79,7 @@ class Cluster:
     def _restart_broker(self) -> None:
         self._world.tell("broker", "restarts empty")
         self._world.broker.restart_empty()
+        self._world.invariants.forget_offsets()
 
     def _forget_offsets(self) -> None:
         self._world.tell("broker", "forgets all offsets")

@@ -1,6 +1,6 @@
 """What must hold in every run of every saga, whatever its business: watched while it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..dead_letter import SUFFIX
 from ..envelope import Record, read_command_id, reply_id
@@ -10,6 +10,8 @@ INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself ha
 JUNK = b"junk"  # the body of a record that the simulation itself has put there
 
 Ran = Sequence[tuple[str, Answer]]
+Offset = tuple[str, int, int]  # of one record: its topic, its partition, its number there
+Committed = Mapping[tuple[str, int], int]  # the next offset to read, by topic and partition
 
 
 class Invariants:
@@ -19,6 +21,8 @@ class Invariants:
         self.violations: list[str] = []
         self._done: set[str] = set()
         self._answers: dict[str, tuple[str, bytes | None]] = {}
+        self._answered: dict[str, set[Offset]] = {}
+        self.repeated = 0  # answers that were given again, to duplicates
 
     def committed(self, ran: Ran, replies: Sequence[Record]) -> None:
         """Check the handlers that ran in a transaction and the replies that come of it."""
@@ -34,6 +38,22 @@ class Invariants:
         for command_id, answer in answers.items():
             if answer.outcome == "done":
                 self._done.add(command_id)
+
+    def answered(self, group: str, offsets: Iterable[Offset]) -> None:
+        """Learn which records a group has worked off, with all that comes of them sent."""
+        self._answered.setdefault(group, set()).update(offsets)
+
+    def offsets(self, group: str, before: Committed, after: Committed) -> None:
+        """Check that a group commits no offset beyond what it has worked off and answered."""
+        answered = self._answered.get(group, set())
+        for (topic, partition), end in after.items():
+            for number in range(before.get((topic, partition), 0), end):
+                if (topic, partition, number) not in answered:
+                    self._found(f"{group} committed {topic}[{partition}]@{number} unanswered")
+
+    def forget_offsets(self) -> None:
+        """Learn that the broker has begun again at offset 0."""
+        self._answered.clear()
 
     def _check_run(self, command_id: str, answer: Answer) -> None:
         if answer.outcome == "failed" and INJECTED not in answer.data:
@@ -54,6 +74,7 @@ class Invariants:
         if not final:
             return
         answer = (outcome, reply.value)
+        self.repeated += identifier in self._answers
         earlier = self._answers.setdefault(identifier, answer)
         if earlier != answer:
             self._found(f"{identifier} was {earlier} and is {answer}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import Rejected
 
+REFUSED = "simulated"  # the code of a refusal that the simulation itself has put there
 LONG = 20.0  # seconds that something is late, at most
 
 
@@ -30,6 +31,9 @@ class Faults:
     duplicate: float = 0.0  # a record
     delay: float = 0.0  # a partition
     cancel: float = 0.0  # an order, by its client
+    locked: float = 0.0  # at the begin of a transaction, or at a statement
+    cut: float = 0.0  # the connection to a database, in mid-transaction
+    unheard: float = 0.0  # the answer to a COMMIT
     junk: int = 0  # records that can't be read
     rebalances: int = 0  # a replica comes or goes
     outages: int = 0  # of the broker
@@ -53,6 +57,9 @@ WORST = Faults(
     duplicate=0.2,
     delay=0.2,
     cancel=0.5,
+    locked=0.3,
+    cut=0.1,
+    unheard=0.1,
     junk=5,
     rebalances=6,
     outages=2,
@@ -105,7 +112,7 @@ class Nemesis:
         def handle(command: Any) -> Any:
             if name in self.broken:
                 if self.broken[name]:
-                    raise Rejected("simulated", f"{name} takes nothing")
+                    raise Rejected(REFUSED, f"{name} takes nothing")
                 raise SimulatedFault("out of order")
             struck = self.strikes(self.faults.fault)
             if struck and self.chance.random() < 0.5:

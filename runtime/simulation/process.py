@@ -1,26 +1,19 @@
 """A process in a simulation: the real worker in its real loop, one turn at a time."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
-import peewee
+import tenacity
 
 from .. import crash
-from ..batch_loop import BatchLoop
-from ..envelope import Envelope, Record
-from ..errors import BrokerUnavailable
+from ..envelope import Record
 from ..function import Function
-from ..inbox import Answer
-from ..message import Message
-from ..saga_host import HostedSaga, SagaHost
-from ..saga_store import SagaRow
-from ..timer import Timer
-from ..transport import Transport
-from ..worker import Worker
-from .broker import SimulatedTransport
+from ..saga_host import HostedSaga
+from .database import SimulatedDatabase
+from .faulty_transport import FaultyTransport
 from .invariants import Ran
+from .observed import ObservedSagaHost, ObservedTimer, ObservedWorker
 from .world import WORK, World
 
 Hosted = Function | HostedSaga
@@ -37,6 +30,8 @@ BETWEEN_TRANSACTIONS = (
     crash.AFTER_SWEEP_SENT,
 )
 DEEPEST = 3  # processes that stand still at once
+TRIES = 3  # of a transaction, before its whole turn counts as failed
+AGAIN = (0.01, 0.3)  # seconds until a transaction is tried again
 
 
 class Killed(BaseException):
@@ -74,85 +69,6 @@ class CrashPoints(crash.CrashPoints):
         self._reach(point)
 
 
-Committed = Callable[[Sequence[Record], Ran, Sequence[Record]], None]
-
-
-class Observed(BatchLoop):
-    """A real loop; `committed` hears of what it has read, run and sent."""
-
-    committed: Committed
-    ran: list[tuple[str, Answer]]
-
-    def process(self, records: Sequence[Record]) -> list[Record]:
-        """Work off a batch."""
-        self.ran = []
-        out = super().process(records)
-        self.committed(records, self.ran, out)
-        return out
-
-
-class ObservedWorker(Observed, Worker):
-    """The real worker."""
-
-    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
-        answer = super()._attempt(envelope, message)
-        self.ran.append((envelope.id, answer))
-        return answer
-
-
-class ObservedTimer(Timer):
-    """The real timer."""
-
-    committed: Committed
-
-    def tick(self) -> list[Record]:
-        """Run the function."""
-        out = super().tick()
-        self.committed([], [], out)
-        return out
-
-
-class ObservedSagaHost(Observed, SagaHost):
-    """The real host of a saga."""
-
-    def sweep(self) -> list[Record]:
-        """Act on what is due."""
-        out = super().sweep()
-        self.committed([], [], out)
-        return out
-
-    def _sweep_and_send(self, transport: Transport) -> None:
-        """Look first whether anything is due, which is cheaper than to sweep."""
-        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
-        due_by = SagaRow.due_at.db_value(self.clock())
-        if self.database.execute_sql(query, (due_by,)).fetchone() is None:
-            self._swept_at = self.clock()
-        else:
-            super()._sweep_and_send(transport)
-
-
-class FaultyTransport(SimulatedTransport):
-    """A transport on which the nemesis loses, repeats, delays and refuses."""
-
-    def __init__(self, world: World, hosted: Hosted, wake: Callable[[float], None]) -> None:
-        super().__init__(world.broker, hosted.name, hosted.topics, wake)
-        self._world = world
-
-    def send(self, records: Iterable[Record]) -> None:
-        """Store records, if all goes well."""
-        self._world.send(records)
-
-    def commit(self) -> None:
-        """Commit the last batch, if all goes well; it may be committed and seem not to be."""
-        nemesis = self._world.nemesis
-        refused = nemesis.strikes(nemesis.faults.refuse)
-        if not refused or nemesis.strikes(0.5):
-            super().commit()
-        if refused:
-            self._world.tell(self._name, "hears that its offsets were not committed")
-            raise BrokerUnavailable("offsets not committed: simulated")
-
-
 class Process:
     """One replica of a function or a saga: takes a turn when woken; `died` hears of its death."""
 
@@ -160,7 +76,7 @@ class Process:
         self,
         name: str,
         hosted: Hosted,
-        database: peewee.Database,
+        database: SimulatedDatabase,
         world: World,
         died: Callable[["Process"], None],
     ) -> None:
@@ -177,7 +93,7 @@ class Process:
         self._loop = self._make_loop()
         self._transport: FaultyTransport | None = None
         if hosted.topics:
-            self._transport = FaultyTransport(world, hosted, self.wake)
+            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake)
         if not isinstance(self._loop, ObservedWorker):
             self.wake(world.now)
 
@@ -212,8 +128,22 @@ class Process:
             unreliable = world.nemesis.unreliable(hosted.name, hosted.handler)
             function = replace(hosted, handler=unreliable)
             loop = ObservedWorker(function, self._database, world.moment, points)
-        loop.committed = partial(world.committed, self.name)
+        loop.committed = self._committed
+        loop.retrying = loop.retrying.copy(
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=lambda _: world.chance.uniform(*AGAIN),
+            sleep=self._before_another_try,
+        )
         return loop
+
+    def _committed(self, records: Sequence[Record], ran: Ran, out: Sequence[Record]) -> None:
+        if self._transport is not None and records:
+            self._transport.worked_off(records)
+        self._world.committed(self.name, records, ran, out)
+
+    def _before_another_try(self, seconds: float) -> None:
+        self._world.tell(self.name, "begins its transaction again")
+        self._let_others_act(seconds)
 
     def _reach(self, point: str) -> None:
         """Come to a crash point: go on, stand still for a while, or die."""
@@ -231,13 +161,18 @@ class Process:
         self._world.tell(self.name, f"stands still {point.replace('_', ' ')} for {seconds:.1f} s")
         if seconds > SESSION[0]:
             self._lose_session(SESSION[0])
+        self._let_others_act(seconds)
+        self._world.tell(self.name, "goes on")
+
+    def _let_others_act(self, seconds: float) -> None:
+        if self._world.standing >= DEEPEST:
+            return
         self._world.standing += 1
         self._world.pass_time(seconds)
         self._world.standing -= 1
         if not self.alive:
             raise Killed
         self._enter()
-        self._world.tell(self.name, "goes on")
 
     def _lose_session(self, seconds: float) -> None:
         if self._transport is not None:

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol, Self
 
-import peewee
-
 from ..clock import clock_set_to
-from ..database.connection import connect
 from ..database.schema import Table, bind
 from ..message import Message
 from ..saga import Saga
 from ..saga_state import IN_FLIGHT
 from ..saga_store import SagaRow
 from ..system.stack import Stack, topics
+from ..testing.judgement import Judgement
+from ..testing.request import Request
 from .clients import Clients
 from .cluster import CHAOS, Cluster, Deployed
+from .database import SimulatedDatabase
 from .nemesis import LONG
 from .world import World
 
@@ -49,8 +49,8 @@ class Workload(Protocol):
     def prepare(self, chance: Random) -> Sequence[Message]:
         """Fill the services' empty tables; return the start messages of the sagas to come."""
 
-    def violations(self, saga_ids: Sequence[str]) -> list[str]:
-        """Say what does not fit, now that all sagas have ended."""
+    def judge(self, requests: Sequence[Request]) -> Judgement:
+        """Say what does not fit, now that all sagas have ended, and what was there to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Run:
     seed: int
     faults: str
     statuses: dict[str, int]
+    seen: dict[str, int]  # how many cases of each kind there were to be judged
     seconds: float  # simulated ones
     fingerprint: str
     violations: list[str]
@@ -76,17 +77,17 @@ class Simulator:
         self.workload = workload
         self.deployed: list[Deployed] = []
         self.partitions = topics(workload.stacks)
-        self._tables: dict[peewee.Database, list[type[Table]]] = {}
+        self._tables: dict[SimulatedDatabase, list[type[Table]]] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(_silence())
-            databases: dict[str, peewee.Database] = {}
+            databases: dict[str, SimulatedDatabase] = {}
             for service in self.workload.stacks:
                 if service.database not in databases:
-                    databases[service.database] = connect("sqlite://")
-                    stack.callback(databases[service.database].close)
+                    databases[service.database] = SimulatedDatabase(service.database)
+                    stack.callback(databases[service.database].end)
                 self._open(service, databases[service.database])
             for database, tables in self._tables.items():
                 stack.enter_context(database.bind_ctx(tables))
@@ -103,10 +104,13 @@ class Simulator:
             for table in tables:
                 database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
         world = World(seed, self.partitions, story=story)
-        with clock_set_to(world.moment):
-            return _Simulation(self.workload, self.deployed, world).run(seed)
+        with clock_set_to(world.moment), ExitStack() as disturbed:
+            simulation = _Simulation(self.workload, self.deployed, world)
+            for database in self._tables:
+                disturbed.enter_context(database.disturbed_by(world.nemesis, world.tell))
+            return simulation.run(seed)
 
-    def _open(self, service: Stack, database: peewee.Database) -> None:
+    def _open(self, service: Stack, database: SimulatedDatabase) -> None:
         tables = self._tables.setdefault(database, [])
         for hosted, _ in service.load():
             self.deployed.append((hosted, database))
@@ -123,6 +127,7 @@ class _Simulation:
         world.tell("nemesis", f"faults: {world.nemesis.faults}")
         self._cluster = Cluster(world, deployed)
         self._clients = Clients(world, workload.saga, workload.prepare(world.chance))
+        self._seen: Counter[str] = Counter()
 
     def run(self, seed: int) -> Run:
         world, faults = self._world, self._world.nemesis.faults
@@ -138,6 +143,7 @@ class _Simulation:
             seed=seed,
             faults=str(faults),
             statuses=dict(sorted(statuses.items())),
+            seen=dict(self._seen),
             seconds=round(world.now, 1),
             fingerprint=world.fingerprint,
             violations=violations,
@@ -156,19 +162,17 @@ class _Simulation:
 
     def _at_rest(self) -> bool:
         busy = SagaRow.select().where(SagaRow.status.in_(UNSETTLED)).exists()
-        return (
-            len(self._clients.accepted) == self._clients.asked
-            and not busy
-            and not self._world.broker.unread()
-        )
+        return not (busy or self._clients.unanswered or self._world.broker.unread())
 
     def _violations(self) -> list[str]:
         clients, found = self._clients, list(self._world.invariants.violations)
-        if missing := clients.asked - len(clients.accepted):
-            found.append(f"{missing} sagas were never accepted")
+        if clients.unanswered:
+            found.append(f"{clients.unanswered} requests were never answered")
         if unread := self._world.broker.unread():
             found.append(f"{unread} records were never read")
-        return [self._named(text) for text in found + self._workload.violations(clients.accepted)]
+        judgement = self._workload.judge(clients.requests)
+        self._seen = judgement.seen + Counter(duplicates=self._world.invariants.repeated)
+        return [self._named(text) for text in found + judgement.violations]
 
     def _echo(self) -> list[str]:
         """Deliver everything once more: it must change nothing."""

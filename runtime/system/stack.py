@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,9 +19,11 @@ from pydantic import (
 from ..dead_letter import SUFFIX
 from ..errors import StackError
 from ..function import Function, load
-from ..saga_host import HostedSaga, load_saga
 from ..secrets import read_secret
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..saga_host import HostedSaga
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -126,11 +128,11 @@ class Stack(Resources):
         """List the secrets of all functions and sagas and of the adapter."""
         return {secret for name in (None, *self.entries) for secret in self.resources(name).secrets}
 
-    def load(self) -> list[tuple[Function | HostedSaga, Entry]]:
+    def load(self) -> "list[tuple[Function | HostedSaga, Entry]]":
         """Import functions and sagas; raise `ContractError` for one that is declared wrongly."""
         return [(self.load_entry(name), entry) for name, entry in self.entries.items()]
 
-    def load_entry(self, name: str) -> Function | HostedSaga:
+    def load_entry(self, name: str) -> "Function | HostedSaga":
         """Import one as its host would: with its environment, and what secrets there are.
 
         Raises `ContractError` when it is declared wrongly.
@@ -145,8 +147,10 @@ class Stack(Resources):
             os.environ.clear()
             os.environ.update(before)
 
-    def import_entry(self, name: str) -> Function | HostedSaga:
+    def import_entry(self, name: str) -> "Function | HostedSaga":
         """Import a function or a saga; raise `ContractError` when it is declared wrongly."""
+        from ..saga_host import load_saga
+
         module = self.module(name)
         return load_saga(module) if name in self.sagas else load(module)
 

@@ -9,22 +9,29 @@ from datetime import datetime, timedelta
 import peewee
 
 from .invoke import CRASH_POINTS, InjectedFault, SimulatedCrash, invoke
+from .judgement import EXCUSES, Case, Judgement, judge
+from .request import Request
 from .result import Changes, Result
 from .story import NEW_YEAR, Story, given
 from .workbench import Source, workbench
 
 __all__ = [
     "CRASH_POINTS",
+    "EXCUSES",
     "NEW_YEAR",
+    "Case",
     "Changes",
     "FrozenClock",
     "InjectedFault",
+    "Judgement",
+    "Request",
     "Result",
     "SimulatedCrash",
     "Story",
     "fresh_database",
     "given",
     "invoke",
+    "judge",
     "reset",
 ]
 

@@ -42,6 +42,9 @@ class Sending:
         commands = list(chain.from_iterable(lists))
         try:
             await asyncio.to_thread(self._send, commands)
-        except BrokerUnavailable as error:
-            log.warning("%d commands not sent, their sagas' host will: %s", len(commands), error)
+        except Exception as error:
+            # Raised, it would make a client start a saga twice. One of ours needs no traceback.
+            unknown = not isinstance(error, BrokerUnavailable)
+            told = "%d commands not sent, their sagas' host will: %s"
+            log.warning(told, len(commands), error, exc_info=unknown)
         return [None] * len(lists)

@@ -75,7 +75,7 @@ def test_nothing_is_lost_or_doubled_at_any_crash_point(
     armed: tuple[Any, Path], traffic: Any, until: Callable[..., Any]
 ) -> None:
     system, points = armed
-    with traffic(system, clients=3, pause=0.05, cancels=True) as load:
+    with traffic(system, clients=3, pause=0.05, cancels=0.25) as load:
         for point, functions in POINTS.items():
             for function in functions:
                 (points / f"{function}@{point}").touch()

@@ -28,6 +28,7 @@ from saga.runtime.clock import utcnow
 from saga.runtime.kafka.producer import Producer
 from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
+from saga.runtime.testing import Request
 from saga.stacks import ledger
 
 pytestmark = pytest.mark.proof
@@ -176,9 +177,36 @@ def mended(faults: Path) -> Iterator[None]:
         path.unlink()
 
 
-def place(system: Any, user: int, product: int, quantity: int = 1) -> str:
-    saga: Saga = system.order(user, product, quantity, wait=0)
-    return str(saga["saga_id"])
+class Buyer:
+    """A user and a product, and the orders of the one for the other, to be judged at the end."""
+
+    def __init__(self, system: Any, balance: str, stock: int) -> None:
+        self.system = system
+        self.user = system.make_user(balance)
+        self.product = system.make_product("10.00", stock)
+        self._before = ledger.books()
+        self._requests: dict[str, Request] = {}
+
+    def place(self, quantity: int = 1) -> str:
+        saga: Saga = self.system.order(self.user, self.product, quantity, wait=0)
+        return self.hear(str(saga["saga_id"]), quantity)
+
+    def hear(self, saga_id: str, quantity: int = 1) -> str:
+        wanted = {"user_id": self.user, "product_id": self.product, "quantity": quantity}
+        self._requests[saga_id] = Request(wanted, told=[saga_id], tries=1)
+        return saga_id
+
+    def cancel(self, saga_id: str) -> None:
+        answer = self.system.http("DELETE", "orchestrator", f"/sagas/{saga_id}")
+        assert answer.status_code == 202
+        self._requests[saga_id].cancel = "accepted"
+
+    def violations(self) -> list[str]:
+        """Say what does not fit, now that all orders have ended."""
+        declared: dict[str, Any] = {}
+        exec(PACKAGE["orchestrator/place_order.py"], declared)
+        requests = list(self._requests.values())
+        return ledger.violations(requests, self._before, declared["place_order"])
 
 
 def step_of(saga: Saga, name: str) -> dict[str, Any]:
@@ -201,23 +229,18 @@ def have_ended(saga_ids: list[str]) -> bool:
     return saga_queries.ended(ledger.sagas(), saga_ids) == set(saga_ids)
 
 
-def check_effects(saga_ids: list[str]) -> None:
-    """Check that the sagas have ended well, each with the effects that fit its end."""
-    assert ledger.violations(saga_ids, ledger.totals()) == []
-
-
 def test_a_poisoned_order_delays_no_other_and_its_schedule_survives_kills(
     system: Any, until: Until
 ) -> None:
-    user, product = system.make_user("1000000.00"), system.make_product(stock=10_000)
-    poisoned = place(system, user, product, POISON)
+    buyer = Buyer(system, "1000000.00", 10_000)
+    poisoned = buyer.place(POISON)
 
     def attempts() -> int:
         return int(step_of(system.saga_of(poisoned), "reserve_product")["attempts"])
 
     until(lambda: attempts() >= 2, "the poisoned order is tried again")
     with ThreadPoolExecutor(8) as pool:
-        good = list(pool.map(lambda _: place(system, user, product), range(GOOD_ORDERS)))
+        good = list(pool.map(lambda _: buyer.place(), range(GOOD_ORDERS)))
     until(lambda: have_ended(good), "all good orders have ended")
     before = system.saga_of(poisoned)
     assert before["status"] == "RUNNING"
@@ -241,36 +264,36 @@ def test_a_poisoned_order_delays_no_other_and_its_schedule_survives_kills(
     tried = re.findall(rf"{poisoned}/reserve_product/do failed, attempt (\d+)", log)
     assert sorted(set(map(int, tried))) == list(range(1, ATTEMPTS + 1))
     assert "RuntimeError: reserve_product jams" in log
-    assert stock_of(system, product) == 10_000 - GOOD_ORDERS
-    check_effects([poisoned, *good])
+    assert stock_of(system, buyer.product) == 10_000 - GOOD_ORDERS
+    assert buyer.violations() == []
 
 
 def test_an_undo_that_fails_once_is_tried_again_and_takes_effect_once(
     system: Any, faults: Path
 ) -> None:
-    user, product = system.make_user("5.00"), system.make_product("10.00", 3)
+    buyer = Buyer(system, "5.00", 3)
     (faults / "release_product.once").touch()
-    saga = system.ended(place(system, user, product))
+    saga = system.ended(buyer.place())
     assert (saga["status"], saga["failure"]["code"]) == ("COMPENSATED", "insufficient_funds")
     assert step_of(saga, "reserve_product")["undo_attempts"] == 2
     assert step_of(saga, "create_order")["undo_attempts"] == 1
-    assert stock_of(system, product) == 3
-    check_effects([saga["saga_id"]])
+    assert stock_of(system, buyer.product) == 3
+    assert buyer.violations() == []
 
 
 def test_an_undo_that_fails_for_good_waits_for_an_operator(
     system: Any, faults: Path, until: Until
 ) -> None:
-    user, product = system.make_user("100.00"), system.make_product("10.00", 3)
+    buyer = Buyer(system, "100.00", 3)
     (faults / "release_product").touch()
     system.saga("scale", "order.complete_order=0")
-    saga_id = place(system, user, product)
+    saga_id = buyer.place()
 
     def states() -> list[str]:
         return statuses(system.saga_of(saga_id))
 
     until(lambda: states() == ["DONE", "DONE", "DONE", "RUNNING"], "the last step is awaited")
-    assert system.http("DELETE", "orchestrator", f"/sagas/{saga_id}").status_code == 202
+    buyer.cancel(saga_id)
     compensating = until(
         lambda: states() == ["DONE", "UNDOING", "UNDONE", "FAILED"] and system.saga_of(saga_id),
         "the release is being tried",
@@ -283,7 +306,7 @@ def test_an_undo_that_fails_for_good_waits_for_an_operator(
     assert step["undo_attempts"] == UNDO_ATTEMPTS
     assert step["error"]["message"] == "RuntimeError: release_product jams"
     assert failed["due_at"] is None
-    assert (stock_of(system, product), balance_of(system, user)) == (2, "100.00")
+    assert (stock_of(system, buyer.product), balance_of(system, buyer.user)) == (2, "100.00")
 
     # Still broken: the operator's retry is another round, and fails like the first.
     assert system.http("POST", "orchestrator", f"/sagas/{saga_id}/retry").status_code == 202
@@ -299,24 +322,24 @@ def test_an_undo_that_fails_for_good_waits_for_an_operator(
     assert step_of(mended, "reserve_product")["undo_attempts"] == 2 * UNDO_ATTEMPTS + 1
     assert step_of(mended, "process_payment")["undo_attempts"] == 1
     assert system.http("POST", "orchestrator", f"/sagas/{saga_id}/retry").status_code == 409
-    assert (stock_of(system, product), balance_of(system, user)) == (3, "100.00")
+    assert (stock_of(system, buyer.product), balance_of(system, buyer.user)) == (3, "100.00")
 
     system.saga("scale", "order.complete_order=1")
-    assert system.ended(place(system, user, product))["status"] == "COMPLETED"
+    assert system.ended(buyer.place())["status"] == "COMPLETED"
     assert system.saga_of(saga_id) == mended
-    check_effects([saga_id])
+    assert buyer.violations() == []
 
 
 def test_what_a_dead_function_holds_up_is_cancelled_timed_out_or_overdue(
     system: Any, until: Until
 ) -> None:
-    user, product = system.make_user("100.00"), system.make_product("10.00", 3)
+    buyer = Buyer(system, "100.00", 3)
     system.saga("scale", "user.process_payment=0")
-    cancelled, timed_out = place(system, user, product), place(system, user, product)
-    overdue = start_with_deadline(system, 2.0, user, product)
+    cancelled, timed_out = buyer.place(), buyer.place()
+    overdue = buyer.hear(start_with_deadline(system, 2.0, buyer.user, buyer.product))
     paying = ["DONE", "DONE", "RUNNING", "PENDING"]
     until(lambda: statuses(system.saga_of(cancelled)) == paying, "a payment is awaited")
-    assert system.http("DELETE", "orchestrator", f"/sagas/{cancelled}").status_code == 202
+    buyer.cancel(cancelled)
     expected = {
         cancelled: ("cancelled", "cancelled", 1),
         timed_out: ("attempts_exhausted", "timeout", 2),
@@ -329,14 +352,14 @@ def test_what_a_dead_function_holds_up_is_cancelled_timed_out_or_overdue(
         assert statuses(saga) == ["UNDONE", "UNDONE", "UNDONE", "PENDING"]
         step = step_of(saga, "process_payment")
         assert (step["error"]["code"], step["attempts"]) == (error, attempts)
-    assert (stock_of(system, product), balance_of(system, user)) == (3, "100.00")
+    assert (stock_of(system, buyer.product), balance_of(system, buyer.user)) == (3, "100.00")
 
     # The commands that were too late come before this order's, on the only partition.
     system.saga("scale", "user.process_payment=1")
-    assert system.ended(place(system, user, product))["status"] == "COMPLETED"
+    assert system.ended(buyer.place())["status"] == "COMPLETED"
     assert {saga_id: system.saga_of(saga_id) for saga_id in expected} == before
-    assert (stock_of(system, product), balance_of(system, user)) == (2, "90.00")
-    check_effects(list(expected))
+    assert (stock_of(system, buyer.product), balance_of(system, buyer.user)) == (2, "90.00")
+    assert buyer.violations() == []
 
 
 def start_with_deadline(system: Any, seconds: float, user: int, product: int) -> str:
@@ -353,9 +376,9 @@ def start_with_deadline(system: Any, seconds: float, user: int, product: int) ->
 def test_a_cancelled_saga_undoes_a_step_whose_reply_is_still_on_its_way(
     system: Any, until: Until
 ) -> None:
-    user, product = system.make_user("100.00"), system.make_product("10.00", 3)
+    buyer = Buyer(system, "100.00", 3)
     system.saga("scale", "orchestrator.place_order=0")
-    saga: Saga = system.order(user, product, wait=0)
+    saga = system.saga_of(buyer.place())
 
     def order_status() -> str | None:
         answer = system.http("GET", "order", f"/orders/{saga['order_id']}")
@@ -363,7 +386,7 @@ def test_a_cancelled_saga_undoes_a_step_whose_reply_is_still_on_its_way(
 
     until(lambda: order_status() == "PENDING", "the order is made")
     path = f"/sagas/{saga['saga_id']}"
-    assert system.http("DELETE", "orchestrator", path).status_code == 202
+    buyer.cancel(saga["saga_id"])
     until(lambda: order_status() == "CANCELLED", "the order is undone")
     assert statuses(system.saga_of(saga["saga_id"]))[0] == "UNDOING"
     system.saga("scale", "orchestrator.place_order=1")
@@ -371,31 +394,31 @@ def test_a_cancelled_saga_undoes_a_step_whose_reply_is_still_on_its_way(
     assert (ended["status"], ended["failure"]["code"]) == ("COMPENSATED", "cancelled")
     assert statuses(ended) == ["UNDONE", "PENDING", "PENDING", "PENDING"]
     assert system.http("DELETE", "orchestrator", path).status_code == 409
-    check_effects([saga["saga_id"]])
+    assert buyer.violations() == []
 
 
 @pytest.mark.parametrize("as_init", [False, True], ids=["process", "pid 1"])
 def test_sigterm_ends_the_batch_and_loses_nothing(
     system: Any, faults: Path, until: Until, as_init: bool
 ) -> None:
-    user, product = system.make_user("1000000.00"), system.make_product(stock=10_000)
+    buyer = Buyer(system, "1000000.00", 10_000)
     system.saga("scale", "product.reserve_product=0")
     (faults / "slow").touch()
     with ThreadPoolExecutor(8) as pool:
-        sagas = list(pool.map(lambda _: place(system, user, product), range(150)))
+        sagas = list(pool.map(lambda _: buyer.place(), range(150)))
     until(lambda: all_reserving(sagas), "all wait for their reservation")
 
     offset = committed(system, "product.reserve_product", "product.reserve")
     process = run(system, "product.reserve_product", as_init=as_init)
     until((faults / "reserve_product.entered").exists, "a batch is begun")
     worker = only_child(process) if as_init else psutil.Process(process.pid)
-    assert count_reservations(product) == 0
+    assert count_reservations(buyer.product) == 0
     worker.send_signal(signal.SIGTERM)
     told, _ = process.communicate(timeout=STOP_TIMEOUT)
     assert process.returncode == 0, told
     assert "has stopped" in told
     assert "Traceback" not in told
-    done = count_reservations(product)
+    done = count_reservations(buyer.product)
     assert done > 0
     assert done == committed(system, "product.reserve_product", "product.reserve") - offset
 
@@ -405,8 +428,8 @@ def test_sigterm_ends_the_batch_and_loses_nothing(
     assert {state.status for state in saga_queries.find_many(ledger.sagas(), sagas)} == {
         "COMPLETED"
     }
-    assert stock_of(system, product) == 10_000 - len(sagas)
-    check_effects(sagas)
+    assert stock_of(system, buyer.product) == 10_000 - len(sagas)
+    assert buyer.violations() == []
 
 
 def all_reserving(saga_ids: list[str]) -> bool:

@@ -1,69 +1,61 @@
-"""Load on a running system."""
+"""Load on a running system, of orders of every fate, judged by the ledger at its end."""
 
-import http.client
 import itertools
-import json
-import random
-import threading
-import time
+from collections.abc import Iterator
 
 import httpx
 from uuid_utils.compat import uuid7
 
-from saga.runtime import saga_queries
+from saga.runtime.testing.request import Request
 from saga.stacks import ledger
+from saga.stacks.load import Load
 from support.system import RunningSystem
 from support.waiting import DEADLINE, wait_until
 
-RETRY_AFTER = 0.1  # seconds between two tries of a client
-CANCEL_AFTER = 0.03  # seconds from an order's acceptance to its cancellation
 
+class Traffic(Load):
+    """Orders placed all the time; one in ten is cancelled, at some moment.
 
-class Traffic:
-    """Orders placed all the time, of every fate; a client repeats one until it is accepted.
-
-    Each client begins an order every `pause` seconds, or as soon as it can. With `cancels`, every
-    fourth order is cancelled a little later, wherever it is then.
+    Each client begins an order every `pause` seconds, or as soon as it can.
     """
 
     def __init__(
-        self, system: RunningSystem, clients: int = 4, pause: float = 0.03, *, cancels: bool = False
+        self,
+        system: RunningSystem,
+        clients: int = 4,
+        pause: float = 0.03,
+        cancels: float = 0.1,
     ) -> None:
-        self.accepted: list[str] = []
-        self.refused: list[httpx.Response] = []
-        self._port = system.ports["orchestrator"]
-        self._pause = pause
-        self._cancels = cancels
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._place_many) for _ in range(clients)]
         rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
         plenty, scarce = system.make_product(stock=1_000_000), system.make_product(stock=1)
-        self._fates = [(rich, plenty), (poor, plenty), (rich, plenty), (rich, scarce)]
         self._settings = system.settings()
         self._open_databases()
-        self._before = ledger.totals()
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._before = ledger.books()
+        super().__init__(
+            ("127.0.0.1", system.ports["orchestrator"]),
+            _wishes([(rich, plenty), (poor, plenty), (rich, plenty), (rich, scarce)]),
+            clients,
+            rate=clients / pause,
+            cancels=cancels,
+        )
 
     def flows(self, orders: int = 30) -> None:
         """Wait until so many more orders are accepted."""
-        goal = len(self.accepted) + orders
-        wait_until(lambda: len(self.accepted) >= goal, f"{orders} more orders are accepted")
+        goal = self.accepted + orders
+        wait_until(lambda: self.accepted >= goal or not self.busy, f"{orders} more are accepted")
+        self.check()
+
+    def hear(self, body: dict[str, int], answer: httpx.Response) -> None:
+        """Know of an order that a test has placed beside the load."""
+        if answer.status_code == httpx.codes.ACCEPTED:
+            self.requests.append(Request(body, told=[answer.json()["saga_id"]], tries=1))
 
     def violations(self, seconds: float = DEADLINE) -> list[str]:
-        """Wait until all accepted sagas have ended; return what does not fit."""
+        """Wait until all sagas have ended; return what a client could complain about."""
         self._open_databases()  # the connections of before may have been cut
-        wait_until(lambda: not self._in_flight(), "all accepted sagas have ended", seconds)
         try:
-            return ledger.violations(self.accepted, self._before)
+            wait_until(lambda: not ledger.in_flight(self._before), "all have ended", seconds)
+            return ledger.violations(self.requests, self._before)
         finally:
             self._close_databases()
 
@@ -76,55 +68,8 @@ class Traffic:
             if database := tables[0]._meta.database:
                 database.close()
 
-    def _in_flight(self) -> set[str]:
-        chunks = (self.accepted[n : n + 500] for n in range(0, len(self.accepted), 500))
-        return set(self.accepted).difference(
-            *(saga_queries.ended(ledger.sagas(), chunk) for chunk in chunks)
-        )
 
-    def _place_many(self) -> None:
-        # httpx would take a third of the time that the system itself takes.
-        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        due = time.monotonic() + random.uniform(0, self._pause)
-        for number in itertools.count():
-            if self._stop.wait(max(0, due - time.monotonic())):
-                break
-            due += self._pause
-            user, product = self._fates[number % len(self._fates)]
-            order = {"user_id": user, "product_id": product, "quantity": 1}
-            saga_id = self._place(client, order)
-            # One that could be paid: its cancellation is what leads to refunds.
-            if self._cancels and saga_id is not None and number % len(self._fates) == 0:
-                self._cancel(client, saga_id)
-        client.close()
-
-    def _cancel(self, client: http.client.HTTPConnection, saga_id: str) -> None:
-        self._stop.wait(CANCEL_AFTER)
-        try:
-            client.request("DELETE", f"/sagas/{saga_id}")
-            client.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            client.close()
-
-    def _place(self, client: http.client.HTTPConnection, order: dict[str, int]) -> str | None:
-        """Place an order and return its saga's id; None where the traffic stops before."""
-        headers = {"Idempotency-Key": str(uuid7()), "Content-Type": "application/json"}
-        unsure = 0  # tries that may have been accepted without our knowing
-        while not self._stop.is_set() or 0 < unsure < DEADLINE / RETRY_AFTER:
-            try:
-                client.request("POST", "/orders", json.dumps(order), headers)
-                answer = client.getresponse()
-                body = answer.read()
-            except (OSError, http.client.HTTPException):
-                client.close()
-                unsure += 1
-            else:
-                unsure = 0
-                if answer.status == 202:
-                    saga_id = str(json.loads(body)["saga_id"])
-                    self.accepted.append(saga_id)
-                    return saga_id
-                refusal = httpx.Response(answer.status, headers=answer.getheaders(), content=body)
-                self.refused.append(refusal)
-            time.sleep(RETRY_AFTER)
-        return None
+def _wishes(fates: list[tuple[int, int]]) -> Iterator[Request]:
+    for user, product in itertools.cycle(fates):
+        body = {"user_id": user, "product_id": product, "quantity": 1}
+        yield Request(body, key=str(uuid7()))

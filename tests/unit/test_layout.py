@@ -34,7 +34,7 @@ ROOMS = {
     "deploy": {"flat", "kafka", "system"},
     "web": {"flat", "database", "kafka"},
     "testing": {"flat", "database"},
-    "simulation": {"flat", "database", "system"},
+    "simulation": {"flat", "client", "database", "system", "testing"},
     "authoring": {"flat", "system"},
     "cli": {"flat", "database", "kafka", "system", "deploy", "authoring"},
 }

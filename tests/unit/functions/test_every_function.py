@@ -1,5 +1,6 @@
 """The promises that every function keeps: duplicates, crashes, faults, undos before their dos."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -9,14 +10,15 @@ from saga.functions.order.cancel_order import cancel_order
 from saga.functions.order.complete_order import complete_order
 from saga.functions.order.create_order import create_order
 from saga.functions.order.messages import CancelOrder, CompleteOrder, CreateOrder
+from saga.functions.order.store import Order
 from saga.functions.product.messages import ReleaseProduct, ReserveProduct
 from saga.functions.product.release_product import release_product
 from saga.functions.product.reserve_product import reserve_product
-from saga.functions.product.store import Product
+from saga.functions.product.store import Product, Reservation
 from saga.functions.user.messages import ProcessPayment, RefundPayment
 from saga.functions.user.process_payment import process_payment
 from saga.functions.user.refund_payment import refund_payment
-from saga.functions.user.store import User
+from saga.functions.user.store import Payment, User
 from saga.runtime.testing import CRASH_POINTS, SimulatedCrash, invoke
 
 ORDER, SAGA = UUID(int=1), UUID(int=2)
@@ -32,6 +34,41 @@ UNDOS = {
     process_payment: (refund_payment, RefundPayment(order_id=ORDER)),
 }
 EVERY = [*DOS, complete_order]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """All that a function may change: order, free and held units, balance and payment."""
+
+    order: tuple[str, Decimal | None] | None = None
+    stock: int = 10
+    held: int = 0
+    balance: Decimal = Decimal("100.00")
+    paid: Decimal = Decimal("0.00")
+
+
+UNTOUCHED = Shop()
+EFFECTS = {
+    create_order: Shop(order=("PENDING", None)),
+    reserve_product: Shop(stock=8, held=2),
+    process_payment: Shop(balance=Decimal("95.00"), paid=Decimal("5.00")),
+    complete_order: Shop(order=("COMPLETED", Decimal("5.00"))),
+}
+UNDONE = {create_order: Shop(order=("CANCELLED", None))}
+
+
+def shop():
+    """Read the shop as it is."""
+    order = Order.get_or_none()
+    held = [row.quantity for row in Reservation.select().where(~Reservation.released)]
+    paid = [row.amount for row in Payment.select().where(~Payment.refunded)]
+    return Shop(
+        order=order and (order.status, order.total),
+        stock=Product.get().stock,
+        held=sum(held),
+        balance=User.get().balance,
+        paid=sum(paid, Decimal("0.00")),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +97,7 @@ def test_duplicate_changes_nothing_and_is_answered_the_same(function):
     again = invoke(function, command, message_id="saga-1")
     assert (first.ran, again.ran, again.duplicate) == (True, False, True)
     assert effects(first)
+    assert shop() == EFFECTS[function]
     assert not effects(again)
     assert again.record == first.record
 
@@ -72,19 +110,18 @@ def test_crash_anywhere_leaves_the_effect_once(function, point):
         invoke(function, command, message_id="saga-1", crash_at=point)
     assert invoke(function, command, message_id="saga-1").outcome == "done"
     assert not effects(invoke(function, command, message_id="saga-1"))
-    assert (Product.get().stock, User.get().balance) in [
-        (8, Decimal("100.00")),
-        (10, Decimal("95.00")),
-        (10, Decimal("100.00")),
-    ]
+    assert shop() == EFFECTS[function]
 
 
 @pytest.mark.parametrize("function", EVERY)
 def test_fault_leaves_nothing_and_the_next_attempt_works(function):
     command = command_for(function)
+    before = shop()
     failed = invoke(function, command, message_id="saga-1", fail_times=1)
     assert (failed.outcome, effects(failed)) == ("failed", set())
+    assert shop() == before
     assert invoke(function, command, message_id="saga-1").outcome == "done"
+    assert shop() == EFFECTS[function]
 
 
 @pytest.mark.parametrize("function", DOS)
@@ -93,7 +130,7 @@ def test_undo_gives_back_what_its_do_took(function):
     undo, command = UNDOS[function]
     assert invoke(undo, command, undo_of=do).ran
     assert not effects(invoke(undo, command, undo_of=do))
-    assert (Product.get().stock, User.get().balance) == (10, Decimal("100.00"))
+    assert shop() == UNDONE.get(function, UNTOUCHED)
 
 
 @pytest.mark.parametrize("function", DOS)
@@ -105,3 +142,4 @@ def test_undo_before_its_do_refuses_the_do(function):
     late = invoke(function, DOS[function], message_id="saga-1")
     assert (late.outcome, late.ran, late.fenced) == ("rejected", False, True)
     assert not effects(late)
+    assert shop() == UNTOUCHED

@@ -77,6 +77,20 @@ def test_broker_away_costs_no_saga(client, broker):
     assert client.find(state.id).status == "RUNNING"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kafka_security_protocol": "nonsense"},
+        {"kafka_security_protocol": "ssl", "kafka_ssl_ca_location": "/nowhere"},
+    ],
+)
+def test_producer_that_cant_be_made_costs_no_saga(settings, wrong):
+    with SagaClient(settings.model_copy(update=wrong)) as client:
+        state = client.start(place_order, ORDER)
+        assert client.find(state.id) == state
+        assert client.cancel(state.id).status == "COMPENSATING"
+
+
 def test_key_with_another_message_is_a_conflict(client):
     client.start(place_order, ORDER, key="k")
     with pytest.raises(Conflict, match="'k' was used with another body"):

@@ -222,6 +222,7 @@ def test_ended_saga_is_swept_no_more(store):
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_two_sweepers_share_the_work(database, postgres_url, store):
     begin("a", "b")
+    database.execute_sql("SET lock_timeout = '60s'")  # rather than hang
     other = connect(postgres_url)
     try:
         with transaction(other):

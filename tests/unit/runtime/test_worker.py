@@ -9,6 +9,7 @@ import pytest
 
 from saga.runtime import Rejected
 from saga.runtime.envelope import decode
+from saga.runtime.worker import ANSWER_LIMIT
 
 DONE = ("s/bake/do/reply", "done")
 REJECTED = ("s/bake/do/reply", "rejected")
@@ -103,6 +104,32 @@ def test_another_event_is_a_fault(bakery, outcomes):
 def test_no_answer_is_a_fault(bakery, outcomes):
     bakery.baker = bakery.worker("bakery.bake", bakery.baker.function.command, lambda _: None)
     assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+
+
+def test_event_of_the_longest_length_is_an_answer(bakery, outcomes):
+    """In UTF-8 it has four times as many bytes at most: brokers take a million."""
+    longest = longest_event(bakery, "\N{BREAD}")
+    bakery.after.append(lambda: longest)
+    (record,) = bakery.baker.process([bakery.bake_record()])
+    assert outcomes([record]) == [DONE]
+    assert len(record.value.decode()) == ANSWER_LIMIT
+    assert len(record.value) < 900_000
+    assert bakery.baker.process([bakery.bake_record()]) == [record]
+
+
+def test_event_one_longer_is_a_fault_that_leaves_nothing(bakery, outcomes):
+    longer = bakery.Baked(name=longest_event(bakery, "x").name + "x")
+    bakery.after.append(lambda: longer)
+    batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
+    replies = bakery.baker.process(batch)
+    assert outcomes(replies) == [FAILED, ("t/bake/do/reply", "done")]
+    assert json.loads(replies[0].value)["message"].endswith("over 200000 characters")
+    assert (bakery.loaves, bakery.inbox) == (["oat"], {"t/bake/do": "done"})
+
+
+def longest_event(bakery, letter):
+    around = len(bakery.Baked(name="").model_dump_json())
+    return bakery.Baked(name=letter * (ANSWER_LIMIT - around))
 
 
 def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):

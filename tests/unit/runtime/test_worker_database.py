@@ -78,6 +78,19 @@ def test_connection_lost_in_a_handler_starts_the_batch_again(
     assert bakery.loaves == ["first", "oat", "rye"]
 
 
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+def test_transaction_given_up_in_a_handler_starts_the_batch_again(
+    postgres, open_bakery, outcomes, code
+):
+    """A serialization failure or a deadlock is no fault of the handler's."""
+    bakery = open_bakery(postgres)
+    give_up = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
+    bakery.after.append(lambda: postgres.execute_sql(give_up))
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [DONE]
+    assert bakery.calls == ["bake rye"] * 2
+    assert bakery.loaves == ["rye"]
+
+
 def test_commit_that_fails_starts_the_batch_again(bakery, outcomes, monkeypatch):
     commit, failures = bakery.database.commit, [peewee.OperationalError("disk I/O error")]
 

@@ -1,70 +1,344 @@
-"""The ledger finds what does not fit."""
+"""The judge finds what a client could complain about: a run that went well, and one thing wrong."""
 
-from datetime import UTC, datetime
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
+from random import Random
 from uuid import UUID
 
 import pytest
 
-from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
-from saga.runtime import saga_store
-from saga.runtime.database.schema import bind
+from saga.runtime.database.schema import Table
+from saga.runtime.message import Message
+from saga.runtime.saga_history import HistoryRow
+from saga.runtime.saga_search import SearchRow
+from saga.runtime.saga_store import SagaRow
+from saga.runtime.settings import Settings
+from saga.runtime.simulation import Simulator, world
+from saga.runtime.simulation.nemesis import Faults
+from saga.runtime.system.stack import read_stacks
+from saga.runtime.testing.judgement import Case, Judgement
+from saga.runtime.testing.request import Request
 from saga.stacks import ledger
+from saga.stacks.simulate import Orders
 
-ORDER, SAGA = UUID(int=1), str(UUID(int=2))
+STRANGER = UUID(int=7)
+FATES = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
+
+
+class Shop(Orders):
+    """The order system, that remembers what it was judged by."""
+
+    requests: list[Request]
+    before: ledger.Books
+
+    def prepare(self, chance: Random) -> list[Message]:
+        orders = super().prepare(chance)
+        self.before = ledger.books()
+        return orders
+
+    def judge(self, requests) -> Judgement:
+        self.requests = list(requests)
+        self.judgement = super().judge(requests)
+        return self.judgement
+
+    def violations(self) -> list[str]:
+        return ledger.violations(self.requests, self.before)
+
+    def case(self, status: str, code: str = "") -> Case:
+        cases = self.judgement.cases
+        return next(c for c in cases if (c.state.status, c.code) == (status, code) and whole(c))
+
+
+def whole(case: Case) -> bool:
+    """Tell whether an order got as far as to be paid, by one who could pay for all."""
+    rich, plenty = (case.request.wanted[name] > 2 for name in ("user_id", "product_id"))
+    return rich and plenty and Payment.get_or_none(Payment.order_id == order_id(case)) is not None
+
+
+def order_id(case: Case) -> UUID:
+    return UUID(case.state.input["order_id"])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Simulator, int]]:
+    """A simulation without faults, and a seed with orders of all fates."""
+    shop = Shop(read_stacks(Settings().saga_stacks))
+    with pytest.MonkeyPatch.context() as patch, Simulator(shop) as simulator:
+        patch.setattr(world, "draw", lambda _: Faults(cancel=0.3))
+        for seed in count():
+            simulator.run(seed)
+            fates = Counter((c.state.status, c.code) for c in shop.judgement.cases if whole(c))
+            if all(fates[fate] for fate in FATES):
+                break
+        yield simulator, seed
 
 
 @pytest.fixture
-def before(sqlite):
-    """A saga that was cancelled at once, without any effect."""
-    bind(sqlite, [table for tables in ledger.TABLES.values() for table in tables])
-    Product.create(id=1, name="Tea", price=Decimal(1), stock=10)
-    User.create(id=1, name="Ann", email="a@example.com", balance=Decimal(10))
-    message = PlaceOrder(order_id=ORDER, user_id=1, product_id=1, quantity=3)
-    now = datetime.now(UTC)
-    saga_store.SagaStore(saga_store.SagaRow._meta.database).start(
-        place_order, [saga_store.Start(SAGA, message)], now
-    )
-    saga_store.SagaRow.update(
-        status="COMPENSATED",
-        state=saga_store.SagaRow.get().state.replace('"RUNNING"', '"COMPENSATED"', 1),
-    ).execute()
-    return ledger.totals()
+def shop(running: tuple[Simulator, int]) -> Shop:
+    """What that seed leaves behind: nothing is wrong with it yet."""
+    simulator, seed = running
+    simulator.run(seed)
+    assert isinstance(simulator.workload, Shop)
+    assert simulator.workload.violations() == []
+    return simulator.workload
 
 
-def test_nothing_held_by_a_compensated_saga_is_healthy(before):
-    assert ledger.violations([SAGA], before) == []
+def found(shop: Shop, text: str) -> bool:
+    return any(re.search(text, violation) for violation in shop.violations())
 
 
-def test_units_held_without_an_order_are_found(before):
-    Product.update(stock=7).execute()
-    Reservation.create(order_id=ORDER, product_id=1, quantity=3)
-    [found] = ledger.violations([SAGA], before)
-    assert "without an order, and 3 units" in found
+def change_state(case: Case, **changes: object) -> None:
+    row = SagaRow.get_by_id(case.state.id)
+    row.state = json.dumps(json.loads(row.state) | changes)
+    row.status = json.loads(row.state)["status"]
+    row.save()
 
 
-def test_payment_of_a_cancelled_order_is_found(before):
-    Order.create(id=ORDER, saga_id=SAGA, user_id=1, product_id=1, quantity=3, status="CANCELLED")
-    User.update(balance=Decimal(7)).execute()
-    Payment.create(order_id=ORDER, user_id=1, amount=Decimal(3))
-    [found] = ledger.violations([SAGA], before)
-    assert "holds 0 units and 3.00" in found
+def copy_of(case: Case) -> str:
+    """Let another saga stand beside a request's own."""
+    row = SagaRow.get_by_id(case.state.id)
+    other = str(STRANGER)
+    state = json.dumps(json.loads(row.state) | {"id": other})
+    SagaRow.create(id=other, name=row.name, status=row.status, state=state)
+    return other
 
 
-def test_order_that_does_not_fit_its_saga_is_found(before):
-    Order.create(id=ORDER, saga_id=SAGA, user_id=1, product_id=1, quantity=3, status="COMPLETED")
-    [found] = ledger.violations([SAGA], before)
-    assert "its order is COMPLETED" in found
+def test_every_fate_is_there_and_counted(shop: Shop) -> None:
+    seen = shop.judgement.seen
+    assert {"completed", "compensated", "cancels", "refunds", "releases"} <= (+seen).keys()
+    assert seen["completed"] + seen["compensated"] == len(shop.requests)
 
 
-def test_lost_money_or_stock_is_found(before):
-    Product.update(stock=9).execute()
-    [found] = ledger.violations([SAGA], before)
-    assert "sums:" in found
+def test_accepted_order_without_a_saga_is_found(shop: Shop) -> None:
+    shop.requests[0].told = [str(STRANGER)]
+    assert found(shop, "accepted, but there is no row")
 
 
-def test_saga_without_a_row_is_found(before):
-    assert ledger.violations(["nobody"], before) == ["saga nobody: accepted, but there is no row"]
+def test_request_that_started_two_sagas_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    case.request.told.append(copy_of(case))
+    assert found(shop, "one request started 2 sagas")
+
+
+def test_second_saga_that_the_client_does_not_know_is_found(shop: Shop) -> None:
+    copy_of(shop.case("COMPLETED"))
+    assert found(shop, f"saga {STRANGER}: nobody asked for it")
+
+
+def test_saga_given_to_two_clients_is_found(shop: Shop) -> None:
+    shop.requests[1].told = shop.requests[0].told
+    assert found(shop, "2 clients were given it")
+
+
+def test_saga_that_hangs_is_found(shop: Shop) -> None:
+    change_state(shop.case("COMPLETED"), status="RUNNING")
+    assert found(shop, "has not ended: RUNNING")
+
+
+def test_saga_that_failed_is_found(shop: Shop) -> None:
+    change_state(shop.case("COMPENSATED", "cancelled"), status="FAILED")
+    assert found(shop, "has not ended: FAILED")
+
+
+def test_saga_that_cannot_be_read_is_found(shop: Shop) -> None:
+    SagaRow.update(state="{}").where(SagaRow.id == shop.requests[0].saga_id).execute()
+    assert found(shop, "can't be read")
+
+
+def test_status_that_differs_from_its_column_is_found(shop: Shop) -> None:
+    SagaRow.update(status="FAILED").where(SagaRow.id == shop.requests[0].saga_id).execute()
+    assert found(shop, "and its column FAILED")
+
+
+@pytest.mark.parametrize("table", [Order, Reservation, Payment])
+def test_completed_order_that_lacks_an_effect_is_found(shop: Shop, table: type[Table]) -> None:
+    key = "id" if table is Order else "order_id"
+    table.delete().where(getattr(table, key) == order_id(shop.case("COMPLETED"))).execute()
+    assert found(shop, f"COMPLETED without {table.__name__.lower()}")
+
+
+def test_completed_order_without_saga_is_found(shop: Shop) -> None:
+    row = {"user_id": 3, "product_id": 3, "quantity": 1, "status": "COMPLETED"}
+    Order.create(id=STRANGER, saga_id=STRANGER, **row)
+    assert found(shop, f"order {STRANGER}: nobody asked for it")
+
+
+def test_order_placed_without_a_saga_is_nobodys_fault(shop: Shop) -> None:
+    Order.create(id=STRANGER, user_id=3, product_id=3, quantity=1)
+    assert shop.violations() == []
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda: Reservation.create(order_id=STRANGER, product_id=3, quantity=1, released=True),
+        lambda: Payment.create(order_id=STRANGER, user_id=3, amount=Decimal(1), refunded=True),
+    ],
+)
+def test_effect_of_no_order_is_found(shop: Shop, held) -> None:
+    held()
+    assert found(shop, f"order {STRANGER}: nobody asked for it")
+
+
+def test_charge_of_another_user_is_found(shop: Shop) -> None:
+    User.update(balance=User.balance + 1).where(User.id == 3).execute()
+    User.update(balance=User.balance - 1).where(User.id == 4).execute()
+    assert found(shop, "money of user 3")
+    assert found(shop, "money of user 4")
+
+
+def test_units_of_another_product_are_found(shop: Shop) -> None:
+    Product.update(stock=Product.stock + 1).where(Product.id == 3).execute()
+    Product.update(stock=Product.stock - 1).where(Product.id == 4).execute()
+    assert found(shop, "units of product 3")
+    assert found(shop, "units of product 4")
+
+
+def test_user_that_is_gone_is_found(shop: Shop) -> None:
+    User.delete().where(User.id == 3).execute()
+    assert found(shop, "money of user 3 was .* and is None")
+
+
+def test_less_than_nothing_is_found(shop: Shop) -> None:
+    database = Product._meta.database
+    database.execute_sql("PRAGMA ignore_check_constraints = ON")
+    hole = Product.create(name="hole", price=Decimal(1), stock=-1)
+    database.execute_sql("PRAGMA ignore_check_constraints = OFF")
+    assert found(shop, f"units of product {hole.id}: -1 is free")
+
+
+def test_total_of_too_few_units_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    less = Decimal("0.01")
+    Payment.update(amount=less).where(Payment.order_id == order_id(case)).execute()
+    Order.update(total=less).where(Order.id == order_id(case)).execute()
+    assert found(shop, "the amount of its payment is 0.01, not")
+    assert found(shop, "the total of its order is 0.01, not")
+
+
+@pytest.mark.parametrize("name", ["user_id", "product_id", "quantity"])
+def test_saga_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
+    shop.requests[0].wanted[name] += 1
+    assert found(shop, "asked was")
+
+
+@pytest.mark.parametrize("name", ["user_id", "product_id", "quantity", "saga_id"])
+def test_order_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
+    other = STRANGER if name == "saga_id" else 4711
+    Order.update({name: other}).where(Order.id == order_id(shop.case("COMPLETED"))).execute()
+    assert found(shop, f"the {name} of its order")
+
+
+@pytest.mark.parametrize("name", ["product_id", "quantity"])
+def test_reservation_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
+    case = shop.case("COMPLETED")
+    Reservation.update({name: 4711}).where(Reservation.order_id == order_id(case)).execute()
+    assert found(shop, f"the {name} of its reservation")
+
+
+def test_payment_of_another_user_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    Payment.update(user_id=4711).where(Payment.order_id == order_id(case)).execute()
+    assert found(shop, "the user_id of its payment")
+
+
+@pytest.mark.parametrize(
+    ("status", "table", "change", "text"),
+    [
+        ("COMPLETED", Order, {"status": "CANCELLED"}, "the status of its order is CANCELLED"),
+        ("COMPLETED", Order, {"status": "PENDING"}, "the status of its order is PENDING"),
+        ("COMPLETED", Reservation, {"released": True}, "released of its reservation is True"),
+        ("COMPLETED", Payment, {"refunded": True}, "refunded of its payment is True"),
+        ("COMPENSATED", Order, {"status": "COMPLETED"}, "the status of its order is COMPLETED"),
+        ("COMPENSATED", Reservation, {"released": False}, "released of its reservation is False"),
+        ("COMPENSATED", Payment, {"refunded": False}, "refunded of its payment is False"),
+    ],
+)
+def test_effect_that_does_not_fit_the_end_is_found(
+    shop: Shop, status: str, table: type[Table], change: dict[str, object], text: str
+) -> None:
+    case = shop.case(status, "cancelled" if status == "COMPENSATED" else "")
+    key = table.id if table is Order else table.order_id
+    table.update(change).where(key == order_id(case)).execute()
+    assert found(shop, text)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["insufficient_stock", "product_not_found", "insufficient_funds", "user_not_found", "weather"],
+)
+def test_order_compensated_for_no_reason_is_found(shop: Shop, code: str) -> None:
+    case = shop.case("COMPENSATED", "cancelled")
+    failure = {"step": "process_payment", "code": code, "message": ""}
+    change_state(case, failure=failure)
+    assert found(shop, f"{code}, for which there is no reason")
+
+
+def test_cancellation_that_nobody_asked_for_is_found(shop: Shop) -> None:
+    shop.case("COMPENSATED", "cancelled").request.cancel = "no"
+    assert found(shop, "cancelled, which nobody asked for")
+
+
+def test_cancellation_without_an_answer_may_be_heard_or_not(shop: Shop) -> None:
+    shop.case("COMPENSATED", "cancelled").request.cancel = "asked"
+    shop.case("COMPLETED").request.cancel = "asked"
+    assert shop.violations() == []
+
+
+def test_accepted_cancellation_of_a_completed_order_is_found(shop: Shop) -> None:
+    shop.case("COMPLETED").request.cancel = "accepted"
+    assert found(shop, "COMPLETED, though its cancellation was accepted")
+
+
+def test_saga_that_gave_up_too_early_is_found(shop: Shop) -> None:
+    case = shop.case("COMPENSATED", "cancelled")
+    for code, text in (
+        ("attempts_exhausted", "gave process_payment up after 1 of 5 attempts"),
+        ("deadline_exceeded", "gave up at .*, before its deadline"),
+    ):
+        failure = {"step": "process_payment", "code": code, "message": ""}
+        change_state(case, failure=failure)
+        assert found(shop, text)
+
+
+def test_too_many_that_gave_up_are_found(shop: Shop) -> None:
+    assert not found(shop, "sagas gave up")
+    for case in shop.judgement.cases:
+        failure = {"step": "create_order", "code": "deadline_exceeded", "message": ""}
+        change_state(case, failure=failure)
+    number = len(shop.requests)
+    assert found(shop, f"{number} of {number} sagas gave up")
+
+
+def test_saga_without_history_is_found(shop: Shop) -> None:
+    HistoryRow.delete().where(HistoryRow.saga_id == shop.requests[0].saga_id).execute()
+    assert found(shop, "has no history")
+
+
+def test_saga_that_cannot_be_searched_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    SearchRow.delete().where(SearchRow.saga_id == case.state.id).execute()
+    assert found(shop, f"is not found by order_id {order_id(case)}")
+    assert found(shop, "is not found by user_id")
+
+
+def test_what_was_there_before_is_not_judged(shop: Shop) -> None:
+    Order.create(id=STRANGER, saga_id=STRANGER, user_id=3, product_id=3, quantity=1)
+    copy_of(shop.case("COMPLETED"))
+    shop.before = ledger.books()
+    shop.requests = []
+    assert shop.violations() == []
+
+
+def test_what_is_in_flight_is_counted_from_its_beginning(shop: Shop) -> None:
+    assert ledger.in_flight(shop.before) == 0
+    change_state(shop.case("COMPLETED"), status="RUNNING")
+    assert ledger.in_flight(shop.before) == 1
+    assert ledger.in_flight(ledger.books()) == 0

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.runtime import Instant, Money, Table
-from saga.runtime.database.connection import connect, locked, transaction
+from saga.runtime.database.connection import (
+    connect,
+    is_serialization_failure,
+    locked,
+    transaction,
+)
 from saga.runtime.database.schema import bind
 from saga.runtime.database.statements import write_many
 from saga.runtime.errors import ContractError
@@ -168,6 +173,29 @@ def test_locked_row_can_not_be_locked_by_another(postgres, postgres_url):
                 other.execute_sql("SELECT 1 FROM account FOR UPDATE NOWAIT")
     finally:
         other.close()
+
+
+def test_transaction_that_postgres_gives_up_is_told_from_other_failures(postgres, postgres_url):
+    bind(postgres, [Account])
+    Account.create(owner="Ann", balance=1)
+    other = connect(postgres_url)
+
+    def change_what_has_changed_since():
+        with transaction(postgres):
+            postgres.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            Account.get()
+            other.execute_sql("UPDATE account SET balance = 2")
+            Account.update(balance=3).execute()
+
+    try:
+        with pytest.raises(peewee.OperationalError) as given_up:
+            change_what_has_changed_since()
+    finally:
+        other.close()
+    with pytest.raises(peewee.IntegrityError) as refused:
+        Account.create(owner="Ann", balance=1)
+    assert is_serialization_failure(given_up.value)
+    assert not is_serialization_failure(refused.value)
 
 
 def test_write_many_writes_all_rows(accounts):

@@ -1,0 +1,85 @@
+"""The real loops of a simulation, each telling what its transactions have done."""
+
+from collections.abc import Callable, Sequence
+
+from ..envelope import Envelope, Record
+from ..inbox import Answer
+from ..loop import UNAVAILABLE, Loop
+from ..message import Message
+from ..saga_host import SagaHost
+from ..saga_store import SagaRow
+from ..timer import Timer
+from ..transport import Transport
+from ..worker import Worker
+from .database import SimulatedDatabase
+from .invariants import Ran
+
+Committed = Callable[[Sequence[Record], Ran, Sequence[Record]], None]
+
+
+class Observed(Loop):
+    """A real loop; `committed` hears of what it has read, run and sent."""
+
+    database: SimulatedDatabase
+    committed: Committed
+
+    def _reconnect(self) -> None:
+        """Reconnect, as a loop on a server's database does."""
+        self.database.close()
+
+
+class ObservedWorker(Observed, Worker):
+    """The real worker."""
+
+    ran: list[tuple[str, Answer]]
+
+    def _work(self, records: Sequence[Record]) -> list[Record]:
+        self.ran, commits = [], self.database.commits
+        try:
+            out = super()._work(records)
+        except UNAVAILABLE:
+            if self.database.commits > commits:  # it only seems to have failed
+                self.committed(records, self.ran, [])
+            raise
+        self.committed(records, self.ran, out)
+        return out
+
+    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
+        answer = super()._attempt(envelope, message)
+        self.ran.append((envelope.id, answer))
+        return answer
+
+
+class ObservedTimer(Observed, Timer):
+    """The real timer."""
+
+    def tick(self) -> list[Record]:
+        """Run the function."""
+        out = super().tick()
+        self.committed([], [], out)
+        return out
+
+
+class ObservedSagaHost(Observed, SagaHost):
+    """The real host of a saga."""
+
+    def process(self, records: Sequence[Record]) -> list[Record]:
+        """Apply replies."""
+        out = super().process(records)
+        self.committed(records, [], out)
+        return out
+
+    def sweep(self) -> list[Record]:
+        """Act on what is due."""
+        out = super().sweep()
+        self.committed([], [], out)
+        return out
+
+    def _sweep_and_send(self, transport: Transport) -> None:
+        """Look first whether anything is due, which is cheaper than to sweep."""
+        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
+        due_by = SagaRow.due_at.db_value(self.clock())
+        if self.database.execute_sql(query, (due_by,)).fetchone() is None:
+            self._swept_at = self.clock()
+        else:
+            super()._sweep_and_send(transport)

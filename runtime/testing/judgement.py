@@ -1,0 +1,184 @@
+"""The judge of sagas: finds what any client could complain about, whatever the saga's business.
+
+It knows what is right, and no bug: each request has one saga, which is the one asked for, has ended
+for a reason, has done and undone its steps in order, and is found by what it is searched by.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import peewee
+from pydantic import ValidationError
+
+from ..errors import first_line
+from ..saga import Saga
+from ..saga_search import SearchRow
+from ..saga_state import SagaState, from_json
+from ..saga_store import SagaRow
+from .path import Transitions, path_problems, transitions
+from .request import Request
+
+ENDS = ("COMPLETED", "COMPENSATED")
+# Ends that no client has caused; how many of them are too many depends on what goes wrong.
+EXCUSES = frozenset({"attempts_exhausted", "deadline_exceeded"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and the saga that came of it."""
+
+    request: Request
+    state: SagaState
+    path: Transitions
+
+    def __str__(self) -> str:
+        return f"saga {self.state.id}"
+
+    @property
+    def code(self) -> str:
+        """Why the saga compensated; empty where it did not."""
+        return self.state.failure.code if self.state.failure else ""
+
+
+@dataclass
+class Judgement:
+    """What does not fit, and how much of each kind was there to be judged."""
+
+    violations: list[str] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    cases: list[Case] = field(default_factory=list)
+
+    def add(self, case: Case, problems: Iterable[str]) -> None:
+        """Note what does not fit with a case."""
+        self.violations += [f"{case}: {problem}" for problem in problems]
+
+
+def sagas_of(saga: Saga, database: peewee.Database) -> frozenset[str]:
+    """Return the ids of all sagas of a declaration: taken before, they are not judged."""
+    query = SagaRow.select(SagaRow.id).where(SagaRow.name == saga.name).bind(database)
+    return frozenset(saga_id for (saga_id,) in query.tuples())
+
+
+def judge(
+    saga: Saga,
+    database: peewee.Database,
+    requests: Sequence[Request],
+    before: frozenset[str] = frozenset(),
+    excuses: Collection[str] = EXCUSES,
+) -> Judgement:
+    """Judge all sagas of a declaration that were not there `before`, by what clients know.
+
+    Sagas that failed by one of the codes in `excuses` are counted as `excused`.
+    """
+    found = Judgement()
+    states, keys = _read(saga, database, before, found.violations)
+    paths = transitions(database, states)
+    for request, saga_ids in _given(requests, keys):
+        found.violations += _told_problems(request, saga_ids, states)
+        found.cases += [
+            Case(request, states[saga_id], paths.get(saga_id, []))
+            for saga_id in sorted(saga_ids)
+            if saga_id in states
+        ]
+    found.violations += _shared(found.cases)
+    asked_for = {case.state.id for case in found.cases}
+    found.violations += [
+        f"saga {saga_id}: nobody asked for it" for saga_id in states if saga_id not in asked_for
+    ]
+    searched = _searched(database, list(states))
+    for case in found.cases:
+        found.add(case, _case_problems(saga, case))
+        found.add(case, _search_problems(saga, case.state, searched))
+        found.seen.update(_kinds(case))
+        found.seen["excused"] += case.code in excuses
+    return found
+
+
+def _read(
+    saga: Saga, database: peewee.Database, before: frozenset[str], found: list[str]
+) -> tuple[dict[str, SagaState], dict[str, list[str]]]:
+    """Return the new sagas by id, and their ids by idempotency key."""
+    states: dict[str, SagaState] = {}
+    keys: dict[str, list[str]] = {}
+    query = SagaRow.select(SagaRow.id, SagaRow.idempotency_key, SagaRow.status, SagaRow.state)
+    query = query.where(SagaRow.name == saga.name).order_by(SagaRow.id).bind(database)
+    for saga_id, key, status, text in query.tuples():
+        if saga_id in before:
+            continue
+        try:
+            states[saga_id] = from_json(text)
+        except ValidationError as error:
+            found.append(f"saga {saga_id}: can't be read: {first_line(error)}")
+            continue
+        if states[saga_id].status != status:
+            found.append(f"saga {saga_id}: is {states[saga_id].status}, and its column {status}")
+        if key is not None:
+            keys.setdefault(key, []).append(saga_id)
+    return states, keys
+
+
+def _given(
+    requests: Sequence[Request], keys: dict[str, list[str]]
+) -> Iterator[tuple[Request, set[str]]]:
+    """Yield each request with the sagas that it has started, as far as anybody knows."""
+    for request in requests:
+        by_key = keys.get(request.key, []) if request.key is not None else []
+        yield request, {*request.told, *by_key}
+
+
+def _told_problems(
+    request: Request, saga_ids: set[str], states: dict[str, SagaState]
+) -> Iterator[str]:
+    for saga_id in sorted(set(request.told) - states.keys()):
+        yield f"saga {saga_id}: accepted, but there is no row"
+    if len(saga_ids) > 1:
+        yield f"one request started {len(saga_ids)} sagas: {', '.join(sorted(saga_ids))}"
+
+
+def _shared(cases: Iterable[Case]) -> Iterator[str]:
+    clients = Counter(case.state.id for case in cases)
+    for saga_id, count in clients.items():
+        if count > 1:
+            yield f"saga {saga_id}: {count} clients were given it"
+
+
+def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
+    state, request = case.state, case.request
+    if state.status not in ENDS:
+        yield f"has not ended: {state.status}"
+    got = {name: state.input.get(name) for name in request.wanted}
+    if got != request.wanted:
+        yield f"is for {got}, asked was {request.wanted}"
+    yield from path_problems(saga, state, case.path)
+    if state.status == "COMPLETED" and request.cancel == "accepted":
+        yield "COMPLETED, though its cancellation was accepted"
+    if case.code == "cancelled" and request.cancel == "no":
+        yield "cancelled, which nobody asked for"
+
+
+def _search_problems(saga: Saga, state: SagaState, searched: set[tuple[str, str]]) -> Iterator[str]:
+    for name in saga.search:
+        value = state.input.get(name)
+        if value is not None and (state.id, f"{saga.name}/{name}/{value}") not in searched:
+            yield f"is not found by {name} {value}"
+
+
+def _searched(database: peewee.Database, saga_ids: Sequence[str]) -> set[tuple[str, str]]:
+    query = SearchRow.select(SearchRow.saga_id, SearchRow.key).bind(database)
+    return {
+        (saga_id, key)
+        for chunk in peewee.chunked(saga_ids, 500)
+        for saga_id, key in query.where(SearchRow.saga_id.in_(chunk)).tuples()
+    }
+
+
+def _kinds(case: Case) -> Iterator[str]:
+    """Say of what kinds a case is, to count them."""
+    yield case.state.status.lower()
+    if case.code == "cancelled":
+        yield "cancels"
+    if any(step.attempts > 1 or step.undo_attempts > 1 for step in case.state.steps):
+        yield "retries"
+    if case.request.tries > 1:
+        yield "repeated requests"

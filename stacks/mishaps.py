@@ -1,0 +1,90 @@
+"""What goes wrong while `saga chaos` places orders: processes die, and records come again."""
+
+import os
+import random
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from saga.runtime.errors import BrokerUnavailable, NotRunning
+from saga.runtime.settings import Settings
+from saga.runtime.system.state import read_system
+
+KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
+REPEAT_EVERY = (2.0, 6.0)  # seconds
+REPEATED = 50  # records at once, at most
+
+
+class _Mishap(threading.Thread, ABC):
+    """Something that happens again and again, at random moments, until it is stopped."""
+
+    every: tuple[float, float]  # seconds, from and to
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.chance = chance
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(self.chance.uniform(*self.every)):
+            with suppress(NotRunning, ProcessLookupError, BrokerUnavailable):
+                self.happen()
+
+    def stop(self) -> None:
+        """Let it happen no more."""
+        self._done.set()
+        self.join()
+
+    @abstractmethod
+    def happen(self) -> None:
+        """Let it happen once."""
+
+
+class Killer(_Mishap):
+    """Kills one process after another with SIGKILL, none of them the supervisor."""
+
+    every = KILL_EVERY
+
+    def __init__(self, data: Path, chance: random.Random) -> None:
+        super().__init__(chance)
+        self.kills: Counter[str] = Counter()
+        self._data = data
+
+    def happen(self) -> None:
+        """Kill one of the processes."""
+        processes = read_system(self._data).processes
+        alive = [p for p in processes if p.kind != "supervisor" and p.pid]
+        if alive:
+            victim = self.chance.choice(alive)
+            os.kill(victim.pid or 0, signal.SIGKILL)
+            self.kills[victim.name] += 1
+
+
+class Repeater(_Mishap):
+    """Sends records again that are on the topics, as one does who sets offsets back."""
+
+    every = REPEAT_EVERY
+
+    def __init__(self, settings: Settings, topics: Sequence[str], chance: random.Random) -> None:
+        super().__init__(chance)
+        self.repeated = 0
+        self._settings = settings
+        self._topics = topics
+
+    def happen(self) -> None:
+        """Send some of the records again, each to the end of its topic."""
+        from saga.runtime.kafka.admin import read_topics
+        from saga.runtime.kafka.producer import Producer
+
+        records = read_topics(self._settings, self._topics)
+        again = self.chance.sample(records, min(REPEATED, len(records)))
+        producer = Producer(self._settings, "chaos")
+        try:
+            producer.send_records(again)
+            self.repeated += len(again)
+        finally:
+            producer.close()

@@ -1,0 +1,202 @@
+"""Bugs to be planted, one at a time, to see whether the simulation notices: tests of the tests.
+
+Each is a small change of one function's source. It is put into the function itself, so that it is
+there for whoever has imported it; a bug whose place is gone says so.
+"""
+
+import ast
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from saga.runtime.database.statements import Prepared
+from saga.runtime.errors import SagaError
+
+ORDER = "saga.functions.order"
+PRODUCT = "saga.functions.product"
+USER = "saga.functions.user"
+RUNTIME = "saga.runtime"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """In the function `target` of a module, `new` stands where `old` is right."""
+
+    name: str
+    module: str
+    target: str
+    old: str
+    new: str
+
+
+_BUGS = (
+    # What the business may do wrong.
+    Bug(
+        *("charge_other_user", f"{USER}.process_payment", "process_payment"),
+        "take_money(command.user_id,",
+        "take_money(command.user_id % 4 + 1,",
+    ),
+    Bug(
+        *("refund_other_user", f"{USER}.refund_payment", "refund_payment"),
+        "User.id == payment.user_id",
+        "User.id == payment.user_id % 4 + 1",
+    ),
+    Bug(
+        *("double_refund", f"{USER}.refund_payment", "refund_payment"),
+        "User.balance + payment.amount",
+        "User.balance + payment.amount * 2",
+    ),
+    Bug(
+        *("release_other_product", f"{PRODUCT}.release_product", "release_product"),
+        "Product.id == held.product_id",
+        "Product.id == held.product_id % 4 + 1",
+    ),
+    Bug(
+        *("total_is_unit_price", f"{PRODUCT}.reserve_product", "reserve_product"),
+        "total=price * command.quantity",
+        "total=price",
+    ),
+    Bug(
+        *("quantity_always_one", f"{PRODUCT}.reserve_product", "reserve_product"),
+        "command.quantity",
+        "1",
+    ),
+    Bug(
+        *("oversell_guard_sign", f"{PRODUCT}.store", "take_units"),
+        "Product.stock >= quantity",
+        "Product.stock <= quantity",
+    ),
+    Bug(
+        *("complete_without_guard", f"{ORDER}.store", "complete"),
+        "Order.id == order_id, Order.status == PENDING",
+        "Order.id == order_id",
+    ),
+    # What the transition may decide wrong.
+    Bug(
+        *("context_of_another_user", f"{RUNTIME}.transition", "_command"),
+        "model_validate(state.context)",
+        'model_validate({**state.context, "user_id": 3})',
+    ),
+    Bug(
+        *("cancel_ignored", f"{RUNTIME}.transition", "cancel"),
+        "return _give_up(saga, state, index, problem, now)",
+        "return state, []",
+    ),
+    Bug(
+        *("timeouts_count_double", f"{RUNTIME}.transition", "on_due"),
+        "return _send(saga, state, index, action, now)",
+        "return _send(saga, _send(saga, state, index, action, now)[0], index, action, now)",
+    ),
+    Bug(
+        *("no_deadline", f"{RUNTIME}.transition", "on_due"),
+        "now >= state.deadline_at",
+        "False",
+    ),
+    Bug(
+        *("undo_order_reversed", f"{RUNTIME}.transition", "_undo_next"),
+        "reversed(range(len(state.steps)))",
+        "range(len(state.steps))",
+    ),
+    Bug(
+        *("undo_failed_is_compensated", f"{RUNTIME}.transition", "_undo_failed"),
+        '"FAILED", now',
+        '"COMPENSATED", now',
+    ),
+    Bug(
+        *("skip_undo_of_failed", f"{RUNTIME}.transition", "_undo_next"),
+        "in MAY_HAVE_DONE",
+        '== "DONE"',
+    ),
+    # What may be forgotten on the way of a message.
+    Bug(
+        *("no_fence", f"{RUNTIME}.inbox", "decide"),
+        "do_id if done is None else None",
+        "None",
+    ),
+    Bug(
+        *("rejection_not_kept", f"{RUNTIME}.inbox", "is_final"),
+        'or (answer.outcome == "rejected" and action == "do")',
+        "",
+    ),
+    Bug(
+        *("inbox_not_saved", f"{RUNTIME}.worker", "Worker._work"),
+        "inbox.save(self.database, list(fresh.items()))",
+        "pass",
+    ),
+    Bug(
+        *("effect_without_savepoint", f"{RUNTIME}.worker", "Worker._attempt"),
+        'run_sql("ROLLBACK TO SAVEPOINT handler")',
+        "pass",
+    ),
+    Bug(
+        *("offsets_before_send", f"{RUNTIME}.batch_loop", "BatchLoop._finish"),
+        "transport.send(out)",
+        "transport.commit(); transport.send(out)",
+    ),
+    Bug(
+        *("no_rewind", f"{RUNTIME}.batch_loop", "BatchLoop._turn"),
+        "transport.rewind()",
+        "pass",
+    ),
+    # What may go wrong with a saga's row.
+    Bug(
+        *("key_not_stored", f"{RUNTIME}.saga_store", "SagaStore._start"),
+        "(*_columns(state), key, request_hash)",
+        "(*_columns(state), None, None)",
+    ),
+    Bug(
+        *("no_history", f"{RUNTIME}.saga_history", "add_history"),
+        "write_many(database, fields, rows)",
+        "pass",
+    ),
+    Bug(
+        *("sweeper_skips_compensating", f"{RUNTIME}.saga_store", "SagaStore.sweep"),
+        "SagaRow.due_at <= now",
+        'SagaRow.due_at <= now, SagaRow.status == "RUNNING"',
+    ),
+    Bug(
+        *("start_sent_before_stored", f"{RUNTIME}.client", "SagaClient.start"),
+        "[started] = self._store.start(saga, [request], utcnow())",
+        "from .transition import start; "
+        "self._send(start(saga, request.saga_id, message, utcnow())); "
+        "[started] = self._store.start(saga, [request], utcnow())",
+    ),
+)
+
+BUGS = {bug.name: bug for bug in _BUGS}
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Let a function have a bug meanwhile; raise `SagaError` if its place is not there any more."""
+    found: Any = importlib.import_module(bug.module)
+    for name in bug.target.split("."):
+        found = getattr(found, name, None)
+    function = found.build if isinstance(found, Prepared) else found
+    if not isinstance(function, FunctionType):
+        raise SagaError(f"{bug.name}: {bug.module} has no function {bug.target} any more")
+    whole, function.__code__ = function.__code__, _changed(bug, function)
+    try:
+        with found.built_anew() if isinstance(found, Prepared) else nullcontext():
+            yield
+    finally:
+        function.__code__ = whole
+
+
+def _changed(bug: Bug, function: FunctionType) -> CodeType:
+    source = textwrap.dedent(inspect.getsource(function))
+    if bug.old not in source:
+        raise SagaError(f"{bug.name}: {bug.module}.{bug.target} has no {bug.old!r} any more")
+    tree = ast.parse(source.replace(bug.old, bug.new))
+    definition: Any = tree.body[0]
+    definition.decorator_list = []  # it is declared already
+    names: dict[str, Any] = {}
+    code = compile(tree, function.__code__.co_filename, "exec")
+    exec(code, function.__globals__, names)  # noqa: S102 - the source is our own
+    changed: CodeType = names[definition.name].__code__
+    return changed

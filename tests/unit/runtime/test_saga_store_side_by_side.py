@@ -1,0 +1,157 @@
+"""Two transitions of one saga at the same time, on PostgreSQL: SQLite has one writer anyway."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import peewee
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime.database.connection import connect, transaction
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Envelope, Reply
+from saga.runtime.errors import Conflict
+from saga.runtime.polling import poll_until
+from saga.runtime.saga_history import history
+from saga.runtime.saga_store import TABLES, SagaStore, Start
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=20)
+DEADLINE = 60.0  # seconds
+T = TypeVar("T")
+
+
+class Begin(Message):
+    pass
+
+
+class Happened(Event, topic="rows.events"):
+    pass
+
+
+class Make(Command, topic="rows.make", event=Happened):
+    pass
+
+
+class Unmake(Command, topic="rows.unmake", event=Happened):
+    pass
+
+
+class Finish(Command, topic="rows.finish", event=Happened):
+    pass
+
+
+SAGA = Saga("rows", start=Begin, steps=[Step(Make, undo=Unmake), Step(Finish)])
+MADE = Reply("a", "make", "do", "done", 1, "{}")
+FINISHED = Reply("a", "finish", "do", "done", 1, "{}")
+
+
+@pytest.fixture
+def store(postgres: peewee.Database) -> SagaStore:
+    """A saga `a` in flight, and a connection that gives up rather than hang."""
+    bind(postgres, TABLES)
+    postgres.execute_sql(f"SET lock_timeout = '{DEADLINE:g}s'")
+    store = SagaStore(postgres)
+    store.start(SAGA, [Start("a", Begin()), Start("b", Begin())], NOW)
+    return store
+
+
+@pytest.fixture
+def other(postgres_url: str, store: SagaStore) -> Iterator[SagaStore]:
+    """The same sagas, over another connection."""
+    database = connect(postgres_url, shared=True)
+    database.execute_sql(f"SET lock_timeout = '{DEADLINE:g}s'")
+    yield SagaStore(database)
+    database.close()
+
+
+def one_after_the_other(
+    store: SagaStore, first: Callable[[], T], second: Callable[[], object]
+) -> tuple[T, Any]:
+    """Begin `second` before the transaction of `first` ends; return what came of both."""
+    with ThreadPoolExecutor(1) as thread:
+        with transaction(store.database):
+            result = first()
+            later = thread.submit(second)
+            assert poll_until(lambda: waits(store.database) or later.done(), DEADLINE)
+            assert not later.done()
+        return result, later.result(DEADLINE)
+
+
+def waits(database: peewee.Database) -> bool:
+    """Tell whether a connection waits for a lock of another one."""
+    return bool(database.execute_sql("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+
+
+def advance(store: SagaStore, reply: Reply) -> list[str]:
+    with transaction(store.database):
+        return sent(store.advance(SAGA, [reply], NOW))
+
+
+def sweep(store: SagaStore) -> list[str]:
+    with transaction(store.database):
+        return sent(store.sweep(SAGA, LATER))
+
+
+def sent(commands: list[Envelope]) -> list[str]:
+    return [command.id for command in commands]
+
+
+def steps(store: SagaStore) -> list[str]:
+    return [step.status for step in saga_queries.find(store.database, "a").steps]
+
+
+def told(store: SagaStore) -> list[str]:
+    return [row.changes for row in history(store.database, "a")]
+
+
+def test_cancel_waits_for_a_reply_and_sees_what_it_did(store: SagaStore, other: SagaStore) -> None:
+    replied, (_, commands) = one_after_the_other(
+        store, lambda: advance(store, MADE), lambda: other.cancel(SAGA, "a", NOW)
+    )
+    assert (replied, sent(commands)) == (["a/finish/do"], ["a/make/undo"])
+    assert steps(store) == ["UNDOING", "FAILED"]
+    assert told(store)[1:] == [
+        "make DONE, finish RUNNING",
+        "finish FAILED (cancelled), make UNDOING",
+    ]
+
+
+def test_reply_waits_for_a_cancel_and_sees_what_it_did(store: SagaStore, other: SagaStore) -> None:
+    (_, undos), replied = one_after_the_other(
+        store, lambda: store.cancel(SAGA, "a", NOW), lambda: advance(other, MADE)
+    )
+    assert (sent(undos), replied) == (["a/make/undo"], [])
+    assert steps(store) == ["UNDOING", "PENDING"]
+
+
+def test_cancel_waits_for_the_last_reply_and_is_too_late(
+    store: SagaStore, other: SagaStore
+) -> None:
+    advance(store, MADE)
+
+    def cancel_too_late() -> None:
+        with pytest.raises(Conflict, match="already ended: COMPLETED"):
+            other.cancel(SAGA, "a", NOW)
+
+    one_after_the_other(store, lambda: advance(store, FINISHED), cancel_too_late)
+    assert steps(store) == ["DONE", "DONE"]
+
+
+def test_cancel_waits_for_a_sweep_and_undoes_its_attempt(
+    store: SagaStore, other: SagaStore
+) -> None:
+    swept, (state, _) = one_after_the_other(
+        store, lambda: sweep(store), lambda: other.cancel(SAGA, "a", LATER)
+    )
+    assert swept == ["a/make/do", "b/make/do"]
+    assert (state.steps[0].status, state.steps[0].attempts) == ("UNDOING", 2)
+
+
+def test_sweep_waits_for_nobody_and_takes_the_others(store: SagaStore, other: SagaStore) -> None:
+    with transaction(store.database):
+        store.cancel(SAGA, "a", NOW)
+        assert sweep(other) == ["b/make/do"]
+    assert steps(store) == ["UNDOING", "PENDING"]

@@ -1,0 +1,123 @@
+"""A saga that no longer fits its declaration stays as it is, and holds up none of the others."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_store
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Reply
+from saga.runtime.saga_store import SagaRow, SagaStore, Start
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=20)
+
+
+class Begin(Message):
+    goods: str
+
+
+class Happened(Event, topic="unfit.events"):
+    pass
+
+
+class Make(Command, topic="unfit.make", event=Happened):
+    pass
+
+
+class Finish(Command, topic="unfit.finish", event=Happened):
+    pass
+
+
+class End(Command, topic="unfit.end", event=Happened):
+    pass
+
+
+class Today:
+    """The messages of a later version: they have a day, which no saga of before knows."""
+
+    class Begin(Message):
+        goods: str
+        day: str
+
+    class Finish(Command, topic="unfit.finish", event=Happened):
+        day: str
+
+
+BEFORE = Saga("unfit", start=Begin, steps=[Step(Make), Step(Finish)])
+RENAMED = Saga("unfit", start=Begin, steps=[Step(Make), Step(End)])
+WANTS_MORE = Saga("unfit", start=Today.Begin, steps=[Step(Make), Step(Today.Finish)])
+
+
+@pytest.fixture
+def store(database):
+    """A saga of the declaration before, which awaits its second step."""
+    bind(database, saga_store.TABLES)
+    store = SagaStore(database)
+    store.start(BEFORE, [Start("unfit", Begin(goods="x"))], NOW)
+    store.advance(BEFORE, [made("unfit")], NOW)
+    return store
+
+
+def begin_others(store, declared):
+    """Start two sagas that fit: by their ids, the other one is between them."""
+    message = declared.start.model_validate({"goods": "x", "day": "Monday"})
+    store.start(declared, [Start(i, message) for i in ("first", "zenith")], NOW)
+
+
+def made(saga_id):
+    return Reply(saga_id, "make", "do", "done", 1, "{}")
+
+
+def finished(saga_id):
+    return Reply(saga_id, "finish", "do", "done", 1, "{}")
+
+
+def sent(commands):
+    return [command.id for command in commands]
+
+
+def saga(store, saga_id):
+    return saga_queries.find(store.database, saga_id)
+
+
+def test_reply_to_a_step_that_is_gone_holds_up_none(store, caplog):
+    begin_others(store, RENAMED)
+    before = saga(store, "unfit")
+    replies = [made("first"), finished("unfit"), made("zenith")]
+    assert sent(store.advance(RENAMED, replies, LATER)) == ["first/end/do", "zenith/end/do"]
+    assert saga(store, "unfit") == before
+    assert "saga unfit stays RUNNING: saga 'unfit' has no step 'finish' any more" in caplog.text
+
+
+def test_command_that_a_saga_has_no_fields_for_holds_up_none(store, caplog):
+    """The last reply comes again, as nobody acknowledged it, and asks for its command again."""
+    begin_others(store, WANTS_MORE)
+    before = saga(store, "unfit")
+    replies = [made("first"), made("unfit"), made("zenith")]
+    assert sent(store.advance(WANTS_MORE, replies, LATER)) == [
+        "first/finish/do",
+        "zenith/finish/do",
+    ]
+    assert saga(store, "unfit") == before
+    assert "saga unfit stays RUNNING: 1 validation error for Finish" in caplog.text
+
+
+@pytest.mark.parametrize("declared", [RENAMED, WANTS_MORE])
+def test_sweep_passes_by_what_fits_no_more(store, declared):
+    """Where only fields are missing, the transition itself knows an end: it gives the saga up."""
+    begin_others(store, declared)
+    commands = store.sweep(declared, LATER)
+    assert sent(commands) == ["first/make/do", "zenith/make/do"]
+    assert [saga(store, i).steps[0].attempts for i in ("first", "zenith")] == [2, 2]
+    assert saga(store, "unfit").status == ("RUNNING" if declared is RENAMED else "COMPENSATED")
+    assert store.sweep(declared, LATER) == []
+
+
+def test_what_fits_no_more_is_looked_at_a_minute_later(store, caplog):
+    store.sweep(RENAMED, LATER)
+    in_a_minute = LATER + timedelta(minutes=1)
+    assert SagaRow.get_by_id("unfit").due_at == in_a_minute
+    caplog.clear()
+    assert "unfit/finish/do" in sent(store.sweep(BEFORE, in_a_minute))
+    assert "stays" not in caplog.text

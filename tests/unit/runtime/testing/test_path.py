@@ -1,0 +1,194 @@
+"""A saga's path: what it may do on its way, and what not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from saga.functions.orchestrator.place_order import place_order
+from saga.runtime.envelope import Problem
+from saga.runtime.saga_state import Failure, SagaState, StepState
+from saga.runtime.testing.path import Moment, Transitions, path_problems
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NAMES = [step.name for step in place_order.steps]
+CREATE, RESERVE, PAY, COMPLETE = NAMES
+
+
+def path(*told: str) -> Transitions:
+    """Write a path down: `RUNNING: reserve_product DONE, process_payment RUNNING`."""
+    moments = []
+    for second, line in enumerate(told):
+        status, _, words = line.partition(": ")
+        steps = [tuple(word.split()) for word in words.split(", ")]
+        moments.append(Moment(NOON + timedelta(seconds=second), status, steps))  # type: ignore[arg-type]
+    return moments
+
+
+def state_after(told: Transitions, **attempts: tuple[int, int]) -> SagaState:
+    """Make the state that a path leads to; `attempts` are those that are not one each."""
+    steps = dict.fromkeys(NAMES, "PENDING")
+    begun: set[tuple[str, str]] = set()
+    for moment in told:
+        steps |= dict(moment.steps)
+        begun |= set(moment.steps)
+    return SagaState(
+        id="s",
+        name=place_order.name,
+        status=told[-1].status,  # type: ignore[arg-type]
+        input={},
+        context={},
+        steps=tuple(
+            StepState(name, status, *attempts.get(name, ran(begun, name)))  # type: ignore[arg-type]
+            for name, status in steps.items()
+        ),
+        created_at=NOON,
+        updated_at=NOON,
+        deadline_at=NOON + timedelta(seconds=300),
+    )
+
+
+def ran(begun: set[tuple[str, str]], name: str) -> tuple[int, int]:
+    return int((name, "RUNNING") in begun), int((name, "UNDOING") in begun)
+
+
+def problems(told: Transitions, **attempts: tuple[int, int]) -> list[str]:
+    return list(path_problems(place_order, state_after(told, **attempts), told))
+
+
+FORWARD = [
+    f"RUNNING: {CREATE} RUNNING",
+    f"RUNNING: {CREATE} DONE, {RESERVE} RUNNING",
+    f"RUNNING: {RESERVE} DONE, {PAY} RUNNING",
+]
+COMPLETED = [
+    *FORWARD,
+    f"RUNNING: {PAY} DONE, {COMPLETE} RUNNING",
+    f"COMPLETED: {COMPLETE} DONE",
+]
+COMPENSATED = [
+    *FORWARD,
+    f"COMPENSATING: {PAY} REJECTED, {RESERVE} UNDOING",
+    f"COMPENSATING: {RESERVE} UNDONE, {CREATE} UNDOING",
+    f"COMPENSATED: {CREATE} UNDONE",
+]
+
+
+@pytest.mark.parametrize("told", [COMPLETED, COMPENSATED])
+def test_step_by_step_there_and_back_is_fine(told: list[str]) -> None:
+    assert problems(path(*told)) == []
+
+
+def test_attempts_that_were_made_are_fine() -> None:
+    again = [FORWARD[0], FORWARD[0], *COMPLETED[1:]]
+    assert problems(path(*again), create_order=(2, 0)) == []
+
+
+def test_failed_undo_that_is_tried_again_is_fine() -> None:
+    retried = [
+        *COMPENSATED[:4],
+        f"FAILED: {RESERVE} UNDO_FAILED",
+        f"COMPENSATING: {RESERVE} UNDOING",
+        *COMPENSATED[4:],
+    ]
+    assert problems(path(*retried), reserve_product=(1, 2)) == []
+
+
+def test_saga_without_a_path_has_a_problem() -> None:
+    state = state_after(path(*COMPLETED))
+    assert list(path_problems(place_order, state, [])) == ["has no history"]
+
+
+def test_step_that_begins_too_early_is_told() -> None:
+    skipped = [COMPLETED[0], f"RUNNING: {CREATE} DONE, {PAY} RUNNING", *COMPLETED[3:]]
+    assert f"began {PAY} before the step before it was done" in problems(path(*skipped))
+
+
+def test_undo_in_the_wrong_order_is_told() -> None:
+    turned = [
+        *FORWARD,
+        f"COMPENSATING: {PAY} REJECTED, {CREATE} UNDOING",
+        f"COMPENSATING: {CREATE} UNDONE, {RESERVE} UNDOING",
+        f"COMPENSATED: {RESERVE} UNDONE",
+    ]
+    assert problems(path(*turned)) == [f"began to undo {CREATE} before {RESERVE}"]
+
+
+def test_attempt_that_was_not_made_is_told() -> None:
+    assert problems(path(*COMPLETED), create_order=(3, 0)) == [
+        f"{CREATE} counts 3 attempts RUNNING, of 1 made"
+    ]
+    assert problems(path(*COMPENSATED), reserve_product=(1, 2)) == [
+        f"{RESERVE} counts 2 attempts UNDOING, of 1 made"
+    ]
+
+
+def test_completed_saga_with_a_step_left_is_told() -> None:
+    assert f"COMPLETED, but {COMPLETE} is PENDING" in problems(
+        path(*FORWARD, f"COMPLETED: {PAY} DONE")
+    )
+
+
+@pytest.mark.parametrize("left", ["RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED"])
+def test_compensated_saga_with_a_step_that_may_have_done_its_work_is_told(left: str) -> None:
+    told = path(*COMPENSATED[:5], f"COMPENSATED: {CREATE} {left}")
+    assert f"COMPENSATED, but {CREATE} is {left}" in problems(told, create_order=(1, 1))
+
+
+def test_step_without_an_undo_may_be_left_when_compensated() -> None:
+    told = path(
+        *COMPLETED[:4],
+        f"COMPENSATING: {COMPLETE} FAILED, {PAY} UNDOING",
+        f"COMPENSATING: {PAY} UNDONE, {RESERVE} UNDOING",
+        *COMPENSATED[4:],
+    )
+    assert problems(told) == []
+
+
+def test_history_of_another_end_is_told() -> None:
+    told = path(*COMPLETED)
+    state = replace(state_after(told), status="COMPENSATED")
+    assert "is COMPENSATED, and its history ends COMPLETED" in list(
+        path_problems(place_order, state, told)
+    )
+
+
+def test_history_of_other_steps_is_told() -> None:
+    told = path(*COMPLETED)
+    state = state_after(told)
+    steps = (replace(state.steps[0], status="UNDONE"), *state.steps[1:])
+    found = list(path_problems(place_order, replace(state, steps=steps), told))
+    assert f"{CREATE} is UNDONE, and in its history DONE" in found
+
+
+def gave_up(code: str, deadline: float, attempts: int, error: str) -> list[str]:
+    """Give the payment up three seconds after noon."""
+    told = path(*FORWARD, f"COMPENSATING: {PAY} FAILED, {RESERVE} UNDOING", *COMPENSATED[4:])
+    state = state_after(told)
+    payment = replace(
+        state.steps[2], status="UNDONE", attempts=attempts, error=Problem(code=error, message="")
+    )
+    state = replace(
+        state,
+        failure=Failure(PAY, code, ""),
+        deadline_at=NOON + timedelta(seconds=deadline),
+        steps=(*state.steps[:2], payment, state.steps[3]),
+    )
+    return [
+        text for text in path_problems(place_order, state, told) if "gave" in text or "went" in text
+    ]
+
+
+def test_giving_up_with_the_attempts_or_the_time_is_fine() -> None:
+    assert gave_up("attempts_exhausted", deadline=300, attempts=5, error="timeout") == []
+    assert gave_up("attempts_exhausted", deadline=3, attempts=5, error="Fault") == []
+    assert gave_up("deadline_exceeded", deadline=3, attempts=1, error="timeout") == []
+
+
+def test_giving_up_too_early_or_too_late_is_told() -> None:
+    [early] = gave_up("attempts_exhausted", deadline=300, attempts=4, error="timeout")
+    assert early == f"gave {PAY} up after 4 of 5 attempts"
+    [early] = gave_up("deadline_exceeded", deadline=4, attempts=1, error="timeout")
+    assert early.startswith("gave up at 2026-01-01 12:00:03")
+    [late] = gave_up("attempts_exhausted", deadline=3, attempts=5, error="timeout")
+    assert late.startswith(f"went on trying {PAY} after its deadline at 2026-01-01 12:00:03")

@@ -1,0 +1,70 @@
+"""A saga that is started stays started: no error makes its client start it twice."""
+
+import sqlite3
+
+import peewee
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.saga_store import TABLES, SagaRow
+from saga.runtime.web.app import new_app
+from saga.runtime.web.sagas import saga_blueprint
+
+AWAY = [peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError]
+
+
+class Begin(Message):
+    goods: str
+
+
+class Packed(Event, topic="parcels.events"):
+    pass
+
+
+class Pack(Command, topic="parcels.pack", event=Packed):
+    goods: str
+
+
+PARCEL = Saga("parcel", start=Begin, steps=[Step(Pack)])
+
+
+def parcels(settings, send):
+    return new_app("parcels", settings, TABLES, saga_blueprint(PARCEL, send=send))
+
+
+def fail(error):
+    def failing(*_, **__):
+        raise error
+
+    return failing
+
+
+@pytest.fixture
+def api(settings, start):
+    return start(parcels(settings, lambda _: None))
+
+
+@pytest.mark.parametrize("error", AWAY)
+def test_database_away_while_a_client_waits_does_not_refuse_its_saga(api, monkeypatch, error):
+    monkeypatch.setattr(saga_queries, "find", fail(error("gone")))
+    answer = api.post("/sagas", {"goods": "tea"}, headers={"prefer": "wait=0"})
+    assert (answer.status_code, answer.json["status"]) == (202, "RUNNING")
+    assert [answer.json["saga_id"]] == [row.id for row in SagaRow.select()]
+
+
+def test_database_away_before_the_row_is_stored_is_an_error(api, monkeypatch):
+    """So a client may, and must, try again."""
+    monkeypatch.setattr(PARCEL.start, "model_dump", fail(peewee.OperationalError("gone")))
+    assert api.post("/sagas", {"goods": "tea"}).status_code == 503
+    assert SagaRow.select().count() == 0
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("away"), ValueError("no such mechanism")])
+def test_command_that_cant_be_sent_does_not_refuse_its_saga(settings, start, error, caplog):
+    api = start(parcels(settings, fail(error)))
+    answer = api.post("/sagas", {"goods": "tea"})
+    assert (answer.status_code, answer.json["status"]) == (202, "RUNNING")
+    assert [answer.json["saga_id"]] == [row.id for row in SagaRow.select()]
+    assert api.delete(answer.headers["location"]).status_code == 202
+    assert ("Traceback" in caplog.text) is isinstance(error, ValueError)

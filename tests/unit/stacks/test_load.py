@@ -1,0 +1,132 @@
+"""The load's clients: what they repeat, what they remember, and what ends them."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from saga.runtime.errors import SagaError
+from saga.runtime.testing.request import Request
+from saga.stacks.load import Load
+
+Reply = tuple[int, dict[str, str]] | None  # a status and a body, or a lost connection
+WISH = {"user_id": 1, "product_id": 2, "quantity": 3}
+
+
+class Api(ThreadingHTTPServer):
+    """An API whose answers a test writes; `heard` are the requests."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[Reply] = []
+        self.heard: list[tuple[str, str, str | None, dict[str, int]]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        api = self.server
+        assert isinstance(api, Api)
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        key = self.headers["Idempotency-Key"]
+        api.heard.append((self.command, self.path, key, json.loads(body or b"{}")))
+        reply = api.answers.pop(0)
+        if reply is None:
+            self.close_connection = True
+            return
+        text = json.dumps(reply[1]).encode()
+        self.send_response(reply[0])
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def place(api: Api, until: Callable[..., object]) -> Callable[..., Load]:
+    """Place orders of one client, with these answers, until all is answered."""
+
+    def place(*answers: Reply, orders: int = 1, cancels: float = 0.0) -> Load:
+        api.answers = list(answers)
+        wishes = [Request(dict(WISH), key=f"k{n}") for n in range(orders)]
+        with Load(("127.0.0.1", api.server_port), wishes, clients=1, cancels=cancels) as load:
+            until(lambda: not load.busy, "all is answered")
+        return load
+
+    return place
+
+
+ACCEPTED: Reply = (202, {"saga_id": "s1"})
+AWAY: Reply = (503, {})
+
+
+def test_accepted_order_is_remembered(place: Callable[..., Load], api: Api) -> None:
+    load = place(ACCEPTED, (202, {"saga_id": "s2"}), orders=2)
+    assert [request.told for request in load.requests] == [["s1"], ["s2"]]
+    assert [request.tries for request in load.requests] == [1, 1]
+    assert api.heard == [("POST", "/orders", "k0", WISH), ("POST", "/orders", "k1", WISH)]
+    assert (load.accepted, load.refused) == (2, [])
+
+
+@pytest.mark.parametrize("first", [AWAY, None])
+def test_what_has_no_answer_or_is_away_is_repeated_with_its_key(
+    place: Callable[..., Load], api: Api, first: Reply
+) -> None:
+    load = place(first, ACCEPTED)
+    assert (load.requests[0].told, load.requests[0].tries) == (["s1"], 2)
+    assert api.heard == [("POST", "/orders", "k0", WISH)] * 2
+
+
+def test_answer_that_says_to_come_again_is_kept_with_its_headers(
+    place: Callable[..., Load],
+) -> None:
+    [refused] = place(AWAY, ACCEPTED).refused
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 404, 409, 422, 429, 500, 502, 504])
+def test_any_other_answer_ends_the_load_with_it(place: Callable[..., Load], status: int) -> None:
+    with pytest.raises(SagaError, match=f"POST /orders answered {status}: .*why"):
+        place((status, {"detail": "why"}), ACCEPTED, orders=2)
+
+
+@pytest.mark.parametrize(("status", "heard"), [(202, "accepted"), (409, "asked")])
+def test_answer_to_a_cancellation_is_remembered(
+    place: Callable[..., Load], api: Api, status: int, heard: str
+) -> None:
+    load = place(ACCEPTED, None, (status, {}), cancels=1.0)
+    assert load.requests[0].cancel == heard
+    assert api.heard[1:] == [("DELETE", "/sagas/s1", None, {})] * 2
+
+
+def test_cancellation_that_is_refused_ends_the_load(place: Callable[..., Load]) -> None:
+    with pytest.raises(SagaError, match="DELETE /sagas/s1 answered 404"):
+        place(ACCEPTED, (404, {}), cancels=1.0)
+
+
+def test_stopped_load_repeats_nothing_more(api: Api, until: Callable[..., object]) -> None:
+    api.answers = [AWAY] * 1000
+    with Load(("127.0.0.1", api.server_port), [Request(dict(WISH), key="k")], clients=1) as load:
+        until(lambda: load.refused, "an order is refused")
+    assert load.requests[0].told == []
+    assert load.accepted == 0
