@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test containers proof matrix lint
+.PHONY: help install lock up down image test containers proof matrix mutants lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ proof: install ## run the tests that kill real processes for minutes, and seeds 
 
 matrix: install ## write docs/failure-matrix.md from what a run of its test sees
 	FAILURE_MATRIX=docs/failure-matrix.md .venv/bin/python -m pytest tests/integration/test_crash_points.py
+
+# By hand or by night: an hour for all; FILES=runtime/inbox.py for one.
+mutants: install ## change the code a little, and show which changes no test notices; FILES=... for some
+	PYTHONPATH=tests .venv/bin/python -m mutants.run $(FILES)
 
 # What docker-compose.yml runs in every container of functions and adapters.
 image: ## build the image of the containers
