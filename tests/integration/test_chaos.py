@@ -13,7 +13,7 @@ pytestmark = pytest.mark.proof
 def test_nothing_is_lost_or_doubled_under_random_kills(start_either: Callable[[], Any]) -> None:
     system = start_either()
     done = system.saga(
-        *("chaos", "--orders", "1000", "--seconds", "60", "--seed", "2026", "--json"),
+        *("chaos", "--orders", "1000", "--seconds", "45", "--seed", "2026", "--json"),
         check=False,
         timeout=450,
     )
