@@ -45,7 +45,15 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_functions_own_test_passes(project: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", project / "gift"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(project / "gift"),
+    ]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from saga.runtime.deploy.databases import (
     NotCreated,
@@ -201,7 +202,7 @@ def test_the_command_makes_the_stacks_databases(postgres_server, names, tmp_path
         f"{name}: the database and its role are ready" for name in names
     )
     assert (done.returncode, done.stderr) == (0, "")
-    url = Settings(saga_database_url=url_of(postgres_server, "{service}", "{service}"))
+    url = Settings(saga_database_url=SecretStr(url_of(postgres_server, "{service}", "{service}")))
     with psycopg.connect(url.database_url(names[0])) as connection:
         connection.execute("CREATE TABLE bread (id int)")
 

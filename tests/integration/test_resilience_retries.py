@@ -25,6 +25,7 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Reservation
 from saga.runtime import saga_queries
 from saga.runtime.clock import utcnow
+from saga.runtime.errors import Conflict
 from saga.runtime.kafka.producer import Producer
 from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
@@ -367,7 +368,9 @@ def start_with_deadline(system: Any, seconds: float, user: int, product: int) ->
     message = PlaceOrder(order_id=uuid7(), user_id=user, product_id=product, quantity=1)
     hasty = replace(place_order, deadline=seconds)
     request = Start(str(uuid7()), message)
-    [(state, commands)] = SagaStore(ledger.sagas()).start(hasty, [request], utcnow())
+    [started] = SagaStore(ledger.sagas()).start(hasty, [request], utcnow())
+    assert not isinstance(started, Conflict)
+    state, commands = started
     with closing(Producer(Settings(kafka_bootstrap_servers=system.broker()))) as producer:
         producer.send(commands)
     return str(state.id)

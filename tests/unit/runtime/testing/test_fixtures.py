@@ -66,7 +66,7 @@ def test_functions_tables_and_the_inbox_are_bound(saga_database):
 
 def test_modules_tables_are_bound(saga_database):
     module = ModuleType("store")
-    module.Book, module.Shelf = Book, Shelf
+    vars(module).update(Book=Book, Shelf=Shelf)
     database = saga_database(module)
     assert bound()[:2] == [database] * 2
 
