@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.waiting import DEADLINE
+
 TRIP = Path(__file__).parents[2] / "examples" / "trip"
 BIN = Path(sys.executable).parent
 
@@ -40,7 +42,7 @@ def run(*command: object, **environment: object) -> subprocess.CompletedProcess[
         env={**os.environ, **{name: str(value) for name, value in settings.items()}},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
     )
 
 
@@ -88,7 +90,9 @@ def test_a_trip_completes_and_the_next_is_undone(running: Running) -> None:
         assert done.returncode == 0, done.stderr
         saga_id, reached, *_ = done.stdout.replace(":", " ").split()
         assert reached == status, done.stdout
-        shown = json.loads(running.run(BIN / "saga", "show", saga_id, "--json").stdout)
+        told = running.run(BIN / "saga", "show", saga_id, "--json")
+        assert told.returncode == 0, told.stderr
+        shown = json.loads(told.stdout)
         assert shown["status"] == status
     assert [step["status"] for step in shown["steps"]] == ["UNDONE", "UNDONE", "REJECTED"]
 
@@ -102,7 +106,7 @@ def test_a_trip_is_booked_and_found_over_http(running: Running) -> None:
     assert again == port
     wish = json.loads(body)
     prefer = {"prefer": "wait=30"}
-    booked = httpx.post(running.api + start, json=wish, headers=prefer, timeout=40)
+    booked = httpx.post(running.api + start, json=wish, headers=prefer, timeout=DEADLINE)
     assert (booked.status_code, booked.json()["input"]) == (200, wish)
     assert booked.json()["status"] in ("COMPLETED", "COMPENSATED")
     assert httpx.get(running.api + found).json() == [booked.json()]

@@ -20,6 +20,7 @@ from saga.runtime.deploy.databases import (
 )
 from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
+from support.waiting import DEADLINE
 
 SAGA = Path(sys.executable).with_name("saga")
 NOWHERE = "postgresql://postgres@127.0.0.1:1/postgres"
@@ -182,7 +183,7 @@ def run_command(stacks: Path, **environment: str) -> subprocess.CompletedProcess
         env={"SAGA_STACKS": str(stacks), "PATH": "/usr/bin", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
 
 

@@ -31,6 +31,7 @@ from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.testing import Request
 from saga.stacks import ledger
+from support.missing import missing
 
 pytestmark = pytest.mark.proof
 
@@ -448,7 +449,7 @@ def run(system: Any, name: str, *, as_init: bool) -> "subprocess.Popen[str]":
     """Run one function in the foreground, on request as the first process of a namespace."""
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"] if as_init else []
     if as_init and subprocess.run([*unshare, "true"], capture_output=True).returncode:
-        pytest.skip("a PID namespace needs root, and to be permitted")
+        missing("a PID namespace needs root, and to be permitted")
     return subprocess.Popen(
         [*unshare, SAGA, "run", name, "--data", system.data],
         env={
