@@ -13,11 +13,12 @@ import pytest
 from saga.runtime.envelope import Record
 from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.apache import start_kafka
-from saga.runtime.kafka.embedded import free_port, start_embedded
+from saga.runtime.kafka.embedded import start_embedded
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 from saga.runtime.simulation.broker import SimulatedBroker, SimulatedTransport
 from saga.runtime.transport import BATCH_SIZE, Transport
+from support.ports import free_port
 
 DEADLINE = 20.0  # seconds until what must come counts as lost
 POLL = 0.05  # seconds that one poll waits

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.ports import free_port
 from support.waiting import DEADLINE
 
 TRIP = Path(__file__).parents[2] / "examples" / "trip"
@@ -61,8 +61,7 @@ def test_saga_check_finds_nothing_wrong() -> None:
 def lay_out(folder: Path) -> Running:
     """Copy the stacks with a free port in place of their own, which somebody may have taken."""
     stacks = shutil.copytree(TRIP / "stacks", folder / "stacks")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     trip = stacks / "trip.toml"
     trip.write_text(trip.read_text().replace("port = 8004", f"port = {port}"))
     return Running(folder, f"http://127.0.0.1:{port}")

@@ -11,7 +11,7 @@ import pytest
 
 from saga.runtime import health
 from saga.runtime.health import STALE_AFTER, HealthFile
-from saga.runtime.kafka.embedded import free_port
+from support.ports import free_port
 from support.waiting import DEADLINE
 
 
