@@ -13,6 +13,8 @@ from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..transport import BATCH_SIZE
 
+LARGEST = 1_000_000  # bytes of a record's body, at most; nearly as Kafka has it
+
 Place = tuple[str, int]  # a topic and the number of one of its partitions
 Wake = Callable[[float], None]
 
@@ -54,8 +56,10 @@ class SimulatedBroker:
         """Store a record at the end of its key's partition; consumers see it after `lag` seconds.
 
         Whatever comes after it in its partition is seen no earlier. Raises `BrokerUnavailable` when
-        there is no such topic.
+        there is no such topic, or the record is too large.
         """
+        if len(record.value or b"") > LARGEST:
+            raise BrokerUnavailable("the record is too large")
         place = self._place(record)
         log = self._logs[place]
         ready = max(self.now() + lag, log[-1].ready if log else 0.0)
@@ -187,10 +191,16 @@ class SimulatedTransport:
         return self._batch
 
     def send(self, records: Iterable[Record]) -> None:
-        """Store records."""
+        """Store records; where one is refused, the others are stored all the same."""
+        self.check()
+        refused = []
         for record in records:
-            self.check()
-            self._broker.append(record)
+            try:
+                self._broker.append(record)
+            except BrokerUnavailable as error:
+                refused.append(error)
+        if refused:
+            raise BrokerUnavailable(f"{len(refused)} messages not taken: {refused[0]}")
 
     def commit(self) -> None:
         """Commit the last batch, unless its partitions have been dealt out anew meanwhile."""
