@@ -13,6 +13,7 @@ from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..transport import BATCH_SIZE
 
+FETCHED = 0.3  # the share of polls that find something though the broker is away
 LARGEST = 1_000_000  # bytes of a record's body, at most; nearly as Kafka has it
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
@@ -83,6 +84,10 @@ class SimulatedBroker:
                 position += 1
             positions[place] = position
         return batch
+
+    def has_been_fetched(self) -> bool:
+        """Tell, of a broker that is away, whether a member has fetched what is there before."""
+        return self._chance.random() < FETCHED
 
     def next_ready(self, positions: Mapping[Place, int]) -> float | None:
         """Return when the first unread record can be read; None where there is none."""
@@ -180,14 +185,15 @@ class SimulatedTransport:
     def poll(self, timeout: float) -> list[Record]:  # noqa: ARG002 - no time passes in here
         """Return what is there, at once.
 
-        One who was thrown out joins again, as Kafka's consumers do.
+        One who was thrown out joins again, as Kafka's consumers do. They fetch ahead, too, and so
+        may find something while the broker is away.
         """
-        self._batch = []
         if self._broker.available:
             if self not in self._group.members:
                 self._broker.join(self._name, self)
             self._generation = self._group.generation
-            self._batch = self._broker.read(self.positions)
+        there = self._broker.available or self._broker.has_been_fetched()
+        self._batch = self._broker.read(self.positions) if there else []
         return self._batch
 
     def send(self, records: Iterable[Record]) -> None:

@@ -112,6 +112,18 @@ class BackWithAll(FaultContract):
         assert set(got) >= {2, 3}
         assert 1 not in got
 
+    def test_poll_without_a_broker_gives_what_was_fetched_before(self, broker: Broker) -> None:
+        """Or nothing; at last it comes."""
+        topic = broker.topic()
+        member = broker.member_elsewhere(group(), topic)
+        member.send([record(topic, 1)])
+        read(member, 1)
+        member.send([record(topic, 2)])
+        with broker.away():
+            assert values(member.poll(POLL)) in ([], [2])
+        member.rewind()
+        assert values(poll_one(member))[-1] == 2
+
 
 class BackEmpty(FaultContract):
     """The facts of brokers that may come back empty."""
