@@ -150,6 +150,7 @@ def _effect_problems(case: Case, left: Effects, before: Books) -> Iterator[str]:
     total = before.prices.get(product, Decimal(0)) * wanted["quantity"]
     asked = {"user_id": user, "product_id": product, "quantity": wanted["quantity"]}
     yield from _differences(left.order, "order", asked | {"saga_id": UUID(state.id)})
+    yield from _unchanged(left.order)
     held = {"product_id": product, "quantity": wanted["quantity"]}
     yield from _differences(left.reservation, "reservation", held)
     yield from _differences(left.payment, "payment", {"user_id": user, "amount": total})
@@ -172,6 +173,11 @@ def _differences(row: Any, what: str, wanted: Mapping[str, Any]) -> Iterator[str
             yield f"the {name} of its {what} is {getattr(row, name)}, not {value}"
 
 
+def _unchanged(order: Any) -> Iterator[str]:
+    if order is not None and order.status != PENDING and order.updated_at == order.created_at:
+        yield f"its order is {order.status}, and was not updated"
+
+
 def _placed_without_a_saga(left: Effects) -> bool:
     """Tell an order of `POST /orders` at the order service: it holds nothing, and waits."""
     alone = left.reservation is None and left.payment is None
@@ -190,13 +196,14 @@ def _reason_problems(
     """See that a refusal has a reason: nobody who can pay for what is there is sent away."""
     wanted, code = case.request.wanted, case.code
     user, product = wanted["user_id"], wanted["product_id"]
+    stock, balance = before.stocks.get(product), before.balances.get(user)
     reasons = {
         "cancelled": True,  # whether anybody asked for it is looked at for every saga
         **dict.fromkeys(excuses, True),
-        "product_not_found": product not in before.stocks,
-        "insufficient_stock": asked.units[product] > before.stocks.get(product, 0),
-        "user_not_found": user not in before.balances,
-        "insufficient_funds": asked.money[user] > before.balances.get(user, 0),
+        "product_not_found": stock is None,
+        "insufficient_stock": stock is not None and asked.units[product] > stock,
+        "user_not_found": balance is None,
+        "insufficient_funds": balance is not None and asked.money[user] > balance,
     }
     if code and not reasons.get(code, False):
         yield f"{code}, for which there is no reason"
@@ -249,7 +256,7 @@ def _asked_again(cases: Sequence[Case]) -> int:
         moment.at > answered.get(f"{case.state.id}/{name}/do", moment.at)
         for case in cases
         for moment in case.path
-        for name, status in moment.steps
+        for name, status, _ in moment.steps
         if status == "RUNNING"
     )
 
