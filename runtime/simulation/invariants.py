@@ -1,5 +1,6 @@
 """What must hold in every run of every saga, whatever its business: watched while it runs."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..dead_letter import SUFFIX
@@ -12,6 +13,12 @@ JUNK = b"junk"  # the body of a record that the simulation itself has put there
 Ran = Sequence[tuple[str, Answer]]
 Offset = tuple[str, int, int]  # of one record: its topic, its partition, its number there
 Committed = Mapping[tuple[str, int], int]  # the next offset to read, by topic and partition
+
+
+def trace_of(saga_id: str) -> str:
+    """Return the traceparent that a saga is given at its start, and all its messages carry."""
+    digits = saga_id.replace("-", "").zfill(32)
+    return f"00-{digits}-{digits[:16]}-01"
 
 
 class Invariants:
@@ -33,11 +40,26 @@ class Invariants:
             headers = dict(reply.headers)
             if reply.topic.endswith(SUFFIX):
                 self._check_dead_letter(reply, headers)
-            elif "ce_outcome" in headers:
-                self._check_reply(reply, headers)
+                continue
+            self._check_marks(reply, headers)
+            if "ce_outcome" in headers:
+                self._check_reply(reply, headers, answers)
         for command_id, answer in answers.items():
             if answer.outcome == "done":
                 self._done.add(command_id)
+
+    def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
+        """Check that each record of a batch has its own answer: a reply, or a dead letter."""
+        came, went = Counter(map(_expected, records)), Counter(map(_answer, out))
+        for missing in came - went:
+            if missing:
+                self._found(f"no answer to {missing}")
+        for answer in went - came:
+            if answer:
+                self._found(f"an answer to {answer}, which was not asked")
+        tried = {(_expected(record), _attempt(record)) for record in records}
+        for name, attempt in {(_answer(r), _attempt(r)) for r in out if _may_change(r)} - tried:
+            self._found(f"{name} names attempt {attempt}, which was not the one asked")
 
     def answered(self, group: str, offsets: Iterable[Offset]) -> None:
         """Learn which records a group has worked off, with all that comes of them sent."""
@@ -66,13 +88,30 @@ class Invariants:
         saga_id, step, action = read_command_id(command_id)
         if action == "do" and reply_id(f"{saga_id}/{step}/undo") in self._answers:
             self._found(f"{command_id} took effect after it was undone")
+        if action == "undo" and f"{saga_id}/{step}/do" not in self._done:
+            self._found(f"{command_id} took effect, and there was nothing to undo")
 
-    def _check_reply(self, reply: Record, headers: dict[str, bytes]) -> None:
+    def _check_marks(self, record: Record, headers: dict[str, bytes]) -> None:
+        """See that a saga's messages stay in one partition, and in one trace."""
+        saga_id = headers["ce_id"].decode().partition("/")[0]
+        key, trace = (record.key or b"").decode(), headers.get("traceparent", b"").decode()
+        if key != saga_id:
+            self._found(f"{headers['ce_id'].decode()} has the key {key}")
+        if trace != trace_of(saga_id):
+            self._found(f"{headers['ce_id'].decode()} has the traceparent {trace!r}")
+
+    def _check_reply(
+        self, reply: Record, headers: dict[str, bytes], ran: Mapping[str, Answer]
+    ) -> None:
         """Compare an answer that stands for ever with what was answered before."""
         identifier, outcome = headers["ce_id"].decode(), headers["ce_outcome"].decode()
-        final = outcome == "done" or (outcome == "rejected" and identifier.endswith("/do/reply"))
-        if not final:
+        command_id = identifier.removesuffix("/reply")
+        if not _is_final(identifier, outcome):
+            if command_id not in ran:
+                self._found(f"{identifier} is {outcome}, and nothing was tried")
             return
+        if outcome == "done" and identifier.endswith("/do/reply") and command_id not in self._done:
+            self._found(f"{identifier} is done, and nothing was done")
         answer = (outcome, reply.value)
         self.repeated += identifier in self._answers
         earlier = self._answers.setdefault(identifier, answer)
@@ -86,3 +125,35 @@ class Invariants:
     def _found(self, violation: str) -> None:
         if violation not in self.violations:
             self.violations.append(violation)
+
+
+def _attempt(record: Record) -> str:
+    return dict(record.headers).get("ce_attempt", b"").decode()
+
+
+def _may_change(record: Record) -> bool:
+    """Tell a reply that stands only for its attempt."""
+    headers = {name: value.decode() for name, value in record.headers}
+    return "ce_outcome" in headers and not _is_final(headers["ce_id"], headers["ce_outcome"])
+
+
+def _is_final(identifier: str, outcome: str) -> bool:
+    return outcome == "done" or (outcome == "rejected" and identifier.endswith("/do/reply"))
+
+
+def _expected(record: Record) -> str:
+    """Say what a record has to be answered with; a reply that a saga hears, with nothing."""
+    headers = dict(record.headers)
+    if record.value == JUNK:
+        return f"{record.topic}[{record.partition}]@{record.offset}"
+    if "ce_outcome" in headers:
+        return ""
+    return reply_id(headers["ce_id"].decode())
+
+
+def _answer(record: Record) -> str:
+    """Say what a record answers; a command that a saga sends, nothing."""
+    headers = {name: value.decode() for name, value in record.headers}
+    if record.topic.endswith(SUFFIX):
+        return f"{headers['dlq_topic']}[{headers['dlq_partition']}]@{headers['dlq_offset']}"
+    return headers["ce_id"] if "ce_outcome" in headers else ""

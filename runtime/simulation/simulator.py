@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Protocol, Self
 
@@ -172,6 +173,10 @@ class _Simulation:
             found.append(f"{unread} records were never read")
         judgement = self._workload.judge(clients.requests)
         self._seen = judgement.seen + Counter(duplicates=self._world.invariants.repeated)
+        deadline = timedelta(seconds=clients.saga.deadline)
+        for state in (case.state for case in judgement.cases):
+            if (given := state.deadline_at - state.created_at) != deadline:
+                found.append(f"saga {state.id} was given {given}, not {deadline}")
         return [self._named(text) for text in found + judgement.violations]
 
     def _echo(self) -> list[str]:
