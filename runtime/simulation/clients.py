@@ -28,6 +28,7 @@ ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one o
 DEADLINES = (8.0, 30.0)  # seconds that sagas have in some runs, instead of their own
 CANCEL_AFTER = (0.02, 20.0)  # seconds: soon far more often than late
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas
+COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a cancel or a retry answers, if not `Conflict`
 ASK_AGAIN = 1.0  # seconds until a client without an answer repeats its request
 
 
@@ -156,8 +157,11 @@ class Clients:
         """Change a saga; tell whether an answer said that it is changed."""
         self._world.skew = 0.0
         with suppress(Conflict, Killed, *UNAVAILABLE):
-            action(saga_id)
+            state = action(saga_id)
             self._world.tell(who, f"{what} {saga_id}")
+            if state.status not in COMPENSATES:
+                told = f"the {who} {what} {saga_id}, and it is {state.status}"
+                self._world.invariants.violations.append(told)
             return True
         return False
 

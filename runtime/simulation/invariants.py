@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..dead_letter import SUFFIX
 from ..envelope import Record, read_command_id, reply_id
 from ..inbox import Answer
+from .attempts import Attempt
 
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
 JUNK = b"junk"  # the body of a record that the simulation itself has put there
@@ -29,6 +30,7 @@ class Invariants:
         self._done: set[str] = set()
         self._answers: dict[str, tuple[str, bytes | None]] = {}
         self._answered: dict[str, set[Offset]] = {}
+        self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
         self.repeated = 0  # answers that were given again, to duplicates
 
     def committed(self, ran: Ran, replies: Sequence[Record]) -> None:
@@ -107,6 +109,7 @@ class Invariants:
         identifier, outcome = headers["ce_id"].decode(), headers["ce_outcome"].decode()
         command_id = identifier.removesuffix("/reply")
         if not _is_final(identifier, outcome):
+            self.tried.add((identifier, outcome, _attempt(reply)))
             if command_id not in ran:
                 self._found(f"{identifier} is {outcome}, and nothing was tried")
             return

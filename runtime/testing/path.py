@@ -139,19 +139,23 @@ def _attempt_problems(state: SagaState, path: Transitions) -> Iterator[str]:
 
 def _timeout_problems(saga: Saga, path: Transitions) -> Iterator[str]:
     """See that what was not answered in time had that time: a step's last change is a sending."""
+    for name, _, waited in time_outs(path):
+        timeout = timedelta(seconds=saga.step(name).timeout)
+        if waited < timeout - CLOCKS:
+            yield f"{name} was given {waited} of {timeout} to answer"
+
+
+def time_outs(path: Transitions) -> Iterator[tuple[str, str, timedelta]]:
+    """Yield each time that a step was not answered: its name, what it was, and for how long."""
     last: dict[str, tuple[str, datetime]] = {}
     for moment in path:
         for name, status, code in moment.steps:
             before, sent_at = last.get(name, ("PENDING", moment.at))
-            waited, timeout = moment.at - sent_at, timedelta(seconds=saga.step(name).timeout)
-            if code == "timeout" and _gave_out(before, status) and waited < timeout - CLOCKS:
-                yield f"{name} was given {waited} of {timeout} to answer"
+            # An error stays with a step until another takes its place.
+            new = before in ("RUNNING", "UNDOING") and status in ("RUNNING", *_BROKEN)
+            if new and code == "timeout":
+                yield name, before, moment.at - sent_at
             last[name] = (status, moment.at)
-
-
-def _gave_out(before: str, status: str) -> bool:
-    """Tell whether an error is new: it stays with a step until another takes its place."""
-    return before in ("RUNNING", "UNDOING") and status in ("RUNNING", *_BROKEN)
 
 
 def _blame_problems(blamed: str, path: Transitions) -> Iterator[str]:
