@@ -52,16 +52,16 @@ class Invariants:
 
     def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
         """Check that each record of a batch has its own answer: a reply, or a dead letter."""
-        came, went = Counter(map(_expected, records)), Counter(map(_answer, out))
-        for missing in came - went:
-            if missing:
-                self._found(f"no answer to {missing}")
-        for answer in went - came:
-            if answer:
-                self._found(f"an answer to {answer}, which was not asked")
-        tried = {(_expected(record), _attempt(record)) for record in records}
-        for name, attempt in {(_answer(r), _attempt(r)) for r in out if _may_change(r)} - tried:
-            self._found(f"{name} names attempt {attempt}, which was not the one asked")
+        asked = [(name, _attempt(r)) for r in records if (name := _expected(r))]
+        told = [(name, r) for r in out if (name := _answer(r))]
+        came, went = Counter(name for name, _ in asked), Counter(name for name, _ in told)
+        for name in came - went:
+            self._found(f"no answer to {name}")
+        for name in went - came:
+            self._found(f"an answer to {name}, which was not asked")
+        for name, reply in told:
+            if _may_change(reply) and (name, _attempt(reply)) not in asked:
+                self._found(f"{name} names attempt {_attempt(reply)}, which was not the one asked")
 
     def answered(self, group: str, offsets: Iterable[Offset]) -> None:
         """Learn which records a group has worked off, with all that comes of them sent."""
@@ -134,29 +134,32 @@ def _attempt(record: Record) -> str:
     return dict(record.headers).get("ce_attempt", b"").decode()
 
 
+def _is_final(reply: str, outcome: str) -> bool:
+    return outcome == "done" or (outcome == "rejected" and reply.endswith("/do/reply"))
+
+
 def _may_change(record: Record) -> bool:
     """Tell a reply that stands only for its attempt."""
-    headers = {name: value.decode() for name, value in record.headers}
-    return "ce_outcome" in headers and not _is_final(headers["ce_id"], headers["ce_outcome"])
-
-
-def _is_final(identifier: str, outcome: str) -> bool:
-    return outcome == "done" or (outcome == "rejected" and identifier.endswith("/do/reply"))
+    headers = dict(record.headers)
+    if "ce_outcome" not in headers:
+        return False
+    return not _is_final(headers["ce_id"].decode(), headers["ce_outcome"].decode())
 
 
 def _expected(record: Record) -> str:
     """Say what a record has to be answered with; a reply that a saga hears, with nothing."""
-    headers = dict(record.headers)
     if record.value == JUNK:
         return f"{record.topic}[{record.partition}]@{record.offset}"
-    if "ce_outcome" in headers:
-        return ""
-    return reply_id(headers["ce_id"].decode())
+    headers = dict(record.headers)
+    return "" if "ce_outcome" in headers else reply_id(headers["ce_id"].decode())
 
 
 def _answer(record: Record) -> str:
     """Say what a record answers; a command that a saga sends, nothing."""
-    headers = {name: value.decode() for name, value in record.headers}
+    headers = dict(record.headers)
     if record.topic.endswith(SUFFIX):
-        return f"{headers['dlq_topic']}[{headers['dlq_partition']}]@{headers['dlq_offset']}"
-    return headers["ce_id"] if "ce_outcome" in headers else ""
+        topic, partition, offset = (
+            headers[f"dlq_{name}"].decode() for name in ("topic", "partition", "offset")
+        )
+        return f"{topic}[{partition}]@{offset}"
+    return headers["ce_id"].decode() if "ce_outcome" in headers else ""
