@@ -9,7 +9,8 @@ from ..inbox import Answer
 from .attempts import Attempt
 
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
-JUNK = b"junk"  # the body of a record that the simulation itself has put there
+# The body and the headers of a record that the simulation itself has put there.
+JUNK, JUNK_HEADERS = b"junk", [("content-type", b"junk")]
 
 Ran = Sequence[tuple[str, Answer]]
 Offset = tuple[str, int, int]  # of one record: its topic, its partition, its number there
@@ -122,7 +123,7 @@ class Invariants:
             self._found(f"{identifier} was {earlier} and is {answer}")
 
     def _check_dead_letter(self, record: Record, headers: dict[str, bytes]) -> None:
-        if record.value != JUNK:
+        if (record.value, [*record.headers[: len(JUNK_HEADERS)]]) != (JUNK, JUNK_HEADERS):
             self._found(f"dead letter on {record.topic}: {headers['dlq_reason'].decode()}")
 
     def _found(self, violation: str) -> None:

@@ -23,7 +23,7 @@ from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, InboxRow
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import world
-from saga.runtime.simulation.invariants import Invariants, trace_of
+from saga.runtime.simulation.invariants import JUNK_HEADERS, Invariants, trace_of
 from saga.runtime.simulation.simulator import Simulator
 from saga.runtime.system.stack import read_stacks
 from saga.stacks import ledger
@@ -298,11 +298,15 @@ def test_fault_of_a_handlers_own_is_a_violation(invariants: Invariants) -> None:
 
 
 def test_dead_letter_that_nobody_has_made_is_a_violation(invariants: Invariants) -> None:
-    letter = Record("t.dlq", None, b"junk", [("dlq_reason", b"header missing")])
+    headers = [*JUNK_HEADERS, ("dlq_reason", b"header missing")]
+    letter = Record("t.dlq", None, b"junk", headers)
     invariants.committed([], [letter])
     assert invariants.violations == []
-    invariants.committed([], [letter._replace(value=b"{}")])
-    assert invariants.violations == ["dead letter on t.dlq: header missing"]
+    told = ["dead letter on t.dlq: header missing"]
+    for other in (letter._replace(value=b"{}"), letter._replace(headers=headers[1:])):
+        invariants.violations.clear()
+        invariants.committed([], [other])
+        assert invariants.violations == told
 
 
 @pytest.fixture
