@@ -150,6 +150,8 @@ class Clients:
     def _operate(self) -> None:
         many = 2 * len(self.requests)
         for state in saga_queries.page(self._client.database, many, status="FAILED"):
+            # Its client may have waited long enough, too.
+            self._act("client", "cancels", self._client.cancel, state.id)
             self._act("operator", "retries", self._client.retry, state.id)
         self._world.after(OPERATOR_EVERY, self._operate)
 
