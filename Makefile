@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test containers proof lint
+.PHONY: help install lock up down image test containers proof mutants lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ containers: install ## run the tests on a Docker engine
 proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
 	.venv/bin/python -m pytest -m proof
+
+# By hand or by night: an hour for all; FILES=runtime/inbox.py for one.
+mutants: install ## change the code a little, and show which changes no test notices; FILES=... for some
+	PYTHONPATH=tests .venv/bin/python -m mutants.run $(FILES)
 
 # What docker-compose.yml runs in every container of functions and adapters.
 image: ## build the image of the containers

@@ -83,7 +83,7 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
     message = f"no answer within {_step(saga, state, index).timeout:g} s"
     problem = Problem(code="timeout", message=message)
     state, commands = _fault(saga, state, index, problem, now)
-    if state.ended or commands or state.awaiting:
+    if state.ended or state.awaiting:
         return state, commands
     # The time-out was wait enough: no back-off after it.
     return _send(saga, state, index, action, now)

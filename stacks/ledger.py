@@ -5,7 +5,7 @@ each user's money and each product's units, which may only move between places.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +18,7 @@ from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import CANCELLED, COMPLETED, PENDING, Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
-from saga.runtime import saga_store
+from saga.runtime import saga_queries, saga_store
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
 from saga.runtime.inbox import InboxRow
@@ -105,24 +105,22 @@ def books() -> Books:
 
 
 def violations(requests: Sequence[Request], before: Books, saga: Saga = place_order) -> list[str]:
-    """Say what a client could complain about, now that all is at rest.
-
-    Few may have used up their attempts or their time: two of them, or as many as `EXCUSED` says.
-    """
-    judgement = judge_orders(requests, before, saga=saga)
-    given_up = judgement.seen["excused"]
-    if given_up > max(2, EXCUSED * len(requests)):
-        judgement.violations.append(f"{given_up} of {len(requests)} sagas gave up")
-    return judgement.violations
+    """Say what a client could complain about, now that all is at rest."""
+    return judge_orders(requests, before, saga=saga).violations
 
 
 def judge_orders(
     requests: Sequence[Request],
     before: Books,
     excuses: Collection[str] = EXCUSES,
+    excused: float = EXCUSED,
     saga: Saga = place_order,
 ) -> Judgement:
-    """Judge all orders that were not there `before`, and count what was seen of which kind."""
+    """Judge all orders that were not there `before`, and count what was seen of which kind.
+
+    The share `excused` of the requests, or two of them, may have ended by one of the `excuses`:
+    attempts or time used up.
+    """
     found = judge(saga, sagas(), requests, before.sagas, excuses)
     asked = _asked(requests, before)
     effects = _effects(before.orders)
@@ -138,8 +136,9 @@ def judge_orders(
         if not _placed_without_a_saga(left)
     ]
     found.violations += _sum_problems(before, books())
-    found.seen["fences"] += _fences({case.state.id for case in found.cases})
-    found.seen["duplicates"] += _asked_again(found.cases)
+    if found.seen["excused"] > max(2, excused * len(requests)):
+        found.violations.append(f"{found.seen['excused']} of {len(requests)} sagas gave up")
+    found.seen.update(_inbox_kinds(found.cases))
     return found
 
 
@@ -222,10 +221,16 @@ def _asked(requests: Sequence[Request], before: Books) -> Asked:
 
 def _effects(before: frozenset[UUID]) -> dict[UUID, Effects]:
     """Return what has come to each order since, also where only one service knows of it."""
-    tables = ((Order, Order.id), (Reservation, Reservation.order_id), (Payment, Payment.order_id))
-    rows = [{getattr(row, key.name): row for row in table.select()} for table, key in tables]
-    ids = {order_id for found in rows for order_id in found} - before
-    return {order_id: Effects(*(found.get(order_id) for found in rows)) for order_id in ids}
+    keys = (Order.id, Reservation.order_id, Payment.order_id)
+    known = {order_id for key in keys for (order_id,) in key.model.select(key).tuples()}
+    new = known - before
+    rows = [{getattr(row, key.name): row for row in _rows(key, new)} for key in keys]
+    return {order_id: Effects(*(found.get(order_id) for found in rows)) for order_id in new}
+
+
+def _rows(key: Any, order_ids: Iterable[UUID]) -> Iterator[Any]:
+    for chunk in peewee.chunked(order_ids, saga_queries.CHUNK):
+        yield from key.model.select().where(key.in_(chunk))
 
 
 def _sum_problems(before: Books, after: Books) -> Iterator[str]:
@@ -240,32 +245,30 @@ def _sum_problems(before: Books, after: Books) -> Iterator[str]:
         yield from (f"{what} {number}: {left} is free" for number, left in free.items() if left < 0)
 
 
-def _fences(saga_ids: set[str]) -> int:
-    """Count the dos that were refused because their undo came first."""
-    return sum(
-        command_id.partition("/")[0] in saga_ids
-        for command_id, kind, _ in _inboxes()
-        if kind == "Fenced"
-    )
+def _inbox_kinds(cases: Sequence[Case]) -> Iterator[str]:
+    """Say of what kinds the answers are that the services have given to these sagas.
+
+    A fence refused a do whose undo came first; a do that was sent again when its answer was there
+    already was a duplicate, and answered.
+    """
+    answers = {command_id: rest for command_id, *rest in _inboxes({c.state.id for c in cases})}
+    yield from ("fences" for kind, _ in answers.values() if kind == "Fenced")
+    for case in cases:
+        for at, name in (
+            (m.at, n) for m in case.path for n, status, _ in m.steps if status == "RUNNING"
+        ):
+            _, answered = answers.get(f"{case.state.id}/{name}/do", (None, None))
+            if answered is not None and datetime.fromisoformat(answered) < at:
+                yield "duplicates"
 
 
-def _asked_again(cases: Sequence[Case]) -> int:
-    """Count the dos that were sent again though their answer was there: duplicates, answered."""
-    answered = {command_id: datetime.fromisoformat(time) for command_id, _, time in _inboxes()}
-    return sum(
-        moment.at > answered.get(f"{case.state.id}/{name}/do", moment.at)
-        for case in cases
-        for moment in case.path
-        for name, status, _ in moment.steps
-        if status == "RUNNING"
-    )
-
-
-def _inboxes() -> Iterator[tuple[str, str, str]]:
-    """Yield the ids, types and times of all answers that the three services have given."""
+def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the ids, types and times of the answers that the three services have given."""
     query = InboxRow.select(InboxRow.id, InboxRow.type, InboxRow.time)
     for database in {table._meta.database for table in (Order, Product, User)}:
-        yield from query.bind(database).tuples()
+        for row in query.bind(database).tuples():
+            if row[0].partition("/")[0] in saga_ids:
+                yield row
 
 
 def _sums(table: Any, key: Any, amount: Any, condition: Any) -> dict[Any, Any]:

@@ -58,7 +58,7 @@ class Orders:
 
     def judge(self, requests: Sequence[Request]) -> Judgement:
         """Ask the ledger; what the nemesis has refused counts as given up."""
-        return ledger.judge_orders(requests, self._before, EXCUSES | {REFUSED})
+        return ledger.judge_orders(requests, self._before, EXCUSES | {REFUSED}, excused=1.0)
 
     def _order(self, chance: Random) -> PlaceOrder:
         return PlaceOrder(
@@ -76,7 +76,7 @@ class Summary(BaseModel):
     """What came of all seeds, which follow one another."""
 
     saga: str
-    first: int  # of the seeds
+    first_seed: int
     runs: int
     sagas: int
     statuses: dict[str, int]
@@ -142,7 +142,7 @@ def run_all(simulator: Simulator, seeds: Sequence[int]) -> Summary:
     sagas = statuses.total()
     return Summary(
         saga=simulator.workload.saga.name,
-        first=seeds[0],
+        first_seed=seeds[0],
         runs=len(seeds),
         sagas=sagas,
         statuses=dict(sorted(statuses.items())),

@@ -6,10 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from saga.functions.order.messages import CancelOrder, OrderCreated
+from saga.functions.orchestrator.place_order import PlaceOrder
+from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReleaseProduct
 from saga.functions.user.messages import RefundPayment
-from saga.runtime.errors import Conflict
+from saga.runtime import Saga, Step, transition
+from saga.runtime.envelope import Problem
+from saga.runtime.errors import Conflict, ContractError
 
 ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
 REACHED = ["story", "created", "reserved", "paid"]
@@ -59,6 +62,13 @@ def test_unreadable_rejection_is_kept_as_it_came(hear):
     assert state.failure.message == ("no!" * 1000)[:1000]
 
 
+def test_rejection_is_kept_as_every_database_can_keep_it(hear):
+    told = Problem(code="a\0b" + "c" * 100, message="d\0e")
+    state, _ = hear("create_order", outcome="rejected", data=told.model_dump_json())
+    assert state.failure.code == "a\ufffdb" + "c" * 97
+    assert state.failure.message == "d\ufffde"
+
+
 def test_undo_is_built_from_the_context(reserved):
     data = f'{{"order_id":"{ORDER}"}}'
     reserved.reject("no_money").expect_undo(ReleaseProduct).expect_nothing()
@@ -76,6 +86,7 @@ def test_cancel_undoes_the_running_step_too(request, running, undos):
     story.cancel().expect_undos(*undos).expect_nothing().expect_compensated("cancelled")
     assert len(story.sent) == forward + len(undos)
     assert story.state.failure.step == ALL[running]
+    assert story.state.failure.message == "cancelled on request"
     assert statuses(story)[running] == ("FAILED" if running == 3 else "UNDONE")
 
 
@@ -121,6 +132,7 @@ def test_compensation_has_no_deadline(created):
     created.silence()
     assert created.state.status == "COMPENSATING"
     assert created.state.due_at == created.now + timedelta(seconds=30)
+    assert created.state.failure.code == "no_stock"
 
 
 def test_undo_waits_longer_with_each_attempt(created):
@@ -142,6 +154,30 @@ def test_rejected_undo_fails_the_saga_at_once(reserved):
     assert statuses(reserved) == ["DONE", "UNDO_FAILED", "REJECTED", "PENDING"]
     assert reserved.state.steps[1].error.code == "no_release"
     assert reserved.state.due_at is None
+
+
+def test_step_finishes_when_it_is_refused_undone_or_can_not_be_undone(reserved):
+    reserved.wait(1).reject("no_money").wait(1).reply().wait(1).reject("no_cancel")
+    seconds = [step.finished_at - reserved.state.created_at for step in reserved.state.steps[:3]]
+    assert seconds == [timedelta(seconds=3), timedelta(seconds=2), timedelta(seconds=1)]
+
+
+def test_step_that_can_not_be_undone_finishes_when_it_is_given_up(paid):
+    paid.wait(1).cancel()
+    assert paid.state.steps[3].finished_at == paid.now
+
+
+def test_step_that_is_being_undone_has_not_finished(created):
+    created.reject("no_stock")
+    assert statuses(created)[0] == "UNDOING"
+    assert created.state.steps[0].finished_at is None
+
+
+def test_undo_that_is_no_longer_declared_is_an_error(created):
+    created.reject("no_stock")
+    without = Saga("story", start=PlaceOrder, steps=[Step(CreateOrder)])
+    with pytest.raises(ContractError, match="step create_order has no undo any more"):
+        transition.on_due(without, created.state, created.state.due_at)
 
 
 def test_first_cause_stays_the_sagas_failure(failed):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from saga.functions.order.messages import CreateOrder, OrderCreated
+from saga.functions.order.messages import CreateOrder, OrderCompleted, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReserveProduct
 from saga.functions.user.messages import ProcessPayment
 from saga.runtime.envelope import Envelope
@@ -42,8 +42,14 @@ def test_last_answer_completes_the_saga(completed):
     completed.expect_nothing().expect_completed()
     assert completed.state.ended
     assert completed.state.due_at is None
+    assert not completed.state.awaiting
     assert completed.state.failure is None
     assert sent(completed) == [f"{name}/do" for name in ALL]
+
+
+def test_saga_has_changed_last_when_it_ended(paid):
+    paid.wait(1).reply(OrderCompleted(order_id=ORDER))
+    assert paid.state.updated_at == paid.now > paid.state.created_at
 
 
 def test_command_is_an_envelope_from_the_saga(story):

@@ -96,6 +96,11 @@ def test_fault_of_a_do_is_not_taken_for_one_of_its_undo(created, hear_nothing):
     hear_nothing("reserve_product", "do", "failed")
 
 
+def test_rejected_undo_changes_nothing_during_its_back_off(created, hear_nothing):
+    created.reject("no_stock").fail()
+    hear_nothing("create_order", "undo", "rejected")
+
+
 def test_copy_of_a_rejected_undo_does_not_fail_the_retried_saga(failed, hear):
     assert failed.state.status == "FAILED"
     failed.retry()

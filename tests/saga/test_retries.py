@@ -33,12 +33,17 @@ def test_fault_is_waited_out(story):
     assert story.state.due_at == story.now + delay(story, 1)
 
 
+def test_fault_is_a_change_of_its_time(story):
+    assert story.wait(1).fail().state.updated_at == story.now
+
+
 def test_back_off_ends_with_the_same_command_as_a_new_attempt(story):
     story.fail().silence().expect(CreateOrder).expect_nothing()
     first, again = story.sent
     assert (again.id, again.data, again.topic) == (first.id, first.data, first.topic)
     assert (first.attempt, again.attempt) == (1, 2)
     assert story.state.steps[0].attempts == 2
+    assert story.state.steps[0].started_at == story.state.created_at < story.now
     assert story.state.due_at == story.now + 15 * SECOND
 
 
@@ -75,6 +80,7 @@ def test_silence_is_answered_by_sending_again(story):
     story.silence().expect(CreateOrder).expect_nothing()
     assert story.state.steps[0].attempts == 2
     assert story.state.steps[0].error.code == "timeout"
+    assert story.state.steps[0].error.message == "no answer within 15 s"
     assert story.state.due_at == story.now + 15 * SECOND
 
 
@@ -167,6 +173,11 @@ def test_event_that_can_not_be_read_is_a_fault(created, hear, data):
     assert commands == []
 
 
+def test_event_that_can_not_be_read_changes_nothing_during_a_back_off(created, hear):
+    created.fail()
+    assert hear("reserve_product", data="{}") == (created.state, [])
+
+
 class ReservedForNothing(ProductReserved):
     """What a service may send that has changed its event."""
 
@@ -217,6 +228,8 @@ def test_undo_that_can_not_be_built_fails_the_saga(tell):
     story.reply(CREATED).reply(AnyPrice(price="dear")).cancel().expect_nothing()
     assert story.state.status == "FAILED"
     assert story.state.steps[2].status == "UNDO_FAILED"
+    assert story.state.steps[2].error.code == "invalid_command"
+    assert story.state.steps[2].finished_at == story.now
     story.retry()
     assert story.state.status == "FAILED"
 

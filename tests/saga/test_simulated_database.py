@@ -199,7 +199,7 @@ def test_given_up_transaction_that_is_blamed_on_the_handler_is_noticed(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga.runtime.worker.is_serialization_failure", lambda _: False)
-    found = [text for seed in range(5) for text in simulator.run(seed).violations]
+    found = (text for seed in range(200) for text in simulator.run(seed).violations)
     assert any("failed by itself" in text and "could not serialize" in text for text in found)
 
 

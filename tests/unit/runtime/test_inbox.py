@@ -46,8 +46,7 @@ def test_decision(identifier, known, decision):
 
 
 def test_fenced_do_is_rejected_as_cancelled():
-    refusal = inbox.fenced(NOW)
-    assert (refusal.outcome, refusal.data) == ("rejected", FENCED)
+    assert inbox.fenced(NOW) == Answer("Fenced", "rejected", NOW.isoformat(), FENCED)
     assert '"cancelled"' in FENCED
 
 

@@ -15,8 +15,8 @@ from saga.runtime.system import host
 from saga.runtime.system.stack import read_stack
 from saga.runtime.web.app import new_app
 from saga.runtime.web.threads import THREADS
+from support.waiting import DEADLINE
 
-DEADLINE = 60.0  # seconds
 SQLITE = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5_000}  # 2 is FULL
 POSTGRES = {"synchronous_commit": "on", "transaction_isolation": "read committed"}
 PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10"}

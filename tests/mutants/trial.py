@@ -1,0 +1,174 @@
+"""Trials: the tests against one mutant after the other, in a fork of one pytest session each.
+
+The session imports everything once. In a fork, the function takes over the mutant's code, and the
+tests that run it are run until one fails. No file is touched, and no test runs in the session
+itself: it would leave behind what a mutant must make anew, such as prepared statements.
+"""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import pytest
+
+from mutants.mutation import Mutant
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 10  # times the CPU time that the tests took before the change
+LEAST = 10.0  # seconds of CPU time that the tests have in any case
+
+Where = tuple[str, str]  # a file, and the name of a function in it
+Test = tuple[float, int]  # the CPU time it took, and its place among all
+
+
+class Trials:
+    """A pytest plugin: after the collection, `judge` is called with a `Bench` to try mutants on."""
+
+    def __init__(self, files: Iterable[str], judge: Callable[["Bench"], object]) -> None:
+        self.files, self.judge = files, judge
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            raise session.Interrupted("not all tests can be collected")
+        functions = live_functions(self.files)
+        _start_postgres(session)
+        gc.freeze()  # else each fork's first collection would copy all memory
+        self.judge(Bench(session, functions))
+        return True
+
+
+class Bench:
+    """The functions to change, and which tests run them."""
+
+    def __init__(self, session: pytest.Session, functions: dict[Where, list[FunctionType]]) -> None:
+        self.session, self.functions, self.failed = session, functions, False
+        session.config.pluginmanager.register(self)
+        tests: dict[Where, list[Test]] | None = forked(self._measured)
+        if tests is None:
+            raise session.Interrupted("a test fails already without a change")
+        self.tests = tests
+
+    def survives(self, file: str, mutant: Mutant) -> bool:
+        """Tell whether all tests pass that run the function."""
+        where = file, mutant.function
+        return forked(lambda: self._trial(where, mutant.code)) is True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notice that a test failed."""
+        self.failed |= report.failed
+
+    def _trial(self, where: Where, code: CodeType) -> bool:
+        tests = sorted(self.tests.get(where, []))
+        limit = int(LEAST + PATIENCE * sum(seconds for seconds, _ in tests))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        for function in self.functions[where]:
+            function.__code__ = code
+        return all(self._passed(number for _, number in tests))
+
+    def _measured(self) -> dict[Where, list[Test]] | None:
+        codes = {one.__code__: where for where, all_ in self.functions.items() for one in all_}
+        tests: dict[Where, list[Test]] = {}
+        numbers = range(len(self.session.items))
+        results = self._passed(numbers)
+        for number in numbers:
+            start = time.process_time()
+            passed, called = _calls(lambda: next(results), codes)
+            if not passed:
+                return None
+            for where in called:
+                tests.setdefault(where, []).append((time.process_time() - start, number))
+        return tests
+
+    def _passed(self, numbers: Iterable[int]) -> Iterator[bool]:
+        """Run tests; tell of each whether it passed."""
+        items = [*(self.session.items[number] for number in numbers), _last(self.session)]
+        for item, following in pairwise(items):
+            self.failed = False
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            yield not self.failed
+
+
+def live_functions(files: Iterable[str]) -> dict[Where, list[FunctionType]]:
+    """Import the files, and find the functions that were made from them, decorated ones too."""
+    names = set(files)
+    for name in names:
+        import_module(f"saga.{name.removesuffix('.py').replace('/', '.')}")
+    found: dict[Where, list[FunctionType]] = {}
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and (file := _file(one.__code__.co_filename)) in names:
+            found.setdefault((file, one.__code__.co_qualname), []).append(one)
+    return found
+
+
+@cache
+def _file(path: str) -> str:
+    return os.path.relpath(os.path.realpath(path), ROOT)
+
+
+def _calls(run: Callable[[], bool], codes: dict[CodeType, Where]) -> tuple[bool, set[Where]]:
+    """Run something, and tell which of the functions were called meanwhile."""
+    called = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            called.add(codes[frame.f_code])
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        return run(), called
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def _start_postgres(session: pytest.Session) -> None:
+    """Start the server that the tests share, if there is one, before the first fork needs it."""
+
+    def needs(postgres_url: str) -> None:
+        pass
+
+    item = pytest.Function.from_parent(session.items[0].parent, name="needs", callobj=needs)
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=_last(session))
+
+
+def _last(session: pytest.Session) -> pytest.Item:
+    """Return what never runs: while it is to come, what the tests share is kept for the session."""
+    return pytest.Function.from_parent(session, name="last", callobj=lambda: None)
+
+
+def forked(work: Callable[[], Any]) -> Any:
+    """Run something, silently, in a fork; return its result, or None where it came to no end."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_silently, args=(work, sender))
+    process.start()
+    sender.close()
+    with contextlib.suppress(EOFError), receiver:
+        result = receiver.recv()
+        process.join()
+        return result
+    process.join()
+    return None
+
+
+def _silently(work: Callable[[], Any], sender: Connection) -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    sender.send(work())
+    os._exit(0)

@@ -1,0 +1,82 @@
+"""The mutants of `make mutants`: small changes that are changes."""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mutants.mutation import mutants
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())
+
+
+def bodies(*lines):
+    """Return what becomes of a function's only line."""
+    source = "def f(a, b):\n" + "".join(f"    {line}\n" for line in lines)
+    return {mutant.after for mutant in mutants(source, "f.py")}
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ("return a < b", {"return", "return a <= b", "return a >= b"}),
+        ("return a and b", {"return", "return a", "return b", "return a or b"}),
+        ("return not a", {"return", "return a"}),
+        ("return a + 1", {"return", "return a - 1", "return a + 2"}),
+        ("return True", {"return", "return False"}),
+        ("return 'a'", {"return", "return 'aXX'"}),
+        ("return f'a{b}'", {"return", "return 'XX'"}),
+        ("return a if b else 0", {"return", "return a", "return 0", "return a if b else 1"}),
+        ("return {'a': b}", {"return", "return {}", "return {'aXX': b}"}),
+        ("return [a, b]", {"return", "return [a]", "return [b]"}),
+        ("a.b(a, c=b)", {"pass", "a.b(None, c=b)", "a.b(a)", "a"}),
+        ("return a.b().c()", {"return", "return a.b()", "return a.c()"}),
+        ("a += b", {"a -= b", "pass"}),
+        ("a.b = b", {"pass"}),
+        ("if a: b()", {"if not a:", "pass"}),
+        ("while a in b: pass", {"while a not in b:"}),
+        ("with a: b()", {"if True:", "pass"}),
+        ("raise a", {"pass"}),
+    ],
+)
+def test_changes_of(line, changed):
+    assert bodies(line) == changed
+
+
+@pytest.mark.parametrize("line", ["'''Say it.'''", "log.error('no %s', a)", "a: dict[str, int]"])
+def test_what_is_said_or_declared_stays(line):
+    assert bodies(line) == set()
+
+
+def test_decorators_and_defaults_stay():
+    source = "@cache(1)\ndef f(a=1):\n    return a"
+    assert {mutant.after for mutant in mutants(source, "f.py")} == {"return"}
+
+
+def test_method_is_named_with_its_class():
+    source = "class A:\n    class B:\n        def f(self):\n            return 1"
+    assert {mutant.function for mutant in mutants(source, "f.py")} == {"A.B.f"}
+
+
+def test_mutant_is_the_functions_code():
+    def f(a):
+        return a + 1
+
+    (less,) = (m for m in mutants("def f(a):\n    return a + 1", "f.py") if "-" in m.after)
+    f.__code__ = less.code
+    assert f(3) == 2
+
+
+def test_source_is_as_before_after_all_mutants():
+    path = ROOT / "runtime/inbox.py"
+    first = [(m.label, m.code) for m in mutants(path.read_text(), str(path))]
+    assert first == [(m.label, m.code) for m in mutants(path.read_text(), str(path))]
+    assert max(Counter(label for label, _ in first).values()) == 1
+
+
+@pytest.mark.parametrize("file", CONFIGURATION["survivors"])
+def test_survivors_with_a_reason_are_mutants(file):
+    made = {mutant.label for mutant in mutants((ROOT / file).read_text(), file)}
+    assert CONFIGURATION["survivors"][file].keys() - made == set()
