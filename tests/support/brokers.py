@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from subprocess import Popen
 
@@ -97,7 +97,7 @@ class Broker(ABC):
             member.close()
 
     @abstractmethod
-    def away(self) -> object:
+    def away(self) -> AbstractContextManager[None]:
         """Let the broker be away in a `with` block."""
 
     @abstractmethod
