@@ -12,6 +12,8 @@ import pytest
 
 from support.waiting import DEADLINE
 
+pytestmark = pytest.mark.proof
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SOURCES = ["LICENSE", "README.md", "pyproject.toml", "functions", "runtime", "http", "stacks"]
