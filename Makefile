@@ -14,7 +14,7 @@ down: ## drain and stop
 	.venv/bin/saga down
 
 test: install ## run the tests; installs what they need
-	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile
+	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## run ruff and mypy
 	.venv/bin/ruff check .
