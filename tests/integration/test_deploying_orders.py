@@ -10,6 +10,8 @@ import pytest
 from support.project import Project, lay_out
 from support.system import ROOT, RunningSystem
 
+pytestmark = pytest.mark.proof
+
 Start = Callable[..., RunningSystem]
 Until = Callable[..., Any]
 

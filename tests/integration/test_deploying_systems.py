@@ -13,6 +13,8 @@ from moto.server import ThreadedMotoServer
 from support.project import BAD, WRAP, Project, lay_out, make_gifts
 from support.system import RunningSystem
 
+pytestmark = pytest.mark.proof
+
 Start = Callable[..., RunningSystem]
 Until = Callable[..., Any]
 

@@ -165,7 +165,7 @@ def test_tables_are_bound_as_they_were_afterwards() -> None:
     assert (InboxRow._meta.database, Product._meta.database) == before
 
 
-def answered(outcome: str, data: str = "{}", action: str = "do") -> tuple[list, list[Record]]:
+def answered(outcome: Any, data: str = "{}", action: str = "do") -> tuple[list, list[Record]]:
     """Return what ran and what is replied when a command is answered."""
     command_id = f"s/step/{action}"
     answer = Answer("Done", outcome, "now", data)

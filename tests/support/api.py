@@ -1,7 +1,6 @@
 """An adapter's app, running on a port of its own, and requests to it."""
 
 import asyncio
-import socket
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Envelope, Reply
 from saga.runtime.saga_store import SagaRow, SagaStore
 from support.described import check_answer
+from support.ports import free_port
 
 with warnings.catch_warnings():
     # sanic-testing imports websockets' old interface.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from sanic_testing.reusable import ReusableClient  # type: ignore[import-untyped]
+    from sanic_testing.reusable import ReusableClient
 
 JSON = {"content-type": "application/json"}
 
@@ -74,12 +74,9 @@ class Api:
 @contextmanager
 def run_app(app: Sanic[Any, Any]) -> Iterator[Api]:
     """Run an app until the end of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     loop = asyncio.new_event_loop()
     try:
-        with ReusableClient(app, port=port, loop=loop) as client:
+        with ReusableClient(app, port=free_port(), loop=loop) as client:
             yield Api(app, client, loop)
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

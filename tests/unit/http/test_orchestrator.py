@@ -110,7 +110,7 @@ def test_slow_broker_does_not_hold_up_an_order(settings, start, monkeypatch, bro
         await released.wait()
         send(commands)
 
-    monkeypatch.setattr(sending.asyncio, "to_thread", hold)
+    monkeypatch.setattr(asyncio, "to_thread", hold)
     sagas = start(orchestrator.make_app(settings, broker.send))
     assert sagas.post("/orders", WISH).status_code == 202
     assert sagas.post("/orders", WISH).status_code == 202

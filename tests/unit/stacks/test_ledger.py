@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -29,7 +30,7 @@ from saga.stacks import ledger
 from saga.stacks.simulate import Orders
 
 STRANGER = UUID(int=7)
-FATES = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
+FATES: Any = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
 
 
 class Shop(Orders):

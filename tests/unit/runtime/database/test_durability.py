@@ -4,6 +4,7 @@ Asked of the connections that processes really use: those of functions and sagas
 clients; of each connection that is opened, and of one that takes the place of a broken one.
 """
 
+import signal
 from threading import Barrier
 
 import peewee
@@ -54,7 +55,7 @@ def promise(request, settings):
 def test_functions_and_sagas_keep_what_they_commit(promise, monkeypatch, service, entry):
     settings, promised = promise
     found = []
-    monkeypatch.setattr(host.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(host, "create_topics", lambda *_: None)
     monkeypatch.setattr(host, "_run", lambda _, database, *__: found.extend(kept_always(database)))
     host.run_entry(read_stack(settings.saga_stacks / f"{service}.toml"), entry, settings)

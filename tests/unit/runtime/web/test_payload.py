@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -62,7 +62,8 @@ class Paint(BaseModel):
 
 
 def read(shape, text):
-    return read_body(Request(text), shape)
+    request: Any = Request(text)
+    return read_body(request, shape)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
-from saga.runtime.errors import ContractError
+from saga.runtime.errors import Conflict, ContractError
 from saga.runtime.saga_state import from_json, to_json
 from saga.runtime.saga_store import TABLES, SagaRow, SagaStore, Start
 from saga.runtime.web.app import new_app
@@ -90,13 +90,20 @@ def api(settings, start, broker):
 
 def answering(outcome, data=DONE):
     """Answer each command as a function would."""
-    return lambda command: Reply(*command.id.split("/"), outcome, command.attempt, data)
+
+    def answer(command):
+        saga_id, step, action = command.id.split("/")
+        return Reply(saga_id, step, action, outcome, command.attempt, data)
+
+    return answer
 
 
 def bread(cake_id):
     """Start a saga of another declaration in the same database."""
     begin = Start(str(UUID(int=1)), BakeBread(cake_id=cake_id))
-    [(state, _)] = SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
+    [started] = SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
+    assert not isinstance(started, Conflict)
+    state, _ = started
     return state.id
 
 

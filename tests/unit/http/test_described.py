@@ -62,6 +62,12 @@ def test_described_answer_passes(document, described):
     check_answer(document, described)
 
 
+def test_answer_to_headers_that_no_one_sends_is_compared_too(document):
+    asked = answer("GET /users/1", 200, ANN)
+    asked.request.headers["x"] = "\x85"
+    check_answer(document, asked)
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
