@@ -127,13 +127,13 @@ def _calls(run: Callable[[], bool], codes: dict[CodeType, Where]) -> tuple[bool,
         if event == "call" and frame.f_code in codes:
             called.add(codes[frame.f_code])
 
-    threading.setprofile(note)
-    sys.setprofile(note)
+    threading.settrace(note)
+    sys.settrace(note)
     try:
         return run(), called
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(None)
+        threading.settrace(None)
 
 
 def _start_postgres(session: pytest.Session) -> None:
