@@ -3,6 +3,7 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
 import peewee
 import pytest
@@ -102,6 +103,12 @@ def test_sqlite_file_is_made_with_its_folders(tmp_path):
     mode = database.execute_sql("PRAGMA journal_mode").fetchone()[0]
     database.close()
     assert (path.exists(), mode) == (True, "wal")
+
+
+@pytest.mark.parametrize("path", ["a/b.db", "/a/b.db", ":memory:"])
+def test_sqlite_path_may_be_relative_or_not(monkeypatch, path):
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    assert connect(f"sqlite:///{path}").database == path
 
 
 @pytest.mark.parametrize("folder", ["a b", "a%20b", "ä"])
