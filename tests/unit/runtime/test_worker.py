@@ -220,7 +220,7 @@ def test_rejection_with_a_wrong_text_does_not_stop_the_worker(bakery, outcomes, 
 
 def test_function_without_a_command_is_no_workers(bakery):
     timer = Function("bakery.tick", bakery.bake, "timer", (), every=1.0)
-    with pytest.raises(ContractError, match="bakery.tick takes no commands"):
+    with pytest.raises(ContractError, match=r"bakery\.tick takes no commands"):
         Worker(timer, bakery.database).process([bakery.bake_record()])
 
 
