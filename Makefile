@@ -14,7 +14,7 @@ down: ## drain and stop
 	.venv/bin/saga down
 
 test: install ## run the tests; installs what they need
-	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile
+	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## run ruff and mypy
 	.venv/bin/ruff check .
@@ -28,7 +28,7 @@ containers: install ## run the tests on a Docker engine
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
 proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
-	.venv/bin/python -m pytest -m proof
+	.venv/bin/python -m pytest -m proof -n 2 --dist loadfile
 
 # By hand or by night: an hour for all; FILES=runtime/inbox.py for one.
 mutants: install ## change the code a little, and show which changes no test notices; FILES=... for some

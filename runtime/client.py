@@ -93,9 +93,13 @@ class SagaClient:
             return saga_queries.find(self._database, saga_id)
 
     def wait(self, saga_id: str, timeout: float) -> SagaState:
-        """Return a saga once it has ended, or as it is after `timeout` seconds; see `.ended`."""
+        """Return a saga once it has ended, or as it is after `timeout` seconds; see `.ended`.
+
+        A database that is away meanwhile is asked again; it is an error when the time is up.
+        """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda state: not state.ended),
+            retry=tenacity.retry_if_result(lambda state: not state.ended)
+            | tenacity.retry_if_exception_type(UNAVAILABLE),
             stop=tenacity.stop_after_delay(timeout),
             wait=tenacity.wait_fixed(POLL),
             retry_error_callback=lambda tried: tried.outcome.result() if tried.outcome else None,

@@ -149,6 +149,7 @@ def _effect_problems(case: Case, left: Effects, before: Books) -> Iterator[str]:
     total = before.prices.get(product, Decimal(0)) * wanted["quantity"]
     asked = {"user_id": user, "product_id": product, "quantity": wanted["quantity"]}
     yield from _differences(left.order, "order", asked | {"saga_id": UUID(state.id)})
+    yield from _unchanged(left.order)
     held = {"product_id": product, "quantity": wanted["quantity"]}
     yield from _differences(left.reservation, "reservation", held)
     yield from _differences(left.payment, "payment", {"user_id": user, "amount": total})
@@ -171,6 +172,11 @@ def _differences(row: Any, what: str, wanted: Mapping[str, Any]) -> Iterator[str
             yield f"the {name} of its {what} is {getattr(row, name)}, not {value}"
 
 
+def _unchanged(order: Any) -> Iterator[str]:
+    if order is not None and order.status != PENDING and order.updated_at == order.created_at:
+        yield f"its order is {order.status}, and was not updated"
+
+
 def _placed_without_a_saga(left: Effects) -> bool:
     """Tell an order of `POST /orders` at the order service: it holds nothing, and waits."""
     alone = left.reservation is None and left.payment is None
@@ -189,13 +195,14 @@ def _reason_problems(
     """See that a refusal has a reason: nobody who can pay for what is there is sent away."""
     wanted, code = case.request.wanted, case.code
     user, product = wanted["user_id"], wanted["product_id"]
+    stock, balance = before.stocks.get(product), before.balances.get(user)
     reasons = {
         "cancelled": True,  # whether anybody asked for it is looked at for every saga
         **dict.fromkeys(excuses, True),
-        "product_not_found": product not in before.stocks,
-        "insufficient_stock": asked.units[product] > before.stocks.get(product, 0),
-        "user_not_found": user not in before.balances,
-        "insufficient_funds": asked.money[user] > before.balances.get(user, 0),
+        "product_not_found": stock is None,
+        "insufficient_stock": stock is not None and asked.units[product] > stock,
+        "user_not_found": balance is None,
+        "insufficient_funds": balance is not None and asked.money[user] > balance,
     }
     if code and not reasons.get(code, False):
         yield f"{code}, for which there is no reason"
@@ -248,7 +255,7 @@ def _inbox_kinds(cases: Sequence[Case]) -> Iterator[str]:
     yield from ("fences" for kind, _ in answers.values() if kind == "Fenced")
     for case in cases:
         for at, name in (
-            (m.at, n) for m in case.path for n, status in m.steps if status == "RUNNING"
+            (m.at, n) for m in case.path for n, status, _ in m.steps if status == "RUNNING"
         ):
             _, answered = answers.get(f"{case.state.id}/{name}/do", (None, None))
             if answered is not None and datetime.fromisoformat(answered) < at:

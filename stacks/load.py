@@ -1,7 +1,7 @@
 """Load: clients that place orders and cancel some, as well-behaved clients of the API do.
 
 A client repeats what had no answer, or was answered 503, with the same key; any other answer than
-the promised ones ends the load, with that answer.
+the promised ones ends the load, with that answer, and so does one that is about something else.
 """
 
 import http.client
@@ -10,13 +10,14 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
 
 RETRY_AFTER = 0.1  # seconds between two tries of a client
 ANSWER_TIMEOUT = 20.0  # seconds
+COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a saga does whose cancellation is accepted
 CANCEL_AFTER = (0.01, 1.0)  # seconds from an order's acceptance: soon far more often than late
 
 
@@ -51,7 +52,7 @@ class Client:
         for answer in self._answers("POST", "/orders", (202,), body, headers):
             request.tries += 1
             if answer.status == 202:
-                request.told.append(str(json.loads(answer.body)["saga_id"]))
+                request.told.append(_told(answer, request.wanted)["saga_id"])
 
     def cancel(self, request: Request) -> None:
         """Cancel an order's saga, unless it has ended; raise `SagaError` if that is refused."""
@@ -59,6 +60,9 @@ class Client:
         for answer in self._answers("DELETE", f"/sagas/{request.saga_id}", (202, 409)):
             if answer.status == 202:
                 request.cancel = "accepted"
+                told = _told(answer, request.wanted)
+                if told["saga_id"] != request.saga_id or told["status"] not in COMPENSATES:
+                    raise SagaError(f"cancelled {request.saga_id}, and was told {told}")
 
     def close(self) -> None:
         """Close the connection."""
@@ -94,6 +98,15 @@ class Client:
         except (OSError, http.client.HTTPException):
             self._connection.close()  # the next try opens another
             return Answer(None)
+
+
+def _told(answer: Answer, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a saga; raise `SagaError` unless it is about what was asked, and says where it is."""
+    told: dict[str, Any] = json.loads(answer.body)
+    there = answer.headers.get("Location")
+    if there != f"/sagas/{told['saga_id']}" or not wanted.items() <= told["input"].items():
+        raise SagaError(f"asked for {wanted}, and was told {told}, to be found at {there}")
+    return told
 
 
 class Load:

@@ -76,6 +76,21 @@ _BUGS = (
         "Order.id == order_id, Order.status == PENDING",
         "Order.id == order_id",
     ),
+    Bug(
+        *("cancel_only_pending", f"{ORDER}.cancel_order", "cancel_order"),
+        "Order.id == command.order_id",
+        "Order.id == command.order_id, Order.status == 'PENDING'",
+    ),
+    Bug(
+        *("exact_money_refused", f"{USER}.store", "take_money"),
+        "User.balance >= amount",
+        "User.balance > amount",
+    ),
+    Bug(
+        *("stranger_is_poor", f"{USER}.process_payment", "_refusal"),
+        '"user_not_found"',
+        '"insufficient_funds"',
+    ),
     # What the transition may decide wrong.
     Bug(
         *("context_of_another_user", f"{RUNTIME}.transition", "_command"),
@@ -112,6 +127,21 @@ _BUGS = (
         "in MAY_HAVE_DONE",
         '== "DONE"',
     ),
+    Bug(
+        *("late_failure_counts", f"{RUNTIME}.transition", "on_reply"),
+        " or reply.attempt != attempt",
+        "",
+    ),
+    Bug(
+        *("undo_due_at_deadline", f"{RUNTIME}.transition", "_not_after"),
+        ' if state.status == "RUNNING" else due_at',
+        "",
+    ),
+    Bug(
+        *("retry_extends_deadline", f"{RUNTIME}.transition", "_fault"),
+        "awaiting=False,",
+        "awaiting=False, deadline_at=now + timedelta(seconds=saga.deadline),",
+    ),
     # What may be forgotten on the way of a message.
     Bug(
         *("no_fence", f"{RUNTIME}.inbox", "decide"),
@@ -143,11 +173,31 @@ _BUGS = (
         "transport.rewind()",
         "pass",
     ),
+    Bug(
+        *("duplicates_unanswered", f"{RUNTIME}.worker", "Worker._work"),
+        "out.append(self._reply(envelope, answer))",
+        "out += [self._reply(envelope, answer)] if decision.answer is None else []",
+    ),
+    Bug(
+        *("reply_is_of_attempt_one", f"{RUNTIME}.worker", "Worker._reply"),
+        "1 if inbox.is_final(command, answer) else command.attempt",
+        "1",
+    ),
+    Bug(
+        *("dead_letters_lost", f"{RUNTIME}.saga_host", "SagaHost._work"),
+        "return out + ",
+        "return ",
+    ),
     # What may go wrong with a saga's row.
     Bug(
         *("key_not_stored", f"{RUNTIME}.saga_store", "SagaStore._start"),
         "(*_columns(state), key, request_hash)",
         "(*_columns(state), None, None)",
+    ),
+    Bug(
+        *("key_for_any_body", f"{RUNTIME}.saga_store", "SagaStore._start"),
+        "earlier_hash == request_hash and ",
+        "",
     ),
     Bug(
         *("no_history", f"{RUNTIME}.saga_history", "add_history"),

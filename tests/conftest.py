@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import peewee
@@ -12,7 +13,7 @@ from hypothesis import settings
 from saga.runtime.database.connection import connect
 from support.load import Traffic
 from support.postgres import PostgresServer, run_server
-from support.system import RunningSystem, copy_stacks
+from support.system import RunningSystem, lay_out, run_system
 from support.waiting import wait_until
 
 # The same examples on every laptop, others in every CI run. A busy machine is no failure.
@@ -46,39 +47,18 @@ def until() -> Callable[..., Any]:
 def make_system(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], RunningSystem]:
     """Lay out systems on ports of their own, without starting anything."""
 
-    def make() -> RunningSystem:
-        folder = tmp_path_factory.mktemp("system")
-        ports = copy_stacks(folder / "stacks")
-        return RunningSystem(folder / "data", folder / "stacks", ports)
-
-    return make
+    return lambda: lay_out(tmp_path_factory.mktemp("system"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_system(
-    make_system: Callable[[], RunningSystem],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., RunningSystem]]:
-    """Start systems, and stop them at the end whatever became of them."""
-    started: list[RunningSystem] = []
-
-    def start(
-        broker: str = "embedded", prepare: Callable[[RunningSystem], object] = lambda _: None
-    ) -> RunningSystem:
-        system = make_system()
-        started.append(system)
-        prepare(system)
-        system.saga("up", "--detach", "--broker", broker)
-        return system
-
-    yield start
-    for system in started:
-        system.saga("down", check=False)
-
-
-@pytest.fixture(scope="session")
-def system(start_system: Callable[[], RunningSystem]) -> RunningSystem:
-    """One system that the tests share."""
-    return start_system()
+    """Start systems, and stop them at the module's end whatever became of them."""
+    with ExitStack() as systems:
+        yield lambda **options: systems.enter_context(
+            run_system(tmp_path_factory.mktemp("system"), **options)
+        )
 
 
 @pytest.fixture(scope="session")

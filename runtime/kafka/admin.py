@@ -10,25 +10,26 @@ from ..dead_letter import SUFFIX
 from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
-from .application import ADMIN_TIMEOUT, RECORD_LIMIT, admin_client, application
+from .application import ADMIN_TIMEOUT, RECORD_LIMIT, Admin, application, reason
 from .record import to_record
 
 
 def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
     """Create the topics that are missing; raise `BrokerUnavailable` if the broker will not."""
-    admin = admin_client(settings)
+    admin = Admin(settings)
+    existing = admin.topics()
     try:
-        existing = admin.list_topics(timeout=ADMIN_TIMEOUT).topics
         missing = [
             NewTopic(name, count, settings.kafka_replication_factor, config=_config(name))
             for name, count in sorted(partitions.items())
             if name not in existing
         ]
-        futures = admin.create_topics(missing, request_timeout=ADMIN_TIMEOUT) if missing else {}
-        for future in futures.values():
-            _unless_exists(future)
+        if missing:
+            made = admin.client.create_topics(missing, request_timeout=ADMIN_TIMEOUT)
+            for future in made.values():
+                _unless_exists(future)
     except KafkaException as error:
-        raise BrokerUnavailable(f"topics not created: {error}") from error
+        raise BrokerUnavailable(f"topics not created: {reason(error)}") from error
 
 
 def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
@@ -36,9 +37,9 @@ def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
 
     Raises `BrokerUnavailable` when the broker does not answer.
     """
+    known = Admin(settings).topics()
     with application(settings, group).get_consumer(auto_commit_enable=False) as consumer:
         try:
-            known = consumer.list_topics(timeout=ADMIN_TIMEOUT).topics
             partitions = [
                 TopicPartition(topic, number)
                 for topic in topics
@@ -52,7 +53,7 @@ def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
                 behind += max(0, high - max(low, committed.offset))
             return behind
         except KafkaException as error:
-            raise BrokerUnavailable(f"offsets not read: {error}") from error
+            raise BrokerUnavailable(f"offsets not read: {reason(error)}") from error
 
 
 def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
@@ -60,10 +61,9 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
 
     Raises `BrokerUnavailable` when the broker does not answer.
     """
-    records = []
+    records, known = [], Admin(settings).topics()
     with application(settings, "saga.reader").get_consumer(auto_commit_enable=False) as consumer:
         try:
-            known = consumer.list_topics(timeout=ADMIN_TIMEOUT).topics
             ends = {
                 (topic, number): consumer.get_watermark_offsets(
                     TopicPartition(topic, number), timeout=ADMIN_TIMEOUT
@@ -83,7 +83,7 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
                 if message.offset() + 1 >= ends[where][1]:
                     unread.discard(where)
         except KafkaException as error:
-            raise BrokerUnavailable(f"topics not read: {error}") from error
+            raise BrokerUnavailable(f"topics not read: {reason(error)}") from error
     return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
 
 

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ..errors import BrokerUnavailable
@@ -16,6 +17,13 @@ with warnings.catch_warnings(record=True):
 RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
 DELIVERY_TIMEOUT = 6.0  # seconds until a message that the broker does not take counts as lost
 ADMIN_TIMEOUT = 10.0  # seconds
+# Errors that say why a connection fails, the most telling one first.
+TELLING = (
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError._RESOLVE,
+    KafkaError._TRANSPORT,
+)
 SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
 
 
@@ -50,9 +58,39 @@ def application(settings: Settings, group: str) -> Application:
     )
 
 
-def admin_client(settings: Settings) -> AdminClient:
-    """Make a client for topics and metadata."""
-    return AdminClient({**_connection(settings).as_librdkafka_dict(), "log_level": 3})
+class Admin:
+    """A client for topics and metadata; what it raises says why the broker can't be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        reported: dict[int, str] = {}
+
+        def note(error: KafkaError) -> None:
+            reported[error.code()] = error.str()
+
+        connection = _connection(settings).as_librdkafka_dict()
+        self._reported = reported
+        # Silent: what librdkafka would print is in the error that is raised.
+        options = {**connection, "log_level": 0, "error_cb": note}
+        try:
+            self.client = AdminClient(options)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"no way to a broker: {reason(error)}") from error
+
+    def topics(self, timeout: float = ADMIN_TIMEOUT) -> dict[str, Any]:
+        """Return what topics there are, by their names; raise `BrokerUnavailable`."""
+        try:
+            found: dict[str, Any] = self.client.list_topics(timeout=timeout).topics
+            return found
+        except KafkaException as error:
+            self.client.poll(0)  # hands over what librdkafka has reported meanwhile
+            told = [self._reported[code] for code in TELLING if code in self._reported]
+            why = told[0] if told else reason(error)
+            raise BrokerUnavailable(f"the broker does not answer: {why}") from error
+
+
+def reason(error: KafkaException) -> str:
+    """Say an error of librdkafka in its own words, without code and class."""
+    return str(error.args[0].str())
 
 
 def _connection(settings: Settings) -> ConnectionConfig:

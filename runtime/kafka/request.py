@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from ..envelope import Envelope, decode, reply_id
 from ..errors import BrokerUnavailable, SagaError, Undecodable
 from ..settings import Settings
-from .application import ADMIN_TIMEOUT, application
+from .application import ADMIN_TIMEOUT, Admin, application, reason
 from .producer import Producer
 from .record import to_record
 
@@ -23,17 +23,17 @@ def request(settings: Settings, command: Envelope, replies: str, timeout: float)
     try:
         return _exchange(settings, command, replies, timeout)
     except KafkaException as error:
-        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+        raise BrokerUnavailable(f"the broker does not answer: {reason(error)}") from error
 
 
 def _exchange(settings: Settings, command: Envelope, replies: str, timeout: float) -> Envelope:
+    known = Admin(settings).topics()
+    if replies not in known:
+        raise BrokerUnavailable(f"there is no topic {replies}")
     with application(settings, "saga.invoke").get_consumer(auto_commit_enable=False) as consumer:
-        topic = consumer.list_topics(replies, timeout=ADMIN_TIMEOUT).topics[replies]
-        ends = [TopicPartition(replies, number) for number in topic.partitions]
+        ends = [TopicPartition(replies, number) for number in known[replies].partitions]
         for end in ends:  # what is on the topic already is no reply
             end.offset = consumer.get_watermark_offsets(end, timeout=ADMIN_TIMEOUT)[1]
-        if not ends:
-            raise BrokerUnavailable(f"there is no topic {replies}")
         consumer.assign(ends)
         Producer(settings).send([command])
         deadline = time.monotonic() + timeout

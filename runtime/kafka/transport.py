@@ -101,6 +101,8 @@ class KafkaTransport:
     def commit(self) -> None:
         """Commit the offset behind the last record of each partition."""
         ends = {(r.topic, r.partition): r.offset + 1 for r in self._batch}
+        if not ends:
+            return  # librdkafka takes it for a mistake
         offsets = [TopicPartition(*where, offset) for where, offset in ends.items()]
         try:
             committed = self._consumer.commit(offsets=offsets, asynchronous=False)

@@ -13,6 +13,9 @@ from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..transport import BATCH_SIZE
 
+FETCHED = 0.3  # the share of polls that find something though the broker is away
+LARGEST = 1_000_000  # bytes of a record's body, at most; nearly as Kafka has it
+
 Place = tuple[str, int]  # a topic and the number of one of its partitions
 Wake = Callable[[float], None]
 
@@ -54,8 +57,10 @@ class SimulatedBroker:
         """Store a record at the end of its key's partition; consumers see it after `lag` seconds.
 
         Whatever comes after it in its partition is seen no earlier. Raises `BrokerUnavailable` when
-        there is no such topic.
+        there is no such topic, or the record is too large.
         """
+        if len(record.value or b"") > LARGEST:
+            raise BrokerUnavailable("the record is too large")
         place = self._place(record)
         log = self._logs[place]
         ready = max(self.now() + lag, log[-1].ready if log else 0.0)
@@ -79,6 +84,10 @@ class SimulatedBroker:
                 position += 1
             positions[place] = position
         return batch
+
+    def has_been_fetched(self) -> bool:
+        """Tell, of a broker that is away, whether a member has fetched what is there before."""
+        return self._chance.random() < FETCHED
 
     def next_ready(self, positions: Mapping[Place, int]) -> float | None:
         """Return when the first unread record can be read; None where there is none."""
@@ -176,21 +185,28 @@ class SimulatedTransport:
     def poll(self, timeout: float) -> list[Record]:  # noqa: ARG002 - no time passes in here
         """Return what is there, at once.
 
-        One who was thrown out joins again, as Kafka's consumers do.
+        One who was thrown out joins again, as Kafka's consumers do. They fetch ahead, too, and so
+        may find something while the broker is away.
         """
-        self._batch = []
         if self._broker.available:
             if self not in self._group.members:
                 self._broker.join(self._name, self)
             self._generation = self._group.generation
-            self._batch = self._broker.read(self.positions)
+        there = self._broker.available or self._broker.has_been_fetched()
+        self._batch = self._broker.read(self.positions) if there else []
         return self._batch
 
     def send(self, records: Iterable[Record]) -> None:
-        """Store records."""
+        """Store records; where one is refused, the others are stored all the same."""
+        self.check()
+        refused = []
         for record in records:
-            self.check()
-            self._broker.append(record)
+            try:
+                self._broker.append(record)
+            except BrokerUnavailable as error:
+                refused.append(error)
+        if refused:
+            raise BrokerUnavailable(f"{len(refused)} messages not taken: {refused[0]}")
 
     def commit(self) -> None:
         """Commit the last batch, unless its partitions have been dealt out anew meanwhile."""

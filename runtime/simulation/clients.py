@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,10 @@ from ..errors import Conflict
 from ..message import Message
 from ..saga import Saga
 from ..saga_state import SagaState
-from ..saga_store import SagaRow, SagaStore
+from ..saga_store import SagaRow, SagaStore, Start, Started
 from ..testing.request import Request
 from ..transition import Transition
+from .invariants import trace_of
 from .process import Killed
 from .world import World
 
@@ -26,7 +28,16 @@ ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one o
 DEADLINES = (8.0, 30.0)  # seconds that sagas have in some runs, instead of their own
 CANCEL_AFTER = (0.02, 20.0)  # seconds: soon far more often than late
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas
+COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a cancel or a retry answers, if not `Conflict`
 ASK_AGAIN = 1.0  # seconds until a client without an answer repeats its request
+
+
+class _TracedStore(SagaStore):
+    """The real store, of requests that are traced."""
+
+    def start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
+        traced = [replace(r, traceparent=trace_of(r.saga_id)) for r in requests]
+        return super().start(saga, traced, now)
 
 
 class SimulatedClient(SagaClient):
@@ -35,7 +46,7 @@ class SimulatedClient(SagaClient):
     def __init__(self, world: World, saga: Saga) -> None:
         self._world = world
         self._database = SagaRow._meta.database
-        self._store = SagaStore(self._database)
+        self._store = _TracedStore(self._database)
         self._sagas = {saga.name: saga}
         self._turn = threading.RLock()
         self._closed = False
@@ -74,8 +85,9 @@ class Clients:
     def __init__(self, world: World, saga: Saga, messages: Sequence[Message]) -> None:
         self.requests: list[Request] = []
         self._world = world
-        self._saga = replace(saga, deadline=world.chance.choice((saga.deadline, *DEADLINES)))
-        self._client = SimulatedClient(world, self._saga)
+        self._messages = messages
+        self.saga = replace(saga, deadline=world.chance.choice((saga.deadline, *DEADLINES)))
+        self._client = SimulatedClient(world, self.saga)
         within = world.chance.choice(ASKING)
         for number, message in enumerate(messages, start=1):
             request = Request(message.model_dump(mode="json"), key=str(number))
@@ -96,7 +108,7 @@ class Clients:
         request.tries += 1
         try:
             self._client.may_be_killed("before row")
-            state = self._client.start(self._saga, message, request.key)
+            state = self._client.start(self.saga, message, request.key)
         except (Killed, *UNAVAILABLE):
             world.tell("client", f"gets no answer to order {request.key}")
             world.after(ASK_AGAIN, again)
@@ -116,6 +128,19 @@ class Clients:
             world.after(later, partial(self._cancel, request, saga_id))
         if world.nemesis.strikes(faults.duplicate):
             world.after(world.nemesis.while_long(), again)
+        if world.nemesis.strikes(faults.duplicate):
+            world.after(world.nemesis.while_long(), partial(self._mix_up, request))
+
+    def _mix_up(self, request: Request) -> None:
+        """Use a key again, for something else: nobody may be told that this was accepted."""
+        world = self._world
+        world.skew = 0.0
+        other = world.chance.choice(self._messages)
+        if other.model_dump(mode="json") == request.wanted:
+            return
+        with suppress(Conflict, Killed, *UNAVAILABLE):
+            state = self._client.start(self.saga, other, request.key)
+            world.invariants.violations.append(f"{state.id} was given to another request's key")
 
     def _cancel(self, request: Request, saga_id: str) -> None:
         request.cancel = "asked"
@@ -125,6 +150,8 @@ class Clients:
     def _operate(self) -> None:
         many = 2 * len(self.requests)
         for state in saga_queries.page(self._client.database, many, status="FAILED"):
+            # Its client may have waited long enough, too.
+            self._act("client", "cancels", self._client.cancel, state.id)
             self._act("operator", "retries", self._client.retry, state.id)
         self._world.after(OPERATOR_EVERY, self._operate)
 
@@ -132,8 +159,11 @@ class Clients:
         """Change a saga; tell whether an answer said that it is changed."""
         self._world.skew = 0.0
         with suppress(Conflict, Killed, *UNAVAILABLE):
-            action(saga_id)
+            state = action(saga_id)
             self._world.tell(who, f"{what} {saga_id}")
+            if state.status not in COMPENSATES:
+                told = f"the {who} {what} {saga_id}, and it is {state.status}"
+                self._world.invariants.violations.append(told)
             return True
         return False
 

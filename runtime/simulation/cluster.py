@@ -6,7 +6,7 @@ from functools import partial
 from ..envelope import Record
 from ..function import Function
 from .database import SimulatedDatabase
-from .invariants import JUNK
+from .invariants import JUNK, JUNK_HEADERS
 from .process import Hosted, Process
 from .world import World
 
@@ -95,4 +95,4 @@ class Cluster:
 
     def _send_junk(self) -> None:
         topic = self._world.chance.choice(sorted({t for h, _ in self._deployed for t in h.topics}))
-        self._world.broker.append(Record(topic, None, JUNK, []))
+        self._world.broker.append(Record(topic, None, JUNK, JUNK_HEADERS))

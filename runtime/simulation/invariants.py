@@ -1,17 +1,26 @@
 """What must hold in every run of every saga, whatever its business: watched while it runs."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..dead_letter import SUFFIX
 from ..envelope import Record, read_command_id, reply_id
 from ..inbox import Answer
+from .attempts import Attempt
 
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
-JUNK = b"junk"  # the body of a record that the simulation itself has put there
+# The body and the headers of a record that the simulation itself has put there.
+JUNK, JUNK_HEADERS = b"junk", [("content-type", b"junk")]
 
 Ran = Sequence[tuple[str, Answer]]
 Offset = tuple[str, int, int]  # of one record: its topic, its partition, its number there
 Committed = Mapping[tuple[str, int], int]  # the next offset to read, by topic and partition
+
+
+def trace_of(saga_id: str) -> str:
+    """Return the traceparent that a saga is given at its start, and all its messages carry."""
+    digits = saga_id.replace("-", "").zfill(32)
+    return f"00-{digits}-{digits[:16]}-01"
 
 
 class Invariants:
@@ -22,6 +31,7 @@ class Invariants:
         self._done: set[str] = set()
         self._answers: dict[str, tuple[str, bytes | None]] = {}
         self._answered: dict[str, set[Offset]] = {}
+        self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
         self.repeated = 0  # answers that were given again, to duplicates
 
     def committed(self, ran: Ran, replies: Sequence[Record]) -> None:
@@ -33,11 +43,26 @@ class Invariants:
             headers = dict(reply.headers)
             if reply.topic.endswith(SUFFIX):
                 self._check_dead_letter(reply, headers)
-            elif "ce_outcome" in headers:
-                self._check_reply(reply, headers)
+                continue
+            self._check_marks(reply, headers)
+            if "ce_outcome" in headers:
+                self._check_reply(reply, headers, answers)
         for command_id, answer in answers.items():
             if answer.outcome == "done":
                 self._done.add(command_id)
+
+    def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
+        """Check that each record of a batch has its own answer: a reply, or a dead letter."""
+        asked = [(name, _attempt(r)) for r in records if (name := _expected(r))]
+        told = [(name, r) for r in out if (name := _answer(r))]
+        came, went = Counter(name for name, _ in asked), Counter(name for name, _ in told)
+        for name in came - went:
+            self._found(f"no answer to {name}")
+        for name in went - came:
+            self._found(f"an answer to {name}, which was not asked")
+        for name, reply in told:
+            if _may_change(reply) and (name, _attempt(reply)) not in asked:
+                self._found(f"{name} names attempt {_attempt(reply)}, which was not the one asked")
 
     def answered(self, group: str, offsets: Iterable[Offset]) -> None:
         """Learn which records a group has worked off, with all that comes of them sent."""
@@ -66,13 +91,31 @@ class Invariants:
         saga_id, step, action = read_command_id(command_id)
         if action == "do" and reply_id(f"{saga_id}/{step}/undo") in self._answers:
             self._found(f"{command_id} took effect after it was undone")
+        if action == "undo" and f"{saga_id}/{step}/do" not in self._done:
+            self._found(f"{command_id} took effect, and there was nothing to undo")
 
-    def _check_reply(self, reply: Record, headers: dict[str, bytes]) -> None:
+    def _check_marks(self, record: Record, headers: dict[str, bytes]) -> None:
+        """See that a saga's messages stay in one partition, and in one trace."""
+        saga_id = headers["ce_id"].decode().partition("/")[0]
+        key, trace = (record.key or b"").decode(), headers.get("traceparent", b"").decode()
+        if key != saga_id:
+            self._found(f"{headers['ce_id'].decode()} has the key {key}")
+        if trace != trace_of(saga_id):
+            self._found(f"{headers['ce_id'].decode()} has the traceparent {trace!r}")
+
+    def _check_reply(
+        self, reply: Record, headers: dict[str, bytes], ran: Mapping[str, Answer]
+    ) -> None:
         """Compare an answer that stands for ever with what was answered before."""
         identifier, outcome = headers["ce_id"].decode(), headers["ce_outcome"].decode()
-        final = outcome == "done" or (outcome == "rejected" and identifier.endswith("/do/reply"))
-        if not final:
+        command_id = identifier.removesuffix("/reply")
+        if not _is_final(identifier, outcome):
+            self.tried.add((identifier, outcome, _attempt(reply)))
+            if command_id not in ran:
+                self._found(f"{identifier} is {outcome}, and nothing was tried")
             return
+        if outcome == "done" and identifier.endswith("/do/reply") and command_id not in self._done:
+            self._found(f"{identifier} is done, and nothing was done")
         answer = (outcome, reply.value)
         self.repeated += identifier in self._answers
         earlier = self._answers.setdefault(identifier, answer)
@@ -80,9 +123,44 @@ class Invariants:
             self._found(f"{identifier} was {earlier} and is {answer}")
 
     def _check_dead_letter(self, record: Record, headers: dict[str, bytes]) -> None:
-        if record.value != JUNK:
+        if (record.value, [*record.headers[: len(JUNK_HEADERS)]]) != (JUNK, JUNK_HEADERS):
             self._found(f"dead letter on {record.topic}: {headers['dlq_reason'].decode()}")
 
     def _found(self, violation: str) -> None:
         if violation not in self.violations:
             self.violations.append(violation)
+
+
+def _attempt(record: Record) -> str:
+    return dict(record.headers).get("ce_attempt", b"").decode()
+
+
+def _is_final(reply: str, outcome: str) -> bool:
+    return outcome == "done" or (outcome == "rejected" and reply.endswith("/do/reply"))
+
+
+def _may_change(record: Record) -> bool:
+    """Tell a reply that stands only for its attempt."""
+    headers = dict(record.headers)
+    if "ce_outcome" not in headers:
+        return False
+    return not _is_final(headers["ce_id"].decode(), headers["ce_outcome"].decode())
+
+
+def _expected(record: Record) -> str:
+    """Say what a record has to be answered with; a reply that a saga hears, with nothing."""
+    if record.value == JUNK:
+        return f"{record.topic}[{record.partition}]@{record.offset}"
+    headers = dict(record.headers)
+    return "" if "ce_outcome" in headers else reply_id(headers["ce_id"].decode())
+
+
+def _answer(record: Record) -> str:
+    """Say what a record answers; a command that a saga sends, nothing."""
+    headers = dict(record.headers)
+    if record.topic.endswith(SUFFIX):
+        topic, partition, offset = (
+            headers[f"dlq_{name}"].decode() for name in ("topic", "partition", "offset")
+        )
+        return f"{topic}[{partition}]@{offset}"
+    return headers["ce_id"].decode() if "ce_outcome" in headers else ""

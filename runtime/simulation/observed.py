@@ -39,7 +39,7 @@ class ObservedWorker(Observed, Worker):
             out = super()._work(records)
         except UNAVAILABLE:
             if self.database.commits > commits:  # it only seems to have failed
-                self.committed(records, self.ran, [])
+                self.committed([], self.ran, [])
             raise
         self.committed(records, self.ran, out)
         return out

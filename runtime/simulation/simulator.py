@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Protocol, Self
 
@@ -22,6 +23,7 @@ from ..saga_store import SagaRow
 from ..system.stack import Stack, topics
 from ..testing.judgement import Judgement
 from ..testing.request import Request
+from .attempts import attempt_problems
 from .clients import Clients
 from .cluster import CHAOS, Cluster, Deployed
 from .database import SimulatedDatabase
@@ -172,6 +174,11 @@ class _Simulation:
             found.append(f"{unread} records were never read")
         judgement = self._workload.judge(clients.requests)
         self._seen = judgement.seen + Counter(duplicates=self._world.invariants.repeated)
+        deadline = timedelta(seconds=clients.saga.deadline)
+        for case in judgement.cases:
+            judgement.add(case, attempt_problems(clients.saga, case, self._world.invariants.tried))
+            if (given := case.state.deadline_at - case.state.created_at) != deadline:
+                judgement.add(case, [f"was given {given}, not {deadline}"])
         return [self._named(text) for text in found + judgement.violations]
 
     def _echo(self) -> list[str]:

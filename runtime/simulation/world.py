@@ -80,11 +80,13 @@ class World:
         self.check()
         records = list(records)
         refused = bool(records) and self.nemesis.strikes(self.nemesis.faults.refuse)
-        taken = self.chance.randint(0, len(records)) if refused else len(records)
-        for record in records[:taken]:
+        share = 1.0 - self.chance.random() if refused else 1.0
+        taken = [record for record in records if self.chance.random() < share]
+        for record in taken:
             self._send(record)
         if refused:
-            self.tell("broker", f"takes {taken} of {len(records)} records, and reports an error")
+            whole = f"{len(taken)} of {len(records)} records"
+            self.tell("broker", f"takes {whole}, and reports an error")
             raise BrokerUnavailable("simulated")
 
     def check(self) -> None:
@@ -97,6 +99,7 @@ class World:
     ) -> None:
         """Hear of a batch that a process has committed: check it and tell it."""
         self.invariants.committed(ran, out)
+        self.invariants.worked_off(records, out)
         for record in out:
             self._seen.update(repr((self.now, who, record)).encode())
         if self.story is not None:

@@ -26,6 +26,7 @@ from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
     ProcessInfo,
+    ProcessState,
     System,
     Wanted,
     end_leftovers,
@@ -66,6 +67,7 @@ class Supervisor:
         self._wanted_at = (0, 0)
         self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
         self._stop = threading.Event()
+        self._state: ProcessState = "ready"
         self._announced = False
         self._unpublished = False
 
@@ -190,6 +192,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
+        self._state = "stopping"
         for kinds in (("adapter",), ("function", "saga"), ("broker",)):
             group = [child for child in self.children if child.info.kind in kinds]
             for child in group:
@@ -200,7 +203,7 @@ class Supervisor:
                 child.kill()
 
     def _system(self) -> System:
-        own = ProcessInfo(name="supervisor", kind="supervisor", pid=os.getpid(), state="ready")
+        own = ProcessInfo(name="supervisor", kind="supervisor", pid=os.getpid(), state=self._state)
         processes = [own, *(child.info for child in self.children)]
         return System(
             broker=self.broker.address,

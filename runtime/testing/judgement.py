@@ -16,6 +16,7 @@ from ..saga import Saga
 from ..saga_search import SearchRow
 from ..saga_state import SagaState, from_json
 from ..saga_store import SagaRow
+from .ending import ending_problems
 from .path import Transitions, path_problems, transitions
 from .request import Request
 
@@ -101,9 +102,10 @@ def _read(
     """Return the new sagas by id, and their ids by idempotency key."""
     states: dict[str, SagaState] = {}
     keys: dict[str, list[str]] = {}
-    query = SagaRow.select(SagaRow.id, SagaRow.idempotency_key, SagaRow.status, SagaRow.state)
-    query = query.where(SagaRow.name == saga.name).order_by(SagaRow.id).bind(database)
-    for saga_id, key, status, text in query.tuples():
+    row = SagaRow
+    query = row.select(row.id, row.idempotency_key, row.status, row.due_at, row.state)
+    query = query.where(row.name == saga.name).order_by(row.id).bind(database)
+    for saga_id, key, status, due_at, text in query.tuples():
         if saga_id in before:
             continue
         try:
@@ -111,8 +113,11 @@ def _read(
         except ValidationError as error:
             found.append(f"saga {saga_id}: can't be read: {first_line(error)}")
             continue
-        if states[saga_id].status != status:
-            found.append(f"saga {saga_id}: is {states[saga_id].status}, and its column {status}")
+        state = states[saga_id]
+        if state.status != status:
+            found.append(f"saga {saga_id}: is {state.status}, and its column {status}")
+        if state.due_at != due_at:
+            found.append(f"saga {saga_id}: is due at {state.due_at}, and its column {due_at}")
         if key is not None:
             keys.setdefault(key, []).append(saga_id)
     return states, keys
@@ -150,6 +155,7 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
     got = {name: state.input.get(name) for name in request.wanted}
     if got != request.wanted:
         yield f"is for {got}, asked was {request.wanted}"
+    yield from ending_problems(state)
     yield from path_problems(saga, state, case.path)
     if state.status == "COMPLETED" and request.cancel == "accepted":
         yield "COMPLETED, though its cancellation was accepted"

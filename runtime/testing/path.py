@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import peewee
@@ -13,7 +14,36 @@ from ..saga_state import SagaState, StepState
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
-_WORD = re.compile(r"(\w+) (PENDING|RUNNING|DONE|REJECTED|FAILED|UNDOING|UNDONE|UNDO_FAILED)\b")
+CLOCKS = timedelta(seconds=2)  # by which the clocks of two hosts may differ
+_BROKEN = ("FAILED", "UNDOING", "UNDO_FAILED")
+# What may become of a step. One whose command can't be made has failed without being sent.
+STEP_MOVES: dict[str, tuple[str, ...]] = {
+    "PENDING": ("RUNNING", *_BROKEN),
+    "RUNNING": ("RUNNING", "DONE", "REJECTED", *_BROKEN),
+    "DONE": ("UNDOING", "UNDO_FAILED"),
+    "REJECTED": (),
+    "FAILED": ("UNDOING", "UNDO_FAILED"),
+    "UNDOING": ("UNDOING", "UNDONE", "UNDO_FAILED"),
+    "UNDONE": (),
+    "UNDO_FAILED": ("UNDOING", "UNDO_FAILED"),
+}
+# What may become of a saga.
+SAGA_MOVES: dict[str, tuple[str, ...]] = {
+    "RUNNING": ("RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"),
+    "COMPENSATING": ("COMPENSATING", "COMPENSATED", "FAILED"),
+    "FAILED": ("COMPENSATING", "FAILED"),
+    "COMPLETED": (),
+    "COMPENSATED": (),
+}
+_WORD = re.compile(rf"(\w+) ({'|'.join(STEP_MOVES)})\b(?: \(([^)]*)\))?")
+
+
+class Change(NamedTuple):
+    """What became of one step, and the code of the error that it has since."""
+
+    name: str
+    status: str
+    code: str = ""
 
 
 class Moment(NamedTuple):
@@ -21,7 +51,7 @@ class Moment(NamedTuple):
 
     at: datetime
     status: str
-    steps: list[tuple[str, str]]
+    steps: list[Change]
 
 
 Transitions = list[Moment]
@@ -34,8 +64,12 @@ def transitions(database: peewee.Database, saga_ids: Iterable[str]) -> dict[str,
     found: dict[str, Transitions] = {}
     for chunk in peewee.chunked(saga_ids, 500):
         for saga_id, at, status, changes in query.where(row.saga_id.in_(chunk)).tuples():
-            found.setdefault(saga_id, []).append(Moment(at, status, _WORD.findall(changes)))
+            found.setdefault(saga_id, []).append(Moment(at, status, _changes(changes)))
     return found
+
+
+def _changes(words: str) -> list[Change]:
+    return [Change(*found) for found in _WORD.findall(words)]
 
 
 def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
@@ -49,18 +83,33 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
         return
     if path[-1].status != state.status:
         yield f"is {state.status}, and its history ends {path[-1].status}"
+    yield from _move_problems(state, path)
     yield from _order_problems(saga, state, path)
+    yield from _timeout_problems(saga, path)
     yield from _attempt_problems(state, path)
     yield from _end_problems(saga, state)
     if state.failure is not None:
+        yield from _blame_problems(state.failure.step, path)
         yield from _excuse_problems(saga, state, path)
+
+
+def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
+    """See that no step and no saga goes back, or on from where it has ended."""
+    for before, after in pairwise(path):
+        if after.status not in SAGA_MOVES[before.status]:
+            yield f"was {before.status} and became {after.status}"
+    now = dict.fromkeys((step.name for step in state.steps), "PENDING")
+    for name, status, _ in _told(path):
+        if status not in STEP_MOVES[now[name]]:
+            yield f"{name} was {now[name]} and became {status}"
+        now[name] = status
 
 
 def _order_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     names = [step.name for step in state.steps]
     now = dict.fromkeys(names, "PENDING")
     for moment in path:
-        for name, status in moment.steps:
+        for name, status, _ in moment.steps:
             index = names.index(name)
             if status == "RUNNING" and any(now[earlier] != "DONE" for earlier in names[:index]):
                 yield f"began {name} before the step before it was done"
@@ -81,11 +130,48 @@ def _to_be_undone(saga: Saga, name: str, now: Mapping[str, str]) -> bool:
 def _attempt_problems(state: SagaState, path: Transitions) -> Iterator[str]:
     """Each sending is a transition of its own, so none may be counted that was not made."""
     for step in state.steps:
-        mentions = [status for moment in path for name, status in moment.steps if name == step.name]
+        mentions = [status for name, status, _ in _told(path) if name == step.name]
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
             if attempts > mentions.count(status):
                 made = mentions.count(status)
                 yield f"{step.name} counts {attempts} attempts {status}, of {made} made"
+
+
+def _timeout_problems(saga: Saga, path: Transitions) -> Iterator[str]:
+    """See that what was not answered in time had that time: a step's last change is a sending."""
+    for name, _, waited in time_outs(path):
+        timeout = timedelta(seconds=saga.step(name).timeout)
+        if waited < timeout - CLOCKS:
+            yield f"{name} was given {waited} of {timeout} to answer"
+
+
+def time_outs(path: Transitions) -> Iterator[tuple[str, str, timedelta]]:
+    """Yield each time that a step was not answered: its name, what it was, and for how long."""
+    last: dict[str, tuple[str, datetime]] = {}
+    for moment in path:
+        for name, status, code in moment.steps:
+            before, sent_at = last.get(name, ("PENDING", moment.at))
+            # An error stays with a step until another takes its place.
+            new = before in ("RUNNING", "UNDOING") and status in ("RUNNING", *_BROKEN)
+            if new and code == "timeout":
+                yield name, before, moment.at - sent_at
+            last[name] = (status, moment.at)
+
+
+def _blame_problems(blamed: str, path: Transitions) -> Iterator[str]:
+    """See that the step that a failure names is the one that was in flight until then."""
+    status = "PENDING"
+    for moment in path:
+        changes = [change.status for change in moment.steps if change.name == blamed]
+        if moment.status != "RUNNING":
+            if not changes or status not in ("PENDING", "RUNNING"):
+                yield f"failed by {blamed}, which was {status} then"
+            return
+        status = changes[-1] if changes else status
+
+
+def _told(path: Transitions) -> Iterator[Change]:
+    return (change for moment in path for change in moment.steps)
 
 
 def _end_problems(saga: Saga, state: SagaState) -> Iterator[str]:

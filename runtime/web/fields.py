@@ -22,9 +22,11 @@ from ..database.columns import CENTS
 MAX_ID = 2**63 - 1
 MAX_EXACT = 2**53  # the largest whole number that every JSON reader keeps exact
 
-_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_DECIMAL = re.compile(r"-?0*[0-9]{1,20}(\.[0-9]{1,20}0*)?")
 _PATH_ID = re.compile(r"[1-9][0-9]{0,18}")
-_WHOLE = re.compile(r"-?[0-9]{1,19}")
+# What is white space differs between the readers of patterns, in the characters named here.
+_VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]"
+_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?")
 
 
 def _decimal(value: object) -> object:
@@ -47,8 +49,21 @@ def _whole_cents(value: Decimal) -> Decimal:
     return cents + 0  # -0.00 becomes 0.00
 
 
+def _at_most(largest: int) -> str:
+    """Write a pattern of the numerals, of at most two places, of what is at most `largest`."""
+    digits = str(largest)
+    fewer = [f"[0-9]{{1,{len(digits) - 1}}}"] if len(digits) > 1 else []
+    smaller = [
+        f"{digits[:place]}[0-{int(digit) - 1}]" + "[0-9]" * (len(digits) - place - 1)
+        for place, digit in enumerate(digits)
+        if digit != "0"
+    ]
+    below = rf"({'|'.join(fewer + smaller)})(\.[0-9]{{1,2}}0*)?|" if fewer + smaller else ""
+    return rf"0*({below}{digits}(\.0+)?)"
+
+
 def _name(value: str) -> str:
-    if not value.strip():
+    if not re.search(_VISIBLE, value):
         raise ValueError("must not be blank")
     if "\x00" in value:
         raise ValueError("must not hold a null character")
@@ -62,8 +77,10 @@ def _email(value: str) -> str:
 
 
 def _whole_number(value: object) -> object:
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        number = Decimal(value)
+        if number == int(number):
+            return int(number)
     raise ValueError("must be a whole number")
 
 
@@ -93,11 +110,17 @@ class Amount:
 
     def _schema(self) -> dict[str, Any]:
         lowest = {"minimum": self.ge} if self.gt is None else {"exclusiveMinimum": self.gt}
-        number = {"type": "number", "maximum": self.le, **lowest}
-        sign = "-?" if min(lowest.values()) < 0 else ""
-        text = {"type": "string", "pattern": rf"^{sign}[0-9]+(\.[0-9]{{1,2}}0*)?$"}
+        number = {"type": "number", "multipleOf": 0.01, "maximum": self.le, **lowest}
+        text = {"type": "string", "pattern": f"^{self._pattern()}$"}
         note = "At most two decimal places."
         return {"anyOf": [number, text], "description": note, "examples": ["19.99"]}
+
+    def _pattern(self) -> str:
+        """Write a pattern of the amounts, but for a lowest one over zero."""
+        if self.gt is not None and self.gt >= 0:
+            return rf"(?!0*(\.0*)?$){_at_most(self.le)}"
+        lowest = self.ge if self.gt is None else self.gt
+        return f"({_at_most(self.le)}|-{_at_most(-min(lowest, 0))})"
 
 
 Money = Annotated[
@@ -105,7 +128,19 @@ Money = Annotated[
     PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["19.99"]}),
 ]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
+Name = Annotated[
+    str,
+    Field(max_length=200),
+    AfterValidator(_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 200,
+            "pattern": rf"^[^\x00]*{_VISIBLE}[^\x00]*$",
+        }
+    ),
+]
 Email = Annotated[
     str,
     Field(max_length=254),

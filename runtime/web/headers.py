@@ -10,6 +10,11 @@ from .problems import Invalid
 LONGEST_WAIT = 30  # seconds
 LONGEST_KEY = 255  # characters
 
+_KEY = rf"[!-~]([ -~]{{0,{LONGEST_KEY - 2}}}[!-~])?"
+KEY = {
+    "description": "Repeated with the same body, it gives the same saga.",
+    "pattern": f"^{_KEY}$",
+}
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
 # W3C Trace Context, section 3.2.2. A later version may append fields; they are not passed on.
 _TRACEPARENT = re.compile(
@@ -22,8 +27,8 @@ _TRACEPARENT = re.compile(
 def idempotency_key(request: Request) -> str | None:
     """Return the request's Idempotency-Key, if it has one; refuse one that can't be stored."""
     key: str | None = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        reason = f"must be 1 to {LONGEST_KEY} printable characters"
+    if key is not None and not re.fullmatch(_KEY, key):
+        reason = f"must be 1 to {LONGEST_KEY} printable ASCII characters"
         raise Invalid({"Idempotency-Key": reason})
     return key
 

@@ -19,6 +19,7 @@ from . import payload, problems
 
 H = TypeVar("H", bound=Callable[..., Any])
 Texts = Mapping[str, str]
+Headers = Mapping[str, str | Mapping[str, Any]]
 
 # sanic-ext is typed in part only.
 _builders: Any = builders
@@ -27,16 +28,26 @@ _spec: Any = definitions
 VERSION = "3.1.0"
 # One store for the whole process, by handler.
 OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
-BODY_ERRORS = (400, 413, 415, 422)
+ANY_ERRORS = (400, 413, 503)  # a request may be no UTF-8, or have headers that are too large
+BODY_ERRORS = (415, 422)
 REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}
+ALWAYS_SENT = {"Location"}  # of the headers that answers may have
+RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds to wait before another try.",
+        "schema": {"type": "integer", "minimum": 0},
+        "required": True,
+    }
+}
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 
 class _Response(definitions.Response):
-    """A response that may have headers: sanic-ext's own knows none."""
+    """A response that may have headers and links: sanic-ext's own knows none."""
 
     headers: dict[str, Any]
+    links: dict[str, Any]
 
 
 def describe(
@@ -45,8 +56,9 @@ def describe(
     errors: Sequence[int] = (),
     body: Any = None,
     query: type[BaseModel] | None = None,
-    headers: Texts | None = None,
+    headers: Headers | None = None,
     response_headers: Texts | None = None,
+    links: Mapping[str, Texts] | None = None,
     content: str = payload.MEDIA_TYPE,
     name: str | None = None,
     summary: str | None = None,
@@ -54,7 +66,9 @@ def describe(
     """Describe a handler: what it returns by status, what it reads, what may go wrong.
 
     The handler's docstring becomes the operation's summary and description, and its name the
-    operation's, where nothing else is told.
+    operation's, where nothing else is told. A header that it reads has a text, or a schema with
+    one. `links` name the operations that go on from what it returns, with where in that their
+    parameters are.
     """
 
     def declare(handler: H) -> H:
@@ -62,8 +76,10 @@ def describe(
         operation.name(name or handler.__name__)
         _summarise(operation, summary or inspect.getdoc(handler) or "")
         for status, shape in returns.items():
-            operation.responses[str(status)] = _response(status, shape, response_headers, content)
-        refused = {*errors, *(BODY_ERRORS if body else ()), *((422,) if query else ()), 503}
+            operation.responses[str(status)] = _response(
+                status, shape, response_headers, links, content
+            )
+        refused = {*errors, *ANY_ERRORS, *(BODY_ERRORS if body else ()), *((422,) if query else ())}
         for status in sorted(refused):
             operation.responses[str(status)] = _problem(status)
         if body:
@@ -99,23 +115,34 @@ def _summarise(operation: Any, text: str) -> None:
     operation.describe(summary.removesuffix("."), description.strip())
 
 
-def _response(status: int, shape: Any, headers: Texts | None, content: str) -> definitions.Response:
+def _response(
+    status: int,
+    shape: Any,
+    headers: Texts | None,
+    links: Mapping[str, Texts] | None,
+    content: str,
+) -> definitions.Response:
     fields: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if shape is not None:
         fields["content"] = {content: {"schema": _schema(shape, "serialization")}}
     if headers:
-        described = {
-            k: {"description": v, "schema": {"type": "string"}} for k, v in headers.items()
-        }
-        fields["headers"] = described
+        fields["headers"] = {name: _header(name, text) for name, text in headers.items()}
+    if links:
+        fields["links"] = {n: {"operationId": n, "parameters": p} for n, p in links.items()}
     return _Response(**fields)
 
 
 def _problem(status: int) -> definitions.Response:
     schema = _schema(problems.Problem, "serialization")
-    return definitions.Response(
-        {problems.MEDIA_TYPE: {"schema": schema}}, description=HTTPStatus(status).phrase
-    )
+    fields: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {"schema": schema}}}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        fields["headers"] = RETRY_AFTER
+    return _Response(description=HTTPStatus(status).phrase, **fields)
+
+
+def _header(name: str, text: str) -> dict[str, Any]:
+    always = {"required": True} if name in ALWAYS_SENT else {}
+    return {"description": text, "schema": {"type": "string"}, **always}
 
 
 def _schema(shape: Any, mode: JsonSchemaMode) -> dict[str, Any]:
@@ -156,11 +183,17 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kind.items() if key != "title"}
 
 
-def _headers(headers: Texts | None) -> list[definitions.Parameter]:
-    return [
-        _spec.Parameter(name, {"type": "string"}, "header", description=text)
-        for name, text in (headers or {}).items()
-    ]
+def _headers(headers: Headers | None) -> list[definitions.Parameter]:
+    return [_header_parameter(name, said) for name, said in (headers or {}).items()]
+
+
+def _header_parameter(name: str, said: str | Mapping[str, Any]) -> definitions.Parameter:
+    schema = {"description": said} if isinstance(said, str) else dict(said)
+    text = schema.pop("description")
+    parameter: definitions.Parameter = _spec.Parameter(
+        name, {"type": "string", **schema}, "header", description=text
+    )
+    return parameter
 
 
 def _path(route: Route) -> list[definitions.Parameter]:

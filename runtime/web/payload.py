@@ -33,11 +33,11 @@ def read(request: Request, shape: type[T]) -> T:
 
     A body is JSON's text for pydantic, which so knows that JSON has no UUID, no date and no
     decimal. It takes numbers that are not whole through a float; one that no float can hold is
-    refused, so what is read is what was written.
+    refused, so what is read is what was written. JSON has one kind of number: 2.0 is the integer 2.
     """
-    _check(request)
+    text = _text(request)
     try:
-        valid: T = _adapter(cast(Hashable, shape)).validate_json(request.body, strict=True)
+        valid: T = _adapter(cast(Hashable, shape)).validate_json(text, strict=True)
     except ValidationError as error:
         raise invalid(error) from None
     return valid
@@ -68,26 +68,32 @@ def _adapter(shape: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-def _check(request: Request) -> None:
-    """Raise the fitting problem for a body that is no JSON, or has a number that is not exact."""
+def _text(request: Request) -> str | bytes:
+    """Return the body's JSON, or raise the fitting problem; whole numbers in it are integers."""
     if not request.body:
         raise BadRequest("the body is empty; it has to be a JSON object")
     _check_content_type(request.headers.get("content-type", ""))
     inexact: list[str] = []
+    whole: list[int] = []
 
     def number(text: str) -> float:
-        if Decimal(repr(float(text))) != Decimal(text):
+        value = float(text)
+        if Decimal(repr(value)) != Decimal(text):
             inexact.append(text)
-        return float(text)
+        if value.is_integer():
+            whole.append(int(value))
+            return whole[-1]
+        return value
 
     try:
-        json.loads(request.body.decode(), parse_float=number, parse_constant=_refuse)
+        body = json.loads(request.body.decode(), parse_float=number, parse_constant=_refuse)
     # A number too large for Decimal, and arrays nested too deep, have errors of their own.
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise BadRequest(f"the body can't be read as JSON: {str(error)[:200]}") from None
     if inexact:
         what = f"JSON's numbers can't keep the digits of {inexact[0][:50]}"
         raise Invalid({"body": f"{what}: write it as a string"})
+    return json.dumps(body) if whole else request.body
 
 
 def _check_content_type(value: str) -> None:

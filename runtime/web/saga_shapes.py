@@ -134,7 +134,7 @@ class SagaShapes:
         stored: dict[str, Any] = {n: (_stored(info), ...) for n, info in start.model_fields.items()}
         told = create_model(
             f"{title}Input",
-            __doc__=f"What {self.saga.name} was started with.",
+            __doc__=f"What {self.saga.name} was started with; by another version, as that had it.",
             **{name: kind for name, kind in stored.items() if name not in self._beside},
         )
         beside = {name: stored[name] for name in self._beside}

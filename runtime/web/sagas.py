@@ -11,7 +11,7 @@ from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import Start
 from . import headers
-from .openapi import describe
+from .openapi import Headers, describe
 from .paging import page, query
 from .payload import answer, read
 from .saga_service import SagaService
@@ -19,13 +19,14 @@ from .saga_shapes import Assigned, SagaShapes
 from .sending import Send
 
 START = "Start a saga.\n\nIts row is written before its first command is sent: nothing gets lost."
-START_HEADERS = {
-    "Idempotency-Key": "Repeated with the same body, it gives the same saga.",
+START_HEADERS: Headers = {
+    "Idempotency-Key": headers.KEY,
     "Prefer": "`wait=N`: answer 200 as soon as the saga has ended, 202 after N seconds.",
     "traceparent": "The trace to go on with, as W3C Trace Context has it.",
 }
 WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
 APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
+SAGA_ID = {"saga_id": "$response.body#/saga_id"}
 LOCATION = {"Location": "The saga."}
 
 
@@ -119,6 +120,7 @@ class _Routes:
             errors=(409,),
             headers=START_HEADERS,
             response_headers=LOCATION | APPLIED,
+            links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry")},
             name=f"start_{name}",
             summary=summary,
         )(self.start)

@@ -51,8 +51,8 @@ class Project:
     def compose(self, *arguments: str, file: Path = ROOT / "docker-compose.yml") -> str:
         """Run docker-compose, with the variables of .env and none of the tests' own."""
         env = {key: os.environ[key] for key in ("PATH", "HOME", "DOCKER_HOST") if key in os.environ}
-        command = ["docker-compose", "--file", file, "--project-name", self.name]
-        command += ["--env-file", self.folder / ".env"]
+        command = ["docker-compose", "--file", str(file), "--project-name", self.name]
+        command += ["--env-file", str(self.folder / ".env")]
         done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr}"
         return done.stdout

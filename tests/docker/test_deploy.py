@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.target import DEPLOYED
+from support.waiting import DEADLINE
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -44,7 +45,7 @@ class Deployed:
         before = dict(self.system.environment)
         self.system.environment.update(environment)
         try:
-            return self.system.saga(*arguments, check=check, timeout=200)
+            return self.system.saga(*arguments, check=check, timeout=DEADLINE)
         finally:
             self.system.environment.clear()
             self.system.environment.update(before)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saga.runtime.system.stack import parse_stack
 from saga.runtime.web import saga_blueprint
+from support.waiting import DEADLINE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
 FILES = re.findall(r"<!-- test: file (\S+) -->\n```python\n(.*?)```", TEXT, re.DOTALL)
@@ -19,7 +20,7 @@ def test_its_tests_pass(tmp_path: Path) -> None:
     for name, code in FILES:
         (tmp_path / name).write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 

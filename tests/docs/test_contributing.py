@@ -31,6 +31,34 @@ TESTING = {path.stem for path in (ROOT / "runtime" / "testing").glob("*.py")}
 SIMULATION = {path.stem for path in (ROOT / "runtime" / "simulation").glob("*.py")}
 
 
+ROWS = re.findall(r"(?m)^\| (`\w+/`|flat) \|.*\| ([^|]+) \|$", TEXT)
+TOP = ("functions", "runtime", "http", "stacks", "examples", "tests")
+
+
+def mirrored(room: str) -> str:
+    """Return where the unit tests of a folder or room are."""
+    path = room.strip("`")
+    return (
+        "unit/runtime/"
+        if path == "flat"
+        else f"unit/{'' if path[:-1] in TOP else 'runtime/'}{path}"
+    )
+
+
+def test_every_folder_and_room_names_its_tests() -> None:
+    rooms = {path.name for path in (ROOT / "runtime").iterdir() if (path / "__init__.py").exists()}
+    assert {room for room, _ in ROWS} == {f"`{name}/`" for name in {*TOP, *rooms}} | {"flat"}
+    named = {name for _, cell in ROWS for name in re.findall(r"`(.+?)`", cell)}
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
+    assert all(re.fullmatch(r"(`[\w/]+(\.py)?` ?)+", cell) for _, cell in ROWS)
+
+
+def test_unit_tests_mirror_the_folders() -> None:
+    folders = {path.parent for path in (ROOT / "tests" / "unit").glob("*/**/test_*.py")}
+    told = {name for room, cell in ROWS if f"`{(name := mirrored(room))}`" in cell}
+    assert {f"{path.relative_to(ROOT / 'tests')}/" for path in folders} == told
+
+
 def test_every_dependency_has_a_reason() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     block = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)

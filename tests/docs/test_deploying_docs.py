@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 from saga.runtime.system.stack import Stack
+from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "deploying.md").read_text()
@@ -29,7 +30,7 @@ def test_function_is_made_and_deployed_alone_as_shown(start_system, tmp_path: Pa
         },
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout[done.stdout.rindex("\n{") :])
@@ -49,7 +50,9 @@ def test_stack_file_shown_is_one() -> None:
 
 def test_every_command_shown_exists() -> None:
     named = set(re.findall(r"^saga ([\w-]+)", TEXT, re.MULTILINE))
-    listed = subprocess.run([BIN / "saga", "--help"], capture_output=True, text=True, timeout=60)
+    listed = subprocess.run(
+        [BIN / "saga", "--help"], capture_output=True, text=True, timeout=DEADLINE
+    )
     assert {"deploy", "rollback", "deployments", "scale", "remove", "invoke"} <= named
     for name in named:
         assert re.search(rf"^\W*{name}\b", listed.stdout, re.MULTILINE), name

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from support.ports import free_port
+from support.waiting import DEADLINE
 
 TRIP = Path(__file__).parents[2] / "examples" / "trip"
 BIN = Path(sys.executable).parent
@@ -40,7 +42,7 @@ def run(*command: object, **environment: object) -> subprocess.CompletedProcess[
         env={**os.environ, **{name: str(value) for name, value in settings.items()}},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
     )
 
 
@@ -59,8 +61,7 @@ def test_saga_check_finds_nothing_wrong() -> None:
 def lay_out(folder: Path) -> Running:
     """Copy the stacks with a free port in place of their own, which somebody may have taken."""
     stacks = shutil.copytree(TRIP / "stacks", folder / "stacks")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     trip = stacks / "trip.toml"
     trip.write_text(trip.read_text().replace("port = 8004", f"port = {port}"))
     return Running(folder, f"http://127.0.0.1:{port}")
@@ -88,7 +89,9 @@ def test_a_trip_completes_and_the_next_is_undone(running: Running) -> None:
         assert done.returncode == 0, done.stderr
         saga_id, reached, *_ = done.stdout.replace(":", " ").split()
         assert reached == status, done.stdout
-        shown = json.loads(running.run(BIN / "saga", "show", saga_id, "--json").stdout)
+        told = running.run(BIN / "saga", "show", saga_id, "--json")
+        assert told.returncode == 0, told.stderr
+        shown = json.loads(told.stdout)
         assert shown["status"] == status
     assert [step["status"] for step in shown["steps"]] == ["UNDONE", "UNDONE", "REJECTED"]
 
@@ -102,7 +105,7 @@ def test_a_trip_is_booked_and_found_over_http(running: Running) -> None:
     assert again == port
     wish = json.loads(body)
     prefer = {"prefer": "wait=30"}
-    booked = httpx.post(running.api + start, json=wish, headers=prefer, timeout=40)
+    booked = httpx.post(running.api + start, json=wish, headers=prefer, timeout=DEADLINE)
     assert (booked.status_code, booked.json()["input"]) == (200, wish)
     assert booked.json()["status"] in ("COMPLETED", "COMPENSATED")
     assert httpx.get(running.api + found).json() == [booked.json()]

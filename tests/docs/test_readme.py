@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.settings import Settings
+from support.missing import need_programs
+from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,7 +32,7 @@ def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "SAGA_STACKS": "stacks"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=DEADLINE,
     )
 
 
@@ -45,8 +46,16 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_functions_own_test_passes(project: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", project / "gift"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(project / "gift"),
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=DEADLINE)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -54,7 +63,9 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
     try:
         started = saga("up", "--detach", folder=project)
         assert "gift.wrap_gift" in started.stdout, started.stderr
-        rows = json.loads(saga("ps", "--json", folder=project).stdout)
+        listed = saga("ps", "--json", folder=project)
+        assert listed.returncode == 0, listed.stderr
+        rows = json.loads(listed.stdout)
         told = {row["name"]: (row["kind"], row["state"], row["where"]) for row in rows}
         assert told["gift.wrap_gift"] == ("function", "ready", "gift.wrap")
         assert told["gift.give"] == ("saga", "ready", "gift.events")
@@ -64,7 +75,7 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
             env={**os.environ, "SAGA_STACKS": "stacks"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE,
         )
         assert given.stdout == "COMPLETED\n", given.stderr
     finally:
@@ -90,15 +101,17 @@ def order_system(start_system) -> Iterator[object]:
     system.saga("down")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_commands_place_an_order(order_system) -> None:
+    need_programs("curl", packages="curl")
     [(_, commands)] = examples("curl")
     numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
     for service, port in numbers.items():
         commands = commands.replace(
             f"localhost:{port}/", f"127.0.0.1:{order_system.ports[service]}/"
         )
-    done = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-ec", commands], capture_output=True, text=True, timeout=DEADLINE
+    )
     assert done.returncode == 0, done.stderr
     answers = json.JSONDecoder()
     rest, read = done.stdout, []
@@ -114,7 +127,9 @@ def test_the_curl_commands_place_an_order(order_system) -> None:
 
 def test_every_saga_command_of_the_readme_exists() -> None:
     named = set(re.findall(r"^saga (\w+)", README, re.MULTILINE))
-    listed = subprocess.run([BIN / "saga", "--help"], capture_output=True, text=True, timeout=60)
+    listed = subprocess.run(
+        [BIN / "saga", "--help"], capture_output=True, text=True, timeout=DEADLINE
+    )
     assert named
     for name in named:
         assert re.search(rf"^\W*{name}\b", listed.stdout, re.MULTILINE), name

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.testing import CRASH_POINTS, Result, Story
+from support.waiting import DEADLINE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
 
@@ -29,7 +30,7 @@ def test_every_test_in_it_passes(tmp_path: Path) -> None:
     for name, code in files:
         (tmp_path / name).write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE)
     tests = sum(code.count("def test_") for _, code in files)
     assert len(files) == 3
     assert f"{tests} passed" in done.stdout, done.stdout + done.stderr

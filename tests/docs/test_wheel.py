@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import DEADLINE
+
+pytestmark = pytest.mark.proof
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SOURCES = ["LICENSE", "README.md", "pyproject.toml", "functions", "runtime", "http", "stacks"]
@@ -20,7 +24,7 @@ Run = Callable[[str], subprocess.CompletedProcess[str]]
 
 def uv(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [str(word) for word in (UV, *arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0 or not check, done.stderr
     return done
 
@@ -77,7 +81,7 @@ def run(programs: Path, project: Path) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=DEADLINE,
         )
 
     return run

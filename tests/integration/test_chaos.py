@@ -20,8 +20,8 @@ def test_nothing_is_lost_or_doubled_under_random_kills(
         check=False,
         timeout=450,
     )
-    verdict = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
     assert verdict["violations"] == []
     assert verdict["accepted"] == 1000
     assert verdict["completed"] + verdict["compensated"] == 1000

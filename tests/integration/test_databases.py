@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from saga.runtime.deploy.databases import (
     NotCreated,
@@ -19,6 +20,7 @@ from saga.runtime.deploy.databases import (
 )
 from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
+from support.waiting import DEADLINE
 
 SAGA = Path(sys.executable).with_name("saga")
 NOWHERE = "postgresql://postgres@127.0.0.1:1/postgres"
@@ -181,7 +183,7 @@ def run_command(stacks: Path, **environment: str) -> subprocess.CompletedProcess
         env={"SAGA_STACKS": str(stacks), "PATH": "/usr/bin", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
 
 
@@ -201,7 +203,7 @@ def test_the_command_makes_the_stacks_databases(postgres_server, names, tmp_path
         f"{name}: the database and its role are ready" for name in names
     )
     assert (done.returncode, done.stderr) == (0, "")
-    url = Settings(saga_database_url=url_of(postgres_server, "{service}", "{service}"))
+    url = Settings(saga_database_url=SecretStr(url_of(postgres_server, "{service}", "{service}")))
     with psycopg.connect(url.database_url(names[0])) as connection:
         connection.execute("CREATE TABLE bread (id int)")
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from support.waiting import DEADLINE
+
 TOPICS = [
     "order.create",
     "order.complete",
@@ -45,10 +47,10 @@ def test_junk_ends_in_the_dead_letters_and_the_function_goes_on(
     producer = Producer({"bootstrap.servers": system.broker()})
     for topic in TOPICS:
         producer.produce(topic, value=JUNK, key=b"k", headers=[("ce_id", b"\xff"), ("mine", b"1")])
-    assert producer.flush(10) == 0
+    assert producer.flush(DEADLINE) == 0
 
     found: dict[str, Any] = {}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE
     while len(found) < len(TOPICS) and time.monotonic() < deadline:
         message = dead_letters.poll(0.2)
         if message is not None and message.error() is None and message.value() == JUNK:

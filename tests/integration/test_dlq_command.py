@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from support.waiting import DEADLINE
+
 
 @pytest.fixture
 def bury(system: Any, until: Callable[..., Any]) -> Callable[[str], dict[str, Any]]:
@@ -16,7 +18,7 @@ def bury(system: Any, until: Callable[..., Any]) -> Callable[[str], dict[str, An
         producer = Producer({"bootstrap.servers": system.broker()})
         headers = {"ce_id": f"{saga_id}/x/do", "ce_type": "ReserveProduct", "ce_source": "/test"}
         producer.produce("product.reserve", value=b"{}", key=saga_id, headers=headers)
-        assert producer.flush(10) == 0
+        assert producer.flush(DEADLINE) == 0
         return until(lambda: open_dead_letters(system, saga_id), "the dead letter is there")[0]
 
     return bury

@@ -16,6 +16,8 @@ from support.missing import need_kafka
 from support.ports import free_port
 from support.waiting import DEADLINE
 
+pytestmark = pytest.mark.proof
+
 TOPIC = "letters"
 
 Start = Callable[[], "subprocess.Popen[bytes]"]

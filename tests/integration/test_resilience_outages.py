@@ -18,6 +18,8 @@ import psutil
 import psycopg
 import pytest
 
+from support.missing import missing
+
 pytestmark = pytest.mark.proof
 
 SERVICES = ("order", "orchestrator", "product", "user")
@@ -197,7 +199,7 @@ def test_a_full_disk_answers_503_and_loses_nothing(
     embedded: Any, traffic: Any, until: Until
 ) -> None:
     if not os.path.ismount(embedded.data):
-        pytest.skip("a small disk can be mounted by root only, where mounting is permitted")
+        missing("a small disk can be mounted by root only, where mounting is permitted")
     with traffic(embedded) as load:
         load.flows()
         with full(embedded.data):

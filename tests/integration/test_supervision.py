@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from support.waiting import DEADLINE
+
 FUNCTIONS = {
     "order.create_order": "order.create",
     "order.complete_order": "order.complete",
@@ -148,7 +150,7 @@ def test_down_leaves_nothing_behind(
     system = start_system()
     pids = [row["pid"] for row in system.processes().values()]
     assert system.saga("down").stdout == "Stopped.\n"
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all processes are gone", 5)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all processes are gone")
     assert not (system.data / "system.json").exists()
 
 
@@ -178,7 +180,7 @@ def test_ctrl_c_drains_and_stops(system: Any, tmp_path: Path, until: Callable[..
     assert process.stdout is not None
     until(lambda: "refund_payment" in process.stdout.readline(), "the table is printed")
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(DEADLINE) == 0
     process.stdout.close()
 
 

@@ -4,6 +4,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -30,7 +31,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = UUID(int=1)
 START = PlaceOrder(order_id=ORDER, user_id=3, product_id=7, quantity=2)
 RESERVED = ProductReserved(order_id=ORDER, total=Decimal("5.00"))
-FEW = {"retry": Retry(attempts=3), "undo_retry": Retry(attempts=2)}
+FEW: dict[str, Any] = {"retry": Retry(attempts=3), "undo_retry": Retry(attempts=2)}
 SAGA = Saga(
     "story",
     start=PlaceOrder,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,7 @@ from saga.runtime.inbox import Answer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAGA_ID = str(UUID(int=2))
-POLICY = {"retry": Retry(attempts=3), "undo_retry": Retry(attempts=2)}
+POLICY: dict[str, Any] = {"retry": Retry(attempts=3), "undo_retry": Retry(attempts=2)}
 SAGA = replace(place_order, steps=[replace(s, **POLICY) for s in place_order.steps], deadline=120.0)
 START = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=7, quantity=2)
 EVENT = '{"order_id": "00000000-0000-0000-0000-000000000001", "total": "5.00"}'  # fits all of them

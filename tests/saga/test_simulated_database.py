@@ -48,7 +48,7 @@ def texts() -> list[str]:
     return [note.text for note in Note.select().order_by(Note.id)]
 
 
-def disturbed(database: SimulatedDatabase, **rates: float) -> Any:
+def disturbed(database: SimulatedDatabase, **rates: Any) -> Any:
     """Disturb every transaction of a block, in a way that the seed decides."""
     return database.disturbed_by(Nemesis(random.Random(1), Faults(**rates)), lambda *_: None)
 
@@ -114,7 +114,7 @@ def test_cut_connection_can_not_be_rolled_back_to_a_savepoint(notes: SimulatedDa
     def go_on_after_a_fault() -> None:
         with transaction(notes):
             notes.execute_sql("SAVEPOINT handler")
-            with suppress(UNAVAILABLE):
+            with suppress(*UNAVAILABLE):
                 for text in "abcdefghijkl":
                     Note.create(text=text)
             notes.execute_sql("ROLLBACK TO SAVEPOINT handler")

@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 
 from saga.functions.product.store import Product
 from saga.runtime import crash
+from saga.runtime.dead_letter import to_dead_letter
 from saga.runtime.envelope import Envelope, Record
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, InboxRow
 from saga.runtime.settings import Settings
-from saga.runtime.simulation.invariants import Invariants
+from saga.runtime.simulation import world
+from saga.runtime.simulation.invariants import JUNK_HEADERS, Invariants, trace_of
 from saga.runtime.simulation.simulator import Simulator
 from saga.runtime.system.stack import read_stacks
 from saga.stacks import ledger
@@ -163,12 +165,17 @@ def test_tables_are_bound_as_they_were_afterwards() -> None:
     assert (InboxRow._meta.database, Product._meta.database) == before
 
 
-def answered(outcome: str, data: str = "{}", action: str = "do") -> tuple[list, list[Record]]:
+def answered(outcome: Any, data: str = "{}", action: str = "do") -> tuple[list, list[Record]]:
     """Return what ran and what is replied when a command is answered."""
     command_id = f"s/step/{action}"
     answer = Answer("Done", outcome, "now", data)
-    reply = Envelope("t", f"{command_id}/reply", "Done", "/x", "now", data, outcome)
-    return [(command_id, answer)], [reply.record()]
+    return [(command_id, answer)], [message("/reply", action, outcome=outcome, data=data)]
+
+
+def message(suffix: str = "", action: str = "do", **changes: Any) -> Record:
+    """Return a command, or a reply, of a saga `s`."""
+    fields = {"data": "{}", "traceparent": trace_of("s"), **changes}
+    return Envelope("t", f"s/step/{action}{suffix}", "Done", "/x", "now", **fields).record()
 
 
 @pytest.fixture
@@ -219,8 +226,66 @@ def test_effect_after_the_undo_is_a_violation(invariants: Invariants) -> None:
     assert invariants.violations == ["s/step/do took effect after it was undone"]
 
 
-def test_another_answer_is_a_violation(invariants: Invariants) -> None:
+def test_undo_of_nothing_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed(*answered("rejected"))
+    invariants.committed(*answered("done", action="undo"))
+    told = "s/step/undo took effect, and there was nothing to undo"
+    assert invariants.violations == [told]
+
+
+def test_answer_of_an_effect_that_was_not_had_is_a_violation(invariants: Invariants) -> None:
     invariants.committed([], answered("done")[1])
+    assert invariants.violations == ["s/step/do/reply is done, and nothing was done"]
+
+
+def test_fault_of_a_handler_that_did_not_run_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed([], answered("failed")[1])
+    assert invariants.violations == ["s/step/do/reply is failed, and nothing was tried"]
+
+
+def test_message_outside_of_its_sagas_trace_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed([], [message(), message(traceparent=trace_of("s"))])
+    assert invariants.violations == []
+    invariants.committed([], [message(traceparent=None)])
+    assert invariants.violations == ["s/step/do has the traceparent ''"]
+
+
+def test_message_in_another_sagas_partition_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed([], [message()._replace(key=b"other")])
+    assert invariants.violations == ["s/step/do has the key other"]
+
+
+def test_each_record_is_answered(invariants: Invariants) -> None:
+    junk = Record("t", None, b"junk", [], 0, 7)
+    letter = to_dead_letter(junk, "f", "junk", world.BEGINNING)
+    again = message(attempt=2)
+    invariants.worked_off(
+        [message(), again, junk],
+        [message("/reply", outcome="done"), message("/reply", outcome="failed", attempt=2), letter],
+    )
+    invariants.worked_off([message("/reply", outcome="done")], [message()])
+    assert invariants.violations == []
+
+
+def test_record_without_an_answer_is_a_violation(invariants: Invariants) -> None:
+    invariants.worked_off([message(), Record("t", None, b"junk", [], 0, 7)], [])
+    assert invariants.violations == ["no answer to s/step/do/reply", "no answer to t[0]@7"]
+
+
+def test_answer_to_nothing_is_a_violation(invariants: Invariants) -> None:
+    invariants.worked_off([], [message("/reply", outcome="done")])
+    told = "an answer to s/step/do/reply, which was not asked"
+    assert invariants.violations == [told]
+
+
+def test_fault_of_another_attempt_is_a_violation(invariants: Invariants) -> None:
+    invariants.worked_off([message(attempt=2)], [message("/reply", outcome="failed")])
+    told = "s/step/do/reply names attempt 1, which was not the one asked"
+    assert invariants.violations == [told]
+
+
+def test_another_answer_is_a_violation(invariants: Invariants) -> None:
+    invariants.committed(*answered("done"))
     invariants.committed([], answered("rejected")[1])
     assert len(invariants.violations) == 1
 
@@ -233,11 +298,15 @@ def test_fault_of_a_handlers_own_is_a_violation(invariants: Invariants) -> None:
 
 
 def test_dead_letter_that_nobody_has_made_is_a_violation(invariants: Invariants) -> None:
-    letter = Record("t.dlq", None, b"junk", [("dlq_reason", b"header missing")])
+    headers = [*JUNK_HEADERS, ("dlq_reason", b"header missing")]
+    letter = Record("t.dlq", None, b"junk", headers)
     invariants.committed([], [letter])
     assert invariants.violations == []
-    invariants.committed([], [letter._replace(value=b"{}")])
-    assert invariants.violations == ["dead letter on t.dlq: header missing"]
+    told = ["dead letter on t.dlq: header missing"]
+    for other in (letter._replace(value=b"{}"), letter._replace(headers=headers[1:])):
+        invariants.violations.clear()
+        invariants.committed([], [other])
+        assert invariants.violations == told
 
 
 @pytest.fixture

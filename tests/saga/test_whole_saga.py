@@ -12,6 +12,7 @@ from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import Rejected
+from saga.runtime.function import Function
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
 
@@ -119,7 +120,8 @@ def test_fault_that_passes_completes_the_order(shop):
 
 def saga_function(name):
     loaded = [f for stack in read_stacks(Settings().saga_stacks) for f, _ in stack.load()]
-    return next(f.handler for f in loaded if f.name.endswith(f".{name}"))
+    functions = [f for f in loaded if isinstance(f, Function)]
+    return next(f.handler for f in functions if f.name.endswith(f".{name}"))
 
 
 @pytest.mark.parametrize("rounds", range(8))

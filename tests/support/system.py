@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,3 +119,24 @@ class RunningSystem:
         """Wait until a saga has ended and return it."""
         wait_until(lambda: self.saga_of(saga_id)["status"] in ENDS, f"saga {saga_id} ends")
         return self.saga_of(saga_id)
+
+
+def lay_out(folder: Path) -> RunningSystem:
+    """Lay out a system on ports of its own, without starting anything."""
+    return RunningSystem(folder / "data", folder / "stacks", copy_stacks(folder / "stacks"))
+
+
+@contextmanager
+def run_system(
+    folder: Path,
+    broker: str = "embedded",
+    prepare: Callable[[RunningSystem], object] = lambda _: None,
+) -> Iterator[RunningSystem]:
+    """Run a system that is prepared before its start, and stop it whatever became of it."""
+    system = lay_out(folder)
+    prepare(system)
+    try:
+        system.saga("up", "--detach", "--broker", broker)
+        yield system
+    finally:
+        system.saga("down", check=False)

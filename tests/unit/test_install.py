@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
@@ -40,7 +42,7 @@ def make(folder, *arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -28,7 +29,7 @@ DOS = {
     reserve_product: ReserveProduct(order_id=ORDER, product_id=1, quantity=2),
     process_payment: ProcessPayment(order_id=ORDER, user_id=1, total=Decimal("5.00")),
 }
-UNDOS = {
+UNDOS: dict[Any, tuple[Any, Any]] = {
     create_order: (cancel_order, CancelOrder(order_id=ORDER)),
     reserve_product: (release_product, ReleaseProduct(order_id=ORDER)),
     process_payment: (refund_payment, RefundPayment(order_id=ORDER)),

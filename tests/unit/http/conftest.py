@@ -1,58 +1,83 @@
-"""Every app of the adapters, running on a port of its own, with an SQLite file for a database."""
+"""The apps of the adapters, one of each for all tests of a file; each test finds it empty."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from contextlib import ExitStack
+from functools import cache
 
+import peewee
 import pytest
-from sanic import Sanic
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.http import orchestrator, order, product, user
 from saga.runtime.settings import Settings
+from saga.runtime.web import App
+from saga.stacks.ledger import TABLES
+from support.api import Api, Broker, run_app
 
-Start = Callable[[Sanic], Any]
+NUMBERS = "sqlite_sequence"
 
-
-@pytest.fixture
-def users(settings: Settings, start: Start) -> Any:
-    return start(user.make_app(settings))
-
-
-@pytest.fixture
-def products(settings: Settings, start: Start) -> Any:
-    return start(product.make_app(settings))
-
-
-@pytest.fixture
-def orders(settings: Settings, start: Start) -> Any:
-    return start(order.make_app(settings))
-
-
-@pytest.fixture
-def broker(make_broker: Callable[..., Any]) -> Any:
-    return make_broker(place_order)
-
-
-@pytest.fixture
-def sagas(settings: Settings, start: Start, broker: Any) -> Any:
-    return start(orchestrator.make_app(settings, broker.send))
+Serve = Callable[[str], Api]
 
 
 @pytest.fixture(scope="module")
-def all_apis(
-    tmp_path_factory: pytest.TempPathFactory,
-    make_broker: Callable[..., Any],
-    running: Callable[[Sanic], AbstractContextManager[Any]],
-) -> Iterator[dict[str, Any]]:
+def shared_broker() -> Broker:
+    return Broker(place_order)
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory, shared_broker: Broker) -> Iterator[Serve]:
+    """Start a service's app when it is first asked for."""
     settings = Settings(saga_data=tmp_path_factory.mktemp("data"))
-    broker = make_broker(place_order)
+    apps: dict[str, Callable[[], App]] = {
+        "user": lambda: user.make_app(settings),
+        "product": lambda: product.make_app(settings),
+        "order": lambda: order.make_app(settings),
+        "orchestrator": lambda: orchestrator.make_app(settings, shared_broker.send),
+    }
     with ExitStack() as stack:
-        yield {
-            "user": stack.enter_context(running(user.make_app(settings))),
-            "product": stack.enter_context(running(product.make_app(settings))),
-            "order": stack.enter_context(running(order.make_app(settings))),
-            "orchestrator": stack.enter_context(
-                running(orchestrator.make_app(settings, broker.send))
-            ),
-        }
+        yield cache(lambda service: stack.enter_context(run_app(apps[service]())))
+
+
+@pytest.fixture
+def all_apis(serve: Serve) -> dict[str, Api]:
+    return {service: serve(service) for service in TABLES}
+
+
+@pytest.fixture
+def users(serve: Serve) -> Api:
+    return emptied(serve, "user")
+
+
+@pytest.fixture
+def products(serve: Serve) -> Api:
+    return emptied(serve, "product")
+
+
+@pytest.fixture
+def orders(serve: Serve) -> Api:
+    return emptied(serve, "order")
+
+
+@pytest.fixture
+def sagas(serve: Serve, broker: Broker) -> Api:
+    return emptied(serve, "orchestrator")
+
+
+@pytest.fixture
+def broker(shared_broker: Broker) -> Broker:
+    shared_broker.forget()
+    return shared_broker
+
+
+def emptied(serve: Serve, service: str) -> Api:
+    """Return a service without rows; its tables may have been another app's meanwhile."""
+    api, tables = serve(service), TABLES[service]
+    database: peewee.Database = api.app.ctx.threads.database
+    database.bind(tables)
+    with database.atomic():
+        for table in tables:
+            table.delete().execute()
+        # Where SQLite remembers the ids that it gave, they begin again.
+        if database.execute_sql(f"SELECT 1 FROM sqlite_master WHERE name = '{NUMBERS}'").fetchone():
+            database.execute_sql(f"DELETE FROM {NUMBERS}")
+    return api

@@ -169,7 +169,7 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
         def close(self): ...
 
     kafka = types.ModuleType("saga.runtime.kafka.producer")
-    kafka.Producer = Producer
+    monkeypatch.setattr(kafka, "Producer", Producer, raising=False)
     monkeypatch.setitem(sys.modules, "saga.runtime.kafka.producer", kafka)
     api = start(orchestrator.make_app(settings))
     response = api.get("/health")

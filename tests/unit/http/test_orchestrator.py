@@ -85,7 +85,7 @@ def test_repeated_key_with_another_body_is_a_conflict(sagas, broker):
     assert len(broker.taken) == 1
 
 
-@pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", b"a\x01"])
+@pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", b"a\x01", "ä".encode()])
 def test_key_that_can_not_be_kept_is_refused(sagas, key):
     response = sagas.post("/orders", WISH, headers={b"idempotency-key": key})
     assert response.status_code == 422
@@ -110,7 +110,7 @@ def test_slow_broker_does_not_hold_up_an_order(settings, start, monkeypatch, bro
         await released.wait()
         send(commands)
 
-    monkeypatch.setattr(sending.asyncio, "to_thread", hold)
+    monkeypatch.setattr(asyncio, "to_thread", hold)
     sagas = start(orchestrator.make_app(settings, broker.send))
     assert sagas.post("/orders", WISH).status_code == 202
     assert sagas.post("/orders", WISH).status_code == 202
@@ -121,13 +121,7 @@ def test_slow_broker_does_not_hold_up_an_order(settings, start, monkeypatch, bro
 
 
 def test_orders_at_the_same_time_are_stored_and_sent_together(sagas, broker):
-    async def many():
-        url = f"http://127.0.0.1:{sagas.client.port}/orders"
-        return await asyncio.gather(
-            *(sagas.client._session.post(url, json=WISH) for _ in range(30))
-        )
-
-    responses = sagas.run(many())
+    responses = sagas.post_many("/orders", [WISH] * 30)
     assert {response.status_code for response in responses} == {202}
     assert len({response.json()["saga_id"] for response in responses}) == 30
     assert len(broker.taken) == 30

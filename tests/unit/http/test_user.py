@@ -25,6 +25,10 @@ def test_created_user_is_returned_with_its_location(users):
         (0.1, "0.10"),
         ("19.99", "19.99"),
         ("1.500", "1.50"),
+        ("1." + "0" * 99, "1.00"),
+        ("0" * 99 + "7.5", "7.50"),
+        ("-0.00", "0.00"),
+        (1e12, "1000000000000.00"),
         (-0.0, "0.00"),
     ],
 )
@@ -46,6 +50,7 @@ def test_money_is_never_a_float(users):
         ("name", 7),
         ("name", None),
         ("name", "nul\x00l"),
+        ("name", "\x1f\x85\ufeff"),
         ("email", "nobody"),
         ("email", "a@b@c.org"),
         ("email", "Ann <ann@example.com>"),
@@ -164,6 +169,15 @@ def test_full_last_page_has_no_link(users):
     assert "link" not in response.headers
 
 
+@pytest.mark.parametrize("two", ["2", "2.0", "2e0", "0.2e1", "20E-1", "02"])
+def test_whole_number_in_a_query_may_be_written_as_in_json(users, two):
+    for number in range(3):
+        users.post("/users", {**ANN, "email": f"{number}@example.com"})
+    response = users.get(f"/users?limit={two}")
+    assert len(response.json) == 2
+    assert response.links["next"]["url"] == "/users?limit=2&after=2"
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -177,7 +191,9 @@ def test_full_last_page_has_no_link(users):
         "after=0",
         "after=-1",
         "after=9223372036854775808",
-        "after=1.0",
+        "after=1.5",
+        "after=1e-1",
+        "limit=1e99",
         "color=red",
     ],
 )

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import UUID
 
+import peewee
 import pytest
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.runtime import SagaClient, SagaError, utcnow
+from saga.runtime import SagaClient, SagaError, saga_queries, utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable, Conflict, ContractError, NotFound, NotRunning
 from saga.runtime.kafka import producer as kafka
@@ -108,6 +109,32 @@ def test_wait_returns_when_the_saga_has_ended(client):
 def test_wait_returns_the_saga_as_it_is_when_time_is_up(client):
     state = client.start(place_order, ORDER)
     assert client.wait(state.id, timeout=0.01) == state
+
+
+def away(monkeypatch, times):
+    """Let the database be away so many times when a saga is looked for."""
+    find, left = saga_queries.find, [peewee.OperationalError("away")] * times
+
+    def find_later(*arguments):
+        if left:
+            raise left.pop()
+        return find(*arguments)
+
+    monkeypatch.setattr(saga_queries, "find", find_later)
+
+
+def test_wait_outlives_a_database_that_is_away_meanwhile(client, monkeypatch):
+    state = client.start(place_order, ORDER)
+    reply(client, state, "create_order", "rejected")
+    away(monkeypatch, times=3)
+    assert client.wait(state.id, timeout=240.0).status == "COMPENSATED"
+
+
+def test_wait_raises_what_the_database_says_when_time_is_up(client, monkeypatch):
+    state = client.start(place_order, ORDER)
+    away(monkeypatch, times=10_000)
+    with pytest.raises(peewee.OperationalError, match="away"):
+        client.wait(state.id, timeout=0.01)
 
 
 def test_cancelled_saga_undoes(client, broker):

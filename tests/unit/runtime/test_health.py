@@ -11,7 +11,8 @@ import pytest
 
 from saga.runtime import health
 from saga.runtime.health import STALE_AFTER, HealthFile
-from saga.runtime.kafka.embedded import free_port
+from support.ports import free_port
+from support.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def run(file, **environment):
         env={"SAGA_HEALTH": str(file), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
 
 
@@ -133,7 +134,7 @@ def test_check_imports_no_more_than_it_needs(file):
         env={"SAGA_HEALTH": str(file)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert "pathlib" in told.stdout.split(), told.stderr
     assert not {"urllib.request", "socket", "saga", "asyncio"} & set(told.stdout.split())

@@ -1,6 +1,7 @@
 """Messages as users declare them."""
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -37,7 +38,7 @@ def test_messages_json_is_json_whatever_is_in_it():
     [("ReserveProduct", "reserve_product"), ("Pay", "pay"), ("Make2Orders", "make2_orders")],
 )
 def test_step_is_called_as_its_command(name, step):
-    command = type(name, (Command,), {}, topic="unit.any", event=Told)
+    command: Any = type(name, (Command,), {}, topic="unit.any", event=Told)
     assert command.step_name() == step
 
 

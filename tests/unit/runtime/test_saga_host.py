@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ class Hosting:
         self.host._store.start(SAGA, [Start("s", Begin())], NOW)
 
     def run(self, *batches, refusals=0):
-        broker = Broker(self, *batches)
+        broker: Any = Broker(self, *batches)
         broker.refusals = refusals
         self.host.run(broker, broker.stop)
         return broker

@@ -10,8 +10,8 @@ from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, ContractError, NotFound
-from saga.runtime.saga_history import history
-from saga.runtime.saga_store import HistoryRow, SagaRow, SagaStore, Start
+from saga.runtime.saga_history import HistoryRow, history
+from saga.runtime.saga_store import SagaRow, SagaStore, Start
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)

@@ -13,13 +13,12 @@ from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Reply
 from saga.runtime.errors import Conflict
-from saga.runtime.polling import poll_until
 from saga.runtime.saga_history import history
 from saga.runtime.saga_store import TABLES, SagaStore, Start
+from support.waiting import DEADLINE, wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)
-DEADLINE = 60.0  # seconds
 T = TypeVar("T")
 
 
@@ -75,7 +74,7 @@ def one_after_the_other(
         with transaction(store.database):
             result = first()
             later = thread.submit(second)
-            assert poll_until(lambda: waits(store.database) or later.done(), DEADLINE)
+            wait_until(lambda: waits(store.database) or later.done(), "one waits for the other")
             assert not later.done()
         return result, later.result(DEADLINE)
 

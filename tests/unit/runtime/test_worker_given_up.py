@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from saga.runtime.database.connection import connect, transaction
-from saga.runtime.polling import poll_until
+from support.waiting import DEADLINE, wait_until
 
-DEADLINE = 60.0  # seconds
 BOTH_DONE = [("t/bake/do/reply", "done"), ("s/bake/do/reply", "done")]
 BOTH_TWICE = ["bake oat", "bake rye"] * 2
 
@@ -52,7 +51,7 @@ def test_deadlock_in_a_handler_begins_the_batch_again(bakery, other, outcomes, c
         touch(bakery.database, "a")
         bakery.database.execute_sql("SET deadlock_timeout = '1ms'")
         crossing.append(thread.submit(touch_both))
-        assert poll_until(lambda: waits(bakery.database), DEADLINE)
+        wait_until(lambda: waits(bakery.database), "the other one waits")
         touch(bakery.database, "b")
 
     crossing = []

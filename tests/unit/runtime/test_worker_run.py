@@ -144,7 +144,7 @@ class Ticks:
         self.waits, self.fail = [], []
         function = Function("bakery.tick", self.tick, "timer", (), every=every)
         self.worker = Timer(function, database)
-        self.stop.wait = lambda delay: self.waits.append(delay)
+        self.stop.wait = self.waits.append  # type: ignore[assignment]
 
     def tick(self, now):
         result = self.results.pop(0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -29,7 +30,7 @@ from saga.stacks import ledger
 from saga.stacks.simulate import Orders
 
 STRANGER = UUID(int=7)
-FATES = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
+FATES: Any = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
 
 
 class Shop(Orders):
@@ -157,6 +158,22 @@ def test_status_that_differs_from_its_column_is_found(shop: Shop) -> None:
     assert found(shop, "and its column FAILED")
 
 
+def test_saga_that_is_due_after_its_end_is_found(shop: Shop) -> None:
+    row = SagaRow.get_by_id(shop.case("COMPLETED").state.id)
+    SagaRow.update(due_at=world.BEGINNING).where(SagaRow.id == row.id).execute()
+    assert found(shop, f"saga {row.id}: is due at None, and its column 2026-01-01")
+
+
+def test_row_that_does_not_fit_together_is_found(shop: Shop) -> None:
+    change_state(shop.case("COMPLETED"), awaiting=True)
+    assert found(shop, "has ended, and still waits")
+
+
+def test_order_that_was_not_updated_is_found(shop: Shop) -> None:
+    Order.update(updated_at=Order.created_at).where(Order.status == "CANCELLED").execute()
+    assert found(shop, "its order is CANCELLED, and was not updated")
+
+
 @pytest.mark.parametrize("table", [Order, Reservation, Payment])
 def test_completed_order_that_lacks_an_effect_is_found(shop: Shop, table: type[Table]) -> None:
     key = "id" if table is Order else "order_id"
@@ -276,6 +293,17 @@ def test_effect_that_does_not_fit_the_end_is_found(
 )
 def test_order_compensated_for_no_reason_is_found(shop: Shop, code: str) -> None:
     case = shop.case("COMPENSATED", "cancelled")
+    failure = {"step": "process_payment", "code": code, "message": ""}
+    change_state(case, failure=failure)
+    assert found(shop, f"{code}, for which there is no reason")
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [("insufficient_stock", "product_id"), ("insufficient_funds", "user_id")]
+)
+def test_one_who_is_not_there_has_not_too_little(shop: Shop, code: str, name: str) -> None:
+    case = shop.case("COMPENSATED", "cancelled")
+    case.request.wanted[name] = 4711
     failure = {"step": "process_payment", "code": code, "message": ""}
     change_state(case, failure=failure)
     assert found(shop, f"{code}, for which there is no reason")

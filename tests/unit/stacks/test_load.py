@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
 from saga.stacks.load import Load
 
-Reply = tuple[int, dict[str, str]] | None  # a status and a body, or a lost connection
+Reply = tuple[int, dict[str, Any]] | None  # a status and a body, or a lost connection
 WISH = {"user_id": 1, "product_id": 2, "quantity": 3}
 
 
@@ -23,6 +24,7 @@ class Api(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Reply] = []
+        self.location = ""  # of a saga, where it is not what it has to be
         self.heard: list[tuple[str, str, str | None, dict[str, int]]] = []
 
 
@@ -43,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(reply[0])
         self.send_header("Content-Length", str(len(text)))
         self.send_header("Retry-After", "1")
+        self.send_header("Location", api.location or f"/sagas/{reply[1].get('saga_id')}")
         self.end_headers()
         self.wfile.write(text)
 
@@ -76,12 +79,20 @@ def place(api: Api, until: Callable[..., object]) -> Callable[..., Load]:
     return place
 
 
-ACCEPTED: Reply = (202, {"saga_id": "s1"})
+def saga(saga_id: str = "s1", status: str = "RUNNING", **changes: int) -> Reply:
+    return 202, {
+        "saga_id": saga_id,
+        "status": status,
+        "input": {"order_id": "o", **WISH, **changes},
+    }
+
+
+ACCEPTED = saga()
 AWAY: Reply = (503, {})
 
 
 def test_accepted_order_is_remembered(place: Callable[..., Load], api: Api) -> None:
-    load = place(ACCEPTED, (202, {"saga_id": "s2"}), orders=2)
+    load = place(ACCEPTED, saga("s2"), orders=2)
     assert [request.told for request in load.requests] == [["s1"], ["s2"]]
     assert [request.tries for request in load.requests] == [1, 1]
     assert api.heard == [("POST", "/orders", "k0", WISH), ("POST", "/orders", "k1", WISH)]
@@ -110,13 +121,44 @@ def test_any_other_answer_ends_the_load_with_it(place: Callable[..., Load], stat
         place((status, {"detail": "why"}), ACCEPTED, orders=2)
 
 
-@pytest.mark.parametrize(("status", "heard"), [(202, "accepted"), (409, "asked")])
+@pytest.mark.parametrize(
+    ("answer", "heard"),
+    [
+        (saga(status="COMPENSATING"), "accepted"),
+        (saga(status="COMPENSATED"), "accepted"),
+        ((409, {}), "asked"),
+    ],
+)
 def test_answer_to_a_cancellation_is_remembered(
-    place: Callable[..., Load], api: Api, status: int, heard: str
+    place: Callable[..., Load], api: Api, answer: Reply, heard: str
 ) -> None:
-    load = place(ACCEPTED, None, (status, {}), cancels=1.0)
+    load = place(ACCEPTED, None, answer, cancels=1.0)
     assert load.requests[0].cancel == heard
     assert api.heard[1:] == [("DELETE", "/sagas/s1", None, {})] * 2
+
+
+def test_answer_about_another_order_ends_the_load(place: Callable[..., Load]) -> None:
+    with pytest.raises(SagaError, match=r"'quantity': 3}, and was told .*'quantity': 4"):
+        place(saga(quantity=4))
+
+
+@pytest.mark.parametrize("location", ["/sagas/s2", "/orders/s1"])
+def test_answer_that_is_found_elsewhere_ends_the_load(
+    place: Callable[..., Load], api: Api, location: str
+) -> None:
+    api.location = location
+    with pytest.raises(SagaError, match=f"to be found at {location}"):
+        place(ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    "answer", [saga(), saga("s2", "COMPENSATING"), saga(status="COMPLETED"), saga(status="FAILED")]
+)
+def test_cancellation_that_did_something_else_ends_the_load(
+    place: Callable[..., Load], answer: Reply
+) -> None:
+    with pytest.raises(SagaError, match="cancelled s1, and was told"):
+        place(ACCEPTED, answer, cancels=1.0)
 
 
 def test_cancellation_that_is_refused_ends_the_load(place: Callable[..., Load]) -> None:

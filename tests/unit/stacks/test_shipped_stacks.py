@@ -7,6 +7,7 @@ import pytest
 
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
+from support.waiting import DEADLINE
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,6 @@ def test_command_declares_no_function_of_the_order_system():
         "import saga.stacks.cli; from saga.runtime.function import _registry; print(*_registry)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=DEADLINE
     )
     assert done.stdout.strip() == ""

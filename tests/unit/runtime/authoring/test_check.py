@@ -12,6 +12,7 @@ import pytest
 from saga.runtime.authoring.check import Facts, Finding, check
 from saga.runtime.authoring.survey import collect
 from saga.runtime.settings import Settings
+from support.waiting import DEADLINE
 
 registry_module = importlib.import_module("saga.runtime.function")
 
@@ -404,7 +405,7 @@ def saga(folder: Path, *arguments: str, path: str = ".") -> subprocess.Completed
         env={**os.environ, "PYTHONPATH": path, "SAGA_STACKS": "stacks"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
 
 

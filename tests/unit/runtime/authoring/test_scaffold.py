@@ -13,6 +13,7 @@ from saga.runtime.authoring.scaffold import new_function
 from saga.runtime.authoring.survey import collect
 from saga.runtime.authoring.templates import Words
 from saga.runtime.errors import SagaError
+from support.waiting import DEADLINE
 
 RUFF = Path(sys.executable).with_name("ruff")
 RULES = "A,ARG,B,C4,D,E,F,I,N,PIE,RET,RUF,SIM,UP,W"
@@ -25,7 +26,7 @@ def run(folder, *command):
         env={**os.environ, "PYTHONPATH": "."},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -7,6 +7,7 @@ import pytest
 
 from saga.runtime.cli.running import up
 from saga.runtime.errors import SagaError
+from support.waiting import DEADLINE
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -19,4 +20,4 @@ def test_up_is_refused_where_it_can_not_run(tmp_path, monkeypatch, detach):
 
 def test_command_line_needs_nothing_that_only_unix_has():
     code = "import sys; sys.modules['fcntl'] = None; import saga.stacks.cli"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=DEADLINE)

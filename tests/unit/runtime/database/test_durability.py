@@ -4,6 +4,7 @@ Asked of the connections that processes really use: those of functions and sagas
 clients; of each connection that is opened, and of one that takes the place of a broken one.
 """
 
+import signal
 from threading import Barrier
 
 import peewee
@@ -15,8 +16,8 @@ from saga.runtime.system import host
 from saga.runtime.system.stack import read_stack
 from saga.runtime.web.app import new_app
 from saga.runtime.web.threads import THREADS
+from support.waiting import DEADLINE
 
-DEADLINE = 60.0  # seconds
 SQLITE = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5_000}  # 2 is FULL
 POSTGRES = {"synchronous_commit": "on", "transaction_isolation": "read committed"}
 PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10"}
@@ -54,7 +55,7 @@ def promise(request, settings):
 def test_functions_and_sagas_keep_what_they_commit(promise, monkeypatch, service, entry):
     settings, promised = promise
     found = []
-    monkeypatch.setattr(host.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(host, "create_topics", lambda *_: None)
     monkeypatch.setattr(host, "_run", lambda _, database, *__: found.extend(kept_always(database)))
     host.run_entry(read_stack(settings.saga_stacks / f"{service}.toml"), entry, settings)

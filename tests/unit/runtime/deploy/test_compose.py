@@ -16,6 +16,7 @@ from saga.runtime.deploy.compose import compose
 from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack, read_stacks
+from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[4]
 SAGA = Path(sys.executable).with_name("saga")
@@ -64,14 +65,14 @@ COMMITTED = services_of(FILE)
 
 def test_the_file_in_the_repository_is_what_the_command_prints() -> None:
     done = subprocess.run(
-        [SAGA, "render", "compose"], capture_output=True, text=True, timeout=60, check=True
+        [SAGA, "render", "compose"], capture_output=True, text=True, timeout=DEADLINE, check=True
     )
     assert done.stdout == FILE, "run: saga render compose --output docker-compose.yml"
 
 
 def test_the_command_writes_a_file(tmp_path) -> None:
     output = tmp_path / "docker-compose.yml"
-    subprocess.run([SAGA, "render", "compose", "--output", output], timeout=60, check=True)
+    subprocess.run([SAGA, "render", "compose", "--output", output], timeout=DEADLINE, check=True)
     assert output.read_text() == FILE
 
 
@@ -80,7 +81,7 @@ def test_a_file_that_cant_be_written_is_one_line(tmp_path) -> None:
         [SAGA, "render", "compose", "--output", tmp_path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert (done.returncode, done.stderr) == (1, f"saga: {tmp_path}: Is a directory\n")
 

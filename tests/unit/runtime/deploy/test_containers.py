@@ -5,12 +5,13 @@ import json
 import tarfile
 from types import SimpleNamespace
 
+import docker
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from saga.runtime.deploy import containers
 from saga.runtime.deploy.artifact import Artifact, bundle, contents
-from saga.runtime.deploy.container_options import USER, code_archive
+from saga.runtime.deploy.container import USER
+from saga.runtime.deploy.container_options import code_archive
 from saga.runtime.deploy.containers import Containers, explain
 from saga.runtime.deploy.target import Release
 from saga.runtime.errors import SagaError, StackError
@@ -70,10 +71,10 @@ class FakeDocker:
         self.created = []
         self.image = "saga-functions:test"
         self.taken = set()
+        self.made = []
         self.networks = SimpleNamespace(
             list=lambda names: [], create=lambda name, **options: self.made.append((name, options))
         )
-        self.made = []
         self.images = SimpleNamespace(get=self._image)
         self.containers = SimpleNamespace(create=self._create, get=self._get)
 
@@ -108,7 +109,7 @@ def _nothing_set(monkeypatch, tmp_path):
 @pytest.fixture
 def engine(monkeypatch):
     fake = FakeDocker()
-    monkeypatch.setattr(containers.docker, "from_env", lambda **_: fake)
+    monkeypatch.setattr(docker, "from_env", lambda **_: fake)
     return fake
 
 
@@ -312,7 +313,7 @@ def test_engine_that_is_away_is_one_line_with_its_address(monkeypatch):
     def away(**_):
         raise DockerException("Error while fetching server API version:\nConnection refused")
 
-    monkeypatch.setattr(containers.docker, "from_env", away)
+    monkeypatch.setattr(docker, "from_env", away)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(SagaError) as error:
         Containers(Settings())

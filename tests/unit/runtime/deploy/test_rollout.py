@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from saga.runtime.deploy.rollout import plan, plan_scale, roll_out
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
 from saga.runtime.errors import SagaError
-from saga.runtime.system.stack import Stack
+from saga.runtime.system.stack import Entry, Stack
 from saga.runtime.system.state import instance_name
 
 OLD, NEW = "a" * 64, "b" * 64
@@ -24,7 +25,7 @@ def stack(**replicas):
         database="shop",
         adapter="shop.http",
         port=8000,
-        functions={name: {"replicas": number} for name, number in replicas.items()},
+        functions={name: Entry(replicas=number) for name, number in replicas.items()},
     )
 
 
@@ -110,7 +111,7 @@ running = st.lists(
         instance,
         number=st.integers(1, 12),
         version=st.sampled_from([OLD, NEW]),
-        state=st.sampled_from(State.__args__),
+        state=st.sampled_from(get_args(State)),
         deployed=st.sampled_from(["shop.bake", "shop.sell", "shop"]),
     ),
     unique_by=lambda i: i.name,
@@ -268,7 +269,7 @@ def test_function_that_ends_while_adapters_are_swapped_takes_all_back():
 
 
 def test_deploy_that_can_not_be_recorded_is_taken_back():
-    target = FakeTarget(instance(), instance(deployed="shop"))
+    target: Any = FakeTarget(instance(), instance(deployed="shop"))
 
     def record():
         raise SagaError("the artifact store can't be written")

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from saga.runtime.deploy.artifact import Artifact, ArtifactError, version_of
 from saga.runtime.deploy.store import FolderStore, S3Store, fetch, open_store, save
-from saga.runtime.kafka.embedded import free_port
+from support.ports import free_port
 
 PLACES = ["folder", "s3://shelf", "s3://shelf/of/mine"]
 CODE = Artifact(version_of(b"code"), b"code")

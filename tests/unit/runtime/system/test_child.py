@@ -14,8 +14,8 @@ from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.system import child as module
 from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, Child
 from saga.runtime.system.state import ProcessInfo
+from support.waiting import DEADLINE
 
-DEADLINE = 60.0  # seconds
 DIES_AT_ONCE = "exit 3"
 RUNS = "echo begun; exec sleep 600"
 IGNORES_SIGTERM = f"trap '' TERM; {RUNS}"

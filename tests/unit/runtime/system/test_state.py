@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ SLEEPER = [sys.executable, "-c", "input()"]
 
 
 def a_system(*processes):
-    return System(broker="127.0.0.1:9092", stacks="/stacks", processes=list(processes))
+    return System(broker="127.0.0.1:9092", stacks=Path("/stacks"), processes=list(processes))
 
 
 @pytest.fixture

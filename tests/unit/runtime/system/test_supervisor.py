@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.polling import poll_until
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
 from saga.runtime.system.state import Kind, ProcessInfo, lock_system, read_system
 from saga.runtime.system.supervisor import Supervisor
+from support.waiting import DEADLINE, wait_until
 
-DEADLINE = 60.0  # seconds
 # Tells in one file when it is told to stop, and when it has finished its batch.
 DRAINS = """
 trap 'echo told {name} >> told; stopping=1' TERM
@@ -94,7 +93,7 @@ def test_what_ignores_sigterm_is_killed_and_the_others_still_drain(
         assert timeout == DRAIN_TIMEOUT
         told = [child for child in supervisor.children if child.info.state == "stopping"]
         others = [child for child in told if child is not deaf]
-        assert poll_until(lambda: not any(child.alive() for child in others), DEADLINE, every)
+        wait_until(lambda: not any(child.alive() for child in others), "all others have drained")
         return condition()
 
     monkeypatch.setattr(module, "poll_until", poll_until_drained)
@@ -123,3 +122,8 @@ def test_a_process_that_has_stopped_is_forgotten(supervisor: Supervisor, run: Ru
     assert supervisor.children == [other]
     names = [one.name for one in read_system(supervisor.data).processes]
     assert names == ["supervisor", "shop"]
+
+
+def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
+    supervisor._stop_all()
+    assert not read_system(supervisor.data).ready

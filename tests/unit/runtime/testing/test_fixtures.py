@@ -16,6 +16,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.errors import ContractError
 from saga.runtime.inbox import InboxRow
 from saga.runtime.testing import NEW_YEAR, FrozenClock, fresh_database, invoke, reset
+from support.waiting import DEADLINE
 
 
 class Shelf(Table):
@@ -66,7 +67,7 @@ def test_functions_tables_and_the_inbox_are_bound(saga_database):
 
 def test_modules_tables_are_bound(saga_database):
     module = ModuleType("store")
-    module.Book, module.Shelf = Book, Shelf
+    vars(module).update(Book=Book, Shelf=Shelf)
     database = saga_database(module)
     assert bound()[:2] == [database] * 2
 
@@ -168,7 +169,7 @@ def test_two():
 def test_plugin_is_there_once_the_package_is_installed(tmp_path):
     (tmp_path / "test_leaf.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -176,7 +177,9 @@ def test_plugin_is_light():
     """Every pytest run on this machine imports it, whatever it tests."""
     (plugin,) = importlib.metadata.entry_points(group="pytest11", name="saga")
     code = f"import sys, {plugin.value}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE
+    )
     loaded = set(done.stdout.split())
     assert plugin.value in loaded, done.stderr
     assert not loaded & {"quixstreams", "confluent_kafka", "sanic", "peewee", "pydantic"}

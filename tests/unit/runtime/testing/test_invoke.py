@@ -241,7 +241,7 @@ def test_asking_for_another_outcome_says_what_it_was(ask, said):
 
 def test_undecorated_function_is_refused():
     with pytest.raises(ContractError, match="lacks the decorator"):
-        invoke(guests, ANN)
+        invoke(guests, ANN)  # type: ignore[arg-type]
 
 
 def test_function_without_a_command_is_refused():

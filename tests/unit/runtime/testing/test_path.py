@@ -8,7 +8,7 @@ import pytest
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.envelope import Problem
 from saga.runtime.saga_state import Failure, SagaState, StepState
-from saga.runtime.testing.path import Moment, Transitions, path_problems
+from saga.runtime.testing.path import Change, Moment, Transitions, path_problems
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = [step.name for step in place_order.steps]
@@ -20,8 +20,8 @@ def path(*told: str) -> Transitions:
     moments = []
     for second, line in enumerate(told):
         status, _, words = line.partition(": ")
-        steps = [tuple(word.split()) for word in words.split(", ")]
-        moments.append(Moment(NOON + timedelta(seconds=second), status, steps))  # type: ignore[arg-type]
+        steps = [Change(*word.split()) for word in words.split(", ")]
+        moments.append(Moment(NOON + timedelta(seconds=second), status, steps))
     return moments
 
 
@@ -30,8 +30,8 @@ def state_after(told: Transitions, **attempts: tuple[int, int]) -> SagaState:
     steps = dict.fromkeys(NAMES, "PENDING")
     begun: set[tuple[str, str]] = set()
     for moment in told:
-        steps |= dict(moment.steps)
-        begun |= set(moment.steps)
+        steps |= {change.name: change.status for change in moment.steps}
+        begun |= {(change.name, change.status) for change in moment.steps}
     return SagaState(
         id="s",
         name=place_order.name,
@@ -192,3 +192,75 @@ def test_giving_up_too_early_or_too_late_is_told() -> None:
     assert early.startswith("gave up at 2026-01-01 12:00:03")
     [late] = gave_up("attempts_exhausted", deadline=3, attempts=5, error="timeout")
     assert late.startswith(f"went on trying {PAY} after its deadline at 2026-01-01 12:00:03")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (f"COMPENSATED: {CREATE} UNDOING", f"{CREATE} was UNDONE and became UNDOING"),
+        (f"RUNNING: {CREATE} DONE", "was COMPENSATED and became RUNNING"),
+        (f"COMPENSATED: {PAY} UNDOING", f"{PAY} was REJECTED and became UNDOING"),
+        (f"COMPENSATED: {COMPLETE} DONE", f"{COMPLETE} was PENDING and became DONE"),
+    ],
+)
+def test_step_and_saga_do_not_go_back(line: str, text: str) -> None:
+    assert text in problems(path(*COMPENSATED, line))
+
+
+def test_failed_saga_does_not_end_without_another_try() -> None:
+    skipped = [*COMPENSATED[:4], f"FAILED: {RESERVE} UNDO_FAILED", COMPENSATED[5]]
+    assert "was FAILED and became COMPENSATED" in problems(path(*skipped))
+
+
+def timed_out(seconds: float, *words: str) -> list[str]:
+    """Let the words be what became of the payment so many seconds after it was begun."""
+    told = path(*FORWARD, f"RUNNING: {' '.join((PAY, *words))}")
+    told[-1] = told[-1]._replace(at=told[-2].at + timedelta(seconds=seconds))
+    return [text for text in problems(told) if "to answer" in text]
+
+
+def test_timeout_after_its_time_is_fine() -> None:
+    assert timed_out(15, "RUNNING", "timeout") == []
+    assert timed_out(13, "RUNNING", "timeout") == [], "the clocks of two hosts"
+
+
+def test_timeout_before_its_time_is_told() -> None:
+    text = [f"{PAY} was given 0:00:12 of 0:00:15 to answer"]
+    assert timed_out(12, "RUNNING", "timeout") == text
+    assert timed_out(12, "UNDOING", "timeout") == text
+
+
+def test_other_ends_may_come_at_once() -> None:
+    assert timed_out(1, "RUNNING", "Fault") == []
+    assert timed_out(1, "REJECTED", "timeout") == []
+
+
+def test_undo_of_what_timed_out_may_end_at_once() -> None:
+    told = [
+        *FORWARD[:2],
+        f"COMPENSATING: {RESERVE} UNDOING timeout",
+        f"COMPENSATING: {RESERVE} UNDONE timeout, {CREATE} UNDOING",
+    ]
+    late = path(*told)
+    late = [
+        moment._replace(at=moment.at + timedelta(seconds=20 * (i > 1)))
+        for i, moment in enumerate(late)
+    ]
+    assert problems(late) == []
+
+
+def blamed(step: str) -> list[str]:
+    told = path(*COMPENSATED)
+    state = replace(state_after(told), failure=Failure(step, "insufficient_funds", ""))
+    return list(path_problems(place_order, state, told))
+
+
+def test_step_that_was_in_flight_is_the_one_that_failed() -> None:
+    assert blamed(PAY) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "status"), [(CREATE, "DONE"), (RESERVE, "DONE"), (COMPLETE, "PENDING")]
+)
+def test_failure_of_another_step_is_told(step: str, status: str) -> None:
+    assert blamed(step) == [f"failed by {step}, which was {status} then"]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -298,4 +299,4 @@ def test_first_line_says_what_is_wrong(story, move, said):
 def test_traceback_ends_in_the_test(story):
     with pytest.raises(AssertionError) as difference:
         story.expect(Pay)
-    assert difference.traceback.filter(difference)[-1].path.name == "test_story.py"
+    assert difference.traceback.filter(difference)[-1].path == Path(__file__)

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -62,7 +62,8 @@ class Paint(BaseModel):
 
 
 def read(shape, text):
-    return read_body(Request(text), shape)
+    request: Any = Request(text)
+    return read_body(request, shape)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,11 @@ def read(shape, text):
         (list[Decimal | None], "[1.10, null]", [Decimal("1.10"), None]),
         (float, "1.5", 1.5),
         (float, "2", 2.0),
+        (float, "2.0", 2.0),
+        (int, "2.0", 2),
+        (int, "-1e3", -1000),
+        (dict[str, int], '{"ä": 9007199254740992.0}', {"ä": 2**53}),
+        (Decimal, "1e300", Decimal(int(1e300))),
         (Colour, '"red"', Colour.RED),
         (Size, "1", Size.SMALL),
         (Literal["a", 1], "1", 1),
@@ -108,7 +114,10 @@ def test_json_is_read_as_what_it_says(shape, text, value):
     ("shape", "text"),
     [
         (int, '"1"'),
-        (int, "1.0"),
+        (int, "1.5"),
+        (int, '"1.0"'),
+        (bool, "1.0"),
+        (str, "1.0"),
         (int, "true"),
         (bool, "1"),
         (bool, '"yes"'),

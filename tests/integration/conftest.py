@@ -1,0 +1,36 @@
+"""The systems that the tests of real processes share: the orders, and two functions to deploy."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.project import Project, lay_out, make_gifts
+from support.system import RunningSystem, run_system
+
+
+# Of the package, not of the session: a system that idles takes a quarter of a core.
+@pytest.fixture(scope="package")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """The order system."""
+    with run_system(tmp_path_factory.mktemp("system")) as system:
+        yield system
+
+
+@pytest.fixture(scope="package")
+def gifts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Two functions, and nothing else: they can do all that a deploy may do to a system."""
+    folder = tmp_path_factory.mktemp("gifts")
+    with run_system(folder, prepare=lambda system: make_gifts(lay_out(system))) as system:
+        yield Project(system, folder)
+
+
+@pytest.fixture
+def kept(gifts: Project) -> Iterator[Project]:
+    """The gifts, whose code is afterwards what it was."""
+    paths = lambda: [*(gifts.root / "gift").glob("*.py"), *(gifts.root / "stacks").glob("*.toml")]  # noqa: E731
+    files = {path: path.read_bytes() for path in paths()}
+    yield gifts
+    for path in paths():
+        path.unlink()
+    for path, data in files.items():
+        path.write_bytes(data)

@@ -1,0 +1,133 @@
+"""Functions that run are scaled, invoked, logged, killed, and given their secrets."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support.project import PINS, SEND, WRAP, Project
+
+Until = Callable[..., Any]
+
+
+def test_function_is_scaled_up_and_down(gifts: Project) -> None:
+    others = gifts.pids(WRAP)
+    told = gifts.ok("scale", f"{WRAP}=3")
+    rows = gifts.instances(WRAP)
+    assert [row["state"] for row in rows] == ["ready"] * 3
+    assert all(row["name"] in told for row in rows)
+    assert len({row["version"] for row in rows}) == 1
+    gifts.ok("scale", f"{WRAP}=1")
+    [left] = gifts.instances(WRAP)
+    assert left in rows
+    assert gifts.pids(WRAP) == others
+    assert gifts.invoke()["paper"]
+
+
+def test_scaled_function_keeps_its_number_when_it_is_deployed(kept: Project) -> None:
+    kept.ok("scale", f"{WRAP}=2")
+    kept.paper("striped")
+    kept.ok("deploy", WRAP)
+    assert len(kept.instances(WRAP)) == 2
+    assert kept.invoke()["paper"] == "striped"
+    kept.ok("scale", f"{WRAP}=1")
+
+
+def test_invoke_tells_the_answer(gifts: Project, tmp_path: Path) -> None:
+    answer = json.loads(gifts.ok("invoke", SEND, "--data", '{"name": "Ada"}'))
+    assert answer == {"type": "GiftSent", "outcome": "done", "data": {"name": "Ada"}}
+    (tmp_path / "command.json").write_text('{"name": "Åsa"}')
+    for source, text in ((f"@{tmp_path / 'command.json'}", None), ("-", '{"name": "Åsa"}')):
+        told = json.loads(gifts.ok("invoke", SEND, "--data", source, input=text))
+        assert told["data"] == {"name": "Åsa"}
+
+
+def test_invoke_ends_with_2_where_the_answer_is_a_no(gifts: Project) -> None:
+    done = gifts.run("invoke", WRAP, "--data", '{"name": "nobody"}')
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert (answer["outcome"], answer["type"]) == ("rejected", "WrapGift.Rejected")
+    assert "nobody gets no gift" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("{}", "--data is no WrapGift: name: Field required"),
+        ('{"name": 1}', "--data is no WrapGift: name: Input should be a valid string"),
+        ("{", "--data is no WrapGift: JSON: Invalid JSON"),
+        ("@/no/such/file", "--data @/no/such/file: "),
+    ],
+)
+def test_invoke_with_wrong_data_is_one_line(gifts: Project, data: str, reason: str) -> None:
+    told = gifts.refused("invoke", WRAP, "--data", data)
+    assert told.startswith(f"saga: {reason}")
+    assert told.count("\n") == 1
+
+
+def test_invoke_finds_the_system_by_an_option(gifts: Project) -> None:
+    arguments = ["invoke", SEND, "-d", '{"name": "Bob"}', "--system", str(gifts.system.data)]
+    told = gifts.ok(*arguments, env={"SAGA_DATA": "/nowhere"})
+    assert json.loads(told)["data"] == {"name": "Bob"}
+
+
+def test_logs_of_a_function_are_those_of_all_its_instances(kept: Project) -> None:
+    kept.ok("scale", f"{WRAP}=2")
+    kept.paper("logged")
+    kept.ok("deploy", WRAP)
+    kept.ok("scale", f"{WRAP}=1")
+    lines = kept.ok("logs", WRAP).splitlines()
+    started = {line.partition(" | ")[0] for line in lines if f"{WRAP} starts" in line}
+    assert len(started) >= 3
+    assert all(re.fullmatch(rf"{WRAP}(-\d+)?", name) for name in started)
+    [name] = [row["name"] for row in kept.instances(WRAP)]
+    one = kept.ok("logs", f"{WRAP}-2").splitlines()
+    assert one
+    assert not [line for line in one if " | " in line]
+    assert name in started
+
+
+def test_function_is_given_its_own_secrets_and_nobody_elses(gifts: Project) -> None:
+    digest = hashlib.sha256(PINS["WRAP_PIN"].encode()).hexdigest()
+    assert gifts.invoke()["secrets"] == {"WRAP_PIN": digest}
+
+
+def test_no_secret_can_be_found_in_what_a_system_shows_or_keeps(gifts: Project) -> None:
+    shown = [
+        gifts.ok("ps", "--json"),
+        gifts.ok("ps"),
+        gifts.ok("logs"),
+        gifts.ok("deployments", WRAP),
+    ]
+    files = [path for path in gifts.system.data.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"system.json", "wanted.json", f"{WRAP}.log", "supervisor.log", "gift.db"} <= names
+    assert [path for path in files if path.suffix == ".zip"]
+    kept = [path.read_bytes() for path in files]
+    for value in PINS.values():
+        assert not [text for text in shown if value in text]
+        assert not [data for data in kept if value.encode() in data]
+
+
+def test_function_gets_its_secret_also_in_a_later_version(kept: Project) -> None:
+    kept.paper("secret")
+    kept.ok("deploy", WRAP)
+    assert set(kept.invoke()["secrets"]) == {"WRAP_PIN"}
+
+
+def test_process_that_is_killed_comes_back_in_its_version(kept: Project, until: Until) -> None:
+    kept.paper("tough")
+    kept.ok("deploy", WRAP)
+    [before] = kept.instances(WRAP)
+    psutil.Process(before["pid"]).kill()
+    back = lambda: [  # noqa: E731
+        row for row in kept.instances(WRAP) if row["restarts"] == 1 and row["state"] == "ready"
+    ]
+    [after] = until(back, "the process is back")
+    assert (after["name"], after["version"]) == (before["name"], before["version"])
+    assert kept.invoke()["paper"] == "tough"

@@ -1,0 +1,131 @@
+"""What is deployed, and the system around it that starts, stops and dies."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+from moto.server import ThreadedMotoServer
+
+from support.project import BAD, WRAP, Project, lay_out, make_gifts
+from support.system import RunningSystem
+
+pytestmark = pytest.mark.proof
+
+Start = Callable[..., RunningSystem]
+Until = Callable[..., Any]
+
+
+def start_gifts(start_system: Start) -> Project:
+    projects: list[Project] = []
+
+    def prepare(system: RunningSystem) -> None:
+        projects.append(lay_out(system))
+        make_gifts(projects[0])
+
+    start_system(prepare=prepare)
+    return projects[0]
+
+
+def test_missing_secret_refuses_the_start_in_one_line(gifts: Project, tmp_path: Path) -> None:
+    told = gifts.refused(
+        *("up", "--detach", "--data", str(tmp_path / "data")),
+        env={"SEND_PIN": None, "SAGA_SECRETS": str(tmp_path)},
+    )
+    assert told.startswith("saga: no secret SEND_PIN: set the environment variable, or put a file")
+    assert told.count("\n") == 1
+
+
+def test_system_started_again_runs_the_code_as_it_is_now(start_system: Start) -> None:
+    project = start_gifts(start_system)
+    project.paper("green")
+    project.ok("deploy", WRAP)
+    project.ok("scale", f"{WRAP}=2")
+    project.ok("down")
+    assert not (project.system.data / "wanted.json").exists()
+    project.ok("up", "--detach")
+    [row] = project.instances(WRAP)
+    assert (row["name"], project.invoke()["paper"]) == (WRAP, "green")
+    project.ok("down")
+
+
+def test_stop_during_a_deploy_is_one_line_and_leaves_nothing(
+    start_system: Start, until: Until
+) -> None:
+    project = start_gifts(start_system)
+    code, *_ = BAD["never gets ready"]
+    project.edit("gift/wrap_gift.py", "@function", f"{code}\n@function")
+    pids = project.pids()
+    with ThreadPoolExecutor() as threads:
+        told = threads.submit(project.refused, "deploy", WRAP)
+        until(lambda: len(project.instances(WRAP)) == 2, "the new version starts")
+        project.ok("down")
+        assert "no system runs on" in told.result()
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), "all are gone")
+    left = {path.name for path in project.system.data.glob("*.json")}
+    assert left == set()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket of an S3 on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    client = boto3.session.Session().client("s3")
+    client.create_bucket(Bucket="shelf")
+    yield client
+    client.close()
+    server.stop()
+
+
+def test_artifacts_may_lie_on_s3(
+    start_system: Start,
+    bucket: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAGA_ARTIFACTS", "s3://shelf/of/mine")
+    project = start_gifts(start_system)
+    first = project.version(WRAP)
+    project.paper("green")
+    project.ok("deploy", WRAP)
+    second = project.version(WRAP)
+    project.ok("rollback", WRAP)
+    assert (project.version(WRAP), project.invoke()["paper"]) == (first, "red")
+    keys = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="shelf")["Contents"]]
+    zips = {f"of/mine/artifacts/{version}.zip" for version in (first, second)}
+    assert {key for key in keys if key.endswith(".zip")} == zips
+    assert len([key for key in keys if f"/deployments/saga/process/{WRAP}/" in key]) == 3
+    bucket.delete_object(Bucket="shelf", Key=f"of/mine/artifacts/{second}.zip")
+    before = project.pids()
+    assert "is not in the store" in project.refused("rollback", WRAP)
+    monkeypatch.setenv("SAGA_ARTIFACTS", "s3://nobodys")
+    assert "the artifact store s3://nobodys: " in project.refused("deploy", WRAP, "--force")
+    assert project.pids() == before
+    assert not (project.system.data / "artifacts").exists()
+    project.ok("down")
+
+
+def test_supervisor_that_was_killed_leaves_nothing_in_the_way_of_the_next(
+    start_system: Start,
+) -> None:
+    project = start_gifts(start_system)
+    project.paper("green")
+    project.ok("deploy", WRAP)
+    before = project.system.processes()
+    psutil.Process(before["supervisor"]["pid"]).kill()
+    told = project.ok("up", "--detach")
+    after = project.system.processes()
+    assert {row["state"] for row in after.values()} == {"ready"}
+    assert all(name in told for name in after)
+    assert after["supervisor"]["pid"] != before["supervisor"]["pid"]
+    assert not {row["pid"] for row in after.values()} & {row["pid"] for row in before.values()}
+    assert project.invoke()["paper"] == "green"
+    project.ok("down")

@@ -1,0 +1,108 @@
+"""An adapter's app, running on a port of its own, and requests to it."""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from sanic import Sanic
+
+from saga.runtime import Saga
+from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Envelope, Reply
+from saga.runtime.saga_store import SagaRow, SagaStore
+from support.described import check_answer
+from support.ports import free_port
+
+with warnings.catch_warnings():
+    # sanic-testing imports websockets' old interface.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from sanic_testing.reusable import ReusableClient
+
+JSON = {"content-type": "application/json"}
+
+
+class Api:
+    """A running app, and requests to it: each answer has to be as its document describes it."""
+
+    def __init__(
+        self, app: Sanic[Any, Any], client: ReusableClient, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.app, self.client, self.loop = app, client, loop
+
+    def ask(self, method: str, path: str, *, described: bool = True, **options: Any) -> Any:
+        response = self.client.request(path, http_method=method, gather_request=False, **options)[1]
+        assert response is not None
+        if described:
+            check_answer(self.app.ctx.document, response)
+        return response
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Any:
+        return self.ask("POST", path, json=body, **options)
+
+    def put(self, path: str, body: Any) -> Any:
+        return self.ask("PUT", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self.ask("DELETE", path)
+
+    def send_text(self, method: str, path: str, text: str | bytes) -> Any:
+        return self.ask(method, path, content=text, headers=JSON)
+
+    def post_many(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
+        """Post all of them at the same time."""
+        url = f"http://{self.client.host}:{self.client.port}{path}"
+        session = self.client._session
+
+        async def post() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(session.post(url, json=body) for body in bodies)))
+
+        responses: list[httpx.Response] = self.run(post())
+        for response in responses:
+            check_answer(self.app.ctx.document, response)
+        return responses
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+
+@contextmanager
+def run_app(app: Sanic[Any, Any]) -> Iterator[Api]:
+    """Run an app until the end of the block."""
+    loop = asyncio.new_event_loop()
+    try:
+        with ReusableClient(app, port=free_port(), loop=loop) as client:
+            yield Api(app, client, loop)
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        # The test itself may have read tables, through a connection of its own thread.
+        app.ctx.threads.database.close()
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Broker:
+    """Takes commands, and may answer each at once as the functions of a saga would."""
+
+    def __init__(self, saga: Saga) -> None:
+        self.saga = saga
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new."""
+        self.taken: list[Envelope] = []
+        self.batches = 0
+        self.replies: Callable[[Envelope], Reply | None] = lambda _: None
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        self.batches += 1
+        self.taken += envelopes
+        replies = [r for r in map(self.replies, envelopes) if r is not None]
+        if replies:
+            SagaStore(SagaRow._meta.database).advance(self.saga, replies, utcnow())
+        SagaRow._meta.database.close()
