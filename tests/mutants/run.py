@@ -43,9 +43,11 @@ def judge(bench: Bench, file: str) -> bool:
 def run(files: list[str], tests: list[str]) -> NoReturn:
     """Run the tests against the mutants of the files; exit with 1 where one is a surprise."""
     fit: list[bool] = []
-    trials = Trials(files, lambda bench: fit.extend(judge(bench, file) for file in files))
     options = ["-q", "-s", "-p", "no:cacheprovider", "-m", "not proof and not docker"]
     with tempfile.TemporaryDirectory() as folder:
+        trials = Trials(
+            files, folder, lambda bench: fit.extend(judge(bench, file) for file in files)
+        )
         options += [f"--basetemp={folder}/tests", "--timeout=60"]
         pytest.main([*options, *tests], plugins=[trials])
     sys.exit(0 if len(fit) == len(files) and all(fit) else 1)

@@ -37,8 +37,10 @@ Test = tuple[float, int]  # the CPU time it took, and its place among all
 class Trials:
     """A pytest plugin: after the collection, `judge` is called with a `Bench` to try mutants on."""
 
-    def __init__(self, files: Iterable[str], judge: Callable[["Bench"], object]) -> None:
-        self.files, self.judge = files, judge
+    def __init__(
+        self, files: Iterable[str], folder: str, judge: Callable[["Bench"], object]
+    ) -> None:
+        self.files, self.folder, self.judge = files, folder, judge
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -47,15 +49,18 @@ class Trials:
         functions = live_functions(self.files)
         _start_postgres(session)
         gc.freeze()  # else each fork's first collection would copy all memory
-        self.judge(Bench(session, functions))
+        self.judge(Bench(session, functions, self.folder))
         return True
 
 
 class Bench:
-    """The functions to change, and which tests run them."""
+    """The functions to change, which tests run them, and a folder for what a mutant may write."""
 
-    def __init__(self, session: pytest.Session, functions: dict[Where, list[FunctionType]]) -> None:
-        self.session, self.functions, self.failed = session, functions, False
+    def __init__(
+        self, session: pytest.Session, functions: dict[Where, list[FunctionType]], folder: str
+    ) -> None:
+        self.session, self.functions, self.folder = session, functions, folder
+        self.failed = False
         session.config.pluginmanager.register(self)
         self.tests = self._measured()
 
@@ -104,6 +109,7 @@ class Bench:
 
     def _passed(self, numbers: Iterable[int]) -> Iterator[bool]:
         """Run tests; tell of each whether it passed."""
+        os.chdir(self.folder)
         items = [*(self.session.items[number] for number in numbers), _last(self.session)]
         for item, following in pairwise(items):
             self.failed = False
