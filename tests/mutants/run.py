@@ -1,31 +1,26 @@
 """`make mutants`: show the mutants of the configured files that no test notices."""
 
+import multiprocessing
 import os
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from mutants.mutation import mutants
 from mutants.trial import ROOT, Bench, Trials
 
+FORK = multiprocessing.get_context("fork")
 CONFIGURATION = tomllib.loads(Path(__file__).with_name("mutants.toml").read_text())
 
 
-def found(key: str) -> list[str]:
-    """List what the patterns under a key of the configuration match."""
-    paths = [path for pattern in CONFIGURATION[key] for path in sorted(ROOT.glob(pattern))]
+def found(patterns: list[str]) -> list[str]:
+    """List what the patterns match."""
+    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
     return [str(path.relative_to(ROOT)) for path in paths]
-
-
-def files(names: list[str]) -> list[str]:
-    """Return those named, of the configured ones; all where none is."""
-    known = found("files")
-    if unknown := set(names) - set(known):
-        sys.exit(f"not configured in mutants.toml: {', '.join(sorted(unknown))}")
-    return names or known
 
 
 def judge(bench: Bench, file: str) -> bool:
@@ -45,23 +40,34 @@ def judge(bench: Bench, file: str) -> bool:
     return survived == reasons
 
 
-def main(names: list[str]) -> int:
-    """Run the tests against the mutants of these files."""
-    os.chdir(ROOT)
-    chosen = files(names)
+def run(files: list[str], tests: list[str]) -> NoReturn:
+    """Run the tests against the mutants of the files; exit with 1 where one is a surprise."""
     fit: list[bool] = []
-    trials = Trials(chosen, lambda bench: fit.extend(judge(bench, file) for file in chosen))
     options = ["-q", "-s", "-p", "no:cacheprovider", "-m", "not proof and not docker"]
     with tempfile.TemporaryDirectory() as folder:
-        options += [
-            f"--basetemp={folder}/tests",
-            f"--rootdir={ROOT}",
-            "--hypothesis-seed=0",
-            "--timeout=120",
-        ]
-        status = pytest.main([*options, *found("tests")], plugins=[trials])
-    collected = status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    return 0 if collected and all(fit) else 1
+        trials = Trials(
+            files, folder, lambda bench: fit.extend(judge(bench, file) for file in files)
+        )
+        options += [f"--basetemp={folder}/tests", "--timeout=60"]
+        pytest.main([*options, *tests], plugins=[trials])
+    sys.exit(0 if len(fit) == len(files) and all(fit) else 1)
+
+
+def main(names: list[str]) -> int:
+    """Try the files that are named, or all that are configured, each suite in its own process."""
+    os.chdir(ROOT)
+    unknown, failed = set(names), False
+    for suite in CONFIGURATION["suites"]:
+        files = [file for file in found(suite["files"]) if file in names or not names]
+        unknown -= set(files)
+        if files:
+            process = FORK.Process(target=run, args=(files, found(suite["tests"])))
+            process.start()
+            process.join()
+            failed |= process.exitcode != 0
+    if unknown:
+        sys.exit(f"not configured in mutants.toml: {', '.join(sorted(unknown))}")
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from itertools import pairwise
 from multiprocessing.connection import Connection
@@ -37,8 +37,10 @@ Test = tuple[float, int]  # the CPU time it took, and its place among all
 class Trials:
     """A pytest plugin: after the collection, `judge` is called with a `Bench` to try mutants on."""
 
-    def __init__(self, files: Iterable[str], judge: Callable[["Bench"], object]) -> None:
-        self.files, self.judge = files, judge
+    def __init__(
+        self, files: Iterable[str], folder: str, judge: Callable[["Bench"], object]
+    ) -> None:
+        self.files, self.folder, self.judge = files, folder, judge
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -47,20 +49,20 @@ class Trials:
         functions = live_functions(self.files)
         _start_postgres(session)
         gc.freeze()  # else each fork's first collection would copy all memory
-        self.judge(Bench(session, functions))
+        self.judge(Bench(session, functions, self.folder))
         return True
 
 
 class Bench:
-    """The functions to change, and which tests run them."""
+    """The functions to change, which tests run them, and a folder for what a mutant may write."""
 
-    def __init__(self, session: pytest.Session, functions: dict[Where, list[FunctionType]]) -> None:
-        self.session, self.functions, self.failed = session, functions, False
+    def __init__(
+        self, session: pytest.Session, functions: dict[Where, list[FunctionType]], folder: str
+    ) -> None:
+        self.session, self.functions, self.folder = session, functions, folder
+        self.failed = False
         session.config.pluginmanager.register(self)
-        tests: dict[Where, list[Test]] | None = forked(self._measured)
-        if tests is None:
-            raise session.Interrupted("a test fails already without a change")
-        self.tests = tests
+        self.tests = self._measured()
 
     def survives(self, file: str, mutant: Mutant) -> bool:
         """Tell whether all tests pass that run the function."""
@@ -79,22 +81,35 @@ class Bench:
             function.__code__ = code
         return all(self._passed(number for _, number in tests))
 
-    def _measured(self) -> dict[Where, list[Test]] | None:
-        codes = {one.__code__: where for where, all_ in self.functions.items() for one in all_}
+    def _measured(self) -> dict[Where, list[Test]]:
+        """Run each test in a fork of its own: what one has prepared, another would not call."""
         tests: dict[Where, list[Test]] = {}
-        numbers = range(len(self.session.items))
-        results = self._passed(numbers)
-        for number in numbers:
-            start = time.process_time()
-            passed, called = _calls(lambda: next(results), codes)
-            if not passed:
-                return None
-            for where in called:
-                tests.setdefault(where, []).append((time.process_time() - start, number))
+        for number in range(len(self.session.items)):
+            result: tuple[bool, set[Where], float] | None = forked(partial(self._called, number))
+            if result is None or not result[0]:
+                name = self.session.items[number].nodeid
+                raise self.session.Interrupted(f"{name} fails already without a change")
+            for where in result[1]:
+                tests.setdefault(where, []).append((result[2], number))
         return tests
+
+    def _called(self, number: int) -> tuple[bool, set[Where], float]:
+        """Run a test; tell whether it passed, which functions it called, and how long it took."""
+        codes = {one.__code__: where for where, all_ in self.functions.items() for one in all_}
+        called = set()
+
+        def note(frame: FrameType, event: str, _: object) -> None:
+            if event == "call" and frame.f_code in codes:
+                called.add(codes[frame.f_code])
+
+        threading.settrace(note)
+        sys.settrace(note)
+        passed = all(self._passed([number]))
+        return passed, called, time.process_time()
 
     def _passed(self, numbers: Iterable[int]) -> Iterator[bool]:
         """Run tests; tell of each whether it passed."""
+        os.chdir(self.folder)
         items = [*(self.session.items[number] for number in numbers), _last(self.session)]
         for item, following in pairwise(items):
             self.failed = False
@@ -117,23 +132,6 @@ def live_functions(files: Iterable[str]) -> dict[Where, list[FunctionType]]:
 @cache
 def _file(path: str) -> str:
     return os.path.relpath(os.path.realpath(path), ROOT)
-
-
-def _calls(run: Callable[[], bool], codes: dict[CodeType, Where]) -> tuple[bool, set[Where]]:
-    """Run something, and tell which of the functions were called meanwhile."""
-    called = set()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code in codes:
-            called.add(codes[frame.f_code])
-
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        return run(), called
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
 
 
 def _start_postgres(session: pytest.Session) -> None:

@@ -1,10 +1,12 @@
 """A saga that no longer fits its declaration stays as it is, and holds up none of the others."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_store
+from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_store import SagaRow, SagaStore, Start
@@ -121,3 +123,41 @@ def test_what_fits_no_more_is_looked_at_a_minute_later(store, caplog):
     caplog.clear()
     assert "unfit/finish/do" in sent(store.sweep(BEFORE, in_a_minute))
     assert "stays" not in caplog.text
+
+
+@pytest.fixture
+def unreadable(store):
+    """The same store, with the row as another version may have written it."""
+    SagaRow.update(state='{"status": "NEW"}').where(SagaRow.id == "unfit").execute()
+    return store
+
+
+def test_row_that_cant_be_read_holds_up_no_other(unreadable, caplog):
+    begin_others(unreadable, BEFORE)
+    unreadable.start(BEFORE, [Start("later", Begin(goods="x"))], LATER)
+    replies = [finished("unfit"), made("first")]
+    assert sent(unreadable.advance(BEFORE, replies, NOW)) == ["first/finish/do"]
+    commands = unreadable.sweep(BEFORE, LATER)
+    assert sorted(sent(commands)) == ["first/finish/do", "zenith/make/do"]
+    assert SagaRow.get_by_id("unfit").due_at == LATER + timedelta(minutes=1)
+    assert SagaRow.get_by_id("later").due_at == LATER + timedelta(seconds=15)
+    assert caplog.text.count("saga unfit can't be read") == 2
+
+
+def test_row_that_cant_be_read_holds_up_no_start_with_a_key(unreadable):
+    request = Start("new", Begin(goods="x"), "key")
+    ((state, _),) = unreadable.start(BEFORE, [request], NOW)
+    assert state.id == "new"
+
+
+def test_store_keeps_to_its_own_database(unreadable):
+    request = Start("new", Begin(goods="x"), "key")
+    unreadable.start(BEFORE, [request], LATER)
+    elsewhere = connect("sqlite://")
+    bind(elsewhere, saga_store.TABLES)
+    ((state, commands),) = unreadable.start(BEFORE, [replace(request, saga_id="newer")], LATER)
+    assert (state.id, commands) == ("new", [])
+    assert unreadable.sweep(BEFORE, LATER) == []
+    bind(unreadable.database, saga_store.TABLES)
+    assert SagaRow.get_by_id("unfit").due_at == LATER + timedelta(minutes=1)
+    elsewhere.close()

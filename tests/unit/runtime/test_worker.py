@@ -9,7 +9,9 @@ import pytest
 
 from saga.runtime import Rejected
 from saga.runtime.envelope import decode
-from saga.runtime.worker import ANSWER_LIMIT
+from saga.runtime.errors import ContractError
+from saga.runtime.function import Function
+from saga.runtime.worker import ANSWER_LIMIT, Worker
 
 DONE = ("s/bake/do/reply", "done")
 REJECTED = ("s/bake/do/reply", "rejected")
@@ -21,7 +23,7 @@ def test_event_is_the_reply(bakery):
     reply = decode(record)
     assert record.key == b"s"
     assert (reply.topic, reply.type, reply.source) == ("bakery.events", "Baked", "/bakery/bake")
-    assert (reply.id, reply.outcome) == DONE
+    assert (reply.id, reply.outcome, reply.attempt) == (*DONE, 1)
     assert (reply.time, reply.traceparent) == ("2026-01-01T00:00:00+00:00", "00-a-b-01")
     assert json.loads(reply.data) == {"name": "rye"}
 
@@ -48,6 +50,7 @@ def test_rejection_undoes_the_handlers_writes(bakery, outcomes):
     bakery.fails_next(Rejected("no_flour", "the mill is closed: Zoë"))
     replies = bakery.baker.process([bakery.bake_record()])
     assert outcomes(replies) == [REJECTED]
+    assert decode(replies[0]).type == "Bake.Rejected"
     assert json.loads(replies[0].value) == {
         "code": "no_flour",
         "message": "the mill is closed: Zoë",
@@ -68,6 +71,7 @@ def test_fault_is_told_with_its_attempt_and_leaves_nothing(bakery, outcomes):
     replies = bakery.baker.process([bakery.bake_record(attempt=3)])
     assert outcomes(replies) == [FAILED]
     assert decode(replies[0]).attempt == 3
+    assert decode(replies[0]).type == "Bake.Failed"
     assert json.loads(replies[0].value) == {
         "code": "ZeroDivisionError",
         "message": "ZeroDivisionError: no oven",
@@ -197,10 +201,30 @@ def test_many_rejections_in_one_batch_are_all_told(bakery, outcomes):
     assert len(bakery.inbox) == 200
 
 
+def test_no_savepoint_is_left_behind(bakery, monkeypatch):
+    """Each one that is would slow down what comes after it in the transaction."""
+    said, run = [], bakery.database.execute_sql
+
+    def execute_sql(sql, *more):
+        said.append(sql)
+        return run(sql, *more)
+
+    monkeypatch.setattr(bakery.database, "execute_sql", execute_sql)
+    bakery.after = [lambda: None, lambda: (_ for _ in ()).throw(Rejected("no", "no"))]
+    bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+    assert said.count("SAVEPOINT handler") == said.count("RELEASE SAVEPOINT handler") == 2
+
+
 @pytest.mark.parametrize("number", [None, 3])
 def test_rejection_with_a_wrong_text_does_not_stop_the_worker(bakery, outcomes, number):
     bakery.fails_next(Rejected("no_flour", number))
     assert outcomes(bakery.baker.process([bakery.bake_record()])) == [REJECTED]
+
+
+def test_function_without_a_command_is_no_workers(bakery):
+    timer = Function("bakery.tick", bakery.bake, "timer", (), every=1.0)
+    with pytest.raises(ContractError, match=r"bakery\.tick takes no commands"):
+        Worker(timer, bakery.database).process([bakery.bake_record()])
 
 
 def test_fault_with_an_unprintable_text_does_not_stop_the_worker(bakery, outcomes, caplog):

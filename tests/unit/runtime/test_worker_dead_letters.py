@@ -2,6 +2,7 @@
 
 import pytest
 
+from saga.runtime import Command
 from saga.runtime.envelope import Record
 
 
@@ -42,6 +43,18 @@ def test_wrong_record_becomes_a_dead_letter(bakery, wrong):
     assert headers["dlq_function"] == b"bakery.bake"
     assert bakery.calls == []
     assert bakery.inbox == {}
+
+
+def test_every_wrong_field_is_a_reason(bakery):
+    class Slice(Command, topic="bakery.bake", event=bakery.Baked):
+        name: str
+        slices: int
+
+    slicer = bakery.worker("bakery.bake", Slice, bakery.bake)
+    record = spoil(bakery.bake_record(), ce_type=b"Slice")._replace(value=b"{}")
+    (letter,) = slicer.process([record])
+    reason = dict(letter.headers)["dlq_reason"]
+    assert reason == b"name: Field required; slices: Field required"
 
 
 def test_rest_of_the_batch_is_worked_off(bakery):

@@ -3,13 +3,14 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
 import peewee
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga.runtime import Instant, Money, Table
+from saga.runtime import Id, Instant, Money, Table
 from saga.runtime.database.connection import (
     connect,
     is_serialization_failure,
@@ -50,6 +51,12 @@ def test_money_with_a_third_decimal_place_is_refused(amount):
 
 def test_money_has_two_places():
     assert str(Money().python_value(500)) == "5.00"
+
+
+@pytest.mark.parametrize("column", [Money(), Instant()])
+def test_what_is_missing_stays_missing(column):
+    assert column.db_value(None) is None
+    assert column.python_value(None) is None
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -96,6 +103,12 @@ def test_sqlite_file_is_made_with_its_folders(tmp_path):
     mode = database.execute_sql("PRAGMA journal_mode").fetchone()[0]
     database.close()
     assert (path.exists(), mode) == (True, "wal")
+
+
+@pytest.mark.parametrize("path", ["a/b.db", "/a/b.db", ":memory:"])
+def test_sqlite_path_may_be_relative_or_not(monkeypatch, path):
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    assert connect(f"sqlite:///{path}").database == path
 
 
 @pytest.mark.parametrize("folder", ["a b", "a%20b", "ä"])
@@ -223,6 +236,17 @@ def test_write_many_of_a_taken_key_raises_peewees_error(accounts):
     with pytest.raises(peewee.IntegrityError), transaction(accounts):
         write_many(accounts, FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
     assert Account.select().count() == 1
+
+
+class Ticket(Table):
+    id = Id()
+
+
+def test_number_of_a_deleted_row_is_not_given_again(database):
+    bind(database, [Ticket])
+    first = Ticket.create()
+    first.delete_instance()
+    assert Ticket.create().id > first.id
 
 
 class Shelf(Table):
