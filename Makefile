@@ -26,14 +26,14 @@ containers: install ## run the tests on a Docker engine
 	.venv/bin/python -m pytest -m docker
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
-proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
+proof: install ## do both at once: seeds and kills
 	$(MAKE) --jobs=2 seeds kills
 
-seeds: install
+seeds: install ## simulate the orders from a thousand seeds that nobody has tried
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
 
 # Half of their time is waiting, for sessions that run out and for what is due: hence three at a time.
-kills: install
+kills: install ## run the tests that kill real processes for minutes
 	.venv/bin/python -m pytest -m proof -n 3 --dist loadfile
 
 matrix: install ## write docs/failure-matrix.md from what a run of its test sees
