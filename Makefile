@@ -26,7 +26,7 @@ containers: install ## run the tests on a Docker engine
 	.venv/bin/python -m pytest -m docker
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
-proof: install ## do both at once: seeds and kills
+proof: install ## show that nothing is lost or done twice: seeds and kills, side by side
 	$(MAKE) --jobs=2 seeds kills
 
 seeds: install ## simulate the orders from a thousand seeds that nobody has tried
