@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test containers proof mutants lint
+.PHONY: help install lock up down image test containers proof seeds kills matrix mutants lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,17 @@ containers: install ## run the tests on a Docker engine
 
 # Nothing lost, nothing twice: shown by killing processes, on the embedded broker and on Apache Kafka.
 proof: install ## run the tests that kill real processes for minutes, and seeds that nobody has tried
+	$(MAKE) --jobs=2 seeds kills
+
+seeds: install
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
-	.venv/bin/python -m pytest -m proof -n 2 --dist loadfile
+
+# Half of their time is waiting, for sessions that run out and for what is due: hence three at a time.
+kills: install
+	.venv/bin/python -m pytest -m proof -n 3 --dist loadfile
+
+matrix: install ## write docs/failure-matrix.md from what a run of its test sees
+	FAILURE_MATRIX=docs/failure-matrix.md .venv/bin/python -m pytest tests/integration/test_crash_points.py
 
 # By hand or by night: an hour for all; FILES=runtime/inbox.py for one.
 mutants: install ## change the code a little, and show which changes no test notices; FILES=... for some

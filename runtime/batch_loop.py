@@ -51,13 +51,13 @@ class BatchLoop(Loop, ABC):
         return 0.0
 
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
-        self._crash.reach(crash.BEFORE_HANDLER)
+        self._crash.reach(crash.BEFORE_HANDLER, records)
         out = self.process(records)
-        self._crash.reach(crash.AFTER_COMMIT)
+        self._crash.reach(crash.AFTER_COMMIT, out)
         transport.send(out)
-        self._crash.reach(crash.AFTER_SEND)
+        self._crash.reach(crash.AFTER_SEND, out)
         transport.commit()
-        self._crash.reach(crash.AFTER_OFFSETS)
+        self._crash.reach(crash.AFTER_OFFSETS, out)
 
     def _read(
         self, records: Sequence[Record], read: Callable[[Envelope], T]

@@ -1,11 +1,13 @@
 """Crash points: places where a process kills itself, for tests that prove what a crash does.
 
 `SAGA_CRASH_POINTS` names a folder: a file in it called `FUNCTION@POINT` makes that function's
-process remove the file and die there, once, as if by `kill -9`.
+process add `.killed` to the file's name and die there, once, as if by `kill -9`. It does so only
+with something in hand: a crash between two pieces of work would prove nothing.
 """
 
 import os
 import signal
+from collections.abc import Sized
 from pathlib import Path
 
 BEFORE_HANDLER = "before_handler"  # the batch is read, nothing is done
@@ -14,11 +16,13 @@ BEFORE_COMMIT = "before_commit"  # the answers are stored too, nothing is commit
 AFTER_COMMIT = "after_commit"  # all is committed, nothing is sent
 AFTER_SEND = "after_send"  # all is sent, no offset is committed
 AFTER_OFFSETS = "after_offsets"  # all is done
-BEFORE_SWEEP = "before_sweep"  # a saga's host has read nothing of what is due
+BEFORE_SWEEP = "before_sweep"  # sagas are due, a saga's host has read none of them
 IN_SWEEP = "in_sweep"  # the sagas that are due have changed, nothing is committed
 AFTER_SWEEP = "after_sweep"  # all is committed, nothing is sent
 AFTER_SWEEP_SENT = "after_sweep_sent"  # all is sent
 AFTER_ROW = "after_row"  # an adapter has stored a saga and sent nothing
+
+KILLED = ".killed"  # what is added to the name of a file that has killed a process
 
 
 class CrashPoints:
@@ -28,13 +32,16 @@ class CrashPoints:
         self._name = name
         self._folder = folder
 
-    def reach(self, point: str) -> None:
-        """Die here if this point is armed."""
+    def reach(self, point: str, in_hand: Sized) -> None:
+        """Die here if this point is armed and something is in hand."""
         if self._folder is None:
             return
+        armed = self._folder / f"{self._name}@{point}"
         try:
-            (self._folder / f"{self._name}@{point}").unlink()
-        except FileNotFoundError:
+            if not armed.exists() or not in_hand:
+                return
+            armed.rename(armed.with_name(f"{armed.name}{KILLED}"))
+        except FileNotFoundError:  # a replica was first
             return
         os.kill(os.getpid(), signal.SIGKILL)
 

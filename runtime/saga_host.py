@@ -82,22 +82,22 @@ class SagaHost(BatchLoop):
     def _sweep_and_send(self, transport: Transport) -> None:
         if self.failures:
             transport.check()  # what can't be sent must not use up the attempts of sagas
-        self._crash.reach(crash.BEFORE_SWEEP)
+        self._crash.reach(crash.BEFORE_SWEEP, self._store.due(self.saga, self.clock()))
         commands = self.sweep()
-        self._crash.reach(crash.AFTER_SWEEP)
+        self._crash.reach(crash.AFTER_SWEEP, commands)
         self._swept_at = LONG_AGO if commands else self.clock()
         transport.send(commands)
-        self._crash.reach(crash.AFTER_SWEEP_SENT)
+        self._crash.reach(crash.AFTER_SWEEP_SENT, commands)
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         replies, out = self._read(records, read_reply)
         with transaction(self.database):
             commands = self._store.advance(self.saga, [reply for _, reply in replies], self.clock())
-            self._crash.reach(crash.BEFORE_COMMIT)
+            self._crash.reach(crash.BEFORE_COMMIT, commands)
         return out + [command.record() for command in commands]
 
     def _sweep(self) -> list[Record]:
         with transaction(self.database):
             commands = self._store.sweep(self.saga, self.clock())
-            self._crash.reach(crash.IN_SWEEP)
+            self._crash.reach(crash.IN_SWEEP, commands)
         return [command.record() for command in commands]

@@ -113,16 +113,20 @@ class SagaStore:
         self._save([(before[i], state) for i, state in after.items() if state is not before[i]])
         return commands
 
-    def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
-        """Act on sagas that are due, in the caller's transaction; return the commands to send."""
+    def due(self, saga: Saga, now: datetime) -> Any:
+        """Return the query for the sagas that are due, which nobody else acts on meanwhile."""
         due = SagaRow.select(SagaRow.id, SagaRow.state)
         due = due.where(SagaRow.name == saga.name, SagaRow.due_at <= now)
         query = due.order_by(SagaRow.due_at).limit(SWEEP_LIMIT)
         if not isinstance(self.database, peewee.SqliteDatabase):
             query = query.for_update("FOR UPDATE SKIP LOCKED")
+        return query.bind(self.database).tuples()
+
+    def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
+        """Act on sagas that are due, in the caller's transaction; return the commands to send."""
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for saga_id, text in query.bind(self.database).tuples():
+        for saga_id, text in self.due(saga, now):
             state = _readable(saga_id, text)
             if state is None:
                 postponed = SagaRow.update(due_at=later_at).where(SagaRow.id == saga_id)

@@ -45,11 +45,11 @@ class Timer(Loop):
         def turn() -> float:
             if self.failures:
                 check()
-            self._crash.reach(crash.BEFORE_HANDLER)
+            self._crash.reach(crash.BEFORE_HANDLER, [self.function])
             commands = self.tick()
-            self._crash.reach(crash.AFTER_COMMIT)
+            self._crash.reach(crash.AFTER_COMMIT, commands)
             send(commands)
-            self._crash.reach(crash.AFTER_SEND)
+            self._crash.reach(crash.AFTER_SEND, commands)
             return 0.0 if commands else every
 
         self._repeat(turn, stop, at_least=every)
@@ -57,5 +57,5 @@ class Timer(Loop):
     def _tick(self) -> list[Record]:
         with transaction(self.database):
             commands = self.function.handler(self.clock())
-            self._crash.reach(crash.BEFORE_COMMIT)
+            self._crash.reach(crash.BEFORE_COMMIT, commands)
         return [command.record() for command in commands]

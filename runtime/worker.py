@@ -50,7 +50,7 @@ class Worker(BatchLoop):
                     known[envelope.id] = fresh[envelope.id] = answer
                 out.append(self._reply(envelope, answer))
             inbox.save(self.database, list(fresh.items()))
-            self._crash.reach(crash.BEFORE_COMMIT)
+            self._crash.reach(crash.BEFORE_COMMIT, fresh)
         return out
 
     def _attempt(self, envelope: Envelope, message: Message) -> Answer:
@@ -59,7 +59,7 @@ class Worker(BatchLoop):
         run_sql("SAVEPOINT handler")
         try:
             event = self.function.handler(message)
-            self._crash.reach(crash.IN_HANDLER)
+            self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)

@@ -1,5 +1,6 @@
 """`saga chaos`: kill processes at random under load, and check that nothing is lost or doubled."""
 
+import logging
 import random
 import time
 from collections import Counter
@@ -61,6 +62,9 @@ def chaos(
     """Place orders while functions, adapters and the broker are killed; then check everything."""
     settings = settings_for(data)
     running = read_system(settings.saga_data)
+    logging.getLogger("quixstreams").setLevel(
+        logging.CRITICAL
+    )  # that the broker is away is no news
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     ledger.open_databases(settings)

@@ -155,6 +155,8 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
     got = {name: state.input.get(name) for name in request.wanted}
     if got != request.wanted:
         yield f"is for {got}, asked was {request.wanted}"
+    if others := sorted(state.input.keys() - saga.start.model_fields.keys()):
+        yield f"has {', '.join(others)} in its input, which was not in the request"
     yield from ending_problems(state)
     yield from path_problems(saga, state, case.path)
     if state.status == "COMPLETED" and request.cancel == "accepted":

@@ -86,7 +86,7 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
     yield from _move_problems(state, path)
     yield from _order_problems(saga, state, path)
     yield from _timeout_problems(saga, path)
-    yield from _attempt_problems(state, path)
+    yield from _attempt_problems(saga, state, path)
     yield from _end_problems(saga, state)
     if state.failure is not None:
         yield from _blame_problems(state.failure.step, path)
@@ -99,9 +99,11 @@ def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
         if after.status not in SAGA_MOVES[before.status]:
             yield f"was {before.status} and became {after.status}"
     now = dict.fromkeys((step.name for step in state.steps), "PENDING")
-    for name, status, _ in _told(path):
+    for name, status, code in _told(path):
         if status not in STEP_MOVES[now[name]]:
             yield f"{name} was {now[name]} and became {status}"
+        if status == now[name] and not code:
+            yield f"{name} was {status} and was sent again, though nothing had failed"
         now[name] = status
 
 
@@ -127,9 +129,11 @@ def _to_be_undone(saga: Saga, name: str, now: Mapping[str, str]) -> bool:
     return saga.step(name).undo is not None and now[name] in UNSETTLED
 
 
-def _attempt_problems(state: SagaState, path: Transitions) -> Iterator[str]:
+def _attempt_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     """Each sending is a transition of its own, so none may be counted that was not made."""
     for step in state.steps:
+        if step.attempts > (allowed := saga.step(step.name).retry.attempts):
+            yield f"{step.name} had {step.attempts} attempts, of {allowed}"
         mentions = [status for name, status, _ in _told(path) if name == step.name]
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
             if attempts > mentions.count(status):

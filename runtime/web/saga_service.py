@@ -53,7 +53,7 @@ class SagaService:
         if isinstance(started, Conflict):
             raise started
         state, commands = started
-        self._crash.reach(AFTER_ROW)
+        self._crash.reach(AFTER_ROW, commands)
         await self._sending.send(commands)
         return state
 

@@ -191,6 +191,7 @@ class TestSimulated(BackWithAll, BackEmpty, RefusesSome):
         return simulated_broker
 
 
+@pytest.mark.proof
 class TestEmbedded(BackEmpty):
     """It keeps all in memory, has no limit of size, and makes a topic that is missing."""
 
@@ -199,6 +200,7 @@ class TestEmbedded(BackEmpty):
         return embedded_broker
 
 
+@pytest.mark.proof
 class TestKafka(BackWithAll, RefusesSome):
     """It keeps all in files."""
 

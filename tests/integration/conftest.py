@@ -1,9 +1,10 @@
 """The systems that the tests of real processes share: the orders, and two functions to deploy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from saga.stacks.ledger import TABLES
 from support.project import Project, lay_out, make_gifts
 from support.system import RunningSystem, run_system
 
@@ -22,6 +23,22 @@ def gifts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("gifts")
     with run_system(folder, prepare=lambda system: make_gifts(lay_out(system))) as system:
         yield Project(system, folder)
+
+
+@pytest.fixture(params=["embedded with SQLite", "Kafka with PostgreSQL"])
+def start_either(
+    request: pytest.FixtureRequest, start_system: Callable[..., RunningSystem]
+) -> Callable[[], RunningSystem]:
+    """Start the order system as on a laptop, or as docker-compose.yml has it."""
+    if request.param == "embedded with SQLite":
+        return start_system
+    url = request.getfixturevalue("postgres_server").url_of_services(TABLES)
+
+    def use_postgres(system: RunningSystem) -> None:
+        system.database_url = url
+        system.environment["SAGA_DATABASE_URL"] = url
+
+    return lambda: start_system(broker="kafka", prepare=use_postgres)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Random kills under load, on both brokers."""
+"""Random kills under load, on a laptop's broker and databases and on those of servers."""
 
 import json
 from collections.abc import Callable
@@ -10,18 +10,16 @@ pytestmark = pytest.mark.proof
 
 
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("broker", ["embedded", "kafka"])
-def test_nothing_is_lost_or_doubled_under_random_kills(
-    start_system: Callable[..., Any], broker: str
-) -> None:
-    system = start_system(broker=broker)
+def test_nothing_is_lost_or_doubled_under_random_kills(start_either: Callable[[], Any]) -> None:
+    system = start_either()
     done = system.saga(
-        *("chaos", "--orders", "1000", "--seconds", "60", "--seed", "2026", "--json"),
+        *("chaos", "--orders", "1000", "--seconds", "45", "--seed", "2026", "--json"),
         check=False,
         timeout=450,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(done.stdout)
+    assert "brokers are down" not in done.stderr
     assert verdict["violations"] == []
     assert verdict["accepted"] == 1000
     assert verdict["completed"] + verdict["compensated"] == 1000

@@ -1,6 +1,7 @@
 """Load on a running system, of orders of every fate, judged by the ledger at its end."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -56,6 +57,14 @@ class Traffic(Load):
         try:
             wait_until(lambda: not ledger.in_flight(self._before), "all have ended", seconds)
             return ledger.violations(self.requests, self._before)
+        finally:
+            self._close_databases()
+
+    def seen(self) -> Counter[str]:
+        """Count what there was to be judged, once all have ended."""
+        self._open_databases()
+        try:
+            return ledger.judge_orders(self.requests, self._before).seen
         finally:
             self._close_databases()
 

@@ -2,14 +2,16 @@
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from support.missing import missing
@@ -45,6 +47,14 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         """Lead to one of its databases."""
         return f"postgresql://saga@/{database}?host={self.folder}"
+
+    def url_of_services(self, services: Iterable[str]) -> str:
+        """Create a new database for each service; `{service}` stands for its name in their URL."""
+        run = secrets.token_hex(4)
+        with closing(psycopg.connect(self.url(), autocommit=True)) as connection:
+            for service in services:
+                connection.execute(f'CREATE DATABASE "{run}_{service}"')
+        return self.url(f"{run}_{{service}}")
 
     def create(self) -> None:
         """Make the files of an empty server."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, loop, saga_queries
+from saga.runtime.crash import CrashPoints
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
@@ -149,6 +150,28 @@ def test_a_sweep_that_fails_rewinds_no_committed_batch(hosting):
     broker = hosting.run([done("make")], 5.0, 0.0, refusals=0)
     failing = hosting.run(5.0, 0.0, refusals=1)
     assert "rewind" not in broker.log + failing.log
+
+
+class InHand(CrashPoints):
+    """Keeps what was in hand at each point of a sweep, as a crash would find it."""
+
+    def __init__(self):
+        super().__init__("unit.hosted", None)
+        self.seen = []
+
+    def reach(self, point, in_hand):
+        if "sweep" in point:
+            self.seen.append((point, len(in_hand)))
+
+
+def test_a_sweep_has_in_hand_what_is_due(hosting):
+    hosting.host._crash = points = InHand()
+    hosting.run(0.0)
+    empty = [("before_sweep", 0), ("in_sweep", 0), ("after_sweep", 0), ("after_sweep_sent", 0)]
+    assert points.seen == empty
+    points.seen.clear()
+    hosting.run(5.0)
+    assert points.seen == [(point, 1) for point, _ in empty]
 
 
 def test_reply_that_cant_be_read_is_a_dead_letter_and_the_others_go_on(hosting):

@@ -204,9 +204,12 @@ def test_many_rejections_in_one_batch_are_all_told(bakery, outcomes):
 def test_no_savepoint_is_left_behind(bakery, monkeypatch):
     """Each one that is would slow down what comes after it in the transaction."""
     said, run = [], bakery.database.execute_sql
-    monkeypatch.setattr(
-        bakery.database, "execute_sql", lambda sql, *more: said.append(sql) or run(sql, *more)
-    )
+
+    def execute_sql(sql, *more):
+        said.append(sql)
+        return run(sql, *more)
+
+    monkeypatch.setattr(bakery.database, "execute_sql", execute_sql)
     bakery.after = [lambda: None, lambda: (_ for _ in ()).throw(Rejected("no", "no"))]
     bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
     assert said.count("SAVEPOINT handler") == said.count("RELEASE SAVEPOINT handler") == 2

@@ -246,6 +246,12 @@ def test_saga_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> N
     assert found(shop, "asked was")
 
 
+def test_input_that_nobody_has_given_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    change_state(case, input=case.state.input | {"total": "9.99"})
+    assert found(shop, "has total in its input")
+
+
 @pytest.mark.parametrize("name", ["user_id", "product_id", "quantity", "saga_id"])
 def test_order_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
     other = STRANGER if name == "saga_id" else 4711

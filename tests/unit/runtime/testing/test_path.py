@@ -80,8 +80,21 @@ def test_step_by_step_there_and_back_is_fine(told: list[str]) -> None:
 
 
 def test_attempts_that_were_made_are_fine() -> None:
-    again = [FORWARD[0], FORWARD[0], *COMPLETED[1:]]
+    again = [FORWARD[0], f"{FORWARD[0]} Fault", *COMPLETED[1:]]
     assert problems(path(*again), create_order=(2, 0)) == []
+
+
+def test_attempt_for_no_reason_is_told() -> None:
+    again = [FORWARD[0], FORWARD[0], *COMPLETED[1:]]
+    assert problems(path(*again), create_order=(2, 0)) == [
+        f"{CREATE} was RUNNING and was sent again, though nothing had failed"
+    ]
+
+
+def test_more_attempts_than_declared_are_told() -> None:
+    again = [FORWARD[0], *[f"{FORWARD[0]} Fault"] * 5, *COMPLETED[1:]]
+    assert problems(path(*again), create_order=(5, 0)) == []
+    assert problems(path(*again), create_order=(6, 0)) == [f"{CREATE} had 6 attempts, of 5"]
 
 
 def test_failed_undo_that_is_tried_again_is_fine() -> None:
