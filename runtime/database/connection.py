@@ -37,7 +37,6 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         return peewee.PostgresqlDatabase(
             url,
             prefer_psycopg3=True,
-            autoconnect=True,
             thread_safe=not shared,
             connect_timeout=5,  # seconds
             # A server that has gone silent must not hold a worker for ever.

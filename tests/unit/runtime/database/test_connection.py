@@ -90,6 +90,11 @@ def test_url_of_another_database_is_refused(url):
         connect(url)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_postgresql_is_known_by_both_its_names(scheme):
+    assert isinstance(connect(f"{scheme}://saga@/orders"), peewee.PostgresqlDatabase)
+
+
 def test_refused_url_keeps_its_password():
     with pytest.raises(ContractError) as refusal:
         connect("mysql://ann:secret@host/db")
