@@ -205,7 +205,7 @@ _BUGS = (
         "pass",
     ),
     Bug(
-        *("sweeper_skips_compensating", f"{RUNTIME}.saga_store", "SagaStore.sweep"),
+        *("sweeper_skips_compensating", f"{RUNTIME}.saga_store", "SagaStore.due"),
         "SagaRow.due_at <= now",
         'SagaRow.due_at <= now, SagaRow.status == "RUNNING"',
     ),
