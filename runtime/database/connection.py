@@ -47,8 +47,7 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
 
 
 def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
-    if path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     return peewee.SqliteDatabase(
         path,
         timeout=LOCK_TIMEOUT,

@@ -1,6 +1,7 @@
 """Connections, exact columns, transactions."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_url_of_another_database_is_refused(url):
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_postgresql_is_known_by_both_its_names(scheme):
     assert isinstance(connect(f"{scheme}://saga@/orders"), peewee.PostgresqlDatabase)
+
+
+def test_sqlite_keeps_so_much_in_memory_and_no_more():
+    database = connect("sqlite://")
+    assert database.pragma("cache_size") == -32 * 1024  # KiB; a number above 0 would count pages
+    database.close()
+
+
+@pytest.mark.parametrize(("shared", "there"), [(True, ["mark"]), (False, [])])
+def test_threads_have_one_connection_where_it_is_shared(shared, there):
+    database = connect("sqlite://", shared=shared)
+    database.execute_sql("CREATE TABLE mark (id INTEGER)")
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(database.get_tables).result() == there
+        thread.submit(database.close).result()
+    database.close()
 
 
 def test_refused_url_keeps_its_password():
