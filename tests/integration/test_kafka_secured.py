@@ -126,7 +126,7 @@ def test_whole_sagas_run_behind_it(
     def let_in(system: Any) -> None:
         system.environment.update(as_environment(secured))
 
-    system = start_system(secured["kafka_bootstrap_servers"], let_in)
+    system = start_system(broker=secured["kafka_bootstrap_servers"], prepare=let_in)
     user, product = system.make_user(), system.make_product()
     assert system.order(user, product)["status"] == "COMPLETED"
     system.saga("down")
