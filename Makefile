@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test containers proof seeds kills matrix mutants lint
+.PHONY: help install lock up down image test coverage containers proof seeds kills matrix mutants lint
+
+# Half of their time is waiting for processes: hence more at a time than there are processors.
+TESTS = -m "not proof and not docker" -n 4 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +17,15 @@ down: ## drain and stop
 	.venv/bin/saga down
 
 test: install ## run the tests; installs what they need
-	.venv/bin/python -m pytest -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest $(TESTS)
+
+# Of all processes that the tests start. A floor, not a goal: what no line runs, no test has seen.
+coverage: install ## run the tests, and see that few lines are run by none of them
+	rm -rf .coverage
+	.venv/bin/coverage run -m pytest $(TESTS)
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report --include='runtime/*.py' --fail-under=97
+	.venv/bin/coverage report --format=total --fail-under=88
 
 lint: install ## run ruff and mypy
 	.venv/bin/ruff check .

@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated
 
@@ -19,8 +20,8 @@ from saga.runtime.cli.app import Data, Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
-from saga.runtime.errors import SagaError
-from saga.runtime.polling import poll_until
+from saga.runtime.errors import BrokerUnavailable, SagaError
+from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
 from saga.runtime.system.state import read_system
@@ -62,9 +63,8 @@ def chaos(
     """Place orders while functions, adapters and the broker are killed; then check everything."""
     settings = settings_for(data)
     running = read_system(settings.saga_data)
-    logging.getLogger("quixstreams").setLevel(
-        logging.CRITICAL
-    )  # that the broker is away is no news
+    # That the broker is away is no news.
+    logging.getLogger("quixstreams").setLevel(logging.CRITICAL)
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     ledger.open_databases(settings)
@@ -78,14 +78,12 @@ def chaos(
     address = (settings.saga_host, running.port("orchestrator"))
     load = Load(address, wishes, CLIENTS, orders / seconds, CANCELS, chance)
     with progress_bar() as progress:
-        killer.start()
-        repeater.start()
-        _place(load, orders, progress)
-        killer.stop()
-        repeater.stop()
+        with killer, repeater:
+            _place(load, orders, progress)
         rest_began = time.monotonic()
         _wait_for_rest(before, orders, progress)
-        repeater.happen()  # once more now that all is at rest: nothing may come of it
+        # Once more now that all is at rest: nothing may come of it.
+        wait_until(_answered(repeater.happen), "the broker takes no messages", REST_TIMEOUT)
         records = _wait_for_silence(on_broker)
     judgement = ledger.judge_orders(load.requests, before)
     judgement.seen["duplicates"] += _repeated(records)
@@ -159,12 +157,29 @@ def _wait_for_silence(settings: Settings) -> list[Record]:
 
     stacks = read_stacks(settings.saga_stacks)
     hosted = [hosted for stack in stacks for hosted, _ in stack.load() if hosted.topics]
-    if not poll_until(
-        lambda: not any(lag(settings, h.name, h.topics) for h in hosted), REST_TIMEOUT
-    ):
-        raise SagaError("messages are still unread: see `saga ps` and `saga logs`")
     letters = [topic + SUFFIX for topic in topics(stacks)]
-    return read_topics(settings, [*ANSWERS, *letters])
+    records: list[Record] = []
+
+    def read() -> bool:
+        if any(lag(settings, h.name, h.topics) for h in hosted):
+            return False
+        records[:] = read_topics(settings, [*ANSWERS, *letters])
+        return True
+
+    wait_until(_answered(read), "messages are still unread", REST_TIMEOUT)
+    return records
+
+
+def _answered(ask: Callable[[], bool | None]) -> Callable[[], bool]:
+    """Return a condition: that the broker answers, which may be on its way back, and not No."""
+
+    def holds() -> bool:
+        try:
+            return ask() is not False
+        except BrokerUnavailable:
+            return False
+
+    return holds
 
 
 def _repeated(records: list[Record]) -> int:

@@ -197,15 +197,21 @@ def _reason_problems(
     user, product = wanted["user_id"], wanted["product_id"]
     stock, balance = before.stocks.get(product), before.balances.get(user)
     reasons = {
-        "cancelled": True,  # whether anybody asked for it is looked at for every saga
-        **dict.fromkeys(excuses, True),
-        "product_not_found": stock is None,
-        "insufficient_stock": stock is not None and asked.units[product] > stock,
-        "user_not_found": balance is None,
-        "insufficient_funds": balance is not None and asked.money[user] > balance,
+        ("reserve_product", "product_not_found"): stock is None,
+        ("reserve_product", "insufficient_stock"): (
+            stock is not None and asked.units[product] > stock
+        ),
+        ("process_payment", "user_not_found"): balance is None,
+        ("process_payment", "insufficient_funds"): (
+            balance is not None and asked.money[user] > balance
+        ),
     }
-    if code and not reasons.get(code, False):
-        yield f"{code}, for which there is no reason"
+    failure = case.state.failure
+    # Whether anybody asked for a cancellation is looked at for every saga.
+    if failure is None or code == "cancelled" or code in excuses:
+        return
+    if not reasons.get((failure.step, code), False):
+        yield f"refused in {failure.step} by {code}, for which there is no reason"
 
 
 def _asked(requests: Sequence[Request], before: Books) -> Asked:

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from saga.runtime.errors import SagaError
+from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.testing.request import Request
 
 RETRY_AFTER = 0.1  # seconds between two tries of a client
 ANSWER_TIMEOUT = 20.0  # seconds
+GIVE_UP = 300.0  # seconds without an answer, after which a client repeats no more
 COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a saga does whose cancellation is accepted
 CANCEL_AFTER = (0.01, 1.0)  # seconds from an order's acceptance: soon far more often than late
 
@@ -58,6 +60,8 @@ class Client:
         """Cancel an order's saga, unless it has ended; raise `SagaError` if that is refused."""
         request.cancel = "asked"
         for answer in self._answers("DELETE", f"/sagas/{request.saga_id}", (202, 409)):
+            if answer.status == 409:
+                self._must_have_ended(request)
             if answer.status == 202:
                 request.cancel = "accepted"
                 told = _told(answer, request.wanted)
@@ -68,6 +72,12 @@ class Client:
         """Close the connection."""
         self._connection.close()
 
+    def _must_have_ended(self, request: Request) -> None:
+        """Raise `SagaError` if a cancellation was refused of a saga that still runs."""
+        for answer in self._answers("GET", f"/sagas/{request.saga_id}", (200,)):
+            if answer.status == 200 and (status := json.loads(answer.body)["status"]) in IN_FLIGHT:
+                raise SagaError(f"{request.saga_id} can't be cancelled, and is {status}")
+
     def _answers(
         self,
         method: str,
@@ -77,6 +87,7 @@ class Client:
         headers: Mapping[str, str] = {},
     ) -> Iterator[Answer]:
         """Ask until one of the promised answers comes; yield what came of every try."""
+        began = time.monotonic()
         while True:
             answer = self._ask(method, path, body, headers)
             yield answer
@@ -89,6 +100,8 @@ class Client:
                 raise SagaError(f"{method} {path} answered {answer.status}: {text}")
             if self._stopped.wait(RETRY_AFTER):
                 return
+            if time.monotonic() > began + GIVE_UP:
+                raise SagaError(f"{method} {path} has had no answer for {GIVE_UP:g} s")
 
     def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
         try:

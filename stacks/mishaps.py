@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from saga.runtime.errors import BrokerUnavailable, NotRunning
 from saga.runtime.settings import Settings
@@ -20,7 +21,7 @@ REPEATED = 50  # records at once, at most
 
 
 class _Mishap(threading.Thread, ABC):
-    """Something that happens again and again, at random moments, until it is stopped."""
+    """Something that happens again and again, at random moments, in a `with` block."""
 
     every: tuple[float, float]  # seconds, from and to
 
@@ -28,16 +29,25 @@ class _Mishap(threading.Thread, ABC):
         super().__init__(daemon=True)
         self.chance = chance
         self._done = threading.Event()
+        self._failure: Exception | None = None
 
-    def run(self) -> None:
-        while not self._done.wait(self.chance.uniform(*self.every)):
-            with suppress(NotRunning, ProcessLookupError, BrokerUnavailable):
-                self.happen()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
-    def stop(self) -> None:
-        """Let it happen no more."""
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def run(self) -> None:
+        try:
+            while not self._done.wait(self.chance.uniform(*self.every)):
+                with suppress(NotRunning, ProcessLookupError, BrokerUnavailable):
+                    self.happen()
+        except Exception as failure:
+            self._failure = failure
 
     @abstractmethod
     def happen(self) -> None:
@@ -57,11 +67,11 @@ class Killer(_Mishap):
     def happen(self) -> None:
         """Kill one of the processes."""
         processes = read_system(self._data).processes
-        alive = [p for p in processes if p.kind != "supervisor" and p.pid]
+        alive = [(p.name, p.pid) for p in processes if p.kind != "supervisor" and p.pid]
         if alive:
-            victim = self.chance.choice(alive)
-            os.kill(victim.pid or 0, signal.SIGKILL)
-            self.kills[victim.name] += 1
+            name, pid = self.chance.choice(alive)
+            os.kill(pid, signal.SIGKILL)
+            self.kills[name] += 1
 
 
 class Repeater(_Mishap):

@@ -27,7 +27,7 @@ from ..system.stack import read_stacks
 from ..system.state import end_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, bare_table, coloured, console, settings_for
 
-START_TIMEOUT = 60.0  # seconds until `up --detach` gives up
+START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
 
 

@@ -25,7 +25,7 @@ from ..polling import poll_until
 from .embedded import HOST, die_with_parent, free_port
 
 POM = Path(__file__).with_name("pom.xml")
-START_TIMEOUT = 60.0  # seconds; 2 are usual, 5 after a crash
+START_TIMEOUT = 180.0  # seconds; 2 are usual, 5 after a crash
 FETCH_TIMEOUT = 300.0  # seconds that Maven has for 45 MB
 OLDEST_JAVA = 17
 CLUSTER_ID = "saga-functions-cluster"  # Kafka wants 22 characters of base64

@@ -36,9 +36,9 @@ def _undo_problems(
 ) -> Iterator[str]:
     """See that each round of an undo has had all its attempts, but for those that were refused."""
     rounds = sum(
-        (name, status) == (step.name, "UNDO_FAILED")
+        (name, status) == (step.name, "UNDO_FAILED") and code != "invalid_command"
         for moment in case.path
-        for name, status, _ in moment.steps
+        for name, status, code in moment.steps
     )
     reply = f"{message_id(case.state.id, step.name, 'undo')}/reply"
     used_up = rounds - _count(answered, reply, "rejected")

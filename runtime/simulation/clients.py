@@ -16,7 +16,7 @@ from ..envelope import Envelope
 from ..errors import Conflict
 from ..message import Message
 from ..saga import Saga
-from ..saga_state import SagaState
+from ..saga_state import IN_FLIGHT, SagaState
 from ..saga_store import SagaRow, SagaStore, Start, Started
 from ..testing.request import Request
 from ..transition import Transition
@@ -140,7 +140,7 @@ class Clients:
             return
         with suppress(Conflict, Killed, *UNAVAILABLE):
             state = self._client.start(self.saga, other, request.key)
-            world.invariants.violations.append(f"{state.id} was given to another request's key")
+            self._found(f"{state.id} was given to another request's key")
 
     def _cancel(self, request: Request, saga_id: str) -> None:
         request.cancel = "asked"
@@ -158,14 +158,27 @@ class Clients:
     def _act(self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str) -> bool:
         """Change a saga; tell whether an answer said that it is changed."""
         self._world.skew = 0.0
-        with suppress(Conflict, Killed, *UNAVAILABLE):
+        try:
             state = action(saga_id)
-            self._world.tell(who, f"{what} {saga_id}")
-            if state.status not in COMPENSATES:
-                told = f"the {who} {what} {saga_id}, and it is {state.status}"
-                self._world.invariants.violations.append(told)
-            return True
-        return False
+        except (Killed, *UNAVAILABLE):
+            return False
+        except Conflict:
+            self._see_why(who, what, saga_id)
+            return False
+        self._world.tell(who, f"{what} {saga_id}")
+        if state.status not in COMPENSATES:
+            self._found(f"the {who} {what} {saga_id}, and it is {state.status}")
+        return True
+
+    def _see_why(self, who: str, what: str, saga_id: str) -> None:
+        """See that only a saga that has ended refuses to be cancelled."""
+        with suppress(*UNAVAILABLE):
+            status = saga_queries.find(self._client.database, saga_id).status
+            if what == "cancels" and status in IN_FLIGHT:
+                self._found(f"the {who} {what} {saga_id}, which refuses and is {status}")
+
+    def _found(self, violation: str) -> None:
+        self._world.invariants.violations.append(violation)
 
 
 def _words(message: Message) -> str:

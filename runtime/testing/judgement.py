@@ -165,20 +165,21 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
         yield "cancelled, which nobody asked for"
 
 
-def _search_problems(saga: Saga, state: SagaState, searched: set[tuple[str, str]]) -> Iterator[str]:
-    for name in saga.search:
-        value = state.input.get(name)
-        if value is not None and (state.id, f"{saga.name}/{name}/{value}") not in searched:
-            yield f"is not found by {name} {value}"
+def _search_problems(saga: Saga, state: SagaState, searched: dict[str, set[str]]) -> Iterator[str]:
+    values = {name: state.input.get(name) for name in saga.search}
+    wanted = {f"{saga.name}/{name}/{value}" for name, value in values.items() if value is not None}
+    found = searched.get(state.id, set())
+    if found != wanted:
+        yield f"is found by {sorted(found)}, not by {sorted(wanted)}"
 
 
-def _searched(database: peewee.Database, saga_ids: Sequence[str]) -> set[tuple[str, str]]:
+def _searched(database: peewee.Database, saga_ids: Sequence[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
     query = SearchRow.select(SearchRow.saga_id, SearchRow.key).bind(database)
-    return {
-        (saga_id, key)
-        for chunk in peewee.chunked(saga_ids, 500)
-        for saga_id, key in query.where(SearchRow.saga_id.in_(chunk)).tuples()
-    }
+    for chunk in peewee.chunked(saga_ids, 500):
+        for saga_id, key in query.where(SearchRow.saga_id.in_(chunk)).tuples():
+            found.setdefault(saga_id, set()).add(key)
+    return found
 
 
 def _kinds(case: Case) -> Iterator[str]:

@@ -10,7 +10,8 @@ import peewee
 
 from ..saga import Saga
 from ..saga_history import HistoryRow
-from ..saga_state import SagaState, StepState
+from ..saga_state import SagaState
+from ..transition import LONGEST_WAIT
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
@@ -134,6 +135,8 @@ def _attempt_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterat
     for step in state.steps:
         if step.attempts > (allowed := saga.step(step.name).retry.attempts):
             yield f"{step.name} had {step.attempts} attempts, of {allowed}"
+        if step.error is not None and step.error.code == "invalid_command":
+            continue  # counted, and given up in the same transition
         mentions = [status for name, status, _ in _told(path) if name == step.name]
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
             if attempts > mentions.count(status):
@@ -143,8 +146,10 @@ def _attempt_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterat
 
 def _timeout_problems(saga: Saga, path: Transitions) -> Iterator[str]:
     """See that what was not answered in time had that time: a step's last change is a sending."""
-    for name, _, waited in time_outs(path):
-        timeout = timedelta(seconds=saga.step(name).timeout)
+    for name, was, waited in time_outs(path):
+        seconds = saga.step(name).timeout
+        # An undo's wait grows from there, up to a limit.
+        timeout = timedelta(seconds=min(seconds, LONGEST_WAIT) if was == "UNDOING" else seconds)
         if waited < timeout - CLOCKS:
             yield f"{name} was given {waited} of {timeout} to answer"
 
@@ -190,9 +195,10 @@ def _end_problems(saga: Saga, state: SagaState) -> Iterator[str]:
 def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     """Whoever gives up has used up its attempts or its time, and not more of it."""
     failure = state.failure
-    gave_up = next((moment.at for moment in path if moment.status != "RUNNING"), None)
-    if failure is None or gave_up is None:
+    end = next((moment for moment in path if moment.status != "RUNNING"), None)
+    if failure is None or end is None:
         return
+    gave_up = end.at
     step = next(step for step in state.steps if step.name == failure.step)
     late = gave_up >= state.deadline_at
     if failure.code == "deadline_exceeded" and not late:
@@ -201,9 +207,9 @@ def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
         wanted = saga.step(step.name).retry.attempts
         if step.attempts != wanted:
             yield f"gave {step.name} up after {step.attempts} of {wanted} attempts"
-        if late and _timed_out(step):
+        if late and Change(step.name, _after(end, step.name), "timeout") in end.steps:
             yield f"went on trying {step.name} after its deadline at {state.deadline_at}"
 
 
-def _timed_out(step: StepState) -> bool:
-    return step.error is not None and step.error.code == "timeout"
+def _after(moment: Moment, name: str) -> str:
+    return next((change.status for change in moment.steps if change.name == name), "")

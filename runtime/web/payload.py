@@ -81,7 +81,7 @@ def _text(request: Request) -> str | bytes:
         if Decimal(repr(value)) != Decimal(text):
             inexact.append(text)
         if value.is_integer():
-            whole.append(int(value))
+            whole.append(int(Decimal(text)))
             return whole[-1]
         return value
 

@@ -23,7 +23,7 @@ from saga.runtime.deploy.compose import compose
 from saga.runtime.deploy.target import DEPLOYED
 from saga.runtime.system.stack import Stack
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 SAGA = Path(sys.executable).with_name("saga")

@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 from saga.runtime.deploy.target import DEPLOYED
 from support.waiting import DEADLINE
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 CREATE, RESERVE = "order.create_order", "product.reserve_product"

@@ -111,10 +111,13 @@ def test_saga_is_deployed_scaled_and_logged_under_load_as_a_function_is(
 
 def test_adapter_version_that_fails_gives_the_port_back_to_the_old_one(orders: Project) -> None:
     version = orders.version("order")
-    with (orders.root / "changed/http.py").open("a") as file:
-        file.write('\nraise OSError("no such door")\n')
-    told = orders.refused("deploy", "order")
-    assert "no such door" in told
+    adapter = orders.root / "changed/http.py"
+    whole = adapter.read_text()
+    adapter.write_text(whole + '\nraise OSError("no such door")\n')
+    try:
+        assert "no such door" in orders.refused("deploy", "order")
+    finally:
+        adapter.write_text(whole)
     [row] = orders.instances("order")
     assert (row["version"], row["state"]) == (version, "ready")
     assert orders.system.http("GET", "order", "/orders").status_code == 200

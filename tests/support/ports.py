@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
-FIRST, LAST = 16_000, 32_000  # below those that Linux gives to clients meanwhile
+FIRST, LAST = 10_000, 20_000  # below the ports of brokers, and those that clients get
 STRIDE = 397  # between where two processes begin to look: they get out of each other's way
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -359,8 +360,21 @@ def test_saga_without_history_is_found(shop: Shop) -> None:
 def test_saga_that_cannot_be_searched_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     SearchRow.delete().where(SearchRow.saga_id == case.state.id).execute()
-    assert found(shop, f"is not found by order_id {order_id(case)}")
-    assert found(shop, "is not found by user_id")
+    assert found(shop, rf"is found by \[\], not by .*/order_id/{order_id(case)}.*/user_id/")
+
+
+def test_saga_that_is_found_by_another_user_is_found(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    SearchRow.create(key="place-order/user_id/4711", saga_id=case.state.id)
+    assert found(shop, "is found by .*/user_id/4711")
+
+
+def test_refusal_by_another_service_is_found(shop: Shop) -> None:
+    shop.before = replace(shop.before, balances=dict.fromkeys(shop.before.balances, Decimal(0)))
+    case = shop.case("COMPENSATED", "cancelled")
+    failure = {"step": "reserve_product", "code": "insufficient_funds", "message": ""}
+    change_state(case, failure=failure)
+    assert found(shop, "reserve_product by insufficient_funds, for which there is no reason")
 
 
 def test_what_was_there_before_is_not_judged(shop: Shop) -> None:

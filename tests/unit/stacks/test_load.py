@@ -10,6 +10,7 @@ import pytest
 
 from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
+from saga.stacks import load
 from saga.stacks.load import Load
 
 Reply = tuple[int, dict[str, Any]] | None  # a status and a body, or a lost connection
@@ -49,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
@@ -121,20 +122,35 @@ def test_any_other_answer_ends_the_load_with_it(place: Callable[..., Load], stat
         place((status, {"detail": "why"}), ACCEPTED, orders=2)
 
 
-@pytest.mark.parametrize(
-    ("answer", "heard"),
-    [
-        (saga(status="COMPENSATING"), "accepted"),
-        (saga(status="COMPENSATED"), "accepted"),
-        ((409, {}), "asked"),
-    ],
-)
-def test_answer_to_a_cancellation_is_remembered(
-    place: Callable[..., Load], api: Api, answer: Reply, heard: str
+@pytest.mark.parametrize("status", ["COMPENSATING", "COMPENSATED"])
+def test_accepted_cancellation_is_remembered(
+    place: Callable[..., Load], api: Api, status: str
 ) -> None:
-    load = place(ACCEPTED, None, answer, cancels=1.0)
-    assert load.requests[0].cancel == heard
+    placed = place(ACCEPTED, None, saga(status=status), cancels=1.0)
+    assert placed.requests[0].cancel == "accepted"
     assert api.heard[1:] == [("DELETE", "/sagas/s1", None, {})] * 2
+
+
+def test_saga_that_has_ended_can_not_be_cancelled(place: Callable[..., Load], api: Api) -> None:
+    placed = place(ACCEPTED, (409, {}), (200, {"status": "COMPLETED"}), cancels=1.0)
+    assert placed.requests[0].cancel == "asked"
+    assert [(method, path) for method, path, *_ in api.heard[1:]] == [
+        ("DELETE", "/sagas/s1"),
+        ("GET", "/sagas/s1"),
+    ]
+
+
+def test_cancellation_refused_of_a_saga_that_runs_ends_the_load(place: Callable[..., Load]) -> None:
+    with pytest.raises(SagaError, match="s1 can't be cancelled, and is RUNNING"):
+        place(ACCEPTED, (409, {}), (200, {"status": "RUNNING"}), cancels=1.0)
+
+
+def test_client_without_an_answer_gives_up_at_last(
+    place: Callable[..., Load], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "GIVE_UP", 0.0)
+    with pytest.raises(SagaError, match="POST /orders has had no answer for 0 s"):
+        place(AWAY, AWAY)
 
 
 def test_answer_about_another_order_ends_the_load(place: Callable[..., Load]) -> None:

@@ -9,6 +9,7 @@ from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.envelope import Problem
 from saga.runtime.saga_state import Failure, SagaState, StepState
 from saga.runtime.testing.path import Change, Moment, Transitions, path_problems
+from saga.runtime.transition import LONGEST_WAIT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = [step.name for step in place_order.steps]
@@ -174,12 +175,18 @@ def test_history_of_other_steps_is_told() -> None:
     assert f"{CREATE} is UNDONE, and in its history DONE" in found
 
 
-def gave_up(code: str, deadline: float, attempts: int, error: str) -> list[str]:
-    """Give the payment up three seconds after noon."""
-    told = path(*FORWARD, f"COMPENSATING: {PAY} FAILED, {RESERVE} UNDOING", *COMPENSATED[4:])
+def gave_up(
+    code: str, deadline: float, attempts: int, error: str, later: str | None = None
+) -> list[str]:
+    """Give the payment up three seconds after noon, with an error that `later` may replace."""
+    given_up = f"COMPENSATING: {PAY} FAILED {error}, {RESERVE} UNDOING"
+    told = path(*FORWARD, given_up, *COMPENSATED[4:])
     state = state_after(told)
     payment = replace(
-        state.steps[2], status="UNDONE", attempts=attempts, error=Problem(code=error, message="")
+        state.steps[2],
+        status="UNDONE",
+        attempts=attempts,
+        error=Problem(code=later or error, message=""),
     )
     state = replace(
         state,
@@ -196,6 +203,29 @@ def test_giving_up_with_the_attempts_or_the_time_is_fine() -> None:
     assert gave_up("attempts_exhausted", deadline=300, attempts=5, error="timeout") == []
     assert gave_up("attempts_exhausted", deadline=3, attempts=5, error="Fault") == []
     assert gave_up("deadline_exceeded", deadline=3, attempts=1, error="timeout") == []
+
+
+def test_error_of_an_undo_says_nothing_of_why_its_step_was_given_up() -> None:
+    assert gave_up("attempts_exhausted", 3, attempts=5, error="Fault", later="timeout") == []
+
+
+def test_undo_waits_no_longer_than_the_limit() -> None:
+    patient = replace(
+        place_order,
+        steps=[replace(step, timeout=10 * LONGEST_WAIT) for step in place_order.steps],
+    )
+    waited = [
+        *COMPENSATED[:4],
+        f"COMPENSATING: {RESERVE} UNDOING timeout",
+        *COMPENSATED[4:],
+    ]
+    told = path(*waited)
+    for seconds, right in ((LONGEST_WAIT, True), (LONGEST_WAIT - 10, False)):
+        later = NOON + timedelta(seconds=3 + seconds)
+        slow = [m if n < 4 else m._replace(at=later) for n, m in enumerate(told)]
+        state = state_after(slow, reserve_product=(1, 2))
+        found = list(path_problems(patient, state, slow))
+        assert (found == []) == right, found
 
 
 def test_giving_up_too_early_or_too_late_is_told() -> None:
