@@ -55,7 +55,7 @@ class _Mishap(threading.Thread, ABC):
 
 
 class Killer(_Mishap):
-    """Kills one process after another with SIGKILL, none of them the supervisor."""
+    """Kills one process after another with SIGKILL, each as often, and never the supervisor."""
 
     every = KILL_EVERY
 
@@ -69,7 +69,9 @@ class Killer(_Mishap):
         processes = read_system(self._data).processes
         alive = [(p.name, p.pid) for p in processes if p.kind != "supervisor" and p.pid]
         if alive:
-            name, pid = self.chance.choice(alive)
+            fewest = min(self.kills[name] for name, _ in alive)
+            spared = [(name, pid) for name, pid in alive if self.kills[name] == fewest]
+            name, pid = self.chance.choice(spared)
             os.kill(pid, signal.SIGKILL)
             self.kills[name] += 1
 
