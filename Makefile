@@ -4,8 +4,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .PHONY: help install lock up down image test coverage containers proof seeds kills matrix mutants lint
 
-# Half of their time is waiting for processes: hence more at a time than there are processors.
-TESTS = -m "not proof and not docker" -n 4 --dist loadfile --no-loadscope-reorder
+TESTS = -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
