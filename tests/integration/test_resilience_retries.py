@@ -130,6 +130,7 @@ place_order = Saga(
         ),
         Step(CompleteOrder),
     ],
+    search=("order_id", "user_id"),
 )
 """,
 }
