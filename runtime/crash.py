@@ -7,7 +7,7 @@ with something in hand: a crash between two pieces of work would prove nothing.
 
 import os
 import signal
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 BEFORE_HANDLER = "before_handler"  # the batch is read, nothing is done
@@ -22,6 +22,7 @@ AFTER_SWEEP = "after_sweep"  # all is committed, nothing is sent
 AFTER_SWEEP_SENT = "after_sweep_sent"  # all is sent
 AFTER_ROW = "after_row"  # an adapter has stored a saga and sent nothing
 
+InHand = Sized | Callable[[], Sized]  # a call is made only where a point is armed
 KILLED = ".killed"  # what is added to the name of a file that has killed a process
 
 
@@ -32,13 +33,13 @@ class CrashPoints:
         self._name = name
         self._folder = folder
 
-    def reach(self, point: str, in_hand: Sized) -> None:
+    def reach(self, point: str, in_hand: InHand) -> None:
         """Die here if this point is armed and something is in hand."""
         if self._folder is None:
             return
         armed = self._folder / f"{self._name}@{point}"
         try:
-            if not armed.exists() or not in_hand:
+            if not armed.exists() or not (in_hand() if callable(in_hand) else in_hand):
                 return
             armed.rename(armed.with_name(f"{armed.name}{KILLED}"))
         except FileNotFoundError:  # a replica was first

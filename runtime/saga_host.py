@@ -82,7 +82,7 @@ class SagaHost(BatchLoop):
     def _sweep_and_send(self, transport: Transport) -> None:
         if self.failures:
             transport.check()  # what can't be sent must not use up the attempts of sagas
-        self._crash.reach(crash.BEFORE_SWEEP, self._store.due(self.saga, self.clock()))
+        self._crash.reach(crash.BEFORE_SWEEP, lambda: self._store.due(self.saga, self.clock()))
         commands = self.sweep()
         self._crash.reach(crash.AFTER_SWEEP, commands)
         self._swept_at = LONG_AGO if commands else self.clock()

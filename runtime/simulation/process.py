@@ -1,7 +1,7 @@
 """A process in a simulation: the real worker in its real loop, one turn at a time."""
 
 import threading
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import tenacity
@@ -64,7 +64,7 @@ class CrashPoints(crash.CrashPoints):
         super().__init__("", None)
         self._reach = reach
 
-    def reach(self, point: str, in_hand: Sized) -> None:  # noqa: ARG002
+    def reach(self, point: str, in_hand: crash.InHand) -> None:  # noqa: ARG002
         """Come to a crash point."""
         self._reach(point)
 

@@ -1,7 +1,7 @@
 """One function, run in a test exactly as its worker runs it: batch, transaction, inbox, fence."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -47,7 +47,7 @@ class _CrashPoint(crash.CrashPoints):
         super().__init__(name, None)
         self._point = point
 
-    def reach(self, point: str, in_hand: Sized) -> None:  # noqa: ARG002
+    def reach(self, point: str, in_hand: crash.InHand) -> None:  # noqa: ARG002
         if point == self._point:
             raise SimulatedCrash(f"{self._name} crashed at {point}")
 

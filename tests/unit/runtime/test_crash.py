@@ -36,6 +36,15 @@ def test_nobody_dies_with_nothing_in_hand(points, kills, tmp_path):
     assert armed.exists()
 
 
+def test_what_is_in_hand_is_asked_only_where_a_point_is_armed(points, kills, tmp_path):
+    points.reach("after_send", lambda: pytest.fail("asked in vain"))
+    (tmp_path / "bakery.bake@after_send").touch()
+    points.reach("after_send", list)
+    assert kills == []
+    points.reach("after_send", lambda: ["a record"])
+    assert kills == [signal.SIGKILL]
+
+
 def test_another_point_and_another_function_stay_armed(points, kills, tmp_path):
     others = {tmp_path / "bakery.bake@after_commit", tmp_path / "bakery.eat@after_send"}
     for armed in others:

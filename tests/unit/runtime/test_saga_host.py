@@ -161,7 +161,8 @@ class InHand(CrashPoints):
 
     def reach(self, point, in_hand):
         if "sweep" in point:
-            self.seen.append((point, len(in_hand)))
+            found = in_hand() if callable(in_hand) else in_hand
+            self.seen.append((point, len(found)))
 
 
 def test_a_sweep_has_in_hand_what_is_due(hosting):
