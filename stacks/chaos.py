@@ -194,13 +194,12 @@ def _dead_letters(records: list[Record]) -> list[str]:
 
 
 def _unseen(verdict: Verdict) -> list[str]:
-    """Say of what kinds there was nothing: a run has shown nothing of what it has not seen."""
+    """Say what a run was there to try and has not seen; a short one need not have."""
     if not verdict.kills:
         return ["kill"]
     if verdict.orders < ENOUGH_ORDERS:
         return []
-    kinds = (*ledger.KINDS, "repeated requests", "duplicates")
-    return [kind for kind in kinds if not verdict.seen.get(kind)]
+    return ledger.unseen(verdict.seen, "repeated requests", "duplicates")
 
 
 def _show(verdict: Verdict) -> None:

@@ -142,6 +142,11 @@ def judge_orders(
     return found
 
 
+def unseen(seen: Mapping[str, int], *more: str) -> list[str]:
+    """Say of which kinds there was nothing: a run has shown nothing of what it has not seen."""
+    return [kind for kind in (*KINDS, *more) if not seen.get(kind)]
+
+
 def _effect_problems(case: Case, left: Effects, before: Books) -> Iterator[str]:
     """Compare what was asked with what the services have stored."""
     wanted, state = case.request.wanted, case.state

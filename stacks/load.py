@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, Self
 
 from saga.runtime.errors import SagaError
 from saga.runtime.saga_state import IN_FLIGHT
-from saga.runtime.testing.request import Request
+from saga.runtime.testing.request import COMPENSATES, Request, soon_rather_than_late
 
 RETRY_AFTER = 0.1  # seconds between two tries of a client
 ANSWER_TIMEOUT = 20.0  # seconds
 GIVE_UP = 300.0  # seconds without an answer, after which a client repeats no more
-COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a saga does whose cancellation is accepted
-CANCEL_AFTER = (0.01, 1.0)  # seconds from an order's acceptance: soon far more often than late
+CANCEL_AFTER = (0.01, 1.0)  # seconds from an order's acceptance, at least and at most
 
 
 class Answer(NamedTuple):
@@ -213,6 +212,5 @@ class Load:
             if self._rate is not None:
                 due += self._taken / self._rate
             self._taken += 1
-            soon, late = CANCEL_AFTER
-            later = soon * (late / soon) ** self._chance.random()
+            later = soon_rather_than_late(self._chance, *CANCEL_AFTER)
             return request, due, later if self._chance.random() < self._cancels else None

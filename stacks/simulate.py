@@ -162,7 +162,7 @@ def too_little_seen(summary: Summary) -> list[str]:
     """
     if summary.runs < ENOUGH_RUNS:
         return []
-    unseen = [kind for kind in (*ledger.KINDS, "duplicates") if not summary.seen.get(kind)]
+    unseen = ledger.unseen(summary.seen, "duplicates")
     found = [f"these runs saw no {', no '.join(unseen)}"] if unseen else []
     if summary.seen["excused"] > EXCUSED * summary.sagas:
         found.append(f"{summary.seen['excused']} of {summary.sagas} sagas gave up")

@@ -18,7 +18,7 @@ from ..message import Message
 from ..saga import Saga
 from ..saga_state import IN_FLIGHT, SagaState
 from ..saga_store import SagaRow, SagaStore, Start, Started
-from ..testing.request import Request
+from ..testing.request import COMPENSATES, Request, soon_rather_than_late
 from ..transition import Transition
 from .invariants import trace_of
 from .process import Killed
@@ -26,9 +26,8 @@ from .world import World
 
 ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one of these
 DEADLINES = (8.0, 30.0)  # seconds that sagas have in some runs, instead of their own
-CANCEL_AFTER = (0.02, 20.0)  # seconds: soon far more often than late
+CANCEL_AFTER = (0.02, 20.0)  # seconds, at least and at most
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas
-COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a cancel or a retry answers, if not `Conflict`
 ASK_AGAIN = 1.0  # seconds until a client without an answer repeats its request
 
 
@@ -123,8 +122,7 @@ class Clients:
         """Cancel it later, or ask for it again though it was answered."""
         world, faults = self._world, self._world.nemesis.faults
         if world.nemesis.strikes(faults.cancel):
-            soon, late = CANCEL_AFTER
-            later = soon * (late / soon) ** world.chance.random()
+            later = soon_rather_than_late(world.chance, *CANCEL_AFTER)
             world.after(later, partial(self._cancel, request, saga_id))
         if world.nemesis.strikes(faults.duplicate):
             world.after(world.nemesis.while_long(), again)

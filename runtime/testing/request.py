@@ -1,7 +1,15 @@
 """What a client asked for and what it was told: what a saga is judged by."""
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
+
+COMPENSATES = ("COMPENSATING", "COMPENSATED")  # what a saga does whose cancellation is accepted
+
+
+def soon_rather_than_late(chance: Random, soon: float, late: float) -> float:
+    """Draw seconds between the two: as often from 0.1 to 1 as from 1 to 10."""
+    return float(soon * (late / soon) ** chance.random())
 
 
 @dataclass
