@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.transport import Transport
 from support.brokers import (
     POLL,
     Broker,
@@ -20,18 +21,24 @@ OVER_EVERY_LIMIT = 3_000_000  # bytes
 OVER_THE_BROKERS_LIMIT = 1_500_000  # bytes, which the client lets pass
 
 
+def oust(broker: Broker, name: str, topic: str) -> tuple[Transport, Transport]:
+    """Let a member stand still with three records in hand, which its successor then commits."""
+    ousted = broker.member_elsewhere(name, topic)
+    ousted.send([record(topic, n) for n in range(3)])
+    poll_one(ousted)
+    broker.stand_still(ousted)
+    successor = broker.member_elsewhere(name, topic)
+    assert values(read(successor, 3)) == [0, 1, 2]
+    broker.go_on(ousted)
+    return ousted, successor
+
+
 class FaultContract:
     """The facts of every broker. A subclass gives the fixture `broker`."""
 
     def test_commit_of_an_ousted_member_is_refused(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
-        ousted = broker.member_elsewhere(name, topic)
-        ousted.send([record(topic, n) for n in range(3)])
-        poll_one(ousted)
-        broker.stand_still(ousted)
-        successor = broker.member_elsewhere(name, topic)
-        assert values(read(successor, 3)) == [0, 1, 2]
-        broker.go_on(ousted)
+        ousted, successor = oust(broker, name, topic)
         with pytest.raises(BrokerUnavailable, match="offsets not committed"):
             ousted.commit()
         ousted.rewind()
@@ -40,13 +47,7 @@ class FaultContract:
 
     def test_ousted_member_joins_again_where_its_successor_left_off(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
-        ousted = broker.member_elsewhere(name, topic)
-        ousted.send([record(topic, n) for n in range(3)])
-        poll_one(ousted)
-        broker.stand_still(ousted)
-        successor = broker.member_elsewhere(name, topic)
-        read(successor, 3)
-        broker.go_on(ousted)
+        ousted, successor = oust(broker, name, topic)
         with pytest.raises(BrokerUnavailable):
             ousted.commit()
         ousted.rewind()
