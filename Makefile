@@ -71,9 +71,10 @@ lock: .venv/bin/uv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newe
 	@requirements/install uv $(PYTHON)
 	@touch $@
 
-.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml
+BROKER = $(addprefix runtime/kafka/broker/,main.go go.mod go.sum pyproject.toml build_broker.py)
+.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml $(BROKER)
 	@requirements/install run
-	@touch $@
+	@[ -e .venv/saga-functions-broker.failed ] || touch $@
 
 .venv/.dev: .venv/.run requirements/dev.txt
 	@requirements/install dev

@@ -4,11 +4,13 @@ Maven fetches its jars once; later starts need Java alone. The settings are for 
 tests: a small heap, a quick start, one replica of everything.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,13 +24,14 @@ from filelock import FileLock
 
 from ..errors import BrokerUnavailable
 from ..polling import poll_until
-from .embedded import HOST, die_with_parent, free_port
+from .embedded import HOST, free_port
 
 POM = Path(__file__).with_name("pom.xml")
 START_TIMEOUT = 180.0  # seconds; 2 are usual, 5 after a crash
 FETCH_TIMEOUT = 300.0  # seconds that Maven has for 45 MB
 OLDEST_JAVA = 17
 CLUSTER_ID = "saga-functions-cluster"  # Kafka wants 22 characters of base64
+PR_SET_PDEATHSIG = 1  # prctl(2)
 RECORDS = "records"  # the folder of topics and offsets, below the node's own
 
 # The C1 compiler alone starts Kafka in half of the time.
@@ -128,7 +131,7 @@ def _launch(java: list[str], folder: Path, log: Path, lock: int) -> "subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
 
 
@@ -241,3 +244,8 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
 
     if not poll_until(answers, START_TIMEOUT):
         raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it has ended."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
