@@ -191,14 +191,15 @@ class SimulatedTransport:
         """Return what is there, at once.
 
         One who was thrown out joins again, as Kafka's consumers do. They fetch ahead, too, and so
-        may find something while the broker is away.
+        may find something while the broker is away, of partitions that they know to be theirs.
         """
         self._see_to_answers()
         if self._broker.available:
             if self not in self._group.members:
                 self._broker.join(self._name, self)
             self._generation = self._group.generation
-        there = self._broker.available or self._broker.has_been_fetched()
+        is_member = self._generation == self._group.generation
+        there = self._broker.available or (is_member and self._broker.has_been_fetched())
         self._batch = self._broker.read(self.positions) if there else []
         return self._batch
 
