@@ -164,6 +164,16 @@ _BUGS = (
         "pass",
     ),
     Bug(
+        *("undone_kept_with_the_batch", f"{RUNTIME}.worker", "Worker._attempt"),
+        "raise _UndoneWithItsBatch(answer)",
+        "return answer",
+    ),
+    Bug(
+        *("neighbours_undone_too", f"{RUNTIME}.worker", "Worker._work"),
+        "return dead + self._answer_all(commands, undone, guarded=True)",
+        "return dead",
+    ),
+    Bug(
         *("offsets_before_send", f"{RUNTIME}.batch_loop", "BatchLoop._finish"),
         "transport.finish(out)",
         "transport.finish([]); transport.send(out)",

@@ -34,10 +34,14 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         path = url.removeprefix("sqlite://").removeprefix("/") or ":memory:"
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
+        # Imported late: who is on SQLite need not wait for psycopg.
+        from .postgres import CountingCursor
+
         return peewee.PostgresqlDatabase(
             url,
             prefer_psycopg3=True,
             thread_safe=not shared,
+            cursor_factory=CountingCursor,
             connect_timeout=5,  # seconds
             # A server that has gone silent must not hold a worker for ever.
             tcp_user_timeout=10_000,  # milliseconds
@@ -71,6 +75,19 @@ def transaction(database: peewee.Database) -> Iterator[None]:
     else:
         with database.atomic():
             yield
+
+
+def rows_written(database: peewee.Database) -> int | None:
+    """Count the rows that this connection has ever written; None where its transaction has failed.
+
+    A statement that SQLite refuses leaves the transaction as it was; PostgreSQL's takes it along.
+    """
+    connection = database.connection()
+    if isinstance(database, peewee.SqliteDatabase):
+        return int(connection.total_changes)
+    from .postgres import rows_written as written
+
+    return written(connection)
 
 
 def serialize_batches(database: peewee.Database) -> None:

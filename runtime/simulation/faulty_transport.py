@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from .. import crash
 from ..envelope import Record
 from .broker import SimulatedTransport, Wake
 from .invariants import Offset
@@ -15,9 +16,12 @@ class FaultyTransport(SimulatedTransport):
     comes of it is sent: at least once, that is, whatever happens in between.
     """
 
-    def __init__(self, world: World, group: str, topics: Sequence[str], wake: Wake) -> None:
+    def __init__(
+        self, world: World, group: str, topics: Sequence[str], wake: Wake, points: crash.CrashPoints
+    ) -> None:
         super().__init__(world.broker, group, topics, wake)
         self._world = world
+        self._crash = points
         self._unsent: set[Offset] = set()
         self._owed: list[Record] = []
 
@@ -41,6 +45,7 @@ class FaultyTransport(SimulatedTransport):
 
     def _commit(self, batch: Sequence[Record]) -> bool:
         """Commit a batch, if all goes well; it may be committed and seem not to be."""
+        self._crash.reach(crash.AFTER_TAKEN, batch)
         nemesis = self._world.nemesis
         refused = nemesis.strikes(nemesis.faults.refuse)
         if not refused or nemesis.strikes(0.5):
@@ -49,4 +54,5 @@ class FaultyTransport(SimulatedTransport):
             self._world.invariants.offsets(self._name, before, self.committed())
         if refused:
             self._world.tell(self._name, "hears that its offsets were not committed")
+        self._crash.reach(crash.AFTER_OFFSETS, batch)
         return not refused

@@ -10,7 +10,7 @@ from ..saga_host import SagaHost
 from ..saga_store import SagaRow
 from ..timer import Timer
 from ..transport import Transport
-from ..worker import Worker
+from ..worker import Asked, Worker
 from .database import SimulatedDatabase
 from .invariants import Ran
 
@@ -44,8 +44,14 @@ class ObservedWorker(Observed, Worker):
         self.committed(records, self.ran, out)
         return out
 
-    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
-        answer = super()._attempt(envelope, message)
+    def _answer_all(
+        self, commands: Sequence[Asked], undone: dict[int, Answer], *, guarded: bool
+    ) -> list[Record]:
+        self.ran = [(commands[place][0].id, answer) for place, answer in undone.items()]
+        return super()._answer_all(commands, undone, guarded=guarded)
+
+    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
+        answer = super()._attempt(envelope, message, guarded=guarded)
         self.ran.append((envelope.id, answer))
         return answer
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import tenacity
@@ -91,10 +92,11 @@ class Process:
         self._skew = world.chance.uniform(-1, 1) * world.nemesis.faults.skew
         self._not_before = world.now
         self._next = NEVER
-        self._loop = self._make_loop()
+        points = CrashPoints(self._reach)
+        self._loop = self._make_loop(points)
         self._transport: FaultyTransport | None = None
         if hosted.topics:
-            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake)
+            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake, points)
         if not isinstance(self._loop, ObservedWorker):
             self.wake(world.now)
 
@@ -109,7 +111,8 @@ class Process:
         """End in good order, between two turns."""
         self.alive = False
         if self._transport is not None:
-            self._transport.close()
+            with suppress(Killed):
+                self._transport.close()
 
     def kill(self) -> None:
         """Die; the group misses this member when its session has run out."""
@@ -118,9 +121,9 @@ class Process:
             self._lose_session(self._world.chance.uniform(*SESSION))
             self._died(self)
 
-    def _make_loop(self) -> ObservedWorker | ObservedSagaHost | ObservedTimer:
+    def _make_loop(self, points: CrashPoints) -> ObservedWorker | ObservedSagaHost | ObservedTimer:
         loop: ObservedWorker | ObservedSagaHost | ObservedTimer
-        hosted, world, points = self.hosted, self._world, CrashPoints(self._reach)
+        hosted, world = self.hosted, self._world
         if isinstance(hosted, HostedSaga):
             loop = ObservedSagaHost(hosted, self._database, world.moment, points)
         elif hosted.kind == "timer":
