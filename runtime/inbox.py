@@ -21,6 +21,8 @@ FENCED = Problem(code="cancelled", message="undone before it was done").model_du
 class InboxRow(Table):
     """A command's id and its answer."""
 
+    clustered = True
+
     id = peewee.CharField(max_length=ID_LIMIT, primary_key=True)
     type = peewee.CharField()
     outcome = peewee.CharField(max_length=8)

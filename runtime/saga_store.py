@@ -38,9 +38,9 @@ class SagaRow(Table):
 
     id = peewee.CharField(max_length=36, primary_key=True)
     name = peewee.CharField()
-    status = peewee.CharField(max_length=12, index=True)
-    due_at = Instant(null=True, index=True)
-    idempotency_key = peewee.CharField(null=True, unique=True)
+    status = peewee.CharField(max_length=12)
+    due_at = Instant(null=True)
+    idempotency_key = peewee.CharField(null=True)
     request_hash = peewee.CharField(max_length=64, null=True)
     state = peewee.TextField()
 
@@ -48,7 +48,14 @@ class SagaRow(Table):
         """peewee's settings."""
 
         table_name = "saga"
+        indexes = ((("name", "status", "id"), False),)
 
+
+# Only of rows that are in them: most sagas have ended, and many have no key.
+SagaRow.add_index(SagaRow.name, SagaRow.due_at, where=SagaRow.due_at.is_null(False))
+SagaRow.add_index(
+    SagaRow.idempotency_key, unique=True, where=SagaRow.idempotency_key.is_null(False)
+)
 
 TABLES: list[type[Table]] = [SagaRow, SearchRow, HistoryRow]
 
