@@ -1,13 +1,14 @@
 """A saga's history: a row per transition, with what it changed in words."""
 
 from collections.abc import Sequence
-from typing import cast
+from datetime import datetime
+from typing import Any, cast
 
 import peewee
 
 from .database.columns import Instant
 from .database.schema import Table
-from .database.statements import write_many
+from .database.statements import prepared
 from .saga_state import IN_FLIGHT, SagaState, StepState
 
 Change = tuple[SagaState | None, SagaState]  # before, None where the saga is new, and after
@@ -29,9 +30,14 @@ class HistoryRow(Table):
 
 def add_history(database: peewee.Database, changes: Sequence[Change]) -> None:
     """Store what transitions have changed, in the caller's transaction."""
-    fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
-    rows = [(new.id, new.updated_at, new.status, words(old, new)) for old, new in changes]
-    write_many(database, fields, rows)
+    told = [(new, words(old, new)) for old, new in changes]
+    rows = [(new.id, new.updated_at, new.status, changed) for new, changed in told if changed]
+    _insert.many(database, rows)
+
+
+@prepared
+def _insert(saga_id: str, at: datetime, status: str, changes: str) -> Any:
+    return HistoryRow.insert(saga_id=saga_id, at=at, status=status, changes=changes)
 
 
 def history(database: peewee.Database, saga_id: str) -> list[HistoryRow]:

@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from .database.schema import Table
-from .database.statements import write_many
+from .database.statements import prepared
 from .saga import Saga
 from .saga_state import SagaState
 
@@ -43,7 +43,12 @@ def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState
         for field in saga.search
         if (value := state.input.get(field)) is not None
     ]
-    write_many(database, [SearchRow.key, SearchRow.saga_id], rows)
+    _insert.many(database, rows)
+
+
+@prepared
+def _insert(key: str, saga_id: str) -> Any:
+    return SearchRow.insert(key=key, saga_id=saga_id)
 
 
 def matching(saga: Saga, values: Mapping[str, Any]) -> list[Any]:

@@ -5,7 +5,7 @@ The row is the truth about a saga. Whatever the broker loses, the saga's host se
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from . import transition
 from .database.columns import Instant
 from .database.connection import transaction
 from .database.schema import Table
-from .database.statements import read_many, write_many
+from .database.statements import one_of, prepared
 from .envelope import Envelope, Reply
 from .errors import Conflict, ContractError, NotFound, first_line
 from .message import Message
@@ -34,7 +34,11 @@ SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
 
 class SagaRow(Table):
-    """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for."""
+    """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for.
+
+    `due_at` is null where the saga has ended, else not later than that of the state: a saga on its
+    way is not indexed anew at each step.
+    """
 
     id = peewee.CharField(max_length=36, primary_key=True)
     name = peewee.CharField()
@@ -120,30 +124,27 @@ class SagaStore:
         self._save([(before[i], state) for i, state in after.items() if state is not before[i]])
         return commands
 
-    def due(self, saga: Saga, now: datetime) -> Any:
-        """Return the query for the sagas that are due, which nobody else acts on meanwhile."""
-        due = SagaRow.select(SagaRow.id, SagaRow.state)
-        due = due.where(SagaRow.name == saga.name, SagaRow.due_at <= now)
-        query = due.order_by(SagaRow.due_at).limit(SWEEP_LIMIT)
-        if not isinstance(self.database, peewee.SqliteDatabase):
-            query = query.for_update("FOR UPDATE SKIP LOCKED")
-        return query.bind(self.database).tuples()
+    def due(self, saga: Saga, now: datetime) -> Sized:
+        """Return one of the sagas that may be due, if there is one; it takes no lock."""
+        one: Sized = _select_one_due.on(self.database, saga.name, now)
+        return one
 
     def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
         """Act on sagas that are due, in the caller's transaction; return the commands to send."""
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for saga_id, text in self.due(saga, now):
+        for saga_id, text in _select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
             state = _readable(saga_id, text)
             if state is None:
-                postponed = SagaRow.update(due_at=later_at).where(SagaRow.id == saga_id)
-                postponed.bind(self.database).execute()
+                _postpone.on(self.database, saga_id, later_at)
                 continue
             new, more = _apply(state, partial(transition.on_due, saga, now=now))
-            # One that can't be helped is looked at later, and makes room for the others.
-            changed.append((state, replace(state, due_at=later_at) if new is state else new))
+            if new is state and state.due_at is not None and state.due_at <= now:
+                # One that can't be helped is looked at later, and makes room for the others.
+                new = replace(state, due_at=later_at)
+            changed.append((state, new))
             commands += more
-        self._save(changed)
+        self._save(changed, swept=True)
         return commands
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
@@ -171,12 +172,11 @@ class SagaStore:
                 saga, request.saga_id, request.message, now, request.traceparent
             )
             results.append((state, commands))
-            rows.append((*_columns(state), key, request_hash))
+            rows.append((*_columns(state), saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:
                 taken[key] = (request_hash, state)
-        fields = [*_saved_fields(), SagaRow.idempotency_key, SagaRow.request_hash]
-        write_many(self.database, fields, rows)
+        _insert.many(self.database, rows)
         add_values(self.database, saga, fresh)
         add_history(self.database, [(None, state) for state in fresh])
         return results
@@ -185,8 +185,7 @@ class SagaStore:
         keys = [r.idempotency_key for r in requests if r.idempotency_key is not None]
         if not keys:
             return {}
-        query = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
-        found = query.where(SagaRow.idempotency_key.in_(keys)).bind(self.database).tuples()
+        found = _select_taken.on(self.database, keys)
         return {key: (request_hash, from_json(text)) for key, request_hash, text in found}
 
     def _change(
@@ -201,16 +200,15 @@ class SagaStore:
         return new, commands
 
     def _load(self, saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
-        # Locked in the order of their ids, so that two transactions can't wait for each other.
-        fields = [SagaRow.id, SagaRow.name, SagaRow.state]
-        found = read_many(self.database, fields, saga_ids, lock=True)
+        found = _select_locked.on(self.database, saga_ids)
         states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
         return {key: state for key, state in states.items() if state is not None}
 
-    def _save(self, changes: Sequence[tuple[SagaState, SagaState]]) -> None:
-        update = [SagaRow.status, SagaRow.due_at, SagaRow.state]
-        rows = [_columns(state) for _, state in changes]
-        write_many(self.database, _saved_fields(), rows, update=update)
+    def _save(self, changes: Sequence[tuple[SagaState, SagaState]], *, swept: bool = False) -> None:
+        moved = [new for old, new in changes if swept or _moves(old, new)]
+        stayed = [new for old, new in changes if not (swept or _moves(old, new))]
+        _update.many(self.database, [_columns(state) for state in moved])
+        _update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
         add_history(self.database, changes)
 
 
@@ -232,9 +230,76 @@ def _readable(saga_id: str, text: str) -> SagaState | None:
         return None
 
 
-def _saved_fields() -> list[Any]:
-    return [SagaRow.id, SagaRow.name, SagaRow.status, SagaRow.due_at, SagaRow.state]
+def _moves(old: SagaState, new: SagaState) -> bool:
+    """Tell whether a saga's other columns change, too."""
+    if old.due_at is None or new.due_at is None:
+        return True
+    return new.status != old.status or new.due_at < old.due_at
 
 
 def _columns(state: SagaState) -> tuple[Any, ...]:
-    return state.id, state.name, state.status, state.due_at, to_json(state)
+    return state.id, state.status, state.due_at, to_json(state)
+
+
+@prepared
+def _insert(
+    saga_id: str,
+    status: str,
+    due_at: datetime,
+    state: str,
+    name: str,
+    key: str | None,
+    request_hash: str | None,
+) -> Any:
+    return SagaRow.insert(
+        id=saga_id,
+        name=name,
+        status=status,
+        due_at=due_at,
+        idempotency_key=key,
+        request_hash=request_hash,
+        state=state,
+    )
+
+
+@prepared
+def _update(saga_id: str, status: str, due_at: datetime | None, state: str) -> Any:
+    changes = {"status": status, "due_at": due_at, "state": state}
+    return SagaRow.update(changes).where(SagaRow.id == saga_id)
+
+
+@prepared
+def _update_state(saga_id: str, state: str) -> Any:
+    return SagaRow.update(state=state).where(SagaRow.id == saga_id)
+
+
+@prepared
+def _postpone(saga_id: str, due_at: datetime) -> Any:
+    return SagaRow.update(due_at=due_at).where(SagaRow.id == saga_id)
+
+
+@prepared
+def _select_locked(saga_ids: Iterable[str]) -> Any:
+    # In the order of their ids, so that two transactions can't wait for each other.
+    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state)
+    return found.where(one_of(SagaRow.id, saga_ids)).order_by(SagaRow.id).for_update()
+
+
+@prepared
+def _select_taken(keys: Iterable[str]) -> Any:
+    found = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
+    return found.where(one_of(SagaRow.idempotency_key, keys))
+
+
+@prepared
+def _select_one_due(name: str, now: datetime) -> Any:
+    due = SagaRow.select(SagaRow.due_at).where(SagaRow.name == name, SagaRow.due_at <= now)
+    return due.limit(1)
+
+
+@prepared
+def _select_due(name: str, now: datetime, limit: int) -> Any:
+    """Select sagas that nobody else acts on meanwhile."""
+    due = SagaRow.select(SagaRow.id, SagaRow.state)
+    due = due.where(SagaRow.name == name, SagaRow.due_at <= now)
+    return due.order_by(SagaRow.due_at).limit(limit).for_update("FOR UPDATE SKIP LOCKED")

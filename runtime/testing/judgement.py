@@ -7,6 +7,7 @@ for a reason, has done and undone its steps in order, and is found by what it is
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import peewee
 from pydantic import ValidationError
@@ -116,11 +117,17 @@ def _read(
         state = states[saga_id]
         if state.status != status:
             found.append(f"saga {saga_id}: is {state.status}, and its column {status}")
-        if state.due_at != due_at:
+        if not _looked_at_in_time(state.due_at, due_at):
             found.append(f"saga {saga_id}: is due at {state.due_at}, and its column {due_at}")
         if key is not None:
             keys.setdefault(key, []).append(saga_id)
     return states, keys
+
+
+def _looked_at_in_time(due_at: datetime | None, column: datetime | None) -> bool:
+    if due_at is None or column is None:
+        return due_at is column
+    return column <= due_at
 
 
 def _given(

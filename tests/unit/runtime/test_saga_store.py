@@ -159,7 +159,7 @@ def test_reply_advances_its_saga(store):
     assert sent(store.advance(SAGA, [reply("a")], LATER)) == ["a/finish/do"]
     assert saga_queries.find(store.database, "a").steps[0].status == "DONE"
     assert saga_queries.find(store.database, "b").steps[0].status == "RUNNING"
-    assert SagaRow.get_by_id("a").due_at == LATER + timedelta(seconds=15)
+    assert saga_queries.find(store.database, "a").due_at == LATER + timedelta(seconds=15)
 
 
 def test_replies_of_one_batch_build_on_each_other(store):
@@ -211,6 +211,24 @@ def test_sweep_takes_the_longest_overdue_first(monkeypatch, store):
         begin(name, now=NOW + timedelta(seconds=n))
     assert sent(store.sweep(SAGA, LATER)) == ["c/make/do", "a/make/do"]
     assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
+
+
+def test_saga_that_has_moved_on_is_looked_at_and_not_acted_on(store):
+    begin("a")
+    store.advance(SAGA, [reply("a")], LATER)
+    before, due_at = told("a"), LATER + timedelta(seconds=15)
+    assert store.due(SAGA, LATER)
+    assert store.sweep(SAGA, LATER) == []
+    assert told("a") == before
+    assert SagaRow.get_by_id("a").due_at == due_at
+    assert not store.due(SAGA, LATER)
+    assert sent(store.sweep(SAGA, due_at)) == ["a/finish/do"]
+
+
+def test_saga_that_is_due_earlier_than_before_is_acted_on_then(store):
+    begin("a")
+    store.advance(SAGA, [reply("a", outcome="failed")], NOW)
+    assert sent(store.sweep(SAGA, NOW + timedelta(seconds=1))) == ["a/make/do"]
 
 
 def test_ended_saga_is_swept_no_more(store):
