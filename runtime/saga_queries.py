@@ -7,9 +7,9 @@ import peewee
 
 from .errors import NotFound
 from .saga import Saga
+from .saga_rows import SagaRow
 from .saga_search import matching
 from .saga_state import IN_FLIGHT, SagaState, from_json
-from .saga_store import SagaRow
 
 CHUNK = 500  # ids in one statement
 

@@ -1,11 +1,11 @@
-"""Driving sagas in the orchestrator's database: one row each, and a history row per transition.
+"""Driving sagas in the orchestrator's database: one row each, with its history.
 
 The row is the truth about a saga. Whatever the broker loses, the saga's host sends again from here.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,16 +14,15 @@ from typing import Any
 import peewee
 from pydantic import ValidationError
 
-from . import transition
-from .database.columns import Instant
+from . import saga_rows, transition
 from .database.connection import transaction
 from .database.schema import Table
-from .database.statements import one_of, prepared
 from .envelope import Envelope, Reply
 from .errors import Conflict, ContractError, NotFound, first_line
 from .message import Message
 from .saga import Saga
-from .saga_history import HistoryRow, add_history
+from .saga_history import recorded
+from .saga_rows import SagaRow
 from .saga_search import SearchRow, add_values
 from .saga_state import SagaState, from_json, to_json
 from .transition import Transition
@@ -33,35 +32,7 @@ log = logging.getLogger(__name__)
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
 
-class SagaRow(Table):
-    """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for.
-
-    `due_at` is null where the saga has ended, else not later than that of the state: a saga on its
-    way is not indexed anew at each step.
-    """
-
-    id = peewee.CharField(max_length=36, primary_key=True)
-    name = peewee.CharField()
-    status = peewee.CharField(max_length=12)
-    due_at = Instant(null=True)
-    idempotency_key = peewee.CharField(null=True)
-    request_hash = peewee.CharField(max_length=64, null=True)
-    state = peewee.TextField()
-
-    class Meta:
-        """peewee's settings."""
-
-        table_name = "saga"
-        indexes = ((("name", "status", "id"), False),)
-
-
-# Only of rows that are in them: most sagas have ended, and many have no key.
-SagaRow.add_index(SagaRow.name, SagaRow.due_at, where=SagaRow.due_at.is_null(False))
-SagaRow.add_index(
-    SagaRow.idempotency_key, unique=True, where=SagaRow.idempotency_key.is_null(False)
-)
-
-TABLES: list[type[Table]] = [SagaRow, SearchRow, HistoryRow]
+TABLES: list[type[Table]] = [SagaRow, SearchRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +92,29 @@ class SagaStore:
                     state, partial(transition.on_reply, saga, reply=reply, now=now)
                 )
                 commands += more
-        self._save([(before[i], state) for i, state in after.items() if state is not before[i]])
+        moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
+        self._save([(old, recorded(old, new)) for old, new in moved])
         return commands
 
     def due(self, saga: Saga, now: datetime) -> Sized:
         """Return one of the sagas that may be due, if there is one; it takes no lock."""
-        one: Sized = _select_one_due.on(self.database, saga.name, now)
+        one: Sized = saga_rows.select_one_due.on(self.database, saga.name, now)
         return one
 
     def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
         """Act on sagas that are due, in the caller's transaction; return the commands to send."""
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for saga_id, text in _select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
+        for saga_id, text in saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
             state = _readable(saga_id, text)
             if state is None:
-                _postpone.on(self.database, saga_id, later_at)
+                saga_rows.postpone.on(self.database, saga_id, later_at)
                 continue
             new, more = _apply(state, partial(transition.on_due, saga, now=now))
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
-            changed.append((state, new))
+            changed.append((state, recorded(state, new)))
             commands += more
         self._save(changed, swept=True)
         return commands
@@ -171,21 +143,21 @@ class SagaStore:
             state, commands = transition.start(
                 saga, request.saga_id, request.message, now, request.traceparent
             )
+            state = recorded(None, state)
             results.append((state, commands))
             rows.append((*_columns(state), saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:
                 taken[key] = (request_hash, state)
-        _insert.many(self.database, rows)
+        saga_rows.insert.many(self.database, rows)
         add_values(self.database, saga, fresh)
-        add_history(self.database, [(None, state) for state in fresh])
         return results
 
     def _taken_keys(self, requests: Sequence[Start]) -> dict[str, tuple[str | None, SagaState]]:
         keys = [r.idempotency_key for r in requests if r.idempotency_key is not None]
         if not keys:
             return {}
-        found = _select_taken.on(self.database, keys)
+        found = saga_rows.select_taken.on(self.database, keys)
         return {key: (request_hash, from_json(text)) for key, request_hash, text in found}
 
     def _change(
@@ -196,20 +168,21 @@ class SagaStore:
             if state is None:
                 raise NotFound(f"no saga {saga_id}")
             new, commands = change(state)
-            self._save([(state, new)] if new is not state else [])
+            if new is not state:
+                new = recorded(state, new)
+                self._save([(state, new)])
         return new, commands
 
     def _load(self, saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
-        found = _select_locked.on(self.database, saga_ids)
+        found = saga_rows.select_locked.on(self.database, saga_ids)
         states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
         return {key: state for key, state in states.items() if state is not None}
 
     def _save(self, changes: Sequence[tuple[SagaState, SagaState]], *, swept: bool = False) -> None:
         moved = [new for old, new in changes if swept or _moves(old, new)]
         stayed = [new for old, new in changes if not (swept or _moves(old, new))]
-        _update.many(self.database, [_columns(state) for state in moved])
-        _update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
-        add_history(self.database, changes)
+        saga_rows.update.many(self.database, [_columns(state) for state in moved])
+        saga_rows.update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
 
 
 def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:
@@ -239,67 +212,3 @@ def _moves(old: SagaState, new: SagaState) -> bool:
 
 def _columns(state: SagaState) -> tuple[Any, ...]:
     return state.id, state.status, state.due_at, to_json(state)
-
-
-@prepared
-def _insert(
-    saga_id: str,
-    status: str,
-    due_at: datetime,
-    state: str,
-    name: str,
-    key: str | None,
-    request_hash: str | None,
-) -> Any:
-    return SagaRow.insert(
-        id=saga_id,
-        name=name,
-        status=status,
-        due_at=due_at,
-        idempotency_key=key,
-        request_hash=request_hash,
-        state=state,
-    )
-
-
-@prepared
-def _update(saga_id: str, status: str, due_at: datetime | None, state: str) -> Any:
-    changes = {"status": status, "due_at": due_at, "state": state}
-    return SagaRow.update(changes).where(SagaRow.id == saga_id)
-
-
-@prepared
-def _update_state(saga_id: str, state: str) -> Any:
-    return SagaRow.update(state=state).where(SagaRow.id == saga_id)
-
-
-@prepared
-def _postpone(saga_id: str, due_at: datetime) -> Any:
-    return SagaRow.update(due_at=due_at).where(SagaRow.id == saga_id)
-
-
-@prepared
-def _select_locked(saga_ids: Iterable[str]) -> Any:
-    # In the order of their ids, so that two transactions can't wait for each other.
-    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state)
-    return found.where(one_of(SagaRow.id, saga_ids)).order_by(SagaRow.id).for_update()
-
-
-@prepared
-def _select_taken(keys: Iterable[str]) -> Any:
-    found = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
-    return found.where(one_of(SagaRow.idempotency_key, keys))
-
-
-@prepared
-def _select_one_due(name: str, now: datetime) -> Any:
-    due = SagaRow.select(SagaRow.due_at).where(SagaRow.name == name, SagaRow.due_at <= now)
-    return due.limit(1)
-
-
-@prepared
-def _select_due(name: str, now: datetime, limit: int) -> Any:
-    """Select sagas that nobody else acts on meanwhile."""
-    due = SagaRow.select(SagaRow.id, SagaRow.state)
-    due = due.where(SagaRow.name == name, SagaRow.due_at <= now)
-    return due.order_by(SagaRow.due_at).limit(limit).for_update("FOR UPDATE SKIP LOCKED")

@@ -21,7 +21,8 @@ from saga.runtime.cli.app import Data, Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict, SagaError
-from saga.runtime.saga_store import SagaRow, SagaStore, Start
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request

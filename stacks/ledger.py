@@ -23,6 +23,7 @@ from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
 from saga.runtime.inbox import InboxRow
 from saga.runtime.saga import Saga
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.settings import Settings
 from saga.runtime.testing.judgement import EXCUSES, Case, Judgement, judge, sagas_of
@@ -76,14 +77,14 @@ def open_databases(settings: Settings) -> None:
 
 def sagas() -> peewee.Database:
     """Return the database of the sagas, as it is bound."""
-    database: peewee.Database = saga_store.SagaRow._meta.database
+    database: peewee.Database = SagaRow._meta.database
     return database
 
 
 def in_flight(before: Books) -> int:
     """Count the sagas that have begun since and have not ended."""
-    query = saga_store.SagaRow.select(saga_store.SagaRow.id)
-    running = query.where(saga_store.SagaRow.status.in_(list(IN_FLIGHT)))
+    query = SagaRow.select(SagaRow.id)
+    running = query.where(SagaRow.status.in_(list(IN_FLIGHT)))
     return sum(saga_id not in before.sagas for (saga_id,) in running.tuples())
 
 

@@ -200,12 +200,12 @@ _BUGS = (
         "",
     ),
     Bug(
-        *("no_history", f"{RUNTIME}.saga_history", "add_history"),
-        "_insert.many(database, rows)",
-        "pass",
+        *("no_history", f"{RUNTIME}.saga_history", "recorded"),
+        "(*new.history, (after, *told))",
+        "new.history",
     ),
     Bug(
-        *("sweeper_skips_compensating", f"{RUNTIME}.saga_store", "_select_due"),
+        *("sweeper_skips_compensating", f"{RUNTIME}.saga_rows", "select_due"),
         "SagaRow.due_at <= now",
         'SagaRow.due_at <= now, SagaRow.status == "RUNNING"',
     ),

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from ..errors import first_line
 from ..saga import Saga
+from ..saga_history import histories
+from ..saga_rows import SagaRow
 from ..saga_search import SearchRow
 from ..saga_state import SagaState, from_json
-from ..saga_store import SagaRow
 from .ending import ending_problems
-from .path import Transitions, path_problems, transitions
+from .path import Transitions, path_problems
 from .request import Request
 
 ENDS = ("COMPLETED", "COMPENSATED")
@@ -75,7 +76,7 @@ def judge(
     """
     found = Judgement()
     states, keys = _read(saga, database, before, found.violations)
-    paths = transitions(database, states)
+    paths = histories(database, states.values())
     for request, saga_ids in _given(requests, keys):
         found.violations += _told_problems(request, saga_ids, states)
         found.cases += [
