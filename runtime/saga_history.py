@@ -1,8 +1,8 @@
 """A saga's history: for each transition when it was, and what it changed.
 
 It is a part of the saga's row, an entry for a transition: the microseconds since the saga's start,
-then each step that changed, as `INDEX STATUS` or `INDEX STATUS CODE`, and the saga's status where
-that changed.
+then each step that changed, as `3R` or `3J CODE`: its index, a letter for its status, and the code
+of its error, and last the saga's status where that changed.
 """
 
 import re
@@ -18,6 +18,17 @@ from .database.schema import Table
 from .database.statements import one_of, prepared
 from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus
 
+_LETTERS: dict[StepStatus, str] = {
+    "PENDING": "P",
+    "RUNNING": "R",
+    "DONE": "D",
+    "REJECTED": "J",
+    "FAILED": "F",
+    "UNDOING": "U",
+    "UNDONE": "N",
+    "UNDO_FAILED": "X",
+}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
 _WORDS = re.compile(rf"(\w+) ({'|'.join(get_args(StepStatus))})\b(?: \(([^)]*)\))?")
 
 
@@ -81,16 +92,17 @@ def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[st
 
 
 def _told(index: int, step: StepState) -> str:
-    return f"{index} {step.status}" + (f" {step.error.code}" if step.error else "")
+    return f"{index}{_LETTERS[step.status]}" + (f" {step.error.code}" if step.error else "")
 
 
 def _moments(state: SagaState, status: str) -> Iterator[Moment]:
     for after, *told in state.history:
         steps = []
         for words in map(str, told):
-            index, _, rest = words.partition(" ")
-            if rest:
-                steps.append(Change(state.steps[int(index)].name, *rest.split(" ", 1)))
+            step, _, code = words.partition(" ")
+            if step[0].isdigit():
+                name = state.steps[int(step[:-1])].name
+                steps.append(Change(name, _STATUSES[step[-1]], code))
             else:
                 status = words
         yield Moment(state.created_at + int(after) * MICROSECOND, status, steps)

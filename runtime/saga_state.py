@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from .envelope import Problem
@@ -19,6 +19,10 @@ StepStatus = Literal[
 _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
 
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
+
+
+def _stored_as(name: str, older: str) -> Any:
+    return Field(validation_alias=AliasChoices(name, older), serialization_alias=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ class StepState:
     status: StepStatus = "PENDING"
     attempts: int = 0
     undo_attempts: int = 0
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
+    finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
 
 
@@ -106,7 +110,7 @@ _older = TypeAdapter(_Older)
 
 def to_json(state: SagaState) -> str:
     """Write a saga as its row holds it: without what is at its default."""
-    return _json.serializer.to_json(state, exclude_defaults=True).decode()
+    return _json.serializer.to_json(state, by_alias=True, exclude_defaults=True).decode()
 
 
 def from_json(text: str) -> SagaState:

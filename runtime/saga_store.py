@@ -29,6 +29,7 @@ from .transition import Transition
 
 log = logging.getLogger(__name__)
 
+HASH_LENGTH = 32  # characters; version 0.1 has stored twice as many
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
 
@@ -53,7 +54,7 @@ class Start:
         """The fingerprint's hash, where there is a key to keep it with."""
         if self.idempotency_key is None:
             return None
-        return hashlib.sha256(self.fingerprint.encode()).hexdigest()
+        return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:HASH_LENGTH]
 
 
 Started = Transition | Conflict
@@ -136,7 +137,7 @@ class SagaStore:
             if key is not None and key in taken:
                 earlier_hash, earlier = taken[key]
                 what = "for another saga" if earlier.name != saga.name else "with another body"
-                same = earlier_hash == request_hash and earlier.name == saga.name
+                same = _alike(earlier_hash, request_hash) and earlier.name == saga.name
                 conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
                 results.append((earlier, []) if same else conflict)
                 continue
@@ -183,6 +184,10 @@ class SagaStore:
         stayed = [new for old, new in changes if not (swept or _moves(old, new))]
         saga_rows.update.many(self.database, [_columns(state) for state in moved])
         saga_rows.update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
+
+
+def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
+    return (earlier_hash or "")[:HASH_LENGTH] == request_hash
 
 
 def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:

@@ -261,7 +261,7 @@ def _answered(reply: Reply) -> str:
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:
-    return replace(state, status=status, awaiting=False, due_at=None, updated_at=now)
+    return replace(state, status=status, awaiting=False, answered=None, due_at=None, updated_at=now)
 
 
 def _not_after(state: SagaState, due_at: datetime) -> datetime:

@@ -196,7 +196,7 @@ _BUGS = (
     ),
     Bug(
         *("key_for_any_body", f"{RUNTIME}.saga_store", "SagaStore._start"),
-        "earlier_hash == request_hash and ",
+        "_alike(earlier_hash, request_hash) and ",
         "",
     ),
     Bug(

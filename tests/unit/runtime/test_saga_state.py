@@ -28,7 +28,7 @@ STATE = SagaState(
     due_at=DONE + timedelta(seconds=15),
     awaiting=True,
     answered="make/do",
-    history=((0, "0 RUNNING"), (3000, "0 DONE", "1 RUNNING")),
+    history=((0, "0R"), (3000, "0D", "1R")),
 )
 # As version 0.1 has written the same.
 OLDER = """{

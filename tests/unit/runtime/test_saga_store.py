@@ -1,5 +1,6 @@
 """Sagas in the database: one row each, a history row per transition."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import peewee
@@ -429,3 +430,12 @@ def test_database_of_version_0_1_goes_on_working(database, store):
     assert sent(store.sweep(SAGA, LATER)) == ["a/finish/do"]
     [(again, commands)] = begin("b", idempotency_key="k")
     assert (again.id, commands) == ("a", [])
+
+
+def test_key_of_version_0_1_is_known_by_its_longer_hash(store):
+    begin("a", idempotency_key="k", fingerprint="one tea")
+    hashed = hashlib.sha256(b"one tea").hexdigest()
+    assert hashed.startswith(SagaRow.get_by_id("a").request_hash)
+    SagaRow.update(request_hash=hashed).execute()
+    assert begin("b", idempotency_key="k", fingerprint="one tea")[0][0].id == "a"
+    assert isinstance(begin("b", idempotency_key="k", fingerprint="two teas")[0], Conflict)
