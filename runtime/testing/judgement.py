@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ..errors import first_line
 from ..saga import Saga
 from ..saga_history import histories
+from ..saga_queries import CHUNK
 from ..saga_rows import SagaRow
 from ..saga_search import SearchRow
 from ..saga_state import SagaState, from_json
@@ -106,10 +107,13 @@ def _read(
     keys: dict[str, list[str]] = {}
     row = SagaRow
     query = row.select(row.id, row.idempotency_key, row.status, row.due_at, row.state)
-    query = query.where(row.name == saga.name).order_by(row.id).bind(database)
-    for saga_id, key, status, due_at, text in query.tuples():
-        if saga_id in before:
-            continue
+    query = query.order_by(row.id).bind(database)
+    rows = [
+        found
+        for chunk in peewee.chunked(sorted(sagas_of(saga, database) - before), CHUNK)
+        for found in query.where(row.id.in_(chunk)).tuples()
+    ]
+    for saga_id, key, status, due_at, text in rows:
         try:
             states[saga_id] = from_json(text)
         except ValidationError as error:
