@@ -97,6 +97,8 @@ class SagaHost(BatchLoop):
         return out + [command.record() for command in commands]
 
     def _sweep(self) -> list[Record]:
+        if not self._store.due(self.saga, self.clock()):
+            return []  # most often, and looking takes no lock
         with transaction(self.database):
             commands = self._store.sweep(self.saga, self.clock())
             self._crash.reach(crash.IN_SWEEP, commands)

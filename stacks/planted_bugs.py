@@ -201,21 +201,21 @@ _BUGS = (
     # What may go wrong with a saga's row.
     Bug(
         *("key_not_stored", f"{RUNTIME}.saga_store", "SagaStore._start"),
-        "(*_columns(state), key, request_hash)",
-        "(*_columns(state), None, None)",
+        "saga.name, key, request_hash)",
+        "saga.name, None, None)",
     ),
     Bug(
         *("key_for_any_body", f"{RUNTIME}.saga_store", "SagaStore._start"),
-        "earlier_hash == request_hash and ",
+        "_alike(earlier_hash, request_hash) and ",
         "",
     ),
     Bug(
-        *("no_history", f"{RUNTIME}.saga_history", "add_history"),
-        "write_many(database, fields, rows)",
-        "pass",
+        *("no_history", f"{RUNTIME}.saga_history", "recorded"),
+        "(*new.history, (after, *told))",
+        "new.history",
     ),
     Bug(
-        *("sweeper_skips_compensating", f"{RUNTIME}.saga_store", "SagaStore.due"),
+        *("sweeper_skips_compensating", f"{RUNTIME}.saga_rows", "select_due"),
         "SagaRow.due_at <= now",
         'SagaRow.due_at <= now, SagaRow.status == "RUNNING"',
     ),

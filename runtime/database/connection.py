@@ -1,8 +1,7 @@
 """Connections and transactions: SQLite or PostgreSQL, through peewee."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,19 +61,15 @@ def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
     )
 
 
-@contextmanager
-def transaction(database: peewee.Database) -> Iterator[None]:
-    """Run the block in one transaction, as the only writer where the database is SQLite.
+def transaction(database: peewee.Database) -> AbstractContextManager[None]:
+    """Run a block in one transaction, as the only writer where the database is SQLite.
 
     A SQLite transaction that reads first and writes later can fail halfway, when another writer was
     faster; taking the write lock at the start makes it wait instead.
     """
-    if isinstance(database, peewee.SqliteDatabase):
-        with database.atomic("IMMEDIATE"):
-            yield
-    else:
-        with database.atomic():
-            yield
+    how = ("IMMEDIATE",) if isinstance(database, peewee.SqliteDatabase) else ()
+    block: AbstractContextManager[None] = database.atomic(*how)
+    return block
 
 
 def rows_written(database: peewee.Database) -> int | None:

@@ -21,7 +21,8 @@ from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem, Reply
 from saga.runtime.saga_host import HostedSaga, SagaHost
-from saga.runtime.saga_store import SagaRow, SagaStore, Start
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
 from saga.runtime.testing import given

@@ -12,7 +12,8 @@ from saga.http import orchestrator
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.saga_store import SagaRow, SagaStore
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore
 from saga.runtime.web import sending
 
 WISH = {"user_id": 1, "product_id": 2, "quantity": 3}

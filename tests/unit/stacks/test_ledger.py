@@ -18,9 +18,8 @@ from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime.database.schema import Table
 from saga.runtime.message import Message
-from saga.runtime.saga_history import HistoryRow
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_search import SearchRow
-from saga.runtime.saga_store import SagaRow
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import Simulator, world
 from saga.runtime.simulation.nemesis import Faults
@@ -353,7 +352,7 @@ def test_too_many_that_gave_up_are_found(shop: Shop) -> None:
 
 
 def test_saga_without_history_is_found(shop: Shop) -> None:
-    HistoryRow.delete().where(HistoryRow.saga_id == shop.requests[0].saga_id).execute()
+    change_state(shop.case("COMPLETED"), history=())
     assert found(shop, "has no history")
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.envelope import Problem
+from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import Failure, SagaState, StepState
-from saga.runtime.testing.path import Change, Moment, Transitions, path_problems
+from saga.runtime.testing.path import Transitions, path_problems
 from saga.runtime.transition import LONGEST_WAIT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -38,7 +39,7 @@ def state_after(told: Transitions, **attempts: tuple[int, int]) -> SagaState:
         name=place_order.name,
         status=told[-1].status,  # type: ignore[arg-type]
         input={},
-        context={},
+        events={},
         steps=tuple(
             StepState(name, status, *attempts.get(name, ran(begun, name)))  # type: ignore[arg-type]
             for name, status in steps.items()
