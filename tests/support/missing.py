@@ -6,6 +6,10 @@ from typing import NoReturn
 
 import pytest
 
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.kafka.jars import class_path
+from saga.runtime.kafka.java import find_java
+
 
 def missing(reason: str) -> NoReturn:
     """Skip the test for this reason; in CI, fail."""
@@ -22,4 +26,8 @@ def need_programs(*names: str, packages: str) -> None:
 
 def need_kafka() -> None:
     """Go on where Apache Kafka can be fetched and run."""
-    need_programs("java", "mvn", packages="openjdk-17-jre-headless maven")
+    try:
+        find_java()
+        class_path()
+    except BrokerUnavailable as reason:
+        missing(str(reason))
