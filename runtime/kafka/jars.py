@@ -21,6 +21,7 @@ from ..settings import Settings
 
 PINS = Path(__file__).with_name("jars.txt")
 AT_ONCE = 8  # jars; a few are large, most are waited for
+UNFINISHED = "unfinished-"
 TIMEOUT = 30  # seconds without a byte
 
 # A connection that is lost says OSError, as all errors of the HTTP client under jgo are.
@@ -30,6 +31,10 @@ RETRYING = tenacity.Retrying(
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),  # seconds
     reraise=True,
 )
+
+
+# How much is done, of how much.
+Progress = Callable[[int, int], None]
 
 
 class Jar(NamedTuple):
@@ -44,52 +49,56 @@ def pinned_jars() -> list[Jar]:
     return [Jar(*line.split()) for line in PINS.read_text().splitlines()]
 
 
-def class_path(on_progress: Callable[[int, int], None] = lambda *_: None) -> str:
+def class_path(on_progress: Progress = lambda *_: None) -> str:
     """Return the class path of Kafka's jars, fetching them the first time.
 
-    They are kept per user, not per checkout, and per content of `jars.txt`. `on_progress` is told
-    how many of how many are fetched. Raises `BrokerUnavailable` when they can't be had, or are not
-    the pinned ones.
+    Raises `BrokerUnavailable` when they can't be had, or are not the pinned ones.
     """
-    jars = _cache() / hashlib.sha256(PINS.read_bytes()).hexdigest()[:16]
-    if not jars.exists():
-        _fetch_once(jars, on_progress)
+    make_once(jars := jar_folder(), lambda fresh: _fetch(fresh, on_progress))
     return f"{jars}/*"
 
 
-def _cache() -> Path:
+def jar_folder() -> Path:
+    """Return where the jars are kept: per user, not per checkout, and per content of `jars.txt`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).absolute() / "saga-functions" / "kafka"
+    pins = hashlib.sha256(PINS.read_bytes()).hexdigest()[:16]
+    return Path(base).absolute() / "saga-functions" / "kafka" / pins
 
 
-def _fetch_once(jars: Path, on_progress: Callable[[int, int], None]) -> None:
-    cache = jars.parent
+def make_once(path: Path, make: Callable[[Path], None]) -> None:
+    """Make what the cache lacks, in a folder beside it: it is there as a whole, or not at all.
+
+    Of several processes one makes it, and the others wait.
+    """
+    if path.exists():
+        return
+    cache = path.parent
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "lock"):
-        if jars.exists():  # another process has fetched them while we waited for the lock
+        if path.exists():  # another process has made it while we waited for the lock
             return
-        for left in cache.glob("fetching-*"):  # by a process that was killed
+        for left in cache.glob(f"{UNFINISHED}*"):  # by a process that was killed
             shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as temporary:
-            fresh = Path(temporary) / "jars"
-            fresh.mkdir()
-            try:
-                _fetch(fresh, on_progress)
-            except OSError as error:
-                raise BrokerUnavailable(
-                    "Apache Kafka's jars can't be fetched: is there a network, or else a mirror in"
-                    " SAGA_MAVEN_REPOSITORY, a proxy in HTTPS_PROXY, or a machine to copy"
-                    f" {cache} from? ({first_line(error)})"
-                ) from None
-            fresh.rename(jars)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=UNFINISHED) as temporary:
+            fresh = Path(temporary) / path.name
+            make(fresh)
+            fresh.rename(path)
 
 
-def _fetch(folder: Path, on_progress: Callable[[int, int], None]) -> None:
+def _fetch(folder: Path, on_progress: Progress) -> None:
+    folder.mkdir()
     jars = pinned_jars()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        fetched = pool.map(partial(RETRYING, _fetch_one, folder), jars)
-        for done, _ in enumerate(fetched, start=1):
-            on_progress(done, len(jars))
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            fetched = pool.map(partial(RETRYING, _fetch_one, folder), jars)
+            for done, _ in enumerate(fetched, start=1):
+                on_progress(done, len(jars))
+    except OSError as error:
+        raise BrokerUnavailable(
+            "Apache Kafka's jars can't be fetched: is there a network, or else a mirror in"
+            " SAGA_MAVEN_REPOSITORY, a proxy in HTTPS_PROXY, or a machine to copy"
+            f" {jar_folder().parent} from? ({first_line(error)})"
+        ) from None
 
 
 def _fetch_one(folder: Path, jar: Jar) -> None:

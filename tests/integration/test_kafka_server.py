@@ -140,6 +140,14 @@ def test_a_taken_port_is_one_clear_line(programs: None, port: int, tmp_path: Pat
     assert "Address already in use" in log.read_text()
 
 
+def test_its_classes_come_from_an_archive(programs: None) -> None:
+    java, *rest = kafka_server.java_command()
+    run = [java, "-Xlog:class+load", *rest, "kafka.Kafka"]
+    told = subprocess.run(run, capture_output=True, text=True, timeout=DEADLINE).stdout
+    [source] = [line for line in told.splitlines() if "kafka.Kafka source: " in line]
+    assert "shared objects file" in source
+
+
 def test_it_needs_neither_java_nor_maven_on_the_machine(
     programs: None, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,3 +156,4 @@ def test_it_needs_neither_java_nor_maven_on_the_machine(
     process = kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log")
     create_topic(port)
     stop(process)
+    assert kafka_server.java_command()[1].startswith("-XX:AOTCache=")

@@ -7,8 +7,7 @@ from typing import NoReturn
 import pytest
 
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.kafka.jars import class_path
-from saga.runtime.kafka.java import find_java
+from saga.runtime.kafka.apache import java_command
 
 
 def missing(reason: str) -> NoReturn:
@@ -27,7 +26,6 @@ def need_programs(*names: str, packages: str) -> None:
 def need_kafka() -> None:
     """Go on where Apache Kafka can be fetched and run."""
     try:
-        find_java()
-        class_path()
+        java_command()
     except BrokerUnavailable as reason:
         missing(str(reason))

@@ -163,7 +163,7 @@ def test_without_network_it_says_what_to_do(cache: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_killed_process_has_left_is_removed(repository: Repository, cache: Path) -> None:
-    left = cache / "fetching-left" / "jars"
+    left = cache / "unfinished-left" / "jars"
     left.mkdir(parents=True)
     (left / "one-1.0.jar").write_bytes(b"fi")
     assert fetched()["one-1.0.jar"] == b"first"
