@@ -20,9 +20,7 @@ from ..errors import BrokerUnavailable, first_line
 from ..settings import Settings
 
 PINS = Path(__file__).with_name("jars.txt")
-AT_ONCE = 8  # jars; a few are large, most are waited for
 UNFINISHED = "unfinished-"
-TIMEOUT = 30  # seconds without a byte
 
 # A connection that is lost says OSError, as all errors of the HTTP client under jgo are.
 RETRYING = tenacity.Retrying(
@@ -73,8 +71,7 @@ def make_once(path: Path, make: Callable[[Path], None]) -> None:
     if path.exists():
         return
     cache = path.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "lock"):
+    with FileLock(cache / "lock"):  # which makes the cache, too
         if path.exists():  # another process has made it while we waited for the lock
             return
         for left in cache.glob(f"{UNFINISHED}*"):  # by a process that was killed
@@ -89,7 +86,7 @@ def _fetch(folder: Path, on_progress: Progress) -> None:
     folder.mkdir()
     jars = pinned_jars()
     try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor() as pool:
             fetched = pool.map(partial(RETRYING, _fetch_one, folder), jars)
             for done, _ in enumerate(fetched, start=1):
                 on_progress(done, len(jars))
@@ -112,11 +109,8 @@ def _fetch_one(folder: Path, jar: Jar) -> None:
     mirror = Settings().saga_maven_repository
     # Each try has a folder of its own: jgo would take what a broken one has left for the jar.
     with tempfile.TemporaryDirectory(dir=folder.parent) as local:
-        maven = MavenContext(
-            repo_cache=Path(local),
-            remote_repos={"mirror": mirror} if mirror else None,
-            timeout=TIMEOUT,
-        )
+        names_and_urls = {mirror: mirror} if mirror else None  # None: Maven Central
+        maven = MavenContext(repo_cache=Path(local), remote_repos=names_and_urls)
         try:
             file = maven.create_dependency(jar.coordinates).artifact.resolve()
         except RuntimeError:

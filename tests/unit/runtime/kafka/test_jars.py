@@ -66,22 +66,22 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     with Repository() as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         monkeypatch.setenv("SAGA_MAVEN_REPOSITORY", server.url)
         yield server
         server.shutdown()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of our own, and two pinned jars."""
     pins = tmp_path / "jars.txt"
     sums = [hashlib.sha256(content).hexdigest() for content in CONTENTS.values()]
     pins.write_text(f"{ONE} {sums[0]}\n{TWO} {sums[1]}\n")
     monkeypatch.setattr(jars, "PINS", pins)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield tmp_path / "cache" / "saga-functions" / "kafka"
-    gc.collect()
+    return tmp_path / "cache" / "saga-functions" / "kafka"
 
 
 def fetched() -> dict[str, bytes]:
@@ -160,6 +160,36 @@ def test_without_network_it_says_what_to_do(cache: Path, monkeypatch: pytest.Mon
         r" \(ConnectionError: .*refused.*\)",
         refusal(cache),
     )
+
+
+def test_without_a_mirror_jars_are_those_of_maven_central(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAGA_MAVEN_REPOSITORY")
+    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"central": repository.url})
+    assert fetched() == {"one-1.0.jar": b"first", "two-2.0.jar": b"second"}
+
+
+def test_jars_are_kept_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert jars.jar_folder().parent == tmp_path / ".cache" / "saga-functions" / "kafka"
+
+
+def test_jars_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "near")
+    assert jars.jar_folder().parent == tmp_path / "near" / "saga-functions" / "kafka"
+
+
+def test_what_is_not_all_there_is_set_apart_in_the_cache(
+    repository: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")  # it may be another file system
+    names: list[list[str]] = []
+    jars.class_path(lambda *_: names.append(sorted(path.name for path in cache.iterdir())))
+    for lock, unfinished in names:
+        assert (lock, unfinished.startswith("unfinished-")) == ("lock", True)
 
 
 def test_what_a_killed_process_has_left_is_removed(repository: Repository, cache: Path) -> None:
