@@ -76,9 +76,10 @@ jars: install ## pin the jars of a version of Apache Kafka; KAFKA=4.3.1
 	@requirements/install uv $(PYTHON)
 	@touch $@
 
-.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml
+BROKER = $(addprefix runtime/kafka/broker/,main.go go.mod go.sum pyproject.toml build_broker.py)
+.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml $(BROKER)
 	@requirements/install run
-	@touch $@
+	@[ -e .venv/saga-functions-broker.failed ] || touch $@
 
 .venv/.dev: .venv/.run requirements/dev.txt
 	@requirements/install dev

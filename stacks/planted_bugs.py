@@ -165,8 +165,8 @@ _BUGS = (
     ),
     Bug(
         *("offsets_before_send", f"{RUNTIME}.batch_loop", "BatchLoop._finish"),
-        "transport.send(out)",
-        "transport.commit(); transport.send(out)",
+        "transport.finish(out)",
+        "transport.finish([]); transport.send(out)",
     ),
     Bug(
         *("no_rewind", f"{RUNTIME}.batch_loop", "BatchLoop._turn"),

@@ -3,8 +3,10 @@
 The settings are for a laptop and for tests: a small heap, a quick start, one replica of everything.
 """
 
+import ctypes
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,13 +18,14 @@ from confluent_kafka.admin import AdminClient
 
 from ..errors import BrokerUnavailable
 from ..polling import poll_until
-from .embedded import HOST, die_with_parent, free_port
+from .embedded import HOST, free_port
 from .jars import Progress, class_path, jar_folder, make_once
 from .java import Java, find_java
 
 START_TIMEOUT = 180.0  # seconds; 2 are usual, 5 after a crash
 ARCHIVE_TIMEOUT = 60.0  # seconds to stop, and archive what was loaded; 5 are usual
 CLUSTER_ID = "saga-functions-cluster"  # Kafka wants 22 characters of base64
+PR_SET_PDEATHSIG = 1  # prctl(2)
 RECORDS = "records"  # the folder of topics and offsets, below the node's own
 
 # The C1 compiler alone starts Kafka in half of the time.
@@ -150,7 +153,7 @@ def _launch(java: list[str], folder: Path, log: Path, lock: int) -> "subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
 
 
@@ -208,3 +211,8 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
 
     if not poll_until(answers, START_TIMEOUT):
         raise BrokerUnavailable(f"Apache Kafka did not answer in {START_TIMEOUT:g} s; see {log}")
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it has ended."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

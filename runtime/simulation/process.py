@@ -29,6 +29,7 @@ BETWEEN_TRANSACTIONS = (
     crash.AFTER_SWEEP,
     crash.AFTER_SWEEP_SENT,
 )
+OFFSETS_WITHIN = 0.2  # seconds until a poll sees to the answers of the last batch
 DEEPEST = 3  # processes that stand still at once
 TRIES = 3  # of a transaction, before its whole turn counts as failed
 AGAIN = (0.01, 0.3)  # seconds until a transaction is tried again
@@ -138,7 +139,7 @@ class Process:
 
     def _committed(self, records: Sequence[Record], ran: Ran, out: Sequence[Record]) -> None:
         if self._transport is not None and records:
-            self._transport.worked_off(records)
+            self._transport.worked_off(records, out)
         self._world.committed(self.name, records, ran, out)
 
     def _before_another_try(self, seconds: float) -> None:
@@ -176,7 +177,7 @@ class Process:
 
     def _lose_session(self, seconds: float) -> None:
         if self._transport is not None:
-            self._world.after(seconds, self._transport.close)
+            self._world.after(seconds, self._transport.lose_session)
 
     def _woken(self, when: float) -> None:
         if when != self._next:
@@ -213,8 +214,11 @@ class Process:
             self.wake(now + delay)
         elif not self._world.broker.available or not self._transport.positions:
             self.wake(now + 1.0)  # nothing to read, or thrown out: then a poll joins again
-        elif (ready := self._transport.next_ready()) is not None:
-            self.wake(ready)
+        else:
+            if self._transport.waits_for_answers():
+                self.wake(now + OFFSETS_WITHIN)
+            if (ready := self._transport.next_ready()) is not None:
+                self.wake(ready)
 
     def _enter(self) -> None:
         """Become the running process, with its clock."""

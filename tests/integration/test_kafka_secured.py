@@ -113,7 +113,7 @@ def test_a_message_makes_it_there_and_its_offset_back(secured: dict[str, str]) -
     with closing(KafkaTransport(settings, GROUP, [TOPIC])) as transport:
         transport.check()
         [received] = wait_until(lambda: transport.poll(0.1), "the message comes back")
-        transport.commit()
+        transport.finish([])
     assert (received.key, received.value) == (b"s", b"{}")
     assert lag(settings, GROUP, [TOPIC]) == 0
     assert [record.key for record in read_topics(settings, [TOPIC])] == [b"s"]

@@ -1,9 +1,11 @@
 """Brokers under test: each makes topics and members, goes away, and comes back."""
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from pathlib import Path
 from subprocess import Popen
 
 from saga.runtime.envelope import Record
@@ -44,13 +46,13 @@ def poll_one(member: Transport) -> list[Record]:
     return batch
 
 
-def read(member: Transport, wanted: int, *, commit: bool = True) -> list[Record]:
+def read(member: Transport, wanted: int, *, finish: bool = True) -> list[Record]:
     """Poll until so many records are here, then make sure that no more come."""
     records: list[Record] = []
     while len(records) < wanted:
         records += poll_one(member)
-        if commit:
-            member.commit()
+        if finish:
+            member.finish([])
     assert values(member.poll(POLL)) == []
     return records
 
@@ -164,14 +166,22 @@ class Simulated(Broker):
 class Server:
     """A real broker's process, which can be killed and started again."""
 
-    def __init__(self, settings: Settings, launch: Callable[[], "Popen[bytes]"]) -> None:
+    def __init__(
+        self, settings: Settings, launch: Callable[[Path, Path], "Popen[bytes]"], folder: Path
+    ) -> None:
         self.settings = settings
         self._launch = launch
+        self._data = folder / "data"
+        self._log = folder / "log"
         self.start()
 
     def start(self) -> None:
         """Start it."""
-        self._process = self._launch()
+        self._process = self._launch(self._data, self._log)
+
+    def wipe(self) -> None:
+        """Remove all that it keeps, while it does not run."""
+        shutil.rmtree(self._data)
 
     def kill(self) -> None:
         """Kill it."""
@@ -197,7 +207,7 @@ class Real(Broker):
 
     def restart_empty(self) -> None:
         with self.away():
-            pass
+            self._server.wipe()
 
     def member_elsewhere(self, group: str, *topics: str) -> Transport:
         return self._opened(RemoteMember(self._server.settings, group, topics))

@@ -47,8 +47,8 @@ class RemoteMember:
     def send(self, records: Iterable[Record]) -> None:
         self._call("send", list(records))
 
-    def commit(self) -> None:
-        self._call("commit")
+    def finish(self, records: Iterable[Record]) -> None:
+        self._call("finish", list(records))
 
     def rewind(self) -> None:
         with suppress(Died):
