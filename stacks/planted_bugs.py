@@ -154,7 +154,7 @@ _BUGS = (
         "",
     ),
     Bug(
-        *("inbox_not_saved", f"{RUNTIME}.worker", "Worker._work"),
+        *("inbox_not_saved", f"{RUNTIME}.worker", "Worker._answer_all"),
         "inbox.save(self.database, list(fresh.items()))",
         "pass",
     ),
@@ -184,7 +184,7 @@ _BUGS = (
         "pass",
     ),
     Bug(
-        *("duplicates_unanswered", f"{RUNTIME}.worker", "Worker._work"),
+        *("duplicates_unanswered", f"{RUNTIME}.worker", "Worker._answer_all"),
         "out.append(self._reply(envelope, answer))",
         "out += [self._reply(envelope, answer)] if decision.answer is None else []",
     ),

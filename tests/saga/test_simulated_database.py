@@ -166,7 +166,7 @@ def test_system_outlives_the_worst_databases(simulator: Simulator) -> None:
 
 
 def test_faults_of_databases_are_told(simulator: Simulator) -> None:
-    told = "\n".join(line for seed in range(5) for line in simulator.run(seed, story=True).story)
+    told = "\n".join(line for seed in range(20) for line in simulator.run(seed, story=True).story)
     for text in (
         "is locked",
         "gives a transaction up",

@@ -204,7 +204,7 @@ def test_no_module_is_long(path):
 
 def test_the_core_is_small():
     lines = [(ROOT / "runtime" / f"{name}.py").read_text().count("\n") for name in CORE]
-    assert sum(lines) <= 1300
+    assert sum(lines) <= 1400
 
 
 def test_four_services_are_here():
