@@ -1,5 +1,6 @@
 """A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,11 @@ class Saga:
             return self._by_name[name]
         except KeyError:
             raise ContractError(f"saga {self.name!r} has no step {name!r} any more") from None
+
+    @property
+    def ended_topic(self) -> str:
+        """The topic on which its host tells which sagas have ended, each whole, as JSON."""
+        return re.sub(r"[^a-zA-Z0-9._-]", "_", self.name) + ".ended"
 
     @property
     def reply_topics(self) -> list[str]:

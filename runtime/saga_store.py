@@ -58,13 +58,20 @@ class Start:
 
 
 Started = Transition | Conflict
+Change = tuple[SagaState, SagaState]  # before and after
 
 
 class SagaStore:
-    """The sagas in one database. It may be shared by threads where the database may."""
+    """The sagas in one database. It may be shared by threads where the database may.
 
-    def __init__(self, database: peewee.Database) -> None:
+    `on_end` hears of each saga that ends, in the transaction in which it does.
+    """
+
+    def __init__(
+        self, database: peewee.Database, on_end: Callable[[SagaState], None] = lambda _: None
+    ) -> None:
         self.database = database
+        self._on_end = on_end
 
     def start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         """Store new sagas in one transaction; return each with the command that the caller sends.
@@ -179,11 +186,14 @@ class SagaStore:
         states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
         return {key: state for key, state in states.items() if state is not None}
 
-    def _save(self, changes: Sequence[tuple[SagaState, SagaState]], *, swept: bool = False) -> None:
+    def _save(self, changes: Sequence[Change], *, swept: bool = False) -> None:
         moved = [new for old, new in changes if swept or _moves(old, new)]
         stayed = [new for old, new in changes if not (swept or _moves(old, new))]
         saga_rows.update.many(self.database, [_columns(state) for state in moved])
         saga_rows.update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
+        for old, new in changes:
+            if new.ended and not old.ended:
+                self._on_end(new)
 
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:

@@ -1,5 +1,6 @@
 """The producer: sends records, and knows whether the broker has them."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,8 @@ from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
 from .application import DELIVERY_TIMEOUT, Admin, application
+
+log = logging.getLogger(__name__)
 
 Delivered = Callable[[str | None], None]  # is told of each record once: None, or why it failed
 
@@ -24,6 +27,13 @@ class Producer:
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send messages; raise `BrokerUnavailable` unless the broker has taken them all."""
         self.send_records(envelope.record() for envelope in envelopes)
+
+    def post(self, envelopes: Sequence[Envelope]) -> None:
+        """Let messages be sent in the background; what is not taken is told in the log alone.
+
+        Raises `BrokerUnavailable` when no more can be on their way.
+        """
+        self.hand_over((envelope.record() for envelope in envelopes), _log_failure)
 
     def send_records(self, records: Iterable[Record]) -> None:
         """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
@@ -78,3 +88,8 @@ class Producer:
         """Deliver what is still on its way."""
         with suppress(KafkaException):  # wrong settings: there has never been a producer
             self._producer.flush(DELIVERY_TIMEOUT)
+
+
+def _log_failure(error: str | None) -> None:
+    if error is not None:
+        log.warning("a command was not taken, its saga's host will send it again: %s", error)

@@ -32,7 +32,7 @@ from ..settings import Settings
 from ..timer import Timer
 from ..worker import Worker
 from .code import import_from
-from .stack import Resources, Stack, read_by
+from .stack import Resources, Stack, needed_by
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run_entry(
     )
     try:
         retrying(bind, database, hosted.tables())
-        retrying(create_topics, settings, read_by(hosted.topics, stack.entries[name].partitions))
+        retrying(create_topics, settings, needed_by(hosted, stack.entries[name].partitions))
     except UNAVAILABLE:
         if stop.is_set():
             return
