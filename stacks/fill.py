@@ -31,7 +31,7 @@ from saga.runtime.saga_state import SagaState, to_json
 
 from . import ledger
 
-REFUSED = 10  # one of so many orders is for a product that there is not
+REFUSED = 11  # one of so many orders, and of each user's, is for a product that there is not
 NO_PRODUCT = 0
 PATTERN = PlaceOrder(order_id=UUID(int=0), user_id=0, product_id=NO_PRODUCT, quantity=1)
 STEP_TIME = timedelta(milliseconds=3)

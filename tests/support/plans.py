@@ -51,11 +51,16 @@ def slow_plans(database: peewee.Database, call: Callable[[], object]) -> list[st
     """
     if isinstance(database, peewee.PostgresqlDatabase):
         database.execute_sql("ANALYZE")  # as it does by itself; SQLite does not
+    return [step for step in plans(database, call) if _slow(step)]
+
+
+def plans(database: peewee.Database, call: Callable[[], object]) -> list[str]:
+    """List the steps of the plans of all statements in a call."""
     with recorded(database) as asked:
         call()
     queries = [(sql, p) for sql, p in asked if sql.split()[0] in ("SELECT", "UPDATE", "DELETE")]
     assert queries
-    return [step for sql, p in queries for step in _steps(database, sql, p) if _slow(step)]
+    return [step for sql, p in queries for step in _steps(database, sql, p)]
 
 
 def _steps(database: peewee.Database, sql: str, parameters: Any) -> list[str]:

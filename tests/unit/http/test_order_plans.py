@@ -12,7 +12,7 @@ from saga.functions.order import store
 from saga.http import order
 from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import bind
-from support.plans import slow_plans
+from support.plans import plans, slow_plans
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = str(UUID(int=100))
@@ -43,3 +43,11 @@ def test_page_is_read_in_order_whatever_is_asked_for(orders: peewee.Database) ->
         for after in (None, AFTER):
             page = order.OrderPage.model_validate({**asked, "after": after})
             assert slow_plans(orders, partial(order._list, page)) == [], asked
+
+
+# PostgreSQL knows how many there are of which.
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_one_users_orders_are_found_by_the_user(orders: peewee.Database) -> None:
+    page = order.OrderPage.model_validate({"user_id": "7", "status": "COMPLETED"})
+    [step] = plans(orders, partial(order._list, page))
+    assert "orders_user_id_id (user_id=?)" in step

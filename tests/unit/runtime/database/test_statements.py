@@ -207,3 +207,50 @@ def test_statement_goes_to_the_database_that_its_table_is_bound_to(database):
     bind(database, [Jar])
     assert Jar.get().price == Decimal("1.10")
     other.close()
+
+
+def test_insert_that_says_returning_answers_with_rows():
+    @prepared
+    def insert(identifier, label):
+        query = Jar.insert(id=identifier, label=label, price=1, filled=NOW, serial=1)
+        return query.returning(Jar.id, Jar.price)
+
+    identifier = uuid4()
+    assert insert(identifier, "jam") == [(identifier, Decimal("1.00"))]
+
+
+def test_statement_is_built_for_its_first_call_alone_and_for_each_kind_of_database(database):
+    built = []
+
+    @prepared
+    def count_jars(label):
+        built.append(label)
+        return Jar.select(Jar.label).where(Jar.label == label)
+
+    count_jars("jam")
+    before = len(built)
+    count_jars("tea")
+    assert len(built) == before
+    other = connect("sqlite://")
+    bind(other, [Jar])
+    count_jars("jam")
+    assert (len(built) > before) == isinstance(database, peewee.PostgresqlDatabase)
+    other.close()
+
+
+def test_statement_built_anew_is_forgotten_again():
+    built = []
+
+    @prepared
+    def find(label):
+        built.append(label)
+        return Jar.select(Jar.label).where(Jar.label == label)
+
+    find("jam")
+    before = len(built)
+    with find.built_anew():
+        find("jam")
+        assert len(built) == 2 * before - 1
+        find("jam")
+    find("jam")
+    assert len(built) == 3 * before - 2
