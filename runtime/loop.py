@@ -69,6 +69,10 @@ class Loop:
 
     def _retried(self, work: Callable[[], T]) -> T:
         """Work in a transaction; retry for a while what passes by itself, then raise it."""
+        try:
+            return work()
+        except DATABASE_ERRORS:
+            self._reconnect()
         return self.retrying.copy(before_sleep=lambda _: self._reconnect())(work)
 
     def _reconnect(self) -> None:

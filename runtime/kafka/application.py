@@ -51,8 +51,8 @@ def application(settings: Settings, group: str) -> Application:
             "enable.idempotence": False,
             "acks": "all",
             "message.max.bytes": RECORD_LIMIT,
-            # Long enough for the answers of one batch to travel together.
-            "linger.ms": 0.2,
+            # A lone message waits for nobody: librdkafka would wait for a millisecond at least.
+            "linger.ms": 0,
             "queue.buffering.max.kbytes": 131_072,
             "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
             "reconnect.backoff.max.ms": 1_000,
