@@ -71,8 +71,7 @@ def run_entry(
         if stop.is_set():
             return
         raise
-    # What is loaded stays: no collection has to look through it again.
-    gc.collect()
+    # What is loaded stays: no collection has to look through it, and so make its pages our own.
     gc.freeze()
     log.info("%s starts", hosted.name)
     _run(hosted, database, settings, stop, lambda: on_ready(hosted.topics))
