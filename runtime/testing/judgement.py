@@ -1,7 +1,8 @@
 """The judge of sagas: finds what any client could complain about, whatever the saga's business.
 
 It knows what is right, and no bug: each request has one saga, which is the one asked for, has ended
-for a reason, has done and undone its steps in order, and is found by what it is searched by.
+for a reason, has done and undone its steps in order and in time, is found by what it is searched
+by, and is on one page of the list.
 """
 
 from collections import Counter
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 import peewee
 from pydantic import ValidationError
 
+from .. import saga_queries
 from ..errors import first_line
 from ..saga import Saga
 from ..saga_search import SearchRow
@@ -19,8 +21,10 @@ from ..saga_store import SagaRow
 from .ending import ending_problems
 from .path import Transitions, path_problems, transitions
 from .request import Request
+from .sending import sending_problems
 
 ENDS = ("COMPLETED", "COMPENSATED")
+PAGES = 4  # in which the list is read
 # Ends that no client has caused; how many of them are too many depends on what goes wrong.
 EXCUSES = frozenset({"attempts_exhausted", "deadline_exceeded"})
 
@@ -70,10 +74,14 @@ def judge(
 ) -> Judgement:
     """Judge all sagas of a declaration that were not there `before`, by what clients know.
 
-    Sagas that failed by one of the codes in `excuses` are counted as `excused`.
+    Sagas that failed by one of the codes in `excuses` are counted as `excused`. All are judged by
+    this one declaration: those that began under another, with other attempts or time-outs, are
+    to be among those `before`.
     """
     found = Judgement()
     states, keys = _read(saga, database, before, found.violations)
+    if not found.violations:  # no list shows what can't be read
+        found.violations += _list_problems(saga, database, sorted(states), before)
     paths = transitions(database, states)
     for request, saga_ids in _given(requests, keys):
         found.violations += _told_problems(request, saga_ids, states)
@@ -123,6 +131,26 @@ def _read(
     return states, keys
 
 
+def _list_problems(
+    saga: Saga, database: peewee.Database, saga_ids: Sequence[str], before: frozenset[str]
+) -> Iterator[str]:
+    """Read the list page by page, as a client does: each saga is on one page, the oldest first."""
+    listed: list[str] = []
+    # From where the new ones begin: there may be very many others.
+    last = max((i for i in before if saga_ids and i < saga_ids[0]), default=None)
+    limit = len(saga_ids) // PAGES + 1
+    for _ in range((len(saga_ids) + len(before)) // limit + 1):
+        page = saga_queries.page(database, limit, last, saga=saga)
+        listed += [state.id for state in page if state.id not in before]
+        last = page[-1].id if page else last
+    times = Counter(listed)
+    for saga_id in saga_ids:
+        if times[saga_id] != 1:
+            yield f"saga {saga_id}: is {times[saga_id]} times on the pages of the list"
+    if listed != sorted(listed):
+        yield "the list is not in the order of its ids"
+
+
 def _given(
     requests: Sequence[Request], keys: dict[str, list[str]]
 ) -> Iterator[tuple[Request, set[str]]]:
@@ -159,6 +187,7 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
         yield f"has {', '.join(others)} in its input, which was not in the request"
     yield from ending_problems(state)
     yield from path_problems(saga, state, case.path)
+    yield from sending_problems(saga, state, case.path)
     if state.status == "COMPLETED" and request.cancel == "accepted":
         yield "COMPLETED, though its cancellation was accepted"
     if case.code == "cancelled" and request.cancel == "no":

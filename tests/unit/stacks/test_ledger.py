@@ -16,10 +16,12 @@ import pytest
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
+from saga.runtime import saga_queries
 from saga.runtime.database.schema import Table
 from saga.runtime.message import Message
 from saga.runtime.saga_history import HistoryRow
 from saga.runtime.saga_search import SearchRow
+from saga.runtime.saga_state import SagaState
 from saga.runtime.saga_store import SagaRow
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import Simulator, world
@@ -62,6 +64,10 @@ def whole(case: Case) -> bool:
     """Tell whether an order got as far as to be paid, by one who could pay for all."""
     rich, plenty = (case.request.wanted[name] > 2 for name in ("user_id", "product_id"))
     return rich and plenty and Payment.get_or_none(Payment.order_id == order_id(case)) is not None
+
+
+def ids_of(shop: Shop) -> set[str]:
+    return {case.state.id for case in shop.judgement.cases}
 
 
 def order_id(case: Case) -> UUID:
@@ -367,6 +373,43 @@ def test_saga_that_is_found_by_another_user_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     SearchRow.create(key="place-order/user_id/4711", saga_id=case.state.id)
     assert found(shop, "is found by .*/user_id/4711")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda ids: ids[:-1], "is 0 times on the pages of the list"),
+        (lambda ids: ids[:1] * 2 + ids[1:], "is 2 times on the pages of the list"),
+        (lambda ids: ids[::-1], "the list is not in the order of its ids"),
+    ],
+)
+def test_list_that_shows_other_sagas_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, change: Any, text: str
+) -> None:
+    shown = [saga_queries.find(ledger.sagas(), i) for i in change(sorted(ids_of(shop)))]
+    pages = iter([shown[:2], shown[2:]])
+    monkeypatch.setattr(saga_queries, "page", lambda *_, **__: next(pages, []))
+    assert found(shop, text)
+
+
+def test_list_is_read_from_the_first_new_saga_on_in_four_pages(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, ids = saga_queries.page, sorted(ids_of(shop))
+    shop.before = replace(shop.before, sagas=frozenset(ids[:2]))
+    asked: list[tuple[int, str | None]] = []
+
+    def remember(database: Any, limit: int, after: str | None, **options: Any) -> list[SagaState]:
+        asked.append((limit, after))
+        return page(database, limit, after, **options)
+
+    monkeypatch.setattr(saga_queries, "page", remember)
+    new = set(ids[2:])
+    shop.requests = [request for request in shop.requests if request.saga_id in new]
+    shop.violations()
+    limit = len(new) // 4 + 1
+    assert asked[0] == (limit, ids[1])
+    assert asked[1] == (limit, ids[1 + limit])
 
 
 def test_refusal_by_another_service_is_found(shop: Shop) -> None:
