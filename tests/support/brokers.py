@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from subprocess import Popen
 
@@ -53,6 +53,25 @@ def read(member: Transport, wanted: int, *, commit: bool = True) -> list[Record]
             member.commit()
     assert values(member.poll(POLL)) == []
     return records
+
+
+def read_until(member: Transport, number: int) -> list[int]:
+    """Poll until a record is here, and commit what comes before it; return all numbers.
+
+    A batch from before the member was let in again is refused, and comes again.
+    """
+    got: list[int] = []
+
+    def came() -> bool:
+        got.extend(values(member.poll(POLL)))
+        if number in got:
+            return True
+        with suppress(BrokerUnavailable):
+            member.commit()
+        return False
+
+    wait_until(came, f"record {number} comes", LOST)
+    return got
 
 
 def send_until_taken(member: Transport, record: Record) -> None:
