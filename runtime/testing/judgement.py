@@ -20,7 +20,7 @@ from ..saga_state import SagaState, from_json
 from ..saga_store import SagaRow
 from .ending import ending_problems
 from .path import Transitions, path_problems, transitions
-from .request import Request
+from .request import MAY_FOLLOW, Request
 from .sending import sending_problems
 
 ENDS = ("COMPLETED", "COMPENSATED")
@@ -180,6 +180,8 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
     state, request = case.state, case.request
     if state.status not in ENDS:
         yield f"has not ended: {state.status}"
+    if state.status not in MAY_FOLLOW[request.heard]:
+        yield f"is {state.status}, and its client has heard that it is {request.heard}"
     got = {name: state.input.get(name) for name in request.wanted}
     if got != request.wanted:
         yield f"is for {got}, asked was {request.wanted}"
@@ -220,3 +222,5 @@ def _kinds(case: Case) -> Iterator[str]:
         yield "retries"
     if case.request.tries > 1:
         yield "repeated requests"
+    if case.request.reads:
+        yield "read again"

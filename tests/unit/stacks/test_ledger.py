@@ -124,6 +124,14 @@ def test_every_fate_is_there_and_counted(shop: Shop) -> None:
     assert seen["completed"] + seen["compensated"] == len(shop.requests)
 
 
+def test_requests_that_were_repeated_or_read_again_are_counted(shop: Shop) -> None:
+    for request in shop.requests:
+        request.tries, request.reads = 1, 0
+    shop.requests[0].tries, shop.requests[1].reads = 2, 1
+    seen = ledger.judge_orders(shop.requests, shop.before).seen
+    assert (seen["repeated requests"], seen["read again"]) == (1, 1)
+
+
 def test_accepted_order_without_a_saga_is_found(shop: Shop) -> None:
     shop.requests[0].told = [str(STRANGER)]
     assert found(shop, "accepted, but there is no row")
@@ -143,6 +151,14 @@ def test_second_saga_that_the_client_does_not_know_is_found(shop: Shop) -> None:
 def test_saga_given_to_two_clients_is_found(shop: Shop) -> None:
     shop.requests[1].told = shop.requests[0].told
     assert found(shop, "2 clients were given it")
+
+
+def test_saga_that_ended_another_way_than_its_client_heard_is_found(shop: Shop) -> None:
+    case = shop.case("COMPENSATED", "cancelled")
+    case.request.heard = "COMPENSATING"
+    assert shop.violations() == []
+    case.request.heard = "COMPLETED"
+    assert found(shop, "is COMPENSATED, and its client has heard that it is COMPLETED")
 
 
 def test_saga_that_hangs_is_found(shop: Shop) -> None:
