@@ -10,7 +10,7 @@ import peewee
 
 from ..saga import Saga
 from ..saga_history import HistoryRow
-from ..saga_state import SagaState
+from ..saga_state import Failure, SagaState
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
@@ -87,7 +87,7 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
     yield from _end_problems(saga, state)
     if state.failure is not None:
         yield from _blame_problems(state.failure.step, path)
-        yield from _excuse_problems(saga, state, path)
+        yield from _excuse_problems(saga, state, state.failure, path)
 
 
 def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
@@ -151,11 +151,12 @@ def _end_problems(saga: Saga, state: SagaState) -> Iterator[str]:
             yield f"COMPENSATED, but {step.name} is {step.status}"
 
 
-def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
+def _excuse_problems(
+    saga: Saga, state: SagaState, failure: Failure, path: Transitions
+) -> Iterator[str]:
     """Whoever gives up has used up its attempts or its time, and not more of it."""
-    failure = state.failure
     end = next((moment for moment in path if moment.status != "RUNNING"), None)
-    if failure is None or end is None:
+    if end is None:
         return
     gave_up = end.at
     step = next(step for step in state.steps if step.name == failure.step)
@@ -166,9 +167,5 @@ def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
         wanted = saga.step(step.name).retry.attempts
         if step.attempts != wanted:
             yield f"gave {step.name} up after {step.attempts} of {wanted} attempts"
-        if late and Change(step.name, _after(end, step.name), "timeout") in end.steps:
+        if late and any((name, code) == (step.name, "timeout") for name, _, code in end.steps):
             yield f"went on trying {step.name} after its deadline at {state.deadline_at}"
-
-
-def _after(moment: Moment, name: str) -> str:
-    return next((change.status for change in moment.steps if change.name == name), "")

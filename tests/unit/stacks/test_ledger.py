@@ -33,6 +33,7 @@ from saga.stacks import ledger
 from saga.stacks.simulate import Orders
 
 STRANGER = UUID(int=7)
+FIRST = 61  # of the seeds to look at: one that has had orders of all fates, and few
 FATES: Any = (("COMPLETED", ""), ("COMPENSATED", "cancelled"))  # of orders that were paid
 
 
@@ -80,7 +81,7 @@ def running() -> Iterator[tuple[Simulator, int]]:
     shop = Shop(read_stacks(Settings().saga_stacks))
     with pytest.MonkeyPatch.context() as patch, Simulator(shop) as simulator:
         patch.setattr(world, "draw", lambda _: Faults(cancel=0.3))
-        for seed in count():
+        for seed in count(FIRST):
             simulator.run(seed)
             fates = Counter((c.state.status, c.code) for c in shop.judgement.cases if whole(c))
             if all(fates[fate] for fate in FATES):

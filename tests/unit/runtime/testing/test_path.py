@@ -3,12 +3,15 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import peewee
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
+from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem
+from saga.runtime.saga_history import HistoryRow
 from saga.runtime.saga_state import Failure, SagaState, StepState
-from saga.runtime.testing.path import Change, Moment, Transitions, path_problems
+from saga.runtime.testing.path import Change, Moment, Transitions, path_problems, transitions
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = [step.name for step in place_order.steps]
@@ -79,6 +82,31 @@ def test_step_by_step_there_and_back_is_fine(told: list[str]) -> None:
     assert problems(path(*told)) == []
 
 
+def test_history_is_read_in_order_for_many_sagas(sqlite: peewee.Database) -> None:
+    bind(sqlite, [HistoryRow])
+    ids = [f"saga-{n}" for n in range(501)]
+    lines = (("RUNNING", f"{CREATE} RUNNING"), ("COMPENSATED", f"{CREATE} DONE, {PAY} FAILED (oh)"))
+    for second, (status, changes) in enumerate(lines):
+        at = NOON + timedelta(seconds=second)
+        rows = [(saga_id, at, status, changes) for saga_id in [*ids, "another"]]
+        fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
+        HistoryRow.insert_many(rows, fields).execute()
+    moments = [
+        Moment(NOON, "RUNNING", [Change(CREATE, "RUNNING")]),
+        Moment(
+            NOON + timedelta(seconds=1),
+            "COMPENSATED",
+            [Change(CREATE, "DONE"), Change(PAY, "FAILED", "oh")],
+        ),
+    ]
+    assert transitions(sqlite, ids) == dict.fromkeys(ids, moments)
+
+
+def test_attempt_after_a_fault_is_fine() -> None:
+    again = [FORWARD[0], f"{FORWARD[0]} Fault", f"{FORWARD[0]} Fault", *COMPLETED[1:]]
+    assert problems(path(*again)) == []
+
+
 def test_attempt_for_no_reason_is_told() -> None:
     again = [FORWARD[0], FORWARD[0], *COMPLETED[1:]]
     assert problems(path(*again), create_order=(2, 0)) == [
@@ -114,6 +142,11 @@ def test_undo_in_the_wrong_order_is_told() -> None:
         f"COMPENSATED: {RESERVE} UNDONE",
     ]
     assert problems(path(*turned)) == [f"began to undo {CREATE} before {RESERVE}"]
+
+
+def test_undo_in_the_wrong_order_is_told_at_its_beginning() -> None:
+    turned = path(*FORWARD, f"COMPENSATING: {PAY} REJECTED, {CREATE} UNDOING")
+    assert problems(turned) == [f"began to undo {CREATE} before {RESERVE}"]
 
 
 def test_completed_saga_with_a_step_left_is_told() -> None:
@@ -223,6 +256,23 @@ def blamed(step: str) -> list[str]:
 
 def test_step_that_was_in_flight_is_the_one_that_failed() -> None:
     assert blamed(PAY) == []
+
+
+def test_step_that_could_not_be_sent_may_be_the_one_that_failed() -> None:
+    told = path(
+        *FORWARD[:2],
+        f"COMPENSATING: {RESERVE} DONE, {PAY} UNDOING invalid_command",
+        f"COMPENSATING: {PAY} UNDONE invalid_command, {RESERVE} UNDOING",
+        *COMPENSATED[4:],
+    )
+    state = replace(state_after(told), failure=Failure(PAY, "invalid_command", ""))
+    assert list(path_problems(place_order, state, told)) == []
+
+
+def test_failure_of_what_goes_on_is_read_all_the_same() -> None:
+    told = path(*FORWARD)
+    state = replace(state_after(told), failure=Failure(PAY, "attempts_exhausted", ""))
+    assert list(path_problems(place_order, state, told)) == []
 
 
 @pytest.mark.parametrize(

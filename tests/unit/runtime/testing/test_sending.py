@@ -38,6 +38,8 @@ def problems(
     error: Problem | None = None,
     saga: Saga = place_order,
 ) -> list[str]:
+    # One that can't be sent hides nothing of those behind it.
+    never = StepState("create_order", attempts=1, error=Problem(code="invalid_command", message=""))
     step = StepState(PAY, attempts=attempts, undo_attempts=undo_attempts, error=error)
     state = SagaState(
         id="s",
@@ -45,7 +47,7 @@ def problems(
         status="RUNNING",
         input={},
         context={},
-        steps=(step,),
+        steps=(never, step),
         created_at=NOON,
         updated_at=NOON,
         deadline_at=NOON,
@@ -84,6 +86,26 @@ def test_fault_like_the_one_before_it_is_seen_though_it_has_no_word() -> None:
     assert problems(*told, attempts=3) == []
 
 
+def test_fault_without_a_word_is_of_the_step_in_flight() -> None:
+    begun = path((0, SENT), (1, FAULT), (2, FAULT), (3, DONE))
+    undo = Moment(NOON, "COMPENSATING", [Change("create_order", "UNDOING", "Oh")])
+    same = Moment(NOON + timedelta(seconds=5), "COMPENSATING", [])
+    *_, last = sendings([*begun, undo, same])
+    assert (last.step, last.status, last.error) == ("create_order", "UNDOING", "Oh")
+    assert (last.ended_at, last.given_up) == (same.at, False)
+
+
+def test_error_of_a_step_that_could_not_be_sent_is_no_other_steps() -> None:
+    """What came of it is told first, and the answer to the step before it at the end."""
+    words = [Change(PAY, "FAILED", "invalid_command"), Change("create_order", "UNDOING")]
+    begun = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
+    found = sendings([begun, Moment(NOON + timedelta(seconds=1), "COMPENSATING", words)])
+    assert [(one.step, one.status, one.error) for one in found] == [
+        ("create_order", "RUNNING", ""),
+        ("create_order", "UNDOING", ""),
+    ]
+
+
 def test_undo_that_answers_has_no_error_of_its_own() -> None:
     told = path((0, SENT), (15, UNDO_TIMEOUT), (16, ("UNDONE", "timeout")))
     found = [(one.status, one.number, one.error, one.given_up) for one in sendings(told)]
@@ -105,7 +127,8 @@ def test_attempts_that_were_not_made_or_not_counted_are_told(attempts: int) -> N
     told = ((0, SENT), (1, FAULT), (2, FAULT), (3, DONE))
     assert problems(*told, attempts=2) == []
     found = [f"{PAY} counts {attempts} attempts RUNNING, of 2 made"]
-    assert problems(*told, attempts=attempts) == found
+    for error in (None, Problem(code="Fault", message="")):
+        assert problems(*told, attempts=attempts, error=error) == found
 
 
 def test_attempts_to_undo_are_counted_by_themselves() -> None:
@@ -166,20 +189,26 @@ def test_undo_waits_no_longer_than_the_limit(timeout: float) -> None:
 
 
 RULE = Retry(attempts=9, first=8.0, factor=2.0, longest=12.0)  # waits of 8, 12, 12, … seconds
-BACKING_OFF = replace(
-    place_order,
-    steps=[replace(step, retry=RULE, undo_retry=RULE) for step in place_order.steps],
-)
+OTHER = Retry(attempts=9, first=1.0, factor=1.0)
+
+
+def backing_off(retry: Retry, undo_retry: Retry) -> Saga:
+    steps = [replace(step, retry=retry, undo_retry=undo_retry) for step in place_order.steps]
+    return replace(place_order, steps=steps)
+
+
+BACKING_OFF = backing_off(RULE, RULE)
 
 
 @pytest.mark.parametrize("undo", [False, True])
 def test_back_off_is_waited_of_which_half_may_be_taken_off(undo: bool) -> None:
     sent, fault = (UNDO, UNDO_FAULT) if undo else (SENT, FAULT)
+    saga = backing_off(OTHER, RULE) if undo else backing_off(RULE, OTHER)
 
     def found(first: float, second: float) -> list[str]:
         told = [(0, sent), (1, fault), (1 + first, fault), (50, fault), (50 + second, fault)]
         counted = {"attempts": 0, "undo_attempts": 3} if undo else {"attempts": 3}
-        return problems(*told, saga=BACKING_OFF, **counted)  # type: ignore[arg-type]
+        return problems(*told, saga=saga, **counted)  # type: ignore[arg-type]
 
     assert found(4.0, 6.0) == []
     early = f"{PAY} was sent again after 0:00:03.900000, and not 0:00:04 at least"
@@ -201,3 +230,13 @@ def test_operator_need_not_wait_after_a_round() -> None:
 def test_undo_of_what_has_just_failed_need_not_wait() -> None:
     told = ((0, SENT), (1, UNDO_FAULT), (2, UNDONE))
     assert problems(*told, undo_attempts=1, saga=BACKING_OFF) == []
+
+
+def test_history_that_does_not_fit_together_is_read_all_the_same() -> None:
+    nothing = Moment(NOON, "RUNNING", [])
+    assert sendings([nothing]) == []
+    begun = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
+    both = [begun, *path((1, SENT), (2, DONE))]
+    assert [one.ended_at for one in sendings(both)] == [None, NOON + timedelta(seconds=2)]
+    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    assert list(sending_problems(place_order, state, both)) == []
