@@ -13,10 +13,12 @@ from uuid import UUID
 
 import pytest
 
+from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import Order
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import Payment, User
 from saga.runtime import saga_queries
+from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table
 from saga.runtime.message import Message
 from saga.runtime.saga_history import HistoryRow
@@ -27,7 +29,7 @@ from saga.runtime.settings import Settings
 from saga.runtime.simulation import Simulator, world
 from saga.runtime.simulation.nemesis import Faults
 from saga.runtime.system.stack import read_stacks
-from saga.runtime.testing.judgement import Case, Judgement
+from saga.runtime.testing.judgement import Case, Judgement, judge, sagas_of
 from saga.runtime.testing.request import Request
 from saga.stacks import ledger
 from saga.stacks.simulate import Orders
@@ -163,8 +165,27 @@ def test_saga_that_ended_another_way_than_its_client_heard_is_found(shop: Shop) 
 
 
 def test_saga_that_hangs_is_found(shop: Shop) -> None:
-    change_state(shop.case("COMPLETED"), status="RUNNING")
-    assert found(shop, "has not ended: RUNNING")
+    case = shop.case("COMPLETED")
+    change_state(case, status="RUNNING")
+    assert found(shop, f"^saga {case.state.id}: has not ended: RUNNING")
+
+
+def test_sagas_of_other_declarations_are_not_judged(shop: Shop) -> None:
+    other = copy_of(shop.case("COMPLETED"))
+    SagaRow.update(name="another").where(SagaRow.id == other).execute()
+    assert shop.violations() == []
+    assert sagas_of(place_order, ledger.sagas()) == ids_of(shop)
+
+
+def test_sagas_are_read_from_the_database_that_is_named(shop: Shop) -> None:
+    database, empty = ledger.sagas(), connect("sqlite://")
+    with empty.bind_ctx([SagaRow, SearchRow, HistoryRow]):
+        empty.create_tables([SagaRow, SearchRow, HistoryRow])
+        found = judge(place_order, database, shop.requests, shop.before.sagas)
+        assert sagas_of(place_order, database) == ids_of(shop)
+    empty.close()
+    assert found.violations == []
+    assert {case.state.id for case in found.cases} == ids_of(shop)
 
 
 def test_saga_that_failed_is_found(shop: Shop) -> None:
@@ -383,7 +404,8 @@ def test_saga_without_history_is_found(shop: Shop) -> None:
 def test_saga_that_cannot_be_searched_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     SearchRow.delete().where(SearchRow.saga_id == case.state.id).execute()
-    assert found(shop, rf"is found by \[\], not by .*/order_id/{order_id(case)}.*/user_id/")
+    told = rf"is found by \[\], not by .*/order_id/{order_id(case)}.*/user_id/"
+    assert found(shop, f"^saga {case.state.id}: {told}")
 
 
 def test_saga_that_is_found_by_another_user_is_found(shop: Shop) -> None:
