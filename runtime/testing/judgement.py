@@ -144,8 +144,8 @@ def _list_problems(
         listed += [state.id for state in page if state.id not in before]
         last = page[-1].id if page else last
     times = Counter(listed)
-    for saga_id in saga_ids:
-        if times[saga_id] != 1:
+    for saga_id, wanted in {**dict.fromkeys(listed, 0), **dict.fromkeys(saga_ids, 1)}.items():
+        if times[saga_id] != wanted:
             yield f"saga {saga_id}: is {times[saga_id]} times on the pages of the list"
     if listed != sorted(listed):
         yield "the list is not in the order of its ids"

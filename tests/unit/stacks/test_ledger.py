@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -194,8 +195,18 @@ def test_saga_that_failed_is_found(shop: Shop) -> None:
 
 
 def test_saga_that_cannot_be_read_is_found(shop: Shop) -> None:
-    SagaRow.update(state="{}").where(SagaRow.id == shop.requests[0].saga_id).execute()
-    assert found(shop, "can't be read")
+    first = min(ids_of(shop))
+    SagaRow.update(state="{}").where(SagaRow.id == first).execute()
+    missing = [text for text in shop.violations() if "there is no row" in text]
+    assert missing == [f"saga {first}: accepted, but there is no row"]
+    assert found(shop, f"saga {first}: can't be read")
+
+
+def test_saga_whose_client_has_had_no_answer_is_known_by_its_key(shop: Shop) -> None:
+    shop.requests[0].told = []
+    assert shop.violations() == []
+    shop.requests[0].key = None
+    assert found(shop, "nobody asked for it")
 
 
 def test_status_that_differs_from_its_column_is_found(shop: Shop) -> None:
@@ -314,7 +325,7 @@ def test_reservation_that_is_not_the_one_asked_for_is_found(shop: Shop, name: st
 def test_payment_of_another_user_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     Payment.update(user_id=4711).where(Payment.order_id == order_id(case)).execute()
-    assert found(shop, "the user_id of its payment")
+    assert found(shop, f"^saga {case.state.id}: the user_id of its payment")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +357,8 @@ def test_order_compensated_for_no_reason_is_found(shop: Shop, code: str) -> None
     case = shop.case("COMPENSATED", "cancelled")
     failure = {"step": "process_payment", "code": code, "message": ""}
     change_state(case, failure=failure)
-    assert found(shop, f"{code}, for which there is no reason")
+    refused = f"refused in process_payment by {code}"
+    assert found(shop, f"^saga {case.state.id}: {refused}, for which there is no reason$")
 
 
 @pytest.mark.parametrize(
@@ -357,7 +369,8 @@ def test_one_who_is_not_there_has_not_too_little(shop: Shop, code: str, name: st
     case.request.wanted[name] = 4711
     failure = {"step": "process_payment", "code": code, "message": ""}
     change_state(case, failure=failure)
-    assert found(shop, f"{code}, for which there is no reason")
+    refused = f"refused in process_payment by {code}"
+    assert found(shop, f"^saga {case.state.id}: {refused}, for which there is no reason$")
 
 
 def test_cancellation_that_nobody_asked_for_is_found(shop: Shop) -> None:
@@ -418,14 +431,17 @@ def test_saga_that_is_found_by_another_user_is_found(shop: Shop) -> None:
     ("change", "text"),
     [
         (lambda ids: ids[:-1], "is 0 times on the pages of the list"),
+        (lambda ids: [*ids, str(STRANGER)], f"saga {STRANGER}: is 1 times on the pages"),
         (lambda ids: ids[:1] * 2 + ids[1:], "is 2 times on the pages of the list"),
-        (lambda ids: ids[::-1], "the list is not in the order of its ids"),
+        (lambda ids: ids[::-1], "^the list is not in the order of its ids$"),
     ],
 )
 def test_list_that_shows_other_sagas_is_found(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, change: Any, text: str
 ) -> None:
-    shown = [saga_queries.find(ledger.sagas(), i) for i in change(sorted(ids_of(shop)))]
+    states = {case.state.id: case.state for case in shop.judgement.cases}
+    states[str(STRANGER)] = replace(shop.case("COMPLETED").state, id=str(STRANGER))
+    shown = [states[saga_id] for saga_id in change(sorted(ids_of(shop)))]
     pages = iter([shown[:2], shown[2:]])
     monkeypatch.setattr(saga_queries, "page", lambda *_, **__: next(pages, []))
     assert found(shop, text)
@@ -435,7 +451,8 @@ def test_list_is_read_from_the_first_new_saga_on_in_four_pages(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, ids = saga_queries.page, sorted(ids_of(shop))
-    shop.before = replace(shop.before, sagas=frozenset(ids[:2]))
+    new = [ids[1], *ids[3:-1]]
+    shop.before = replace(shop.before, sagas=frozenset(ids) - set(new))
     asked: list[tuple[int, str | None]] = []
 
     def remember(database: Any, limit: int, after: str | None, **options: Any) -> list[SagaState]:
@@ -443,12 +460,10 @@ def test_list_is_read_from_the_first_new_saga_on_in_four_pages(
         return page(database, limit, after, **options)
 
     monkeypatch.setattr(saga_queries, "page", remember)
-    new = set(ids[2:])
     shop.requests = [request for request in shop.requests if request.saga_id in new]
-    shop.violations()
+    assert [text for text in shop.violations() if "pages" in text] == []
     limit = len(new) // 4 + 1
-    assert asked[0] == (limit, ids[1])
-    assert asked[1] == (limit, ids[1 + limit])
+    assert asked[:2] == [(limit, ids[0]), (limit, ids[limit])]
 
 
 def test_refusal_by_another_service_is_found(shop: Shop) -> None:
@@ -457,6 +472,26 @@ def test_refusal_by_another_service_is_found(shop: Shop) -> None:
     failure = {"step": "reserve_product", "code": "insufficient_funds", "message": ""}
     change_state(case, failure=failure)
     assert found(shop, "reserve_product by insufficient_funds, for which there is no reason")
+
+
+def test_sagas_are_judged_by_the_declaration_that_is_given(shop: Shop) -> None:
+    assert ledger.violations(shop.requests, shop.before, place_order) == []
+    found = ledger.violations(shop.requests, shop.before, replace(place_order, name="another"))
+    assert len([text for text in found if "there is no row" in text]) == len(shop.requests)
+
+
+def test_tables_are_bound_to_the_databases_of_the_settings(tmp_path: Path) -> None:
+    tables = [table for tables in ledger.TABLES.values() for table in tables]
+    before = {table: table._meta.database for table in tables}
+    try:
+        ledger.open_databases(Settings(saga_data=tmp_path))
+        for service, its in ledger.TABLES.items():
+            [database] = {table._meta.database for table in its}
+            assert database.database == str(tmp_path / f"{service}.db")
+            database.close()
+    finally:
+        for table, database in before.items():
+            table.bind(database)
 
 
 def test_what_was_there_before_is_not_judged(shop: Shop) -> None:
