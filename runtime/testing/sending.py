@@ -74,7 +74,9 @@ def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
             if given < whole:
                 yield f"{one.step} was given {given} of {whole} to answer"
     for one, after in pairwise(sent):
-        if not one.given_up and one.error != "timeout" and one.ended_at is not None:
+        # A late answer may have come in the back-off, and let another command go.
+        again = (one.step, one.status) == (after.step, after.status) and not one.given_up
+        if again and one.error != "timeout" and one.ended_at is not None:
             waited, least = after.at - one.ended_at, _least_back_off(saga.step(one.step), one)
             if waited < least:
                 yield f"{one.step} was sent again after {waited}, and not {least} at least"

@@ -18,6 +18,7 @@ PAY = "process_payment"
 SENT, FAULT, TIMEOUT = ("RUNNING",), ("RUNNING", "Fault"), ("RUNNING", "timeout")
 UNDO, UNDO_FAULT, UNDO_TIMEOUT = ("UNDOING",), ("UNDOING", "Fault"), ("UNDOING", "timeout")
 DONE, UNDONE, REJECTED, GIVEN_UP = ("DONE",), ("UNDONE",), ("REJECTED", "no"), ("UNDO_FAILED", "x")
+NEXT = [Change("complete_order", "RUNNING")]
 SAME: tuple[str, ...] = ()  # the fault before once more: no word of it
 
 Told = tuple[float, tuple[str, ...]]  # seconds after noon, what became of the payment
@@ -240,3 +241,13 @@ def test_history_that_does_not_fit_together_is_read_all_the_same() -> None:
     assert [one.ended_at for one in sendings(both)] == [None, NOON + timedelta(seconds=2)]
     state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
     assert list(sending_problems(place_order, state, both)) == []
+
+
+def test_late_answer_ends_a_back_off() -> None:
+    answered = [
+        *path((0, SENT), (1, FAULT)),
+        Moment(NOON + timedelta(seconds=2), "RUNNING", [*path((2, DONE))[0].steps, *NEXT]),
+    ]
+    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    assert list(sending_problems(BACKING_OFF, state, answered)) == []
+    assert problems((0, SENT), (1, FAULT), (1, ("UNDOING", "late")), undo_attempts=1) == []
