@@ -128,6 +128,8 @@ def test_every_fate_is_there_and_counted(shop: Shop) -> None:
     seen = shop.judgement.seen
     assert {"completed", "compensated", "cancels", "refunds", "releases"} <= (+seen).keys()
     assert seen["completed"] + seen["compensated"] == len(shop.requests)
+    codes = Counter(case.code for case in shop.judgement.cases)
+    assert (seen["cancels"], seen["retries"]) == (codes["cancelled"], 0)
     assert seen["refunds"] == Payment.select().where(Payment.refunded).count()
     assert seen["releases"] == Reservation.select().where(Reservation.released).count()
     assert seen["refunds"] < Payment.select().count()
@@ -140,6 +142,16 @@ def test_requests_that_were_repeated_or_read_again_are_counted(shop: Shop) -> No
     shop.requests[0].tries, shop.requests[1].reads = 2, 1
     seen = ledger.judge_orders(shop.requests, shop.before).seen
     assert (seen["repeated requests"], seen["read again"]) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["attempts", "undo_attempts"])
+def test_saga_that_tried_a_step_again_is_a_retry(shop: Shop, name: str) -> None:
+    for attempts, retries in ((1, 0), (2, 1)):
+        case = shop.case("COMPLETED")
+        steps = json.loads(to_json(case.state))["steps"]
+        steps[1][name] = attempts
+        change_state(case, steps=steps)
+        assert ledger.judge_orders(shop.requests, shop.before).seen["retries"] == retries
 
 
 def test_accepted_order_without_a_saga_is_found(shop: Shop) -> None:
@@ -381,7 +393,7 @@ def test_one_who_is_not_there_has_not_too_little(shop: Shop, code: str, name: st
 
 def test_cancellation_that_nobody_asked_for_is_found(shop: Shop) -> None:
     shop.case("COMPENSATED", "cancelled").request.cancel = "no"
-    assert found(shop, "cancelled, which nobody asked for")
+    assert found(shop, "cancelled, which nobody asked for$")
 
 
 def test_cancellation_without_an_answer_may_be_heard_or_not(shop: Shop) -> None:
@@ -392,7 +404,7 @@ def test_cancellation_without_an_answer_may_be_heard_or_not(shop: Shop) -> None:
 
 def test_accepted_cancellation_of_a_completed_order_is_found(shop: Shop) -> None:
     shop.case("COMPLETED").request.cancel = "accepted"
-    assert found(shop, "COMPLETED, though its cancellation was accepted")
+    assert found(shop, "COMPLETED, though its cancellation was accepted$")
 
 
 def test_saga_that_gave_up_too_early_is_found(shop: Shop) -> None:
@@ -471,6 +483,62 @@ def test_what_has_no_price_costs_nothing(shop: Shop) -> None:
     shop.before = replace(shop.before, prices={})
     assert found(shop, r"the total of its order is \S+, not 0$")
     assert found(shop, r"the amount of its payment is \S+, not 0$")
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "units", "money", "right"),
+    [
+        ("reserve_product", "product_not_found", None, 0, True),
+        ("reserve_product", "product_not_found", 0, 0, False),
+        ("reserve_product", "insufficient_stock", -1, 0, True),
+        ("reserve_product", "insufficient_stock", 0, 0, False),
+        ("process_payment", "user_not_found", 0, None, True),
+        ("process_payment", "user_not_found", 0, 0, False),
+        ("process_payment", "insufficient_funds", 0, -1, True),
+        ("process_payment", "insufficient_funds", 0, 0, False),
+    ],
+)
+def test_refusal_needs_its_reason(
+    shop: Shop, step: str, code: str, units: int | None, money: int | None, right: bool
+) -> None:
+    """There is as much as all have asked for, or `units` or `money` more than that, or nothing."""
+    case = shop.case("COMPENSATED", "cancelled")
+    change_state(case, failure={"step": step, "code": code, "message": ""})
+    stocks, balances = dict(shop.before.stocks), dict(shop.before.balances)
+    product, user = (case.request.wanted[name] for name in ("product_id", "user_id"))
+    everything = [request.wanted for request in shop.requests]
+    del stocks[product], balances[user]
+    if units is not None:
+        stocks[product] = units + sum(
+            wanted["quantity"] for wanted in everything if wanted["product_id"] == product
+        )
+    if money is not None:
+        balances[user] = money + sum(
+            shop.before.prices.get(wanted["product_id"], Decimal(0)) * wanted["quantity"]
+            for wanted in everything
+            if wanted["user_id"] == user
+        )
+    shop.before = replace(shop.before, stocks=stocks, balances=balances)
+    assert found(shop, f"^saga {case.state.id}: refused in {step} by {code}") is not right
+
+
+@pytest.mark.parametrize("changes", [{"saga_id": STRANGER}, {"status": "COMPLETED"}])
+def test_order_alone_that_has_a_saga_or_an_end_is_found(
+    shop: Shop, changes: dict[str, Any]
+) -> None:
+    fields = {"id": STRANGER, "user_id": 3, "product_id": 3, "quantity": 1}
+    Order.create(**fields)
+    assert shop.violations() == []
+    Order.update(**changes).where(Order.id == STRANGER).execute()
+    assert found(shop, f"^order {STRANGER}: nobody asked for it$")
+
+
+def test_order_that_waits_need_not_be_updated(shop: Shop) -> None:
+    case = shop.case("COMPLETED")
+    changed = Order.update(status="PENDING", updated_at=Order.created_at)
+    changed.where(Order.id == order_id(case)).execute()
+    assert found(shop, f"^saga {case.state.id}: the status of its order is PENDING")
+    assert not found(shop, "was not updated")
 
 
 def test_saga_without_history_is_found(shop: Shop) -> None:
