@@ -15,6 +15,7 @@ from support.brokers import (
     send_until_taken,
     values,
 )
+from support.remote_member import Died
 
 OVER_EVERY_LIMIT = 3_000_000  # bytes
 OVER_THE_BROKERS_LIMIT = 1_500_000  # bytes, which the client lets pass
@@ -135,7 +136,8 @@ class BackEmpty(FaultContract):
         member.send([record(topic, n) for n in range(5)])
         poll_one(member)
         broker.restart_empty()
-        with pytest.raises(BrokerUnavailable):
+        # librdkafka may die of a topic that is made anew: then nothing is committed either.
+        with pytest.raises((BrokerUnavailable, Died)):
             member.commit()
         member.rewind()
         send_until_taken(member, record(topic, 5))
