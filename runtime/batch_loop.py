@@ -1,7 +1,9 @@
 """What works off records, a batch at a time.
 
-One batch is one database transaction, then one flush of what is to be sent, then one offset commit,
-in this order: a crash anywhere between them only causes a redelivery, which changes nothing.
+One batch is one database transaction. When that is committed, what came of it is sent; when the
+broker has it, the batch's offsets are committed. A crash anywhere between them only causes a
+redelivery, which changes nothing. While one batch is on its way to the broker, the next is worked
+off.
 """
 
 import logging
@@ -54,10 +56,8 @@ class BatchLoop(Loop, ABC):
         self._crash.reach(crash.BEFORE_HANDLER, records)
         out = self.process(records)
         self._crash.reach(crash.AFTER_COMMIT, out)
-        transport.send(out)
+        transport.finish(out)
         self._crash.reach(crash.AFTER_SEND, out)
-        transport.commit()
-        self._crash.reach(crash.AFTER_OFFSETS, out)
 
     def _read(
         self, records: Sequence[Record], read: Callable[[Envelope], T]

@@ -7,6 +7,7 @@ messages stay in order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
@@ -144,6 +145,7 @@ def decode(record: Record) -> Envelope:
     )
 
 
+@lru_cache(4096)  # each command's is asked for again and again while it is worked off
 def read_command_id(identifier: str) -> tuple[str, str, Action]:
     """Split a command's id into saga id, step and action; raise `Undecodable` if it is none."""
     parts = identifier.split("/")

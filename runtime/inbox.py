@@ -8,11 +8,12 @@ The answer in it is what is sent again when the command comes again: the inbox i
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import peewee
 
 from .database.schema import Table
-from .database.statements import read_many, write_many
+from .database.statements import one_of, prepared
 from .envelope import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
@@ -20,6 +21,8 @@ FENCED = Problem(code="cancelled", message="undone before it was done").model_du
 
 class InboxRow(Table):
     """A command's id and its answer."""
+
+    clustered = True
 
     id = peewee.CharField(max_length=ID_LIMIT, primary_key=True)
     type = peewee.CharField()
@@ -103,14 +106,20 @@ def related(commands: Iterable[Envelope]) -> set[str]:
 
 def load(database: peewee.Database, ids: Iterable[str]) -> dict[str, Answer]:
     """Read the answers to those of the commands that have one."""
-    row = InboxRow
-    found = read_many(database, [row.id, row.type, row.outcome, row.time, row.data], ids)
-    return {key: Answer(*rest) for key, *rest in found}
+    return {key: Answer(*rest) for key, *rest in _select.on(database, ids)}
 
 
 def save(database: peewee.Database, answers: Sequence[tuple[str, Answer]]) -> None:
     """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
-    row = InboxRow
-    fields = [row.id, row.type, row.outcome, row.time, row.data]
     rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
-    write_many(database, fields, rows)
+    _insert.many(database, rows)
+
+
+@prepared
+def _select(ids: Iterable[str]) -> Any:
+    return InboxRow.select().where(one_of(InboxRow.id, ids))
+
+
+@prepared
+def _insert(key: str, kind: str, outcome: Outcome, time: str, data: str) -> Any:
+    return InboxRow.insert(id=key, type=kind, outcome=outcome, time=time, data=data)

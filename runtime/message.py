@@ -1,6 +1,7 @@
 """Messages as users declare them: commands, the events that answer them, start messages."""
 
 import re
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -58,6 +59,7 @@ class Command(_Sent):
         return snake_case(cls.__name__)
 
 
+@cache  # each command of a saga asks for it
 def snake_case(name: str) -> str:
     """Write a class's name as a function's: `ReserveProduct` as `reserve_product`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,5 +1,6 @@
 """A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -79,10 +80,11 @@ class Saga:
     steps: list[Step] = field(default_factory=list)
     deadline: float = 300.0  # seconds from the start; after it, what was done is undone
     search: Sequence[str] = ()
+    _by_name: dict[str, Step] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = [step.name for step in self.steps]
-        if not names or len(names) != len(set(names)):
+        object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+        if not self.steps or len(self.steps) != len(self._by_name):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
         if len(self.search) != len(set(self.search)):
             raise ContractError(f"saga {self.name!r} is searched twice by one field")
@@ -108,10 +110,15 @@ class Saga:
 
     def step(self, name: str) -> Step:
         """Return the step of this name; raise `ContractError` where it was taken out."""
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise ContractError(f"saga {self.name!r} has no step {name!r} any more")
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise ContractError(f"saga {self.name!r} has no step {name!r} any more") from None
+
+    @property
+    def ended_topic(self) -> str:
+        """The topic on which its host tells which sagas have ended, each whole, as JSON."""
+        return re.sub(r"[^a-zA-Z0-9._-]", "_", self.name) + ".ended"
 
     @property
     def reply_topics(self) -> list[str]:

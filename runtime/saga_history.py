@@ -1,20 +1,58 @@
-"""A saga's history: a row per transition, with what it changed in words."""
+"""A saga's history: for each transition when it was, and what it changed.
 
-from collections.abc import Sequence
-from typing import cast
+It is a part of the saga's row, an entry for a transition: the microseconds since the saga's start,
+then each step that changed, as `3R` or `3J CODE`: its index, a letter for its status, and the code
+of its error, and last the saga's status where that changed.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple, get_args
 
 import peewee
 
-from .database.columns import Instant
+from .database.columns import MICROSECOND, Instant
 from .database.schema import Table
-from .database.statements import write_many
-from .saga_state import IN_FLIGHT, SagaState, StepState
+from .database.statements import one_of, prepared
+from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus
 
-Change = tuple[SagaState | None, SagaState]  # before, None where the saga is new, and after
+_LETTERS: dict[StepStatus, str] = {
+    "PENDING": "P",
+    "RUNNING": "R",
+    "DONE": "D",
+    "REJECTED": "J",
+    "FAILED": "F",
+    "UNDOING": "U",
+    "UNDONE": "N",
+    "UNDO_FAILED": "X",
+}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
+_WORDS = re.compile(rf"(\w+) ({'|'.join(get_args(StepStatus))})\b(?: \(([^)]*)\))?")
+
+
+class Change(NamedTuple):
+    """What became of one step, and the code of the error that it has since."""
+
+    name: str
+    status: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.status}" + (f" ({self.code})" if self.code else "")
+
+
+class Moment(NamedTuple):
+    """One transition: when, how the saga stood then, and what became of which steps."""
+
+    at: datetime
+    status: str
+    steps: list[Change]
 
 
 class HistoryRow(Table):
-    """One transition of a saga: when, and what changed."""
+    """One transition, as version 0.1 has stored it."""
 
     saga_id = peewee.CharField(max_length=36, index=True)
     at = Instant()
@@ -27,27 +65,65 @@ class HistoryRow(Table):
         table_name = "saga_history"
 
 
-def add_history(database: peewee.Database, changes: Sequence[Change]) -> None:
-    """Store what transitions have changed, in the caller's transaction."""
-    fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
-    rows = [(new.id, new.updated_at, new.status, words(old, new)) for old, new in changes]
-    write_many(database, fields, rows)
-
-
-def history(database: peewee.Database, saga_id: str) -> list[HistoryRow]:
-    """Return a saga's transitions, oldest first."""
-    query = HistoryRow.select().where(HistoryRow.saga_id == saga_id).order_by(HistoryRow.id)
-    return cast(list[HistoryRow], list(query.bind(database)))
-
-
-def words(old: SagaState | None, new: SagaState) -> str:
-    """Say what a transition changed: `create_order DONE, reserve_product RUNNING`."""
+def recorded(old: SagaState | None, new: SagaState) -> SagaState:
+    """Return a saga with its transition from `old`, which is None at the start, in its history."""
     before = old.steps if old else (None,) * len(new.steps)
-    changed = [step for was, step in zip(before, new.steps, strict=True) if step != was]
+    # A fault like the one before it changes nothing of its step but that no answer is awaited.
+    failed = new.in_flight if old is not None and old.awaiting and not new.awaiting else None
+    changed = [
+        (index, step)
+        for index, (was, step) in enumerate(zip(before, new.steps, strict=True))
+        if index == failed or (step != was and step.status != "PENDING")
+    ]
     # What ended comes before what was begun because of it.
-    changed.sort(key=lambda step: step.status in IN_FLIGHT.values())
-    return ", ".join(_word(step) for step in changed if step.status != "PENDING")
+    changed.sort(key=lambda found: found[1].status in IN_FLIGHT.values())
+    told = [_told(index, step) for index, step in changed]
+    if old is not None and old.status != new.status:
+        told.append(new.status)
+    if not told:
+        return new
+    after = (new.updated_at - new.created_at) // MICROSECOND
+    return replace(new, history=(*new.history, (after, *told)))
 
 
-def _word(step: StepState) -> str:
-    return f"{step.name} {step.status}" + (f" ({step.error.code})" if step.error else "")
+def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[str, list[Moment]]:
+    """Return the histories of sagas by id, oldest transition first."""
+    states = list(states)
+    found = _older(database, [state.id for state in states])
+    for state in states:
+        moments = found.setdefault(state.id, [])
+        moments += _moments(state, moments[-1].status if moments else "RUNNING")
+    return found
+
+
+def _told(index: int, step: StepState) -> str:
+    return f"{index}{_LETTERS[step.status]}" + (f" {step.error.code}" if step.error else "")
+
+
+def _moments(state: SagaState, status: str) -> Iterator[Moment]:
+    for after, *told in state.history:
+        steps = []
+        for words in map(str, told):
+            step, _, code = words.partition(" ")
+            if step[0].isdigit():
+                name = state.steps[int(step[:-1])].name
+                steps.append(Change(name, _STATUSES[step[-1]], code))
+            else:
+                status = words
+        yield Moment(state.created_at + int(after) * MICROSECOND, status, steps)
+
+
+def _older(database: peewee.Database, saga_ids: list[str]) -> dict[str, list[Moment]]:
+    found: dict[str, list[Moment]] = {}
+    if database.table_exists(HistoryRow._meta.table_name):
+        for saga_id, at, status, changes in _select_older.on(database, saga_ids):
+            steps = [Change(*words) for words in _WORDS.findall(changes)]
+            found.setdefault(saga_id, []).append(Moment(at, status, steps))
+    return found
+
+
+@prepared
+def _select_older(saga_ids: list[str]) -> Any:
+    row = HistoryRow
+    found = row.select(row.saga_id, row.at, row.status, row.changes)
+    return found.where(one_of(row.saga_id, saga_ids)).order_by(row.id)

@@ -12,10 +12,11 @@ from .batch_loop import POLL_TIMEOUT, BatchLoop
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .database.schema import Table
-from .envelope import Record, read_reply
+from .envelope import Envelope, Record, read_reply
 from .errors import ContractError
 from .function import import_declaring
 from .saga import Saga
+from .saga_state import SagaState, to_json
 from .saga_store import TABLES, SagaStore
 from .transport import Transport
 
@@ -61,7 +62,8 @@ class SagaHost(BatchLoop):
     ) -> None:
         super().__init__(hosted.name, database, clock, crash_points)
         self.saga = hosted.saga
-        self._store = SagaStore(database)
+        self._ended: list[SagaState] = []
+        self._store = SagaStore(database, self._ended.append)
         self._swept_at = LONG_AGO
 
     def sweep(self) -> list[Record]:
@@ -91,13 +93,34 @@ class SagaHost(BatchLoop):
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         replies, out = self._read(records, read_reply)
+        self._ended.clear()
         with transaction(self.database):
             commands = self._store.advance(self.saga, [reply for _, reply in replies], self.clock())
             self._crash.reach(crash.BEFORE_COMMIT, commands)
-        return out + [command.record() for command in commands]
+        return out + self._to_send(commands)
 
     def _sweep(self) -> list[Record]:
+        if not self._store.due(self.saga, self.clock()):
+            return []  # most often, and looking takes no lock
+        self._ended.clear()
         with transaction(self.database):
             commands = self._store.sweep(self.saga, self.clock())
             self._crash.reach(crash.IN_SWEEP, commands)
-        return [command.record() for command in commands]
+        return self._to_send(commands)
+
+    def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
+        """Return commands, and messages that tell which sagas have ended, to whoever waits."""
+        told = [_end(self.saga, state) for state in self._ended]
+        return [message.record() for message in (*commands, *told)]
+
+
+def _end(saga: Saga, state: SagaState) -> Envelope:
+    return Envelope(
+        topic=saga.ended_topic,
+        id=f"{state.id}/ended",
+        type="SagaEnded",
+        source=f"/{saga.name}",
+        time=state.updated_at.isoformat(),
+        data=to_json(state),
+        traceparent=state.traceparent,
+    )

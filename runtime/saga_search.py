@@ -9,8 +9,9 @@ from typing import Any
 import peewee
 
 from .database.schema import Table
-from .database.statements import write_many
+from .database.statements import prepared
 from .saga import Saga
+from .saga_rows import SagaRow
 from .saga_state import SagaState
 
 VALUE_LIMIT = 200  # characters; of a longer value the beginning is indexed, and looked for
@@ -43,15 +44,29 @@ def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState
         for field in saga.search
         if (value := state.input.get(field)) is not None
     ]
-    write_many(database, [SearchRow.key, SearchRow.saga_id], rows)
+    _insert.many(database, rows)
 
 
-def matching(saga: Saga, values: Mapping[str, Any]) -> list[Any]:
-    """Return subqueries, each of the ids of those sagas that have one of the values."""
-    return [
-        SearchRow.select(SearchRow.saga_id).where(SearchRow.key == _key(saga, field, value))
-        for field, value in values.items()
-    ]
+@prepared
+def _insert(key: str, saga_id: str) -> Any:
+    return SearchRow.insert(key=key, saga_id=saga_id)
+
+
+def select_matching(saga: Saga, values: Mapping[str, Any], after: str, *, newest: bool) -> Any:
+    """Return the query for the ids beyond `after` of the sagas that have all the values, in order.
+
+    It reads the search's table in its own order, and the sagas by their ids: they are the query's
+    `SagaRow`, for further conditions.
+    """
+    first, *others = [SearchRow.alias() for _ in values]
+    keys = [_key(saga, field, value) for field, value in values.items()]
+    query = first.select(first.saga_id).where(first.key == keys[0], first.saga_id > after)
+    for other, key in zip(others, keys[1:], strict=True):
+        query = query.join(other, peewee.JOIN.CROSS)
+        query = query.where(other.key == key, other.saga_id == first.saga_id)
+    # Of all kinds of join, only this one lets SQLite keep the tables' order.
+    query = query.join(SagaRow, peewee.JOIN.CROSS).where(SagaRow.id == first.saga_id)
+    return query.order_by(first.saga_id.desc() if newest else first.saga_id)
 
 
 def _key(saga: Saga, field: str, value: Any) -> str:

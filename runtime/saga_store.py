@@ -1,11 +1,11 @@
-"""Driving sagas in the orchestrator's database: one row each, and a history row per transition.
+"""Driving sagas in the orchestrator's database: one row each, with its history.
 
 The row is the truth about a saga. Whatever the broker loses, the saga's host sends again from here.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,43 +14,26 @@ from typing import Any
 import peewee
 from pydantic import ValidationError
 
-from . import transition
-from .database.columns import Instant
+from . import saga_rows, transition
 from .database.connection import transaction
 from .database.schema import Table
-from .database.statements import read_many, write_many
 from .envelope import Envelope, Reply
 from .errors import Conflict, ContractError, NotFound, first_line
 from .message import Message
 from .saga import Saga
-from .saga_history import HistoryRow, add_history
+from .saga_history import recorded
+from .saga_rows import SagaRow
 from .saga_search import SearchRow, add_values
 from .saga_state import SagaState, from_json, to_json
 from .transition import Transition
 
 log = logging.getLogger(__name__)
 
+HASH_LENGTH = 32  # characters; version 0.1 has stored twice as many
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
 
-class SagaRow(Table):
-    """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for."""
-
-    id = peewee.CharField(max_length=36, primary_key=True)
-    name = peewee.CharField()
-    status = peewee.CharField(max_length=12, index=True)
-    due_at = Instant(null=True, index=True)
-    idempotency_key = peewee.CharField(null=True, unique=True)
-    request_hash = peewee.CharField(max_length=64, null=True)
-    state = peewee.TextField()
-
-    class Meta:
-        """peewee's settings."""
-
-        table_name = "saga"
-
-
-TABLES: list[type[Table]] = [SagaRow, SearchRow, HistoryRow]
+TABLES: list[type[Table]] = [SagaRow, SearchRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +54,24 @@ class Start:
         """The fingerprint's hash, where there is a key to keep it with."""
         if self.idempotency_key is None:
             return None
-        return hashlib.sha256(self.fingerprint.encode()).hexdigest()
+        return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:HASH_LENGTH]
 
 
 Started = Transition | Conflict
+Change = tuple[SagaState, SagaState]  # before and after
 
 
 class SagaStore:
-    """The sagas in one database. It may be shared by threads where the database may."""
+    """The sagas in one database. It may be shared by threads where the database may.
 
-    def __init__(self, database: peewee.Database) -> None:
+    `on_end` hears of each saga that ends, in the transaction in which it does.
+    """
+
+    def __init__(
+        self, database: peewee.Database, on_end: Callable[[SagaState], None] = lambda _: None
+    ) -> None:
         self.database = database
+        self._on_end = on_end
 
     def start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         """Store new sagas in one transaction; return each with the command that the caller sends.
@@ -110,33 +100,31 @@ class SagaStore:
                     state, partial(transition.on_reply, saga, reply=reply, now=now)
                 )
                 commands += more
-        self._save([(before[i], state) for i, state in after.items() if state is not before[i]])
+        moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
+        self._save([(old, recorded(old, new)) for old, new in moved])
         return commands
 
-    def due(self, saga: Saga, now: datetime) -> Any:
-        """Return the query for the sagas that are due, which nobody else acts on meanwhile."""
-        due = SagaRow.select(SagaRow.id, SagaRow.state)
-        due = due.where(SagaRow.name == saga.name, SagaRow.due_at <= now)
-        query = due.order_by(SagaRow.due_at).limit(SWEEP_LIMIT)
-        if not isinstance(self.database, peewee.SqliteDatabase):
-            query = query.for_update("FOR UPDATE SKIP LOCKED")
-        return query.bind(self.database).tuples()
+    def due(self, saga: Saga, now: datetime) -> Sized:
+        """Return one of the sagas that may be due, if there is one; it takes no lock."""
+        one: Sized = saga_rows.select_one_due.on(self.database, saga.name, now)
+        return one
 
     def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
         """Act on sagas that are due, in the caller's transaction; return the commands to send."""
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for saga_id, text in self.due(saga, now):
+        for saga_id, text in saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
             state = _readable(saga_id, text)
             if state is None:
-                postponed = SagaRow.update(due_at=later_at).where(SagaRow.id == saga_id)
-                postponed.bind(self.database).execute()
+                saga_rows.postpone.on(self.database, saga_id, later_at)
                 continue
             new, more = _apply(state, partial(transition.on_due, saga, now=now))
-            # One that can't be helped is looked at later, and makes room for the others.
-            changed.append((state, replace(state, due_at=later_at) if new is state else new))
+            if new is state and state.due_at is not None and state.due_at <= now:
+                # One that can't be helped is looked at later, and makes room for the others.
+                new = replace(state, due_at=later_at)
+            changed.append((state, recorded(state, new)))
             commands += more
-        self._save(changed)
+        self._save(changed, swept=True)
         return commands
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
@@ -156,30 +144,28 @@ class SagaStore:
             if key is not None and key in taken:
                 earlier_hash, earlier = taken[key]
                 what = "for another saga" if earlier.name != saga.name else "with another body"
-                same = earlier_hash == request_hash and earlier.name == saga.name
+                same = _alike(earlier_hash, request_hash) and earlier.name == saga.name
                 conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
                 results.append((earlier, []) if same else conflict)
                 continue
             state, commands = transition.start(
                 saga, request.saga_id, request.message, now, request.traceparent
             )
+            state = recorded(None, state)
             results.append((state, commands))
-            rows.append((*_columns(state), key, request_hash))
+            rows.append((*_columns(state), saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:
                 taken[key] = (request_hash, state)
-        fields = [*_saved_fields(), SagaRow.idempotency_key, SagaRow.request_hash]
-        write_many(self.database, fields, rows)
+        saga_rows.insert.many(self.database, rows)
         add_values(self.database, saga, fresh)
-        add_history(self.database, [(None, state) for state in fresh])
         return results
 
     def _taken_keys(self, requests: Sequence[Start]) -> dict[str, tuple[str | None, SagaState]]:
         keys = [r.idempotency_key for r in requests if r.idempotency_key is not None]
         if not keys:
             return {}
-        query = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
-        found = query.where(SagaRow.idempotency_key.in_(keys)).bind(self.database).tuples()
+        found = saga_rows.select_taken.on(self.database, keys)
         return {key: (request_hash, from_json(text)) for key, request_hash, text in found}
 
     def _change(
@@ -190,21 +176,28 @@ class SagaStore:
             if state is None:
                 raise NotFound(f"no saga {saga_id}")
             new, commands = change(state)
-            self._save([(state, new)] if new is not state else [])
+            if new is not state:
+                new = recorded(state, new)
+                self._save([(state, new)])
         return new, commands
 
     def _load(self, saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
-        # Locked in the order of their ids, so that two transactions can't wait for each other.
-        fields = [SagaRow.id, SagaRow.name, SagaRow.state]
-        found = read_many(self.database, fields, saga_ids, lock=True)
+        found = saga_rows.select_locked.on(self.database, saga_ids)
         states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
         return {key: state for key, state in states.items() if state is not None}
 
-    def _save(self, changes: Sequence[tuple[SagaState, SagaState]]) -> None:
-        update = [SagaRow.status, SagaRow.due_at, SagaRow.state]
-        rows = [_columns(state) for _, state in changes]
-        write_many(self.database, _saved_fields(), rows, update=update)
-        add_history(self.database, changes)
+    def _save(self, changes: Sequence[Change], *, swept: bool = False) -> None:
+        moved = [new for old, new in changes if swept or _moves(old, new)]
+        stayed = [new for old, new in changes if not (swept or _moves(old, new))]
+        saga_rows.update.many(self.database, [_columns(state) for state in moved])
+        saga_rows.update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
+        for old, new in changes:
+            if new.ended and not old.ended:
+                self._on_end(new)
+
+
+def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
+    return (earlier_hash or "")[:HASH_LENGTH] == request_hash
 
 
 def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:
@@ -225,9 +218,12 @@ def _readable(saga_id: str, text: str) -> SagaState | None:
         return None
 
 
-def _saved_fields() -> list[Any]:
-    return [SagaRow.id, SagaRow.name, SagaRow.status, SagaRow.due_at, SagaRow.state]
+def _moves(old: SagaState, new: SagaState) -> bool:
+    """Tell whether a saga's other columns change, too."""
+    if old.due_at is None or new.due_at is None:
+        return True
+    return new.status != old.status or new.due_at < old.due_at
 
 
 def _columns(state: SagaState) -> tuple[Any, ...]:
-    return state.id, state.name, state.status, state.due_at, to_json(state)
+    return state.id, state.status, state.due_at, to_json(state)

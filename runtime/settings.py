@@ -17,6 +17,7 @@ from .secrets import database_password, secrets_folder
 
 EMBEDDED = "embedded"
 KAFKA = "kafka"
+OWN_SESSION_TIMEOUT = 3_000  # milliseconds
 
 TargetName = Literal["process", "docker"]
 
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     saga_artifacts: str = "{data}/artifacts"  # a folder, or s3://BUCKET/PREFIX
     saga_code: Path | None = None  # the code of a deployed version, before what is installed
     saga_health: Path | None = None  # a file that says that the process does its work
+    saga_maven_repository: str | None = None  # a mirror of Maven Central, for Apache Kafka's jars
     saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
     # {data}, {service} and {password} are filled in; a container has the URL of its own service.
     saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
@@ -57,13 +59,9 @@ class Settings(BaseSettings):
     kafka_ssl_ca_location: str | None = None
     kafka_ssl_certificate_location: str | None = None
     kafka_ssl_key_location: str | None = None
-    # How long a fetch waits at the broker for a first record.
-    kafka_fetch_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
     # How long a killed process keeps its partitions from the one that takes its place; brokers
     # allow no less than 6 s by default.
     kafka_session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 6_000
-    # Whether a process that stops says so to its group, or lets its session run out.
-    kafka_leave_group: bool = True
 
     @classmethod
     def settings_customise_sources(
@@ -102,14 +100,9 @@ class Settings(BaseSettings):
     def on_broker(self, address: str, broker: str | None = None) -> "Settings":
         """Return these settings for a broker at `address`; `broker` says if it is one of our own.
 
-        Ours let a killed process go soon. The embedded one also holds a waiting fetch for half of
-        the wait, whatever arrives meanwhile: it is short there.
+        Ours let a killed process go soon.
         """
         changes: dict[str, object] = {"kafka_bootstrap_servers": address}
         if broker in (EMBEDDED, KAFKA):
-            changes["kafka_session_timeout_ms"] = 3_000
-        if broker == EMBEDDED:
-            changes["kafka_fetch_wait_ms"] = 10
-            # It waits for ever for a group's leader who leaves while others come or go.
-            changes["kafka_leave_group"] = False
+            changes["kafka_session_timeout_ms"] = OWN_SESSION_TIMEOUT
         return self.model_copy(update=changes)

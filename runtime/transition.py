@@ -14,7 +14,7 @@ from .envelope import Action, Envelope, Problem, Reply, message_id
 from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
-from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
+from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
 
 LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
 
@@ -35,7 +35,7 @@ def start(
         name=saga.name,
         status="RUNNING",
         input=fields,
-        context={**fields, "saga_id": saga_id},
+        events={},
         steps=tuple(StepState(step.name) for step in saga.steps),
         created_at=now,
         updated_at=now,
@@ -128,8 +128,8 @@ def _do_answered(
             return state, []
         return _fault(saga, state, index, problem, now)
     steps = _changed(state, index, status="DONE", error=None, finished_at=now)
-    context = {**state.context, **event.model_dump(mode="json")}
-    state = replace(state, answered=answered, steps=steps, context=context)
+    events = {**state.events, **differing(event.model_dump(mode="json"), state.context)}
+    state = replace(state, answered=answered, steps=steps, events=events)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
     return _end(state, "COMPLETED", now), []
@@ -261,7 +261,7 @@ def _answered(reply: Reply) -> str:
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:
-    return replace(state, status=status, awaiting=False, due_at=None, updated_at=now)
+    return replace(state, status=status, awaiting=False, answered=None, due_at=None, updated_at=now)
 
 
 def _not_after(state: SagaState, due_at: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""What a worker needs of a broker: six calls, with the same meaning on every transport."""
+"""What a worker needs of a broker: a few calls, with the same meaning on every transport."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -9,22 +9,33 @@ BATCH_SIZE = 500  # records in one transaction, at most
 
 
 class Transport(Protocol):
-    """One member of one consumer group, and a producer."""
+    """One member of one consumer group, and a producer.
+
+    Batches are pipelined: `finish` waits for nobody, and the next batch may be polled and worked
+    off while the answers of earlier ones are on their way. Offsets follow them, in order.
+    """
 
     def poll(self, timeout: float) -> list[Record]:
-        """Wait up to `timeout` seconds for a first record; return it with all that is there."""
+        """Wait up to `timeout` seconds for a first record; return it with all that is there.
+
+        Raises `BrokerUnavailable` when something was not taken of what `finish` has sent.
+        """
+
+    def finish(self, records: Iterable[Record]) -> None:
+        """Send what came of the batch that was polled last, and be done with it.
+
+        Its offsets are committed when the broker has all that was sent for it and for those before
+        it, and not earlier. Raises `BrokerUnavailable` when that is known to fail at once.
+        """
 
     def send(self, records: Iterable[Record]) -> None:
         """Hand records to the broker; return when it has them all, else `BrokerUnavailable`."""
 
-    def commit(self) -> None:
-        """Commit the offsets of the last batch; raise `BrokerUnavailable` if that fails."""
-
     def rewind(self) -> None:
-        """Let the next `poll` return the last batch again."""
+        """Let the next `poll` begin with the first batch of which not all has been taken."""
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable` if there is none."""
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, and commit the offsets of what is finished and taken."""

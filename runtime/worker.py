@@ -9,7 +9,12 @@ from pydantic import BaseModel, ValidationError
 from . import crash, inbox
 from .batch_loop import BatchLoop
 from .clock import Clock, utcnow
-from .database.connection import is_serialization_failure, serialize_batches, transaction
+from .database.connection import (
+    is_serialization_failure,
+    rows_written,
+    serialize_batches,
+    transaction,
+)
 from .envelope import Envelope, Outcome, Record, problem, read_command_id, reply_id
 from .errors import ContractError, Rejected, Undecodable, first_line
 from .function import Function
@@ -19,6 +24,22 @@ from .message import Command, Message, reasons
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB at most
+
+
+# A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
+# writes have to be undone, all is rolled back and done again with them; so are some batches that
+# follow, as faults come in groups.
+GUARDED_BATCHES = 10
+
+Asked = tuple[Envelope, Message]
+
+
+class _UndoneWithItsBatch(Exception):
+    """A handler without a savepoint has to be undone; `answer` is what came of it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.type)
+        self.answer = answer
 
 
 class Worker(BatchLoop):
@@ -33,17 +54,42 @@ class Worker(BatchLoop):
     ) -> None:
         super().__init__(function.name, database, clock, crash_points)
         self.function = function
+        self._guarded = 0  # batches that are still worked off with savepoints
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
-        now = self.clock()
-        commands, out = self._read(records, self._command)
+        commands, dead = self._read(records, self._command)
+        undone: dict[int, Answer] = {}
+        if not self._guarded:
+            try:
+                return dead + self._answer_all(commands, undone, guarded=False)
+            except _UndoneWithItsBatch:
+                self._guarded = GUARDED_BATCHES
+        self._guarded -= 1
+        return dead + self._answer_all(commands, undone, guarded=True)
+
+    def _answer_all(
+        self, commands: Sequence[Asked], undone: dict[int, Answer], *, guarded: bool
+    ) -> list[Record]:
+        """Answer commands in one transaction; return the replies.
+
+        Guarded, each handler has a savepoint. Without, the first one whose writes have to be undone
+        takes the whole batch along: `_UndoneWithItsBatch` is raised. `undone` has what came of such
+        a handler, which does not run again, by its place in the batch.
+        """
+        now, out = self.clock(), []
         with transaction(self.database):
             serialize_batches(self.database)
             known = inbox.load(self.database, inbox.related(e for e, _ in commands))
             fresh: dict[str, Answer] = {}
-            for envelope, message in commands:
+            for place, (envelope, message) in enumerate(commands):
                 decision = inbox.decide(envelope, known, now)
-                answer = decision.answer or self._attempt(envelope, message)
+                answer = decision.answer or undone.get(place)
+                if answer is None:
+                    try:
+                        answer = self._attempt(envelope, message, guarded=guarded)
+                    except _UndoneWithItsBatch as it:
+                        undone[place] = it.answer
+                        raise
                 if decision.fence is not None:
                     known[decision.fence] = fresh[decision.fence] = inbox.fenced(now)
                 if envelope.id not in known and inbox.is_final(envelope, answer):
@@ -53,10 +99,12 @@ class Worker(BatchLoop):
             self._crash.reach(crash.BEFORE_COMMIT, fresh)
         return out
 
-    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
-        """Call the handler in a savepoint, and turn whatever comes of it into an answer."""
+    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
+        """Call the handler, and turn whatever comes of it into an answer."""
         run_sql = self.database.execute_sql
-        run_sql("SAVEPOINT handler")
+        if guarded:
+            run_sql("SAVEPOINT handler")
+        before = rows_written(self.database)
         try:
             event = self.function.handler(message)
             self._crash.reach(crash.IN_HANDLER, [event])
@@ -65,19 +113,26 @@ class Worker(BatchLoop):
             answer = self._answer(type(event).__name__, "done", event)
             if len(answer.data) > ANSWER_LIMIT:
                 raise ValueError(f"the event is over {ANSWER_LIMIT} characters")
-            run_sql("RELEASE SAVEPOINT handler")
+            if guarded:
+                run_sql("RELEASE SAVEPOINT handler")
+            elif rows_written(self.database) is None:
+                raise ContractError(f"{self.function.name} went on after the database's error")
             return answer
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no)
             answer = self._answer(
                 f"{self._type}.Rejected", "rejected", problem(no.code, no.message)
             )
+            if before == rows_written(self.database) and not guarded:
+                return answer  # there is nothing to undo
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
             log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
             why = problem(type(fault).__name__, first_line(fault))
             answer = self._answer(f"{self._type}.Failed", "failed", why)
+        if not guarded:
+            raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
         run_sql("ROLLBACK TO SAVEPOINT handler")
         run_sql("RELEASE SAVEPOINT handler")

@@ -1,9 +1,14 @@
 """The command `saga`, put together: the runtime's commands, and those that know the orders."""
 
+import ast
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 
+import typer
+
+from saga.runtime import cli
 from saga.runtime.cli.app import app
 from saga.runtime.cli.app import main as run
 from saga.runtime.errors import SagaError, first_line
@@ -20,30 +25,65 @@ MODULES = {
 }
 # Each in the module of its name, in this package.
 ORDERS = ("demo", "bench", "chaos", "simulate")
+COMMANDS = {*ORDERS, *(name for names in MODULES.values() for name in names)}
 
 
 def main() -> None:
     """Run the command.
 
     Its module alone is imported: others bring database drivers, an HTTP client and the simulation,
-    which would take longer than most commands do. For a list of all commands, all are.
+    which would take longer than most commands do. For a list of all commands, none is.
     """
-    load(sys.argv[1:2])
+    first = [word for word in sys.argv[1:] if word != "--"][:1]
+    if COMMANDS.intersection(first):
+        load(first)
+    else:
+        outline()
     run()
 
 
-def load(wanted: Iterable[str] = ()) -> None:
-    """Import the modules of these commands; of all where one of them is none, or none is named."""
+def load(wanted: Iterable[str] = COMMANDS) -> None:
+    """Import the modules of these commands."""
     chosen = set(wanted)
-    every = {name for names in MODULES.values() for name in names} | {*ORDERS}
-    if not chosen or not chosen <= every:
-        chosen = every
     for module, names in MODULES.items():
         if chosen.intersection(names):
-            import_module(f"saga.runtime.cli.{module}")
+            import_module(f"{cli.__name__}.{module}")
     for name in ORDERS:
         if name in chosen:
             app.command(name)(_command(name))
+
+
+def outline() -> None:
+    """List all commands with nothing but their help, for showing it; no module is imported."""
+    runtimes = {Path(cli.__path__[0], f"{module}.py"): names for module, names in MODULES.items()}
+    orders = {Path(__file__).with_name(f"{name}.py"): (name,) for name in ORDERS}
+    for file, names in {**runtimes, **orders}.items():
+        told = dict(_help_texts(file))
+        for name in names:
+            text, is_group = told[name]
+            if is_group:
+                group = typer.Typer(help=text, callback=_nothing)
+                app.add_typer(group, name=name)
+            else:
+                app.command(name, help=text)(_nothing)
+
+
+def _nothing() -> None: ...
+
+
+def _help_texts(file: Path) -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Read, in a module's source, the help of what may be a command, or (True) a group of some."""
+    for node in ast.parse(file.read_text()).body:
+        match node:
+            case ast.FunctionDef(decorator_list=[ast.Call(args=[ast.Constant(str(name))])]):
+                yield name, (ast.get_docstring(node) or "", False)
+            case ast.FunctionDef(name=name):
+                yield name, (ast.get_docstring(node) or "", False)
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(keywords=[ast.keyword("help", ast.Constant(str(text))), *_]),
+            ):
+                yield name, (text, True)
 
 
 def _command(name: str) -> Callable[..., None]:

@@ -21,9 +21,10 @@ from saga.functions.user.store import Payment, User
 from saga.runtime import saga_queries, saga_store
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
-from saga.runtime.envelope import message_id
+from saga.runtime.envelope import Action, message_id
 from saga.runtime.inbox import InboxRow
 from saga.runtime.saga import Saga
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.settings import Settings
 from saga.runtime.testing.judgement import EXCUSES, Case, Judgement, judge, sagas_of
@@ -37,6 +38,7 @@ TABLES: dict[str, list[type[Table]]] = {
     "user": [User, Payment],
 }
 KINDS = ("completed", "compensated", "cancels", "refunds", "releases", "fences", "retries")
+ACTIONS: tuple[Action, ...] = ("do", "undo")
 EXCUSED = 0.02  # of the requests
 
 
@@ -78,14 +80,14 @@ def open_databases(settings: Settings) -> None:
 
 def sagas() -> peewee.Database:
     """Return the database of the sagas, as it is bound."""
-    database: peewee.Database = saga_store.SagaRow._meta.database
+    database: peewee.Database = SagaRow._meta.database
     return database
 
 
 def in_flight(before: Books) -> int:
     """Count the sagas that have begun since and have not ended."""
-    query = saga_store.SagaRow.select(saga_store.SagaRow.id)
-    running = query.where(saga_store.SagaRow.status.in_(list(IN_FLIGHT)))
+    query = SagaRow.select(SagaRow.id)
+    running = query.where(SagaRow.status.in_(list(IN_FLIGHT)))
     return sum(saga_id not in before.sagas for (saga_id,) in running.tuples())
 
 
@@ -278,10 +280,15 @@ def _inbox_kinds(cases: Sequence[Case]) -> Iterator[str]:
 def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:
     """Yield the ids, types and times of the answers that the three services have given."""
     query = InboxRow.select(InboxRow.id, InboxRow.type, InboxRow.time)
+    commands = [
+        message_id(saga_id, step.name, action)
+        for saga_id in sorted(saga_ids)
+        for step in place_order.steps
+        for action in ACTIONS
+    ]
     for database in {table._meta.database for table in (Order, Product, User)}:
-        for row in query.bind(database).tuples():
-            if row[0].partition("/")[0] in saga_ids:
-                yield row
+        for chunk in peewee.chunked(commands, saga_queries.CHUNK):
+            yield from query.bind(database).where(InboxRow.id.in_(chunk)).tuples()
 
 
 def _sums(table: Any, key: Any, amount: Any, condition: Any) -> dict[Any, Any]:

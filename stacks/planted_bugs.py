@@ -149,7 +149,7 @@ rejection_not_kept in runtime.inbox:is_final
 - or (answer.outcome == "rejected" and action == "do")
 +
 
-inbox_not_saved in runtime.worker:Worker._work
+inbox_not_saved in runtime.worker:Worker._answer_all
 - inbox.save(self.database, list(fresh.items()))
 + pass
 
@@ -157,15 +157,23 @@ effect_without_savepoint in runtime.worker:Worker._attempt
 - run_sql("ROLLBACK TO SAVEPOINT handler")
 + pass
 
+undone_kept_with_the_batch in runtime.worker:Worker._attempt
+- raise _UndoneWithItsBatch(answer)
++ return answer
+
+neighbours_undone_too in runtime.worker:Worker._work
+- return dead + self._answer_all(commands, undone, guarded=True)
++ return dead
+
 offsets_before_send in runtime.batch_loop:BatchLoop._finish
-- transport.send(out)
-+ transport.commit(); transport.send(out)
+- transport.finish(out)
++ transport.finish([]); transport.send(out)
 
 no_rewind in runtime.batch_loop:BatchLoop._turn
 - transport.rewind()
 + pass
 
-duplicates_unanswered in runtime.worker:Worker._work
+duplicates_unanswered in runtime.worker:Worker._answer_all
 - out.append(self._reply(envelope, answer))
 + out += [self._reply(envelope, answer)] if decision.answer is None else []
 
@@ -180,26 +188,27 @@ dead_letters_lost in runtime.saga_host:SagaHost._work
 # What may go wrong with a saga's row.
 
 key_not_stored in runtime.saga_store:SagaStore._start
-- (*_columns(state), key, request_hash)
-+ (*_columns(state), None, None)
+- saga.name, key, request_hash)
++ saga.name, None, None)
 
 key_for_any_body in runtime.saga_store:SagaStore._start
-- earlier_hash == request_hash and
+- _alike(earlier_hash, request_hash) and
 +
 
-pages_overlap in runtime.saga_queries:page
-- SagaRow.id > after
-+ SagaRow.id >= after
+pages_overlap in runtime.saga_queries:_select_oldest
+- _select(name, status, after)
++ SagaRow.select(SagaRow.id)
++ .where(SagaRow.name == name, SagaRow.status == status, SagaRow.id >= after)
 
 pages_miss_one in runtime.saga_queries:page
-- .limit(limit)
-+ .limit(limit).offset(0 if after is None else 1)
+- [:limit]
++ [0 if after is None else 1 :][:limit]
 
-no_history in runtime.saga_history:add_history
-- write_many(database, fields, rows)
-+ pass
+no_history in runtime.saga_history:recorded
+- (*new.history, (after, *told))
++ new.history
 
-sweeper_skips_compensating in runtime.saga_store:SagaStore.due
+sweeper_skips_compensating in runtime.saga_rows:select_due
 - SagaRow.due_at <= now
 + SagaRow.due_at <= now, SagaRow.status == "RUNNING"
 

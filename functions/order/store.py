@@ -17,13 +17,15 @@ CANCELLED = "CANCELLED"
 class Order(Table):
     """An order. `total` is known once it is completed, `saga_id` when a saga has made it."""
 
+    clustered = True
+
     id = peewee.UUIDField(primary_key=True)
     saga_id = peewee.UUIDField(null=True)
-    user_id = peewee.BigIntegerField(index=True)
+    user_id = peewee.BigIntegerField()
     product_id = peewee.BigIntegerField()
     quantity = peewee.IntegerField()
     total = Money(null=True)
-    status = peewee.CharField(max_length=9, default=PENDING, index=True)
+    status = peewee.CharField(max_length=9, default=PENDING)
     created_at = Instant(default=utcnow)
     updated_at = Instant(default=utcnow)
 
@@ -31,6 +33,8 @@ class Order(Table):
         """peewee's settings; `order` is a word of SQL."""
 
         table_name = "orders"
+        # Lists of one user's orders, and of one status, are in the order of ids.
+        indexes = ((("user_id", "id"), False), (("status", "id"), False))
 
 
 @prepared

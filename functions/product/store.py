@@ -22,6 +22,8 @@ class Product(Table):
 class Reservation(Table):
     """The units that one order holds. A released one stays, as a record, with `released` set."""
 
+    clustered = True
+
     order_id = peewee.UUIDField(primary_key=True)
     product_id = peewee.BigIntegerField(index=True)
     quantity = peewee.IntegerField()

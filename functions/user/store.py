@@ -23,8 +23,10 @@ class User(Table):
 class Payment(Table):
     """What one order has taken. A refunded one stays, as a record, with `refunded` set."""
 
+    clustered = True
+
     order_id = peewee.UUIDField(primary_key=True)
-    user_id = peewee.BigIntegerField(index=True)
+    user_id = peewee.BigIntegerField()
     amount = Money()
     refunded = peewee.BooleanField(default=False)
     created_at = Instant(default=utcnow)

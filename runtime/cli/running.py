@@ -49,6 +49,8 @@ def up(
     if detach:
         _start_detached(settings.saga_data, broker)
         return
+    if broker == KAFKA:
+        _prepare_kafka()
     from ..deploy.first_versions import prepare, record
     from ..system.supervisor import Supervisor
 
@@ -175,13 +177,20 @@ def _show_all(settings: Settings) -> None:
     console.print("\nEach adapter's API is described at /docs. Try: saga demo")
 
 
+def _prepare_kafka() -> None:
+    from ..kafka.apache import java_command
+    from .progress import progress_bar
+
+    with progress_bar() as progress:
+        bar = progress.add_task("getting Apache Kafka ready, once", visible=False)
+        java_command(lambda n, total: progress.update(bar, completed=n, total=total, visible=True))
+
+
 def _start_detached(data: Path, broker: str) -> None:
     with lock_system(data):
         pass  # else the refusal is told here, not in the log
     if broker == KAFKA:
-        from ..kafka.apache import class_path
-
-        class_path()  # fetched once, by Maven: that may take longer than all the rest
+        _prepare_kafka()  # once: that may take longer than all the rest
     (data / "logs").mkdir(parents=True, exist_ok=True)
     log = data / "logs" / "supervisor.log"
     command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]

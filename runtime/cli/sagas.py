@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 import peewee
 import typer
+from pydantic_core import to_jsonable_python
 from rich.console import Group
 from rich.markup import escape
 from rich.text import Text
@@ -14,8 +15,8 @@ from rich.text import Text
 from .. import saga_queries
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
-from ..saga_history import history
-from ..saga_state import SagaState, SagaStatus, StepState, to_json
+from ..saga_history import histories
+from ..saga_state import SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
 from .app import Data, Json, app, bare_table, coloured, console, settings_for
 
@@ -61,9 +62,10 @@ def show(
         return
     console.print(story(state))
     console.print()
-    for row in history(database, saga_id):
-        when = f"{row.at.astimezone():%H:%M:%S.%f}"[:-3]
-        console.print(f"[dim]{when}[/]  {coloured(row.status):<14} {escape(row.changes)}")
+    for moment in histories(database, [state])[state.id]:
+        when = f"{moment.at.astimezone():%H:%M:%S.%f}"[:-3]
+        changes = escape(", ".join(map(str, moment.steps)))
+        console.print(f"[dim]{when}[/]  {coloured(moment.status):<14} {changes}")
 
 
 def open_sagas(data: Path | None) -> peewee.Database:
@@ -92,9 +94,10 @@ def story(state: SagaState) -> Group:
 
 
 def as_dict(state: SagaState) -> dict[str, Any]:
-    """Return a saga as JSON-able data, whole."""
-    dumped: dict[str, Any] = json.loads(to_json(state))
-    return dumped
+    """Return a saga as JSON-able data, whole but for its history."""
+    whole: dict[str, Any] = to_jsonable_python(state)
+    del whole["events"], whole["history"]
+    return {**whole, "context": state.context}
 
 
 def _took(step: StepState) -> str:

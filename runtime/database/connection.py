@@ -1,8 +1,7 @@
 """Connections and transactions: SQLite or PostgreSQL, through peewee."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,10 +33,14 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         path = url.removeprefix("sqlite://").removeprefix("/") or ":memory:"
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
+        # Imported late: who is on SQLite need not wait for psycopg.
+        from .postgres import CountingCursor
+
         return peewee.PostgresqlDatabase(
             url,
             prefer_psycopg3=True,
             thread_safe=not shared,
+            cursor_factory=CountingCursor,
             connect_timeout=5,  # seconds
             # A server that has gone silent must not hold a worker for ever.
             tcp_user_timeout=10_000,  # milliseconds
@@ -58,19 +61,28 @@ def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
     )
 
 
-@contextmanager
-def transaction(database: peewee.Database) -> Iterator[None]:
-    """Run the block in one transaction, as the only writer where the database is SQLite.
+def transaction(database: peewee.Database) -> AbstractContextManager[None]:
+    """Run a block in one transaction, as the only writer where the database is SQLite.
 
     A SQLite transaction that reads first and writes later can fail halfway, when another writer was
     faster; taking the write lock at the start makes it wait instead.
     """
+    how = ("IMMEDIATE",) if isinstance(database, peewee.SqliteDatabase) else ()
+    block: AbstractContextManager[None] = database.atomic(*how)
+    return block
+
+
+def rows_written(database: peewee.Database) -> int | None:
+    """Count the rows that this connection has ever written; None where its transaction has failed.
+
+    A statement that SQLite refuses leaves the transaction as it was; PostgreSQL's takes it along.
+    """
+    connection = database.connection()
     if isinstance(database, peewee.SqliteDatabase):
-        with database.atomic("IMMEDIATE"):
-            yield
-    else:
-        with database.atomic():
-            yield
+        return int(connection.total_changes)
+    from .postgres import rows_written as written
+
+    return written(connection)
 
 
 def serialize_batches(database: peewee.Database) -> None:

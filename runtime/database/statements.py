@@ -2,23 +2,22 @@
 
 peewee takes some 60 µs to build an INSERT or UPDATE, many times what SQLite takes to run it. A
 `@prepared` function is called once, with stand-ins for its arguments; the SQL that comes of it is
-kept, and only the values change from then on. `write_many` and `read_many` keep theirs, too.
+kept, and from then on only bound values go to the driver.
 """
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
 from ..errors import ContractError
-from .connection import locked
 
+Convert = Callable[[Any], Any] | None
 Row = Sequence[Any]
-
-_SQL: dict[Hashable, str] = {}
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,22 @@ class _Argument:
     """Stands for an argument while a statement is built, then holds its column's converter."""
 
     name: str
-    convert: Callable[[Any], Any] | None = None
+    convert: Convert = None
 
 
-@dataclass(frozen=True)
-class _Statement:
-    table: Any
+class _Statement(NamedTuple):
+    """SQL, and how its parameters come of the arguments and constants, which follow them."""
+
     sql: str
-    parameters: list[Any]
-    returning: list[Callable[[Any], Any]]
+    parameters: tuple[tuple[int, Convert], ...]
+    constants: tuple[Any, ...]
+    returning: tuple[Callable[[Any], Any], ...]
+
+    def fill(self, values: tuple[Any, ...]) -> list[Any]:
+        known = values + self.constants
+        return [
+            known[i] if convert is None else convert(known[i]) for i, convert in self.parameters
+        ]
 
 
 class _Recorder(peewee.Context):  # type: ignore[misc]
@@ -48,35 +54,70 @@ class _Recorder(peewee.Context):  # type: ignore[misc]
         return self.literal(self.state.param or "?")
 
 
-class Prepared:
-    """A statement; calling it runs it.
+class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads like a function
+    """The condition that a column is one of the keys: one text of SQL for any number of them."""
 
-    The call answers with the rows where the statement has RETURNING, else with the number of rows
-    that it changed.
+    def __init__(self, field: Any, keys: Any) -> None:
+        self._field, self._keys = field, keys
+
+    def __sql__(self, context: Any) -> Any:
+        sqlite = context.state.param == "?"
+        before, after = (" IN (SELECT value FROM json_each(", "))") if sqlite else (" = ANY(", ")")
+        context.sql(self._field).literal(before)
+        return context.value(self._keys, self._as_json if sqlite else self._as_list).literal(after)
+
+    def _as_list(self, keys: Iterable[Any]) -> list[Any]:
+        return [self._field.db_value(key) for key in keys]
+
+    def _as_json(self, keys: Iterable[Any]) -> str:
+        return json.dumps(self._as_list(keys))
+
+
+class Prepared:
+    """A statement; calling it runs it, on the database that its table is bound to.
+
+    The call answers with the rows where the statement is a SELECT or has RETURNING, else with the
+    number of rows that it changed; it raises what peewee raises.
     """
 
     def __init__(self, build: Callable[..., Any]) -> None:
         self.__doc__ = build.__doc__
         self.__name__ = build.__name__
         self.build = build
-        self._names = list(inspect.signature(build).parameters)
+        self._arguments = tuple(_Argument(name) for name in inspect.signature(build).parameters)
         # SQLite and PostgreSQL want different SQL.
         self._statements: dict[type[Any], _Statement] = {}
         self._table: Any = None
 
     def __call__(self, *values: Any) -> Any:
-        """Run the statement with these values; raise what peewee raises."""
-        statement = self._statement()
-        given = dict(zip(self._names, values, strict=True))
-        parameters = [_fill(parameter, given) for parameter in statement.parameters]
-        database = statement.table._meta.database
-        cursor = database.execute_sql(statement.sql, parameters)
-        if not statement.returning:
-            return database.rows_affected(cursor)
+        """Run the statement with these values, one for each argument."""
+        if self._table is None:
+            self._table = self.build(*self._arguments).model
+        return self.on(self._table._meta.database, *values)
+
+    def on(self, database: peewee.Database, *values: Any) -> Any:
+        """Run the statement on this database."""
+        statement = self._statement(database)
+        self._check_number(values)
+        with peewee.__exception_wrapper__:
+            cursor = database.cursor()
+            cursor.execute(statement.sql, statement.fill(values))
+            if not statement.returning:
+                return cursor.rowcount
+            found = cursor.fetchall()
         return [
-            tuple(read(value) for read, value in zip(statement.returning, row, strict=True))
-            for row in cursor.fetchall()
+            tuple([read(value) for read, value in zip(statement.returning, row, strict=True)])
+            for row in found
         ]
+
+    def many(self, database: peewee.Database, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run the statement on this database for each row of values, together."""
+        if not rows:
+            return
+        statement = self._statement(database)
+        self._check_number(rows[0])
+        with peewee.__exception_wrapper__:
+            database.cursor().executemany(statement.sql, [statement.fill(row) for row in rows])
 
     @contextmanager
     def built_anew(self) -> Iterator[None]:
@@ -87,108 +128,46 @@ class Prepared:
         finally:
             self._statements.clear()
 
-    def _statement(self) -> _Statement:
-        kind = type(self._table._meta.database) if self._table is not None else None
-        if kind not in self._statements:
-            first, second = self._prepare(), self._prepare()
-            if first.parameters != second.parameters:
+    def _check_number(self, values: tuple[Any, ...]) -> None:
+        if len(values) != len(self._arguments):
+            raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
+
+    def _statement(self, database: peewee.Database) -> _Statement:
+        found = self._statements.get(type(database))
+        if found is None:
+            found, again = self._prepare(database), self._prepare(database)
+            if found.constants != again.constants:
                 raise ContractError(
                     f"{self.__name__} changes a value from call to call, a default perhaps: "
                     "make it an argument"
                 )
-            self._table = first.table
-            kind = type(self._table._meta.database)
-            self._statements[kind] = first
-        return self._statements[kind]
+            self._statements[type(database)] = found
+        return found
 
-    def _prepare(self) -> _Statement:
-        query = self.build(*(_Argument(name) for name in self._names))
-        table = query.model
-        recorder = _Recorder(**table._meta.database.get_context_options())
-        sql, parameters = recorder.parse(query)
-        returning = [column.python_value for column in query._returning or ()]
-        return _Statement(table, sql, parameters, returning)
+    def _prepare(self, database: peewee.Database) -> _Statement:
+        query = self.build(*self._arguments)
+        if isinstance(query, peewee.ModelInsert) and query._row_type is None:
+            query = query.returning()  # the new key, which peewee asks for by itself
+        if isinstance(query, peewee.ModelSelect) and isinstance(database, peewee.SqliteDatabase):
+            query = query.for_update(False)  # SQLite has one writer anyway
+        sql, values = _Recorder(**database.get_context_options()).parse(query)
+        constants = tuple(value for value in values if not isinstance(value, _Argument))
+        names, place = [argument.name for argument in self._arguments], len(self._arguments)
+        parameters: list[tuple[int, Convert]] = []
+        for value in values:
+            if isinstance(value, _Argument):
+                parameters.append((names.index(value.name), value.convert))
+            else:
+                parameters.append((place, None))
+                place += 1
+        returning = tuple(column.python_value for column in query._returning or ())
+        return _Statement(sql, tuple(parameters), constants, returning)
 
 
 def prepared(build: Callable[..., Any]) -> Prepared:
-    """Turn a function that returns an INSERT, UPDATE or DELETE into one that runs it.
+    """Turn a function that returns a query into one that runs it.
 
     All that varies must be an argument. The first call raises `ContractError` when something else
     varies, such as a default that is the time: it would be the time of that call for ever.
     """
     return Prepared(build)
-
-
-def _fill(parameter: Any, given: dict[str, Any]) -> Any:
-    if not isinstance(parameter, _Argument):
-        return parameter
-    value = given[parameter.name]
-    return value if parameter.convert is None else parameter.convert(value)
-
-
-def write_many(
-    database: peewee.Database,
-    fields: Sequence[Any],
-    rows: Sequence[Row],
-    *,
-    update: Sequence[Any] = (),
-) -> None:
-    """Insert rows, given as the values of `fields`.
-
-    Where the first field's value is there already, the fields in `update` are set instead.
-    """
-    if not rows:
-        return
-    sql = _insert(database, fields, update)
-    to_columns = [field.db_value for field in fields]
-    values = [
-        [convert(value) for convert, value in zip(to_columns, row, strict=True)] for row in rows
-    ]
-    with peewee.__exception_wrapper__:
-        database.cursor().executemany(sql, values)
-
-
-def read_many(
-    database: peewee.Database, fields: Sequence[Any], keys: Iterable[Any], *, lock: bool = False
-) -> list[Row]:
-    """Return rows, as the columns of `fields`, whose first field is one of the keys, in its order.
-
-    With `lock`, they stay locked until the transaction ends.
-    """
-    keys = list(keys)
-    sql = _select(database, fields, len(keys), lock)
-    found: list[Row] = database.execute_sql(sql, keys).fetchall()
-    return found
-
-
-def _insert(database: peewee.Database, fields: Sequence[Any], update: Sequence[Any]) -> str:
-    table, names, updated = fields[0].model, _names(fields), _names(update)
-
-    def build() -> Any:
-        query = table.insert_many([[None] * len(names)], fields=fields).returning()
-        return query.on_conflict(conflict_target=fields[:1], preserve=update) if update else query
-
-    return _sql(database, (table, names, updated), build)
-
-
-def _select(database: peewee.Database, fields: Sequence[Any], count: int, lock: bool) -> str:
-    def build() -> Any:
-        query = fields[0].model.select(*fields).where(fields[0].in_([""] * count))
-        query = query.order_by(fields[0])
-        return locked(query, database) if lock else query
-
-    return _sql(database, (fields[0].model, _names(fields), count, lock), build)
-
-
-def _sql(database: peewee.Database, key: Hashable, build: Callable[[], Any]) -> str:
-    """Return a query's SQL, which is built for the first database of each kind only."""
-    key = (type(database), key)
-    sql = _SQL.get(key)
-    if sql is None:
-        sql = _SQL[key] = str(build().bind(database).sql()[0])
-    return sql
-
-
-# A field is no key, as two of one name look the same to it; hence the names.
-def _names(fields: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields)

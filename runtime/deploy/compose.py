@@ -11,6 +11,8 @@ from typing import Any
 from ..system.stack import Stack
 from .compose_yaml import MERGE, Quoted, dump
 from .container import (
+    BROKER,
+    DATABASE,
     LOG_DRIVER,
     LOG_ROTATION,
     STOP_TIMEOUT,
@@ -18,8 +20,7 @@ from .container import (
     container_for,
     labels,
 )
-from .container_options import BROKER, DATABASE
-from .databases import check_name
+from .database_name import check_name
 from .target import IMAGE
 
 HEAD = """\

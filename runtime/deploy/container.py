@@ -8,6 +8,9 @@ from ..system.stack import MEMORY, Resources, Stack
 USER = 10001  # that of the image; its number and its group's
 RESTART = "unless-stopped"  # by the engine: after a crash, and with itself
 STOP_TIMEOUT = 30  # seconds from SIGTERM to SIGKILL
+# As in docker-compose.yml, for whoever says nothing else.
+BROKER = "kafka:9092"
+DATABASE = "postgresql://{service}:{password}@postgres/{service}"
 LOG_DRIVER = "json-file"
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
 

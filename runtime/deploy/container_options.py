@@ -15,6 +15,8 @@ from ..secrets import read_secrets
 from ..settings import Settings
 from .artifact import Artifact, contents
 from .container import (
+    BROKER,
+    DATABASE,
     LOG_DRIVER,
     LOG_ROTATION,
     USER,
@@ -23,10 +25,6 @@ from .container import (
     labels,
 )
 from .target import Release
-
-# As in docker-compose.yml, for whoever says nothing else.
-BROKER = "kafka:9092"
-DATABASE = "postgresql://{service}:{password}@postgres/{service}"
 
 CODE, SECRETS = "/code", "/run/secrets"
 

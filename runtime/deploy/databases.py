@@ -13,26 +13,20 @@ import psycopg
 import tenacity
 from psycopg import sql
 
-from ..errors import SagaError, StackError
+from ..errors import SagaError
 from ..secrets import read_secrets
+from .database_name import check_name
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 60.0  # seconds until a server must take a connection
 CREATE_LOCK = 0x5A6C  # number of a PostgreSQL advisory lock
-SERVERS_OWN = {"postgres", "template0", "template1"}
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
 class NotCreated(SagaError):
     """A database and its role could not be made."""
-
-
-def check_name(database: str) -> None:
-    """Raise `StackError` for a name that would take over what is the server's own."""
-    if database in SERVERS_OWN or database.startswith("pg_"):
-        raise StackError(f"database: {database} is a name of PostgreSQL's own")
 
 
 def administrator_url() -> str:

@@ -36,10 +36,11 @@ def application(settings: Settings, group: str) -> Application:
         loglevel=None,
         consumer_extra_config={
             **SILENT,
-            "fetch.wait.max.ms": settings.kafka_fetch_wait_ms,
             "session.timeout.ms": settings.kafka_session_timeout_ms,
             "heartbeat.interval.ms": max(300, settings.kafka_session_timeout_ms // 10),
             "fetch.error.backoff.ms": 50,
+            # Of offsets that are stored, which are those that may be committed.
+            "auto.commit.interval.ms": 200,
             "topic.metadata.refresh.interval.ms": 10_000,
             "reconnect.backoff.max.ms": 1_000,
         },
@@ -50,8 +51,9 @@ def application(settings: Settings, group: str) -> Application:
             "enable.idempotence": False,
             "acks": "all",
             "message.max.bytes": RECORD_LIMIT,
-            # Every sending ends with a flush, which does not linger: so each is one batch.
-            "linger.ms": 100,
+            # Long enough for the answers of one batch to travel together.
+            "linger.ms": 0.2,
+            "queue.buffering.max.kbytes": 131_072,
             "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
             "reconnect.backoff.max.ms": 1_000,
         },

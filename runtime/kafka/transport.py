@@ -1,8 +1,9 @@
 """The transport over Kafka, through Quix Streams' consumer and producer.
 
 The consumer takes one record as soon as there is one, and with it all that has arrived meanwhile:
-a lone message waits for nothing, and a flood is worked off in batches. Between two polls nothing
-is in flight, so a rebalance has nothing to hand over.
+a lone message waits for nothing, and a flood is worked off in batches. While the broker takes the
+answers of one batch, the next is polled and worked off; librdkafka commits, in the background, the
+offsets that it is given, which are those of batches whose answers the broker has.
 """
 
 import logging
@@ -12,18 +13,22 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
+from .. import crash
 from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..health import HealthFile
 from ..settings import Settings
 from ..transport import BATCH_SIZE
 from .application import application
+from .in_flight import Batch, InFlight
 from .producer import Producer
 from .record import to_record
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds
+ANSWERS_IN_FLIGHT = 2 * BATCH_SIZE  # at most, before the next batch is polled
+FULL_WAIT = 0.1  # seconds between two looks whether there is room
 
 
 class KafkaTransport:
@@ -39,15 +44,17 @@ class KafkaTransport:
         topics: Sequence[str],
         on_ready: Callable[[], None] = lambda: None,
         health: HealthFile | None = None,
+        crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
         self._producer = Producer(settings, group)
-        self._leaves = settings.kafka_leave_group
         self._batch: list[Record] = []
+        self._in_flight = InFlight()
         self._next_look = 0.0
         self._health = health or HealthFile(None)
+        self._crash = crash_points
         self._is_member = False
         self._on_ready: Callable[[], None] | None = on_ready
-        self._consumer = application(settings, group).get_consumer(auto_commit_enable=False)
+        self._consumer = application(settings, group).get_consumer(auto_commit_enable=True)
         self._consumer.subscribe(
             list(topics),
             on_assign=lambda *_: self._joined(),
@@ -63,8 +70,11 @@ class KafkaTransport:
             on_ready()
 
     def _left(self) -> None:
+        """Keep nothing of partitions that are somebody else's now; what is known is committed."""
         self._is_member = False
         self._health.mark_unhealthy()
+        self._store_what_is_taken()
+        self._in_flight.take_all()
 
     def poll(self, timeout: float) -> list[Record]:
         """Wait for a first record, then take along what has been fetched with it."""
@@ -73,12 +83,47 @@ class KafkaTransport:
             self._look_for_an_empty_broker()
             if self._is_member:
                 self._health.mark_healthy()
+        self._see_to_answers()
         first = self._consumer.poll(timeout)
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
         self._batch = [to_record(message) for message in messages if not _failed(message)]
         return self._batch
+
+    def finish(self, records: Iterable[Record]) -> None:
+        """Send what came of the last batch; its offsets follow."""
+        answers = list(records)
+        batch = Batch(self._batch, len(answers))
+        self._batch = []
+        self._in_flight.add(batch)
+        self._producer.hand_over(answers, batch.delivered)
+
+    def _see_to_answers(self) -> None:
+        """Learn what has become of answers, and wait where too many are on their way."""
+        self._producer.poll(0)
+        while self._in_flight.answers > ANSWERS_IN_FLIGHT and self._in_flight.error is None:
+            self._store_offsets()
+            self._producer.poll(FULL_WAIT)
+        self._store_offsets()
+        if error := self._in_flight.error:
+            raise BrokerUnavailable(f"answers not taken: {error}")
+
+    def _store_what_is_taken(self) -> None:
+        if self._in_flight.answers:
+            self._producer.flush()
+        self._store_offsets()
+
+    def _store_offsets(self) -> None:
+        """Hand over what may be committed; librdkafka does it, and tries again what fails."""
+        if ends := self._in_flight.take_done():
+            self._crash.reach(crash.AFTER_TAKEN, ends)
+            offsets = [TopicPartition(*place, offset) for place, offset in ends.items()]
+            try:
+                self._consumer.store_offsets(offsets=offsets)
+            except KafkaException as error:  # no partition of ours any more
+                log.warning("offsets not committed: %s", error)
+            self._crash.reach(crash.AFTER_OFFSETS, ends)
 
     def _look_for_an_empty_broker(self) -> None:
         """Begin again where a partition ends before our position: its broker has forgotten it.
@@ -98,29 +143,15 @@ class KafkaTransport:
         """Send records and wait for the broker to have them."""
         self._producer.send_records(records)
 
-    def commit(self) -> None:
-        """Commit the offset behind the last record of each partition."""
-        ends = {(r.topic, r.partition): r.offset + 1 for r in self._batch}
-        if not ends:
-            return  # librdkafka takes it for a mistake
-        offsets = [TopicPartition(*where, offset) for where, offset in ends.items()]
-        try:
-            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            raise BrokerUnavailable(f"offsets not committed: {error}") from error
-        for partition in committed or ():
-            if partition.error:
-                raise BrokerUnavailable(f"offsets not committed: {partition.error}")
-
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
         self._producer.check()
 
     def rewind(self) -> None:
-        """Seek to the first record of the last batch, where a partition is still ours."""
-        starts: dict[tuple[str, int], int] = {}
-        for record in self._batch:
-            starts.setdefault((record.topic, record.partition), record.offset)
+        """Seek to the first record that is not answered for, where a partition is still ours."""
+        self._store_offsets()
+        starts = Batch(self._batch, 0).first | self._in_flight.take_all()
+        self._batch = []
         for partition in self._consumer.assignment():
             start = starts.get((partition.topic, partition.partition))
             if start is not None:
@@ -128,8 +159,8 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Leave the group, so that the others need not wait for our session to run out."""
-        if self._leaves:
-            self._consumer.close()
+        self._store_what_is_taken()
+        self._consumer.close()
         self._producer.close()
 
 

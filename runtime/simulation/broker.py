@@ -6,7 +6,10 @@ here too, and whatever may go wrong on the way is for the caller to do.
 
 import random
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 from ..envelope import Record
@@ -179,6 +182,8 @@ class SimulatedTransport:
         self._broker = broker
         self._name = group
         self._batch: list[Record] = []
+        # Batches that are finished, and why the broker has not taken what came of them.
+        self._in_flight: deque[tuple[list[Record], BrokerUnavailable | None]] = deque()
         self._group = broker.join(group, self)
         self._generation = self._group.generation
 
@@ -186,15 +191,27 @@ class SimulatedTransport:
         """Return what is there, at once.
 
         One who was thrown out joins again, as Kafka's consumers do. They fetch ahead, too, and so
-        may find something while the broker is away.
+        may find something while the broker is away, of partitions that they know to be theirs.
         """
+        self._see_to_answers()
         if self._broker.available:
             if self not in self._group.members:
                 self._broker.join(self._name, self)
             self._generation = self._group.generation
-        there = self._broker.available or self._broker.has_been_fetched()
+        is_member = self._generation == self._group.generation
+        there = self._broker.available or (is_member and self._broker.has_been_fetched())
         self._batch = self._broker.read(self.positions) if there else []
         return self._batch
+
+    def finish(self, records: Iterable[Record]) -> None:
+        """Store what came of the last batch; the next poll sees to its offsets."""
+        batch, self._batch = self._batch, []
+        try:
+            self.send(records)
+        except BrokerUnavailable as error:
+            self._in_flight.append((batch, error))
+        else:
+            self._in_flight.append((batch, None))
 
     def send(self, records: Iterable[Record]) -> None:
         """Store records; where one is refused, the others are stored all the same."""
@@ -208,23 +225,44 @@ class SimulatedTransport:
         if refused:
             raise BrokerUnavailable(f"{len(refused)} messages not taken: {refused[0]}")
 
-    def commit(self) -> None:
-        """Commit the last batch, unless its partitions have been dealt out anew meanwhile."""
-        self.check()
-        if self not in self._group.members or self._generation != self._group.generation:
-            raise BrokerUnavailable("offsets not committed: the group was rebalanced")
-        for record in self._batch:
+    def _see_to_answers(self) -> None:
+        """Commit what is taken, up to the first batch that is not; then raise why it is not.
+
+        Nothing is committed of partitions that have been dealt out anew meanwhile.
+        """
+        is_member = self in self._group.members and self._generation == self._group.generation
+        if not is_member:
+            self._in_flight.clear()
+        while self._in_flight:
+            batch, error = self._in_flight[0]
+            if error is not None:
+                raise error
+            if not self._broker.available:
+                return
+            if not self._commit(batch):
+                return
+            self._in_flight.popleft()
+
+    def _commit(self, batch: Sequence[Record]) -> bool:
+        """Commit a batch's offsets; return False where that has to be tried again."""
+        for record in batch:
             self._group.committed[record.topic, record.partition] = record.offset + 1
+        return True
 
     def committed(self) -> dict[Place, int]:
         """Return how far the group has read, by its own account."""
         return dict(self._group.committed)
 
     def rewind(self) -> None:
-        """Go back to the first record of the last batch, where a partition is still ours."""
-        for record in reversed(self._batch):
+        """Go back to the first record that is not answered for, where a partition is still ours."""
+        with suppress(BrokerUnavailable):
+            self._see_to_answers()
+        batches = [batch for batch, _ in self._in_flight] + [self._batch]
+        for record in reversed(list(chain.from_iterable(batches))):
             if (record.topic, record.partition) in self.positions:
                 self.positions[record.topic, record.partition] = record.offset
+        self._in_flight.clear()
+        self._batch = []
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` when the broker is away."""
@@ -235,6 +273,16 @@ class SimulatedTransport:
         """Return when there is something to poll."""
         return self._broker.next_ready(self.positions)
 
-    def close(self) -> None:
-        """Leave the group."""
+    def waits_for_answers(self) -> bool:
+        """Tell whether a poll has to see to a batch that is finished."""
+        return bool(self._in_flight)
+
+    def lose_session(self) -> None:
+        """Be thrown out of the group."""
         self._broker.leave(self._name, self)
+
+    def close(self) -> None:
+        """Leave the group, and commit what is finished and taken."""
+        with suppress(BrokerUnavailable):
+            self._see_to_answers()
+        self.lose_session()

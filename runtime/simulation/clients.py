@@ -16,8 +16,9 @@ from ..envelope import Envelope
 from ..errors import Conflict, SagaError
 from ..message import Message
 from ..saga import Saga
+from ..saga_rows import SagaRow
 from ..saga_state import IN_FLIGHT, SagaState
-from ..saga_store import SagaRow, SagaStore, Start, Started
+from ..saga_store import SagaStore, Start, Started
 from ..testing.request import COMPENSATES, Request, soon_rather_than_late
 from ..transition import Transition
 from .invariants import trace_of

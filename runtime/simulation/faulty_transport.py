@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from .. import crash
 from ..envelope import Record
-from ..errors import BrokerUnavailable
 from .broker import SimulatedTransport, Wake
 from .invariants import Offset
 from .world import World
@@ -16,34 +16,43 @@ class FaultyTransport(SimulatedTransport):
     comes of it is sent: at least once, that is, whatever happens in between.
     """
 
-    def __init__(self, world: World, group: str, topics: Sequence[str], wake: Wake) -> None:
+    def __init__(
+        self, world: World, group: str, topics: Sequence[str], wake: Wake, points: crash.CrashPoints
+    ) -> None:
         super().__init__(world.broker, group, topics, wake)
         self._world = world
+        self._crash = points
         self._unsent: set[Offset] = set()
+        self._owed: list[Record] = []
 
     def poll(self, timeout: float) -> list[Record]:
         """Return what is there."""
         self._unsent = set()
         return super().poll(timeout)
 
-    def worked_off(self, records: Sequence[Record]) -> None:
-        """Hear that all is committed that came of these records, and is to be sent now."""
+    def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
+        """Hear that a batch is committed to the database, and what is to be sent for it now."""
         self._unsent = {(r.topic, r.partition, r.offset) for r in records}
+        self._owed = list(out)
 
     def send(self, records: Iterable[Record]) -> None:
         """Store records, if all goes well."""
-        self._world.send(records)
-        self._world.invariants.answered(self._name, self._unsent)
-        self._unsent = set()
+        sent = list(records)
+        unsent, self._unsent = self._unsent, set()
+        self._world.send(sent)
+        if sent == self._owed:
+            self._world.invariants.answered(self._name, unsent)
 
-    def commit(self) -> None:
-        """Commit the last batch, if all goes well; it may be committed and seem not to be."""
+    def _commit(self, batch: Sequence[Record]) -> bool:
+        """Commit a batch, if all goes well; it may be committed and seem not to be."""
+        self._crash.reach(crash.AFTER_TAKEN, batch)
         nemesis = self._world.nemesis
         refused = nemesis.strikes(nemesis.faults.refuse)
         if not refused or nemesis.strikes(0.5):
             before = self.committed()
-            super().commit()
+            super()._commit(batch)
             self._world.invariants.offsets(self._name, before, self.committed())
         if refused:
             self._world.tell(self._name, "hears that its offsets were not committed")
-            raise BrokerUnavailable("offsets not committed: simulated")
+        self._crash.reach(crash.AFTER_OFFSETS, batch)
+        return not refused

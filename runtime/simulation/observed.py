@@ -7,10 +7,8 @@ from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
 from ..message import Message
 from ..saga_host import SagaHost
-from ..saga_store import SagaRow
 from ..timer import Timer
-from ..transport import Transport
-from ..worker import Worker
+from ..worker import Asked, Worker
 from .database import SimulatedDatabase
 from .invariants import Ran
 
@@ -44,8 +42,14 @@ class ObservedWorker(Observed, Worker):
         self.committed(records, self.ran, out)
         return out
 
-    def _attempt(self, envelope: Envelope, message: Message) -> Answer:
-        answer = super()._attempt(envelope, message)
+    def _answer_all(
+        self, commands: Sequence[Asked], undone: dict[int, Answer], *, guarded: bool
+    ) -> list[Record]:
+        self.ran = [(commands[place][0].id, answer) for place, answer in undone.items()]
+        return super()._answer_all(commands, undone, guarded=guarded)
+
+    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
+        answer = super()._attempt(envelope, message, guarded=guarded)
         self.ran.append((envelope.id, answer))
         return answer
 
@@ -74,12 +78,3 @@ class ObservedSagaHost(Observed, SagaHost):
         out = super().sweep()
         self.committed([], [], out)
         return out
-
-    def _sweep_and_send(self, transport: Transport) -> None:
-        """Look first whether anything is due, which is cheaper than to sweep."""
-        query = f"SELECT 1 FROM {SagaRow._meta.table_name} WHERE due_at <= ? LIMIT 1"  # noqa: S608
-        due_by = SagaRow.due_at.db_value(self.clock())
-        if self.database.execute_sql(query, (due_by,)).fetchone() is None:
-            self._swept_at = self.clock()
-        else:
-            super()._sweep_and_send(transport)

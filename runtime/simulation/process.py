@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import tenacity
@@ -29,6 +30,7 @@ BETWEEN_TRANSACTIONS = (
     crash.AFTER_SWEEP,
     crash.AFTER_SWEEP_SENT,
 )
+OFFSETS_WITHIN = 0.2  # seconds until a poll sees to the answers of the last batch
 DEEPEST = 3  # processes that stand still at once
 TRIES = 3  # of a transaction, before its whole turn counts as failed
 AGAIN = (0.01, 0.3)  # seconds until a transaction is tried again
@@ -90,10 +92,11 @@ class Process:
         self._skew = world.chance.uniform(-1, 1) * world.nemesis.faults.skew
         self._not_before = world.now
         self._next = NEVER
-        self._loop = self._make_loop()
+        points = CrashPoints(self._reach)
+        self._loop = self._make_loop(points)
         self._transport: FaultyTransport | None = None
         if hosted.topics:
-            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake)
+            self._transport = FaultyTransport(world, hosted.name, hosted.topics, self.wake, points)
         if not isinstance(self._loop, ObservedWorker):
             self.wake(world.now)
 
@@ -108,7 +111,8 @@ class Process:
         """End in good order, between two turns."""
         self.alive = False
         if self._transport is not None:
-            self._transport.close()
+            with suppress(Killed):
+                self._transport.close()
 
     def kill(self) -> None:
         """Die; the group misses this member when its session has run out."""
@@ -117,9 +121,9 @@ class Process:
             self._lose_session(self._world.chance.uniform(*SESSION))
             self._died(self)
 
-    def _make_loop(self) -> ObservedWorker | ObservedSagaHost | ObservedTimer:
+    def _make_loop(self, points: CrashPoints) -> ObservedWorker | ObservedSagaHost | ObservedTimer:
         loop: ObservedWorker | ObservedSagaHost | ObservedTimer
-        hosted, world, points = self.hosted, self._world, CrashPoints(self._reach)
+        hosted, world = self.hosted, self._world
         if isinstance(hosted, HostedSaga):
             loop = ObservedSagaHost(hosted, self._database, world.moment, points)
         elif hosted.kind == "timer":
@@ -138,7 +142,7 @@ class Process:
 
     def _committed(self, records: Sequence[Record], ran: Ran, out: Sequence[Record]) -> None:
         if self._transport is not None and records:
-            self._transport.worked_off(records)
+            self._transport.worked_off(records, out)
         self._world.committed(self.name, records, ran, out)
 
     def _before_another_try(self, seconds: float) -> None:
@@ -176,7 +180,7 @@ class Process:
 
     def _lose_session(self, seconds: float) -> None:
         if self._transport is not None:
-            self._world.after(seconds, self._transport.close)
+            self._world.after(seconds, self._transport.lose_session)
 
     def _woken(self, when: float) -> None:
         if when != self._next:
@@ -213,8 +217,11 @@ class Process:
             self.wake(now + delay)
         elif not self._world.broker.available or not self._transport.positions:
             self.wake(now + 1.0)  # nothing to read, or thrown out: then a poll joins again
-        elif (ready := self._transport.next_ready()) is not None:
-            self.wake(ready)
+        else:
+            if self._transport.waits_for_answers():
+                self.wake(now + OFFSETS_WITHIN)
+            if (ready := self._transport.next_ready()) is not None:
+                self.wake(ready)
 
     def _enter(self) -> None:
         """Become the running process, with its clock."""

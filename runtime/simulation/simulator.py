@@ -18,8 +18,8 @@ from ..clock import clock_set_to
 from ..database.schema import Table, bind
 from ..message import Message
 from ..saga import Saga
+from ..saga_rows import SagaRow
 from ..saga_state import IN_FLIGHT
-from ..saga_store import SagaRow
 from ..system.stack import Stack, topics
 from ..testing.judgement import Judgement
 from ..testing.request import Request

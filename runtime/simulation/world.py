@@ -153,6 +153,8 @@ def about(record: Record) -> str:
     step, _, action = rest.partition("/")
     if record.topic.endswith(SUFFIX):
         return f"dead letter on {record.topic}: {headers.get('dlq_reason')}"
+    if step == "ended":
+        return f"the end of {saga_id}"
     if not action:
         return f"junk on {record.topic}"
     what = f"{'undo of ' if action.startswith('undo') else ''}{step} of {saga_id}"

@@ -48,7 +48,7 @@ class SystemBroker:
 
     def _launch(self) -> "subprocess.Popen[bytes]":
         if self._kind == EMBEDDED:
-            return start_embedded(self.port, self.log_file)
+            return start_embedded(self.port, self._data / "broker", self.log_file)
         # Imported late: confluent_kafka need not be loaded for `saga --help`.
         from ..kafka.apache import start_kafka
 

@@ -32,7 +32,7 @@ from ..settings import Settings
 from ..timer import Timer
 from ..worker import Worker
 from .code import import_from
-from .stack import Resources, Stack, read_by
+from .stack import Resources, Stack, needed_by
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run_entry(
     )
     try:
         retrying(bind, database, hosted.tables())
-        retrying(create_topics, settings, read_by(hosted.topics, stack.entries[name].partitions))
+        retrying(create_topics, settings, needed_by(hosted, stack.entries[name].partitions))
     except UNAVAILABLE:
         if stop.is_set():
             return
@@ -128,22 +128,25 @@ def _run(
 ) -> None:
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
-        _run_loop(SagaHost(hosted, database, crash_points=points), hosted, settings, stop, on_ready)
+        host = SagaHost(hosted, database, crash_points=points)
+        _run_loop(host, hosted, points, settings, stop, on_ready)
     elif hosted.kind == "timer":
         _run_timer(Timer(hosted, database, crash_points=points), settings, stop, on_ready)
     else:
-        _run_loop(Worker(hosted, database, crash_points=points), hosted, settings, stop, on_ready)
+        worker = Worker(hosted, database, crash_points=points)
+        _run_loop(worker, hosted, points, settings, stop, on_ready)
 
 
 def _run_loop(
     loop: BatchLoop,
     hosted: Function | HostedSaga,
+    points: CrashPoints,
     settings: Settings,
     stop: threading.Event,
     on_ready: Callable[[], None],
 ) -> None:
     health = HealthFile(settings.saga_health)
-    transport = KafkaTransport(settings, hosted.name, hosted.topics, on_ready, health)
+    transport = KafkaTransport(settings, hosted.name, hosted.topics, on_ready, health, points)
     try:
         loop.run(transport, stop)
     finally:

@@ -201,16 +201,24 @@ def find_stacks(folder: Path) -> dict[Path, Stack]:
 
 
 def topics(stacks: Sequence[Stack]) -> dict[str, int]:
-    """List the topics that the stacks read, and their dead letters, with partitions.
-
-    A topic belongs to its reader: it alone knows how many partitions it wants.
-    """
+    """List the topics that the stacks need, with partitions."""
     partitions: dict[str, int] = {}
     for stack in stacks:
         for hosted, entry in stack.load():
-            for topic, count in read_by(hosted.topics, entry.partitions).items():
+            for topic, count in needed_by(hosted, entry.partitions).items():
                 partitions[topic] = max(count, partitions.get(topic, 1))
     return partitions
+
+
+def needed_by(hosted: "Function | HostedSaga", partitions: int) -> dict[str, int]:
+    """List the topics that one function or saga needs, with partitions.
+
+    They are those that it reads, as a topic belongs to its reader, who alone knows how many
+    partitions it wants; and the one on which a saga's host tells what has ended, to whoever wants
+    to know.
+    """
+    told = {} if isinstance(hosted, Function) else {hosted.saga.ended_topic: 1}
+    return read_by(hosted.topics, partitions) | told
 
 
 def read_by(read: Sequence[str], partitions: int) -> dict[str, int]:

@@ -28,7 +28,6 @@ CRASH_POINTS = (
     crash.BEFORE_COMMIT,
     crash.AFTER_COMMIT,
     crash.AFTER_SEND,
-    crash.AFTER_OFFSETS,
 )
 
 
@@ -58,16 +57,17 @@ class _Delivery:
     def __init__(self, record: Record) -> None:
         self._record = record
         self.sent: list[Record] = []
-        self.acknowledged = threading.Event()
+        self.finished = threading.Event()
 
     def poll(self, timeout: float) -> list[Record]:  # noqa: ARG002
         return [self._record]
 
-    def send(self, records: Iterable[Record]) -> None:
+    def finish(self, records: Iterable[Record]) -> None:
         self.sent += records
+        self.finished.set()
 
-    def commit(self) -> None:
-        self.acknowledged.set()
+    def send(self, records: Iterable[Record]) -> None:
+        """Send nothing: a worker has nothing but answers."""
 
     def rewind(self) -> None:
         # The worker calls this while it handles an error, which nothing will mend in a test.
@@ -180,6 +180,6 @@ def _record(
 
 def _deliver(worker: Worker, record: Record) -> Record:
     delivery = _Delivery(record)
-    worker.run(delivery, delivery.acknowledged)
+    worker.run(delivery, delivery.finished)
     (reply,) = delivery.sent
     return reply

@@ -8,6 +8,7 @@ by, and is on one page of the list.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import peewee
 from pydantic import ValidationError
@@ -15,11 +16,13 @@ from pydantic import ValidationError
 from .. import saga_queries
 from ..errors import first_line
 from ..saga import Saga
+from ..saga_history import histories
+from ..saga_queries import CHUNK
+from ..saga_rows import SagaRow
 from ..saga_search import SearchRow
 from ..saga_state import SagaState, from_json
-from ..saga_store import SagaRow
 from .ending import ending_problems
-from .path import Transitions, path_problems, transitions
+from .path import Transitions, path_problems
 from .request import MAY_FOLLOW, Request
 from .sending import sending_problems
 
@@ -82,7 +85,7 @@ def judge(
     states, keys = _read(saga, database, before, found.violations)
     if not found.violations:  # no list shows what can't be read
         found.violations += _list_problems(saga, database, sorted(states), before)
-    paths = transitions(database, states)
+    paths = histories(database, states.values())
     for request, saga_ids in _given(requests, keys):
         found.violations += _told_problems(request, saga_ids, states)
         found.cases += [
@@ -112,10 +115,13 @@ def _read(
     keys: dict[str, list[str]] = {}
     row = SagaRow
     query = row.select(row.id, row.idempotency_key, row.status, row.due_at, row.state)
-    query = query.where(row.name == saga.name).order_by(row.id).bind(database)
-    for saga_id, key, status, due_at, text in query.tuples():
-        if saga_id in before:
-            continue
+    query = query.order_by(row.id).bind(database)
+    rows = [
+        found
+        for chunk in peewee.chunked(sorted(sagas_of(saga, database) - before), CHUNK)
+        for found in query.where(row.id.in_(chunk)).tuples()
+    ]
+    for saga_id, key, status, due_at, text in rows:
         try:
             states[saga_id] = from_json(text)
         except ValidationError as error:
@@ -124,11 +130,17 @@ def _read(
         state = states[saga_id]
         if state.status != status:
             found.append(f"saga {saga_id}: is {state.status}, and its column {status}")
-        if state.due_at != due_at:
+        if not _looked_at_in_time(state.due_at, due_at):
             found.append(f"saga {saga_id}: is due at {state.due_at}, and its column {due_at}")
         if key is not None:
             keys.setdefault(key, []).append(saga_id)
     return states, keys
+
+
+def _looked_at_in_time(due_at: datetime | None, column: datetime | None) -> bool:
+    if due_at is None or column is None:
+        return due_at is column
+    return column <= due_at
 
 
 def _list_problems(

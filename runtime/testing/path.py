@@ -1,15 +1,10 @@
 """The path that a saga has taken: its history, and whether it is one that a saga may take."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import NamedTuple
-
-import peewee
 
 from ..saga import Saga
-from ..saga_history import HistoryRow
+from ..saga_history import Change, Moment
 from ..saga_state import Failure, SagaState
 
 # What a step may have left behind that its undo has to take back.
@@ -34,41 +29,7 @@ SAGA_MOVES: dict[str, tuple[str, ...]] = {
     "COMPLETED": (),
     "COMPENSATED": (),
 }
-_WORD = re.compile(rf"(\w+) ({'|'.join(STEP_MOVES)})\b(?: \(([^)]*)\))?")
-
-
-class Change(NamedTuple):
-    """What became of one step, and the code of the error that it has since."""
-
-    name: str
-    status: str
-    code: str = ""
-
-
-class Moment(NamedTuple):
-    """One transition: when, how the saga stood then, and what became of which steps."""
-
-    at: datetime
-    status: str
-    steps: list[Change]
-
-
 Transitions = list[Moment]
-
-
-def transitions(database: peewee.Database, saga_ids: Iterable[str]) -> dict[str, Transitions]:
-    """Read the histories of sagas, by id."""
-    row = HistoryRow
-    query = row.select(row.saga_id, row.at, row.status, row.changes).order_by(row.id).bind(database)
-    found: dict[str, Transitions] = {}
-    for chunk in peewee.chunked(saga_ids, 500):
-        for saga_id, at, status, changes in query.where(row.saga_id.in_(chunk)).tuples():
-            found.setdefault(saga_id, []).append(Moment(at, status, _changes(changes)))
-    return found
-
-
-def _changes(words: str) -> list[Change]:
-    return [Change(*found) for found in _WORD.findall(words)]
 
 
 def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from ..saga import Retry, Saga, Step
+from ..saga_history import Change
 from ..saga_state import SagaState
 from ..transition import LONGEST_WAIT
-from .path import BROKEN, Change, Transitions
+from .path import BROKEN, Transitions
 
 DOUBLINGS = 16  # of a wait, beyond which every limit is reached
 
@@ -38,14 +39,9 @@ class Sending:
 def sendings(path: Transitions) -> list[Sending]:
     """Read from a history what was sent, in order: one step is in flight at a time."""
     found: list[Sending] = []
-    codes: dict[str, str] = {}
     for moment in path:
-        changes = moment.steps
-        if not changes and found:  # a fault like the one before it has changed no word
-            changes = [Change(found[-1].step, found[-1].status, codes[found[-1].step])]
-        for change in changes:
+        for change in moment.steps:
             _follow(found, change, moment.at)
-            codes[change.name] = change.code
     return found
 
 

@@ -11,8 +11,8 @@ from .payload import CHANGE, Body, answer, created, read, read_change
 from .problems import Conflict, Invalid
 from .routes import get
 from .rows import delete_row, get_row, list_rows, unknown_row
+from .saga_service import Send
 from .sagas import saga_blueprint
-from .sending import Send
 from .threads import in_thread
 
 __all__ = [

@@ -1,7 +1,9 @@
 """What the requests of one saga's API share: its starts in batches, its producer, who waits."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,28 +15,34 @@ from .. import saga_queries
 from ..clock import utcnow
 from ..crash import AFTER_ROW, CrashPoints
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from ..errors import Conflict, ContractError, NotFound
+from ..envelope import Envelope, Record
+from ..errors import BrokerUnavailable, Conflict, ContractError, NotFound
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import SagaStore, Start, Started
+from ..settings import Settings
 from ..transition import Transition
 from .app import App
 from .batches import Batches
-from .sending import Send, Sending
 from .threads import DatabaseThreads
-from .waiting import Waiting
+from .waiting import SELDOM, Waiting
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Sequence[Envelope]], None]
 
 
 class SagaService:
     """Starts, finds and changes the sagas of one declaration, in the database of one app.
 
-    It sends through `send`, or through a Kafka producer of its own.
+    It sends through `send`, which has to wait for nothing, or through a Kafka producer of its own;
+    then it also hears from the sagas' host which have ended.
     """
 
     def __init__(self, saga: Saga, send: Send | None = None) -> None:
         self.saga = saga
         self._send = send
-        self._producer: Any = None
+        self._connections: list[Any] = []
 
     def live_with(self, api: Blueprint) -> None:
         """Open when the app of a blueprint starts, and close when it stops."""
@@ -54,7 +62,7 @@ class SagaService:
             raise started
         state, commands = started
         self._crash.reach(AFTER_ROW, commands)
-        await self._sending.send(commands)
+        self._hand_over(commands)
         return state
 
     async def page(self, *arguments: Any, **options: Any) -> list[SagaState]:
@@ -75,7 +83,7 @@ class SagaService:
         if state.ended:
             return state
         try:
-            if ended := await self._waiting.until_ended(state.id, seconds):
+            if ended := await self._waiting.until_ended(state, seconds):
                 return ended
             return await self._run(saga_queries.find, self._database, state.id)
         except DATABASE_UNAVAILABLE:
@@ -97,27 +105,64 @@ class SagaService:
             raise Conflict(
                 f"saga {saga_id} does not fit its declaration of today: {error}"
             ) from None
-        await self._sending.send(commands)
+        self._hand_over(commands)
         return state
+
+    def _hand_over(self, commands: Sequence[Envelope]) -> None:
+        """Let commands be sent, which waits for nobody.
+
+        Failing to is no error of the request: the saga's row is there, and its host sends the
+        commands again. Raised, it would make a client start a saga twice.
+        """
+        try:
+            if commands:
+                self._post(commands)
+        except Exception as error:
+            # One of ours needs no traceback.
+            unknown = not isinstance(error, BrokerUnavailable)
+            told = "%d commands not sent, their sagas' host will: %s"
+            log.warning(told, len(commands), error, exc_info=unknown)
 
     async def _open(self, app: App) -> None:
         threads: DatabaseThreads = app.ctx.threads
         self._database, self._run = threads.database, threads.run
         self._store = SagaStore(self._database)
         self._starting = Batches[Start, Started](lambda some: threads.run(self._start_all, some))
-        self._waiting = Waiting(lambda ids: threads.run(self._ended, ids))
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
         if self._send is None:
-            self._producer = _producer(app)
-        self._sending = app.ctx.sending = Sending(self._send or self._producer.send)
+            self._connect(app)
+        else:
+            self._post = self._send
+            self._waiting = Waiting(self._which_ended)
 
     async def _release(self, _: App) -> None:
         self._waiting.release()
 
     async def _close(self, _: App) -> None:
-        await self._sending.drain()
-        if self._producer is not None:
-            self._producer.close()
+        for connection in self._connections:
+            await asyncio.to_thread(connection.close)
+
+    def _connect(self, app: App) -> None:
+        # Importing Quix Streams takes a second, which tests and tools need not wait for.
+        from ..kafka.producer import Producer
+        from ..kafka.tail import Tail
+
+        settings: Settings = app.ctx.settings
+        loop = asyncio.get_running_loop()
+        self._waiting = Waiting(self._which_ended, SELDOM)
+
+        def tell(records: Sequence[Record]) -> None:
+            ended = {(r.key or b"").decode(): (r.value or b"").decode() for r in records}
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._waiting.tell, ended)
+
+        producer = Producer(settings)
+        self._post = producer.post
+        self._connections = [producer, Tail(settings, self.saga.ended_topic, tell)]
+        app.ctx.checks["broker"] = partial(asyncio.to_thread, producer.check)
+
+    async def _which_ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
+        return await self._run(self._ended, saga_ids)
 
     def _start_all(self, starts: Sequence[Start]) -> list[Started]:
         return self._store.start(self.saga, starts, utcnow())
@@ -125,12 +170,3 @@ class SagaService:
     def _ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
         ended = saga_queries.ended(self._database, saga_ids)
         return saga_queries.find_many(self._database, list(ended))
-
-
-def _producer(app: App) -> Any:
-    # Importing Quix Streams takes a second, which tests and tools need not wait for.
-    from ..kafka.producer import Producer
-
-    producer = Producer(app.ctx.settings)
-    app.ctx.checks["broker"] = partial(asyncio.to_thread, producer.check)
-    return producer

@@ -14,9 +14,8 @@ from . import headers
 from .openapi import Headers, describe
 from .paging import page, query
 from .payload import answer, read
-from .saga_service import SagaService
+from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes
-from .sending import Send
 
 START = "Start a saga.\n\nIts row is written before its first command is sent: nothing gets lost."
 START_HEADERS: Headers = {

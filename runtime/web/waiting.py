@@ -1,16 +1,19 @@
-"""Waiting for sagas to end: one poll of the database for all who wait."""
+"""Waiting for sagas to end: told by their host, or else by one poll of the database for all."""
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from ..saga_state import SagaState
+from ..saga_state import SagaState, from_json
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.02  # seconds between two polls
+OFTEN = 0.02  # seconds between two polls where nobody tells
+SELDOM = 0.5  # seconds, for what was told in vain
+KEPT = 1_000  # sagas whose end was told last: a client may come to wait a moment later
 
 Ended = Callable[[Sequence[str]], Awaitable[Sequence[SagaState]]]
 Waiter = asyncio.Future[SagaState | None]
@@ -19,18 +22,27 @@ Waiter = asyncio.Future[SagaState | None]
 class Waiting:
     """The requests that wait for sagas to end.
 
-    `ended` returns those of the given sagas that have ended. It is asked only while somebody waits.
+    `ended` returns those of the given sagas that have ended; it is asked only while somebody waits,
+    every `interval` seconds.
     """
 
-    def __init__(self, ended: Ended) -> None:
+    def __init__(self, ended: Ended, interval: float = OFTEN) -> None:
         self._ended = ended
-        self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._interval = interval
+        # Who waits, each for an end that is not older than a moment: an operator may have taken a
+        # saga up again that had ended.
+        self._waiters: defaultdict[str, dict[Waiter, datetime]] = defaultdict(dict)
+        self._told: OrderedDict[str, str] = OrderedDict()
         self._polling: asyncio.Task[None] | None = None
 
-    async def until_ended(self, saga_id: str, seconds: float) -> SagaState | None:
+    async def until_ended(self, state: SagaState, seconds: float) -> SagaState | None:
         """Return the saga when it has ended, or None after `seconds`."""
+        if told := self._told.get(state.id):
+            end = from_json(told)
+            if end.updated_at >= state.updated_at:
+                return end
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._waiters[saga_id].add(waiter)
+        self._waiters[state.id][waiter] = state.updated_at
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
         try:
@@ -39,31 +51,45 @@ class Waiting:
         except TimeoutError:
             return None
         finally:
-            self._forget(saga_id, waiter)
+            self._forget(state.id, waiter)
+
+    def tell(self, ended: Mapping[str, str]) -> None:
+        """Let those go who wait for sagas that have ended, given as JSON by their ids."""
+        self._told.update(ended)
+        while len(self._told) > KEPT:
+            self._told.popitem(last=False)
+        for saga_id in ended.keys() & self._waiters.keys():
+            self._wake(from_json(ended[saga_id]))
 
     def release(self) -> None:
         """Let everybody go, ended or not."""
-        for saga_id in list(self._waiters):
-            self._wake(saga_id, None)
+        for waiters in list(self._waiters.values()):
+            for waiter in waiters:
+                _let_go(waiter, None)
 
     def _forget(self, saga_id: str, waiter: Waiter) -> None:
-        self._waiters[saga_id].discard(waiter)
+        del self._waiters[saga_id][waiter]
         if not self._waiters[saga_id]:
             del self._waiters[saga_id]
 
     async def _poll(self) -> None:
         try:
             while self._waiters:
+                await asyncio.sleep(self._interval)
                 try:
                     for state in await self._ended(list(self._waiters)):
-                        self._wake(state.id, state)
+                        self._wake(state)
                 except DATABASE_UNAVAILABLE as error:
                     log.warning("can't ask for ended sagas: %s", error)
-                await asyncio.sleep(INTERVAL)
         finally:
             self._polling = None
 
-    def _wake(self, saga_id: str, state: SagaState | None) -> None:
-        for waiter in self._waiters.get(saga_id, ()):
-            if not waiter.done():
-                waiter.set_result(state)
+    def _wake(self, end: SagaState) -> None:
+        for waiter, since in self._waiters.get(end.id, {}).items():
+            if end.updated_at >= since:
+                _let_go(waiter, end)
+
+
+def _let_go(waiter: Waiter, end: SagaState | None) -> None:
+    if not waiter.done():
+        waiter.set_result(end)

@@ -1,6 +1,7 @@
 """The brokers on which the contract of a transport is tested."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -20,12 +21,9 @@ def simulated_broker() -> Broker:
 
 @pytest.fixture(scope="session")
 def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    port, log = free_port(), tmp_path_factory.mktemp("embedded") / "log"
-    # Joining takes half of the session timeout here.
+    port, folder = free_port(), tmp_path_factory.mktemp("embedded")
     settings = Settings().on_broker(f"127.0.0.1:{port}", "embedded")
-    # A member that does not leave would go on beating here, where its process does not end.
-    changes = {"kafka_session_timeout_ms": 1_000, "kafka_leave_group": True}
-    server = Server(settings.model_copy(update=changes), lambda: start_embedded(port, log))
+    server = Server(settings, partial(start_embedded, port), folder)
     yield server
     server.kill()
 
@@ -42,12 +40,8 @@ def embedded_broker(embedded_server: Server) -> Iterator[Broker]:
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     need_kafka()
     port, folder = free_port(), tmp_path_factory.mktemp("kafka")
-    settings = Settings(
-        kafka_bootstrap_servers=f"127.0.0.1:{port}",
-        kafka_fetch_wait_ms=20,
-        kafka_session_timeout_ms=3_000,
-    )
-    server = Server(settings, lambda: start_kafka(port, folder / "data", folder / "log"))
+    settings = Settings().on_broker(f"127.0.0.1:{port}", "kafka")
+    server = Server(settings, partial(start_kafka, port), folder)
     yield server
     server.kill()
 

@@ -55,15 +55,15 @@ class TransportContract:
         member.send([record(topic, n) for n in range(3)])
         assert [r.offset for r in read(member, 3)] == [0, 1, 2]
 
-    def test_a_commit_or_a_rewind_of_nothing_changes_nothing(self, broker: Broker) -> None:
+    def test_finishing_or_rewinding_nothing_changes_nothing(self, broker: Broker) -> None:
         topic = broker.topic()
         member = broker.member(group(), topic)
-        member.commit()
+        member.finish([])
         member.rewind()
         member.send([])
         member.send([record(topic, 1)])
         read(member, 1)
-        member.commit()
+        member.finish([])
         member.rewind()
         assert values(member.poll(POLL)) == []
 
@@ -85,7 +85,6 @@ class TransportContract:
         member = broker.member(group(), topic)
         member.send(record(topic, n) for n in range(BATCH_SIZE + 200))
         assert len(poll_one(member)) <= BATCH_SIZE
-        member.commit()
         member.rewind()
         received = read(member, BATCH_SIZE + 200)
         assert values(received) == list(range(BATCH_SIZE + 200))
@@ -117,15 +116,15 @@ class TransportContract:
         assert set(values(batch)) <= set(values(again))
         assert sorted(values(again)) == list(range(30))
 
-    def test_uncommitted_is_redelivered_to_the_next_member(self, broker: Broker) -> None:
+    def test_unfinished_is_redelivered_to_the_next_member(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)
         first.send([record(topic, n) for n in range(3)])
-        read(first, 3, commit=False)
+        read(first, 3, finish=False)
         broker.leave(first)
         assert values(read(broker.member(name, topic), 3)) == [0, 1, 2]
 
-    def test_committed_is_not_redelivered(self, broker: Broker) -> None:
+    def test_finished_is_not_redelivered(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)
         first.send([record(topic, n) for n in range(3)])
@@ -134,23 +133,23 @@ class TransportContract:
         broker.leave(first)
         assert values(read(broker.member(name, topic), 1)) == [3]
 
-    def test_commit_covers_the_last_batch_alone(self, broker: Broker) -> None:
+    def test_finished_before_an_unfinished_batch_is_not_redelivered(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)
         first.send([record(topic, 1)])
         read(first, 1)
         first.send([record(topic, 2)])
-        read(first, 1, commit=False)
+        read(first, 1, finish=False)
         broker.leave(first)
         assert values(read(broker.member(name, topic), 1)) == [2]
 
-    def test_a_second_commit_changes_nothing(self, broker: Broker) -> None:
+    def test_finishing_twice_changes_nothing(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)
         first.send([record(topic, 1), record(topic, 2)])
         batch = poll_one(first)
-        first.commit()
-        first.commit()
+        first.finish([])
+        first.finish([])
         first.send([record(topic, 3)])
         broker.leave(first)
         rest = [1, 2, 3][len(batch) :]
@@ -215,7 +214,7 @@ def read_together(members: Sequence[Transport], wanted: int) -> list[list[Record
             if batch := member.poll(POLL):
                 quiet = 0
                 records += batch
-                member.commit()
+                member.finish([])
     return got
 
 

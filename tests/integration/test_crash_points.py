@@ -36,6 +36,7 @@ OF_A_BATCH = {
     crash.BEFORE_COMMIT: HOSTED,
     crash.AFTER_COMMIT: HOSTED,
     crash.AFTER_SEND: HOSTED,
+    crash.AFTER_TAKEN: HOSTED,
     crash.AFTER_OFFSETS: HOSTED,
 }
 # Armed from the beginning: a saga is due 15 s after its command was lost, and only then.
@@ -51,8 +52,9 @@ MEANING = {
     crash.IN_HANDLER: "the handler has written, nothing is committed",
     crash.BEFORE_COMMIT: "the answers are stored too, nothing is committed",
     crash.AFTER_COMMIT: "all is committed, nothing is sent",
-    crash.AFTER_SEND: "all is sent, no offset is committed",
-    crash.AFTER_OFFSETS: "all is done",
+    crash.AFTER_SEND: "all is on its way, no offset is committed",
+    crash.AFTER_TAKEN: "the broker has all, no offset is committed",
+    crash.AFTER_OFFSETS: "the offsets are on their way, too",
     crash.BEFORE_SWEEP: "sagas are due, nothing is done",
     crash.IN_SWEEP: "what is due has changed, nothing is committed",
     crash.AFTER_SWEEP: "all is committed, nothing is sent",

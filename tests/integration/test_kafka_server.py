@@ -25,7 +25,7 @@ Start = Callable[[], "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def programs() -> None:
-    """Java and Maven; skip where they are missing, but fail in CI."""
+    """Java and the jars; skip where they are missing, but fail in CI."""
     need_kafka()
 
 
@@ -140,55 +140,20 @@ def test_a_taken_port_is_one_clear_line(programs: None, port: int, tmp_path: Pat
     assert "Address already in use" in log.read_text()
 
 
-def test_jars_are_fetched_once(
-    programs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_its_classes_come_from_an_archive(programs: None) -> None:
+    java, *rest = kafka_server.java_command()
+    run = [java, "-Xlog:class+load", *rest, "kafka.Kafka"]
+    told = subprocess.run(run, capture_output=True, text=True, timeout=DEADLINE).stdout
+    [source] = [line for line in told.splitlines() if "kafka.Kafka source: " in line]
+    assert "shared objects file" in source
+
+
+def test_it_needs_neither_java_nor_maven_on_the_machine(
+    programs: None, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = kafka_server.class_path()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert kafka_server.class_path() == first
-    names = {jar.name.split("-")[0] for jar in Path(first).parent.glob("*.jar")}
-    assert {"kafka_2.13", "slf4j"} <= names
-
-
-def test_a_failed_fetch_is_one_clear_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program(tmp_path, "mvn", 'echo "[ERROR] no such artifact"; echo "[ERROR] more"; exit 1')
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(BrokerUnavailable) as refused:
-        kafka_server.class_path()
-    assert str(refused.value) == "Maven can't fetch Apache Kafka's jars: no such artifact"
-    left = (tmp_path / "cache" / "saga-functions" / "kafka").iterdir()
-    assert [path.name for path in left] == ["lock"]
-
-
-def test_a_missing_maven_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BrokerUnavailable, match=r"^Apache Kafka needs Maven.*install maven$"):
-        kafka_server.class_path()
-
-
-def test_a_missing_java_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BrokerUnavailable, match=r"^Apache Kafka needs Java 17 .*headless$"):
-        kafka_server.start_kafka(1, tmp_path, tmp_path / "log")
-
-
-@pytest.mark.parametrize("version", ["11.0.2", "1.8.0_392"])
-def test_an_old_java_is_one_clear_line(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    java = program(tmp_path, "java", f"echo 'openjdk version \"{version}\"' >&2")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BrokerUnavailable, match=rf"needs Java 17 .* \({java} is older\)$"):
-        kafka_server.start_kafka(1, tmp_path, tmp_path / "log")
-
-
-def program(folder: Path, name: str, script: str) -> Path:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+    process = kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log")
+    create_topic(port)
+    stop(process)
+    assert kafka_server.java_command()[1].startswith("-XX:AOTCache=")

@@ -455,7 +455,6 @@ def run(system: Any, name: str, *, as_init: bool) -> "subprocess.Popen[str]":
             **os.environ,
             "SAGA_STACKS": str(system.stacks),
             "KAFKA_BOOTSTRAP_SERVERS": system.broker(),
-            "KAFKA_FETCH_WAIT_MS": "10",
             "KAFKA_SESSION_TIMEOUT_MS": "3000",
         },
         stdout=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """A story of the order saga, and a shop: the whole order system in one process."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,8 @@ from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem, Reply
 from saga.runtime.saga_host import HostedSaga, SagaHost
-from saga.runtime.saga_store import SagaRow, SagaStore, Start
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks
 from saga.runtime.testing import given
@@ -130,7 +132,7 @@ class Shop:
 
     def __init__(self, connect_to, stock=10, balance="100.00", **handlers):
         self.now, self.queue, self.sent, self.readers, self.workers = NOW, [], [], {}, {}
-        self.databases = {}
+        self.databases, self.ended = {}, []
         for stack in read_stacks(Settings().saga_stacks):
             database = self.databases[stack.service] = connect_to(stack.service)
             for hosted, _ in stack.load():
@@ -218,6 +220,9 @@ class Shop:
 
     def _send(self, records):
         assert not [record.topic for record in records if record.topic.endswith(".dlq")]
+        told = [record for record in records if record.topic == place_order.ended_topic]
+        records = [record for record in records if record not in told]
+        self.ended += [json.loads(record.value)["id"] for record in told]
         self.queue += records
         self.sent += records
 

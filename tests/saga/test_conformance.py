@@ -66,6 +66,7 @@ def test_happy_path_has_each_effect_once_in_order_and_no_undo(shop):
     shop.run()
     assert runs == FORWARD
     assert shop.saga().status == "COMPLETED"
+    assert shop.ended == [shop.saga().id]
 
 
 @pytest.mark.parametrize("failed", range(4))
@@ -78,6 +79,7 @@ def test_failure_at_each_step_undoes_those_before_it_in_reverse(shop, failed):
     shop.run()
     assert runs == FORWARD[:failed] + UNDOS[3 - failed :]
     assert shop.saga().status == "COMPENSATED"
+    assert shop.ended == [shop.saga().id]
     assert (Product.get().stock, str(User.get().balance)) == (10, "100.00")
 
 

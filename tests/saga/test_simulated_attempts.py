@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
+from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import SagaState, StepState
 from saga.runtime.simulation.attempts import Attempt, attempt_problems
 from saga.runtime.testing.judgement import Case
-from saga.runtime.testing.path import Change, Moment
 from saga.runtime.testing.request import Request
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ def problems(changes: list[Change], *answered: Attempt) -> list[str]:
         name=place_order.name,
         status="COMPENSATED",
         input={},
-        context={},
+        events={},
         steps=(StepState(PAY),),
         created_at=NOON,
         updated_at=NOON,

@@ -13,7 +13,7 @@ import pytest
 from saga.runtime import Table
 from saga.runtime.database.connection import UNAVAILABLE, is_serialization_failure, transaction
 from saga.runtime.database.schema import bind
-from saga.runtime.database.statements import write_many
+from saga.runtime.database.statements import prepared
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import world
 from saga.runtime.simulation.database import SimulatedDatabase
@@ -130,10 +130,14 @@ def test_some_transactions_are_given_up(notes: SimulatedDatabase) -> None:
 
 
 def test_writing_many_rows_at_once_can_fail_too(notes: SimulatedDatabase) -> None:
+    @prepared
+    def insert(text: str) -> Any:
+        return Note.insert(text=text)
+
     def write_often() -> None:
         with transaction(notes):
             for _ in range(20):
-                write_many(notes, [Note.text], [("a",), ("b",)])
+                insert.many(notes, [("a",), ("b",)])
 
     with disturbed(notes, cut=1.0), pytest.raises(UNAVAILABLE):
         write_often()
@@ -162,7 +166,7 @@ def test_system_outlives_the_worst_databases(simulator: Simulator) -> None:
 
 
 def test_faults_of_databases_are_told(simulator: Simulator) -> None:
-    told = "\n".join(line for seed in range(5) for line in simulator.run(seed, story=True).story)
+    told = "\n".join(line for seed in range(20) for line in simulator.run(seed, story=True).story)
     for text in (
         "is locked",
         "gives a transaction up",

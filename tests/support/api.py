@@ -12,7 +12,8 @@ from sanic import Sanic
 from saga.runtime import Saga
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Envelope, Reply
-from saga.runtime.saga_store import SagaRow, SagaStore
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore
 from support.described import check_answer
 from support.ports import free_port
 

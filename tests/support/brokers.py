@@ -1,9 +1,11 @@
 """Brokers under test: each makes topics and members, goes away, and comes back."""
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from pathlib import Path
 from subprocess import Popen
 
 from saga.runtime.envelope import Record
@@ -44,30 +46,26 @@ def poll_one(member: Transport) -> list[Record]:
     return batch
 
 
-def read(member: Transport, wanted: int, *, commit: bool = True) -> list[Record]:
+def read(member: Transport, wanted: int, *, finish: bool = True) -> list[Record]:
     """Poll until so many records are here, then make sure that no more come."""
     records: list[Record] = []
     while len(records) < wanted:
         records += poll_one(member)
-        if commit:
-            member.commit()
+        if finish:
+            member.finish([])
     assert values(member.poll(POLL)) == []
     return records
 
 
 def read_until(member: Transport, number: int) -> list[int]:
-    """Poll until a record is here, and commit what comes before it; return all numbers.
-
-    A batch from before the member was let in again is refused, and comes again.
-    """
+    """Poll until a record is here, and finish what comes before it; return all numbers."""
     got: list[int] = []
 
     def came() -> bool:
         got.extend(values(member.poll(POLL)))
         if number in got:
             return True
-        with suppress(BrokerUnavailable):
-            member.commit()
+        member.finish([])
         return False
 
     wait_until(came, f"record {number} comes", LOST)
@@ -183,14 +181,22 @@ class Simulated(Broker):
 class Server:
     """A real broker's process, which can be killed and started again."""
 
-    def __init__(self, settings: Settings, launch: Callable[[], "Popen[bytes]"]) -> None:
+    def __init__(
+        self, settings: Settings, launch: Callable[[Path, Path], "Popen[bytes]"], folder: Path
+    ) -> None:
         self.settings = settings
         self._launch = launch
+        self._data = folder / "data"
+        self._log = folder / "log"
         self.start()
 
     def start(self) -> None:
         """Start it."""
-        self._process = self._launch()
+        self._process = self._launch(self._data, self._log)
+
+    def wipe(self) -> None:
+        """Remove all that it keeps, while it does not run."""
+        shutil.rmtree(self._data)
 
     def kill(self) -> None:
         """Kill it."""
@@ -216,7 +222,7 @@ class Real(Broker):
 
     def restart_empty(self) -> None:
         with self.away():
-            pass
+            self._server.wipe()
 
     def member_elsewhere(self, group: str, *topics: str) -> Transport:
         return self._opened(RemoteMember(self._server.settings, group, topics))

@@ -6,6 +6,9 @@ from typing import NoReturn
 
 import pytest
 
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.kafka.apache import java_command
+
 
 def missing(reason: str) -> NoReturn:
     """Skip the test for this reason; in CI, fail."""
@@ -22,4 +25,7 @@ def need_programs(*names: str, packages: str) -> None:
 
 def need_kafka() -> None:
     """Go on where Apache Kafka can be fetched and run."""
-    need_programs("java", "mvn", packages="openjdk-17-jre-headless maven")
+    try:
+        java_command()
+    except BrokerUnavailable as reason:
+        missing(str(reason))

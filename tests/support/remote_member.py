@@ -50,9 +50,9 @@ class RemoteMember:
         except Died as death:  # some may have been taken: as if the broker had gone
             raise BrokerUnavailable(str(death)) from death
 
-    def commit(self) -> None:
-        """Commit; raise `Died` where it is not known what has become of it."""
-        self._call("commit")
+    def finish(self, records: Iterable[Record]) -> None:
+        """Finish a batch; raise `Died` where it is not known what has become of it."""
+        self._call("finish", list(records))
 
     def rewind(self) -> None:
         with suppress(Died):

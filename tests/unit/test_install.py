@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from saga.runtime.kafka.embedded import NOT_BUILT
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
+BROKER = "runtime/kafka/broker"
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 # A Python that is as old as FAKE_VERSION, and lacks what FAKE_MISSING names.
@@ -25,11 +27,20 @@ case "$*" in
 esac
 """
 
+# Installs all but the broker.
+BUILDS_NOTHING = """\
+#!/bin/sh
+case "$*" in
+  *wheel*) printf 'Building\\n  go build: no such host\\nand so on\\n' >&2; exit 1 ;;
+esac
+"""
+
 
 @pytest.fixture
 def clone(tmp_path):
     """A clone as far as installing goes."""
-    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    for folder in ("requirements", BROKER):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -97,7 +108,8 @@ def steps(clone, target):
 def installed(clone):
     """A clone with all that `make install` leaves, from the last minute."""
     (clone / ".venv" / "bin").mkdir(parents=True)
-    for path in [*(clone / "requirements").iterdir(), clone / "pyproject.toml"]:
+    sources = [*(clone / "requirements").iterdir(), *(clone / BROKER).iterdir()]
+    for path in [*sources, clone / "pyproject.toml"]:
         os.utime(path, (0, 0))
     for name in ("bin/uv", ".run", ".dev"):
         (clone / ".venv" / name).touch()
@@ -124,11 +136,31 @@ def test_what_is_installed_stays(installed, target):
         ("requirements/run.txt", ["run", "dev"]),
         ("pyproject.toml", ["run", "dev"]),
         ("requirements/dev.txt", ["dev"]),
+        ("runtime/kafka/broker/main.go", ["run", "dev"]),
+        ("runtime/kafka/broker/go.sum", ["run", "dev"]),
     ],
 )
 def test_change_is_installed(installed, changed, expected):
     (installed / changed).touch()
     assert steps(installed, "test") == expected
+
+
+def test_broker_that_can_not_be_compiled_is_told_and_tried_again(installed):
+    (installed / ".venv" / "bin" / "python").write_text(BUILDS_NOTHING)
+    (installed / ".venv" / "bin" / "uv").write_text(BUILDS_NOTHING)
+    for name in ("python", "uv"):
+        (installed / ".venv" / "bin" / name).chmod(0o755)
+    (installed / ".venv" / ".run").unlink()
+    for _ in range(2):
+        done = make(installed, ".venv/.run")
+        assert done.returncode == 0, done.stderr
+        assert "could not be compiled (go build: no such host): use another one" in done.stderr
+    failed = installed / ".venv" / "saga-functions-broker.failed"
+    assert failed.read_text() == "go build: no such host\n"
+
+
+def test_reason_lies_where_the_broker_looks_for_it():
+    assert f".venv/{NOT_BUILT}" in (ROOT / "requirements" / "install").read_text()
 
 
 def test_editors_and_mypy_find_the_package_over_links():

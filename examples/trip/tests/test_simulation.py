@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from saga.runtime.saga_store import SagaRow
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.simulation import Simulator
 from saga.runtime.simulation.nemesis import REFUSED
 from saga.runtime.system.stack import read_stacks

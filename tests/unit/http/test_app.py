@@ -164,13 +164,19 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
             if away:
                 raise BrokerUnavailable("kafka:9092 does not answer")
 
-        def send(self, envelopes): ...
+        def post(self, envelopes): ...
 
         def close(self): ...
 
-    kafka = types.ModuleType("saga.runtime.kafka.producer")
-    monkeypatch.setattr(kafka, "Producer", Producer, raising=False)
-    monkeypatch.setitem(sys.modules, "saga.runtime.kafka.producer", kafka)
+    class Tail:
+        def __init__(self, settings, topic, on_records): ...
+
+        def close(self): ...
+
+    for stub in (Producer, Tail):
+        module = types.ModuleType(f"saga.runtime.kafka.{stub.__name__.lower()}")
+        monkeypatch.setattr(module, stub.__name__, stub, raising=False)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     api = start(orchestrator.make_app(settings))
     response = api.get("/health")
     assert is_problem(response, 503)

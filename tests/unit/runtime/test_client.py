@@ -13,7 +13,8 @@ from saga.runtime import SagaClient, SagaError, saga_queries, utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable, Conflict, ContractError, NotFound, NotRunning
 from saga.runtime.kafka import producer as kafka
-from saga.runtime.saga_store import SagaRow, SagaStore
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore
 from saga.runtime.settings import Settings
 
 ORDER = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=4, quantity=5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, loop, saga_queries
+from saga.runtime import Command, Event, Message, Saga, Step, loop, saga_host, saga_queries
 from saga.runtime.crash import CrashPoints
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Record, decode
@@ -63,8 +63,9 @@ class Broker:
     def check(self):
         self.log.append("check")
 
-    def commit(self):
-        self.log.append("commit")
+    def finish(self, records):
+        self.log.append("finish")
+        self.send(records)
 
     def rewind(self):
         self.log.append("rewind")
@@ -107,7 +108,7 @@ def done(step):
 def test_replies_are_applied_and_committed(hosting):
     broker = hosting.run([done("make")])
     assert broker.sent == ["finish/do"]
-    assert broker.log == ["poll", "commit"]
+    assert broker.log == ["poll", "finish"]
     assert hosting.saga().steps[0].status == "DONE"
 
 
@@ -168,11 +169,16 @@ class InHand(CrashPoints):
 def test_a_sweep_has_in_hand_what_is_due(hosting):
     hosting.host._crash = points = InHand()
     hosting.run(0.0)
-    empty = [("before_sweep", 0), ("in_sweep", 0), ("after_sweep", 0), ("after_sweep_sent", 0)]
-    assert points.seen == empty
+    assert points.seen == [("before_sweep", 0), ("after_sweep", 0), ("after_sweep_sent", 0)]
     points.seen.clear()
     hosting.run(5.0)
-    assert points.seen == [(point, 1) for point, _ in empty]
+    reached = ["before_sweep", "in_sweep", "after_sweep", "after_sweep_sent"]
+    assert points.seen == [(point, 1) for point in reached]
+
+
+def test_a_sweep_of_nothing_begins_no_transaction(hosting, monkeypatch):
+    monkeypatch.setattr(saga_host, "transaction", lambda _: 1 / 0)
+    assert hosting.host.sweep() == []
 
 
 def test_reply_that_cant_be_read_is_a_dead_letter_and_the_others_go_on(hosting):

@@ -13,7 +13,7 @@ from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Reply
 from saga.runtime.errors import Conflict
-from saga.runtime.saga_history import history
+from saga.runtime.saga_history import histories
 from saga.runtime.saga_store import TABLES, SagaStore, Start
 from support.waiting import DEADLINE, wait_until
 
@@ -103,7 +103,9 @@ def steps(store: SagaStore) -> list[str]:
 
 
 def told(store: SagaStore) -> list[str]:
-    return [row.changes for row in history(store.database, "a")]
+    state = saga_queries.find(store.database, "a")
+    [moments] = histories(store.database, [state]).values()
+    return [", ".join(map(str, moment.steps)) for moment in moments]
 
 
 def test_cancel_waits_for_a_reply_and_sees_what_it_did(store: SagaStore, other: SagaStore) -> None:

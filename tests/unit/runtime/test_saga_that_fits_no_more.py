@@ -9,7 +9,8 @@ from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
-from saga.runtime.saga_store import SagaRow, SagaStore, Start
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import SagaStore, Start
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)

@@ -201,20 +201,6 @@ def test_many_rejections_in_one_batch_are_all_told(bakery, outcomes):
     assert len(bakery.inbox) == 200
 
 
-def test_no_savepoint_is_left_behind(bakery, monkeypatch):
-    """Each one that is would slow down what comes after it in the transaction."""
-    said, run = [], bakery.database.execute_sql
-
-    def execute_sql(sql, *more):
-        said.append(sql)
-        return run(sql, *more)
-
-    monkeypatch.setattr(bakery.database, "execute_sql", execute_sql)
-    bakery.after = [lambda: None, lambda: (_ for _ in ()).throw(Rejected("no", "no"))]
-    bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
-    assert said.count("SAVEPOINT handler") == said.count("RELEASE SAVEPOINT handler") == 2
-
-
 @pytest.mark.parametrize("number", [None, 3])
 def test_rejection_with_a_wrong_text_does_not_stop_the_worker(bakery, outcomes, number):
     bakery.fails_next(Rejected("no_flour", number))

@@ -65,16 +65,18 @@ def test_connection_lost_between_batches_is_opened_again(postgres, open_bakery, 
     assert bakery.loaves == ["oat", "rye"]
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("moment", "calls"), [("before", ["bake rye"]), ("after", ["bake rye", "bake oat"])]
+)
 def test_connection_lost_in_a_handler_starts_the_batch_again(
-    postgres, open_bakery, outcomes, moment
+    postgres, open_bakery, outcomes, moment, calls
 ):
     bakery = open_bakery(postgres)
     bakery.baker.process([bakery.bake_record("first", "r")])
     getattr(bakery, moment).append(lambda: end_other_connections(postgres.database))
     batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
     assert outcomes(bakery.baker.process(batch)) == [DONE, ("t/bake/do/reply", "done")]
-    assert bakery.calls == ["bake first", "bake rye", "bake rye", "bake oat"]
+    assert bakery.calls == ["bake first", *calls, "bake rye", "bake oat"]
     assert bakery.loaves == ["first", "oat", "rye"]
 
 

@@ -88,5 +88,5 @@ def test_lock_that_a_handler_waited_for_in_vain_is_its_fault(bakery, other, outc
     with transaction(other):
         touch(other, "a")
         assert outcomes(bake_two(bakery)) == [BOTH_DONE[0], ("s/bake/do/reply", "failed")]
-    assert bakery.calls == BOTH_TWICE[:2]
+    assert bakery.calls == BOTH_TWICE[:3]
     assert bakery.loaves == ["a", "b", "oat"]

@@ -1,4 +1,4 @@
-"""The worker's loop: send what is committed to the database, then commit the offsets."""
+"""The worker's loop: work a batch off, and finish it with what came of it."""
 
 import threading
 
@@ -22,7 +22,7 @@ class Shelf:
 
     def __init__(self, *batches, fail=()):
         self.batches, self.fail, self.stop = list(batches), list(fail), threading.Event()
-        self.log, self.sent, self.read, self.committed = [], [], 0, 0
+        self.log, self.sent, self.read, self.finished = [], [], 0, 0
 
     def poll(self, timeout):
         if self.read == len(self.batches):
@@ -32,17 +32,14 @@ class Shelf:
         self._do("poll")
         return self.batches[self.read - 1]
 
-    def send(self, records):
-        self._do("send")
+    def finish(self, records):
+        self._do("finish")
         self.sent += records
-
-    def commit(self):
-        self._do("commit")
-        self.committed = self.read
+        self.finished = self.read
 
     def rewind(self):
         self.log.append("rewind")
-        self.read = self.committed
+        self.read = self.finished
 
     def close(self):
         self.log.append("close")
@@ -57,32 +54,32 @@ def away():
     return BrokerUnavailable("the broker is away")
 
 
-def test_offsets_are_committed_after_the_replies_are_sent(bakery, outcomes):
+def test_each_batch_is_finished_with_its_replies(bakery, outcomes):
     shelf = Shelf([bakery.bake_record()], [bakery.bake_record("oat", "t")])
     bakery.baker.run(shelf, shelf.stop)
-    assert shelf.log == ["poll", "send", "commit"] * 2
+    assert shelf.log == ["poll", "finish"] * 2
     assert outcomes(shelf.sent) == [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
 
 
-def test_nothing_is_sent_and_committed_for_an_empty_poll(bakery):
+def test_nothing_is_finished_for_an_empty_poll(bakery):
     shelf = Shelf([])
     bakery.baker.run(shelf, shelf.stop)
     assert shelf.log == ["poll"]
 
 
-@pytest.mark.parametrize("where", ["poll", "send", "commit"])
+@pytest.mark.parametrize("where", ["poll", "finish"])
 def test_broker_away_rewinds_and_works_the_batch_off_again(bakery, where):
     shelf = Shelf([bakery.bake_record()], fail=[(where, away()), (where, away())])
     bakery.baker.run(shelf, shelf.stop)
     assert shelf.log.count("rewind") == 2
-    assert shelf.log[-3:] == ["poll", "send", "commit"]
+    assert shelf.log[-2:] == ["poll", "finish"]
     assert bakery.calls == ["bake rye"]
     assert bakery.loaves == ["rye"]
     assert len({record.value for record in shelf.sent}) == 1
 
 
 def test_replies_sent_again_are_the_same_bytes(bakery):
-    shelf = Shelf([bakery.bake_record()], fail=[("commit", away())])
+    shelf = Shelf([bakery.bake_record()], [bakery.bake_record()])
     bakery.baker.run(shelf, shelf.stop)
     first, second = shelf.sent
     assert first == second
@@ -99,7 +96,7 @@ def test_database_away_rewinds(bakery, monkeypatch):
 
     monkeypatch.setattr(bakery.baker, "process", fail_first)
     bakery.baker.run(shelf, shelf.stop)
-    assert shelf.log == ["poll", "rewind", "poll", "send", "commit"]
+    assert shelf.log == ["poll", "rewind", "poll", "finish"]
 
 
 def test_error_of_our_own_is_not_hidden(bakery, monkeypatch):
@@ -110,14 +107,14 @@ def test_error_of_our_own_is_not_hidden(bakery, monkeypatch):
     shelf = Shelf([bakery.bake_record()])
     with pytest.raises(ContractError):
         bakery.baker.run(shelf, shelf.stop)
-    assert "commit" not in shelf.log
+    assert "finish" not in shelf.log
 
 
 def test_stop_finishes_the_batch(bakery):
     shelf = Shelf([bakery.bake_record()], [bakery.bake_record("oat", "t")])
     bakery.before.append(shelf.stop.set)
     bakery.baker.run(shelf, shelf.stop)
-    assert shelf.log == ["poll", "send", "commit"]
+    assert shelf.log == ["poll", "finish"]
     assert bakery.loaves == ["rye"]
 
 
@@ -130,10 +127,10 @@ def test_stopped_worker_does_not_begin(bakery):
 
 def test_stop_cuts_a_wait_short(bakery, monkeypatch):
     monkeypatch.setattr(module, "WAIT", Retry(first=1000.0, longest=1000.0))
-    shelf = Shelf([bakery.bake_record()], fail=[("send", away())])
+    shelf = Shelf([bakery.bake_record()], fail=[("finish", away())])
     shelf.rewind = shelf.stop.set
     bakery.baker.run(shelf, shelf.stop)
-    assert shelf.log == ["poll", "send"]
+    assert shelf.log == ["poll", "finish"]
 
 
 class Ticks:

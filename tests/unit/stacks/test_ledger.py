@@ -24,10 +24,9 @@ from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table
 from saga.runtime.inbox import InboxRow
 from saga.runtime.message import Message
-from saga.runtime.saga_history import HistoryRow
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_search import SearchRow
 from saga.runtime.saga_state import SagaState, to_json
-from saga.runtime.saga_store import SagaRow
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import Simulator, world
 from saga.runtime.simulation.nemesis import Faults
@@ -198,8 +197,8 @@ def test_sagas_of_other_declarations_are_not_judged(shop: Shop) -> None:
 
 def test_sagas_are_read_from_the_database_that_is_named(shop: Shop) -> None:
     database, empty = ledger.sagas(), connect("sqlite://")
-    with empty.bind_ctx([SagaRow, SearchRow, HistoryRow]):
-        empty.create_tables([SagaRow, SearchRow, HistoryRow])
+    with empty.bind_ctx([SagaRow, SearchRow]):
+        empty.create_tables([SagaRow, SearchRow])
         found = judge(place_order, database, shop.requests, shop.before.sagas)
         assert sagas_of(place_order, database) == ids_of(shop)
     empty.close()
@@ -542,7 +541,7 @@ def test_order_that_waits_need_not_be_updated(shop: Shop) -> None:
 
 
 def test_saga_without_history_is_found(shop: Shop) -> None:
-    HistoryRow.delete().where(HistoryRow.saga_id == shop.requests[0].saga_id).execute()
+    change_state(shop.case("COMPLETED"), history=())
     assert found(shop, "has no history")
 
 

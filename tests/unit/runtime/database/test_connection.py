@@ -19,7 +19,6 @@ from saga.runtime.database.connection import (
     transaction,
 )
 from saga.runtime.database.schema import bind
-from saga.runtime.database.statements import write_many
 from saga.runtime.errors import ContractError
 
 
@@ -28,9 +27,6 @@ class Account(Table):
     owner = peewee.CharField(unique=True)
     balance = Money()
     opened = Instant(null=True)
-
-
-FIELDS = [Account.owner, Account.balance, Account.opened]
 
 
 @pytest.fixture
@@ -231,33 +227,6 @@ def test_transaction_that_postgres_gives_up_is_told_from_other_failures(postgres
         Account.create(owner="Ann", balance=1)
     assert is_serialization_failure(given_up.value)
     assert not is_serialization_failure(refused.value)
-
-
-def test_write_many_writes_all_rows(accounts):
-    write_many(accounts, FIELDS, [(f"owner {n}", Decimal(n), None) for n in range(1000)])
-    assert Account.select().count() == 1000
-    assert Account.get(Account.owner == "owner 999").balance == 999
-
-
-def test_write_many_of_nothing_does_nothing(accounts):
-    write_many(accounts, FIELDS, [])
-    assert Account.select().count() == 0
-
-
-def test_write_many_sets_the_given_fields_where_the_first_is_there(accounts):
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    Account.create(owner="Ann", balance=1, opened=moment)
-    rows = [("Ann", Decimal(5), None), ("Bob", Decimal(7), None)]
-    write_many(accounts, FIELDS, rows, update=[Account.balance])
-    found = Account.select(*FIELDS).order_by(Account.owner).tuples()
-    assert list(found) == [("Ann", Decimal(5), moment), ("Bob", Decimal(7), None)]
-
-
-def test_write_many_of_a_taken_key_raises_peewees_error(accounts):
-    Account.create(owner="Ann", balance=1)
-    with pytest.raises(peewee.IntegrityError), transaction(accounts):
-        write_many(accounts, FIELDS, [("Bob", Decimal(1), None), ("Ann", Decimal(1), None)])
-    assert Account.select().count() == 1
 
 
 class Ticket(Table):

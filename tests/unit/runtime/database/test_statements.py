@@ -9,9 +9,9 @@ import peewee
 import pytest
 
 from saga.runtime import Instant, Money, Table
-from saga.runtime.database.connection import connect
+from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
-from saga.runtime.database.statements import prepared
+from saga.runtime.database.statements import one_of, prepared
 from saga.runtime.errors import ContractError
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -94,6 +94,75 @@ def test_rows_can_be_deleted():
     assert (remove("tea"), remove("jam"), Jar.select().count()) == (0, 1, 0)
 
 
+@prepared
+def add(identifier, label, price, filled):
+    return Jar.insert(id=identifier, label=label, price=price, filled=filled, serial=1)
+
+
+def jar(label, price="1.00"):
+    return uuid4(), label, Decimal(price), NOW
+
+
+def test_insert_answers_with_the_number_of_its_rows():
+    assert add(*jar("jam")) == 1
+
+
+def test_many_rows_are_written_together(database):
+    add.many(database, [jar(f"jar {n}") for n in range(1000)])
+    assert Jar.select().count() == 1000
+    assert Jar.get(Jar.label == "jar 999").filled == NOW
+
+
+def test_no_rows_are_nothing_to_write(database):
+    add.many(database, [])
+    assert Jar.select().count() == 0
+
+
+def test_taken_key_among_many_is_peewees_error_and_leaves_nothing(database):
+    add(*jar("jam"))
+    with pytest.raises(peewee.IntegrityError), transaction(database):
+        add.many(database, [jar("tea"), jar("jam")])
+    assert Jar.select().count() == 1
+
+
+def test_many_rows_have_as_many_values_as_there_are_arguments(database):
+    with pytest.raises(ValueError, match="add takes 4 arguments"):
+        add.many(database, [(uuid4(), "jam")])
+
+
+@prepared
+def look(keys):
+    return Jar.select(Jar.label, Jar.price).where(one_of(Jar.id, keys)).order_by(Jar.label)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_rows_are_found_by_any_number_of_keys(database, count):
+    jars = [jar(f"jar {n:03}") for n in range(count)]
+    add.many(database, [*jars, jar("another")])
+    found = look([identifier for identifier, *_ in jars] + [uuid4()])
+    assert found == [(label, price) for _, label, price, _ in jars]
+
+
+def test_select_locks_where_there_is_more_than_one_writer(database):
+    @prepared
+    def first(label):
+        return Jar.select(Jar.label).where(Jar.label == label).for_update()
+
+    make("jam")
+    assert first("jam") == [("jam",)]
+    locks = "FOR UPDATE" in first._statement(database).sql
+    assert locks == isinstance(database, peewee.PostgresqlDatabase)
+
+
+def test_statement_runs_on_another_database_than_its_tables(database):
+    other = connect("sqlite://")
+    bind(other, [Jar])
+    bind(database, [Jar])
+    assert add.on(other, *jar("jam")) == 1
+    assert Jar.select().count() == 0
+    other.close()
+
+
 def test_errors_are_peewees():
     @prepared
     def rename(label):
@@ -138,3 +207,50 @@ def test_statement_goes_to_the_database_that_its_table_is_bound_to(database):
     bind(database, [Jar])
     assert Jar.get().price == Decimal("1.10")
     other.close()
+
+
+def test_insert_that_says_returning_answers_with_rows():
+    @prepared
+    def insert(identifier, label):
+        query = Jar.insert(id=identifier, label=label, price=1, filled=NOW, serial=1)
+        return query.returning(Jar.id, Jar.price)
+
+    identifier = uuid4()
+    assert insert(identifier, "jam") == [(identifier, Decimal("1.00"))]
+
+
+def test_statement_is_built_for_its_first_call_alone_and_for_each_kind_of_database(database):
+    built = []
+
+    @prepared
+    def count_jars(label):
+        built.append(label)
+        return Jar.select(Jar.label).where(Jar.label == label)
+
+    count_jars("jam")
+    before = len(built)
+    count_jars("tea")
+    assert len(built) == before
+    other = connect("sqlite://")
+    bind(other, [Jar])
+    count_jars("jam")
+    assert (len(built) > before) == isinstance(database, peewee.PostgresqlDatabase)
+    other.close()
+
+
+def test_statement_built_anew_is_forgotten_again():
+    built = []
+
+    @prepared
+    def find(label):
+        built.append(label)
+        return Jar.select(Jar.label).where(Jar.label == label)
+
+    find("jam")
+    before = len(built)
+    with find.built_anew():
+        find("jam")
+        assert len(built) == 2 * before - 1
+        find("jam")
+    find("jam")
+    assert len(built) == 3 * before - 2

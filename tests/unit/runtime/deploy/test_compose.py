@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from saga.runtime.deploy.compose import compose
 from saga.runtime.errors import StackError
+from saga.runtime.kafka.jars import pinned_jars
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack, read_stacks
 from support.waiting import DEADLINE
@@ -188,8 +189,8 @@ def test_databases_has_all_passwords() -> None:
 
 
 def test_the_broker_is_the_one_that_is_tested() -> None:
-    pom = (ROOT / "runtime" / "kafka" / "pom.xml").read_text()
-    [version] = re.findall(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.*)</version>", pom)
+    jars = [jar.coordinates.split(":") for jar in pinned_jars()]
+    [version] = [version for _, name, version in jars if name.startswith("kafka_")]
     assert COMMITTED["kafka"]["image"] == f"apache/kafka:{version}"
 
 

@@ -19,7 +19,7 @@ COMPLETED = SagaState(
     name="order",
     status="COMPLETED",
     input={},
-    context={},
+    events={},
     steps=(
         StepState("reserve", "DONE", 1, 0, NOON, NOON),
         StepState("pay", "DONE", 1, 0, NOON, LATER),

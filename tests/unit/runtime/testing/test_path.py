@@ -3,15 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import peewee
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
-from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem
-from saga.runtime.saga_history import HistoryRow
+from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import Failure, SagaState, StepState
-from saga.runtime.testing.path import Change, Moment, Transitions, path_problems, transitions
+from saga.runtime.testing.path import Transitions, path_problems
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = [step.name for step in place_order.steps]
@@ -40,7 +38,7 @@ def state_after(told: Transitions, **attempts: tuple[int, int]) -> SagaState:
         name=place_order.name,
         status=told[-1].status,  # type: ignore[arg-type]
         input={},
-        context={},
+        events={},
         steps=tuple(
             StepState(name, status, *attempts.get(name, ran(begun, name)))  # type: ignore[arg-type]
             for name, status in steps.items()
@@ -80,27 +78,6 @@ COMPENSATED = [
 @pytest.mark.parametrize("told", [COMPLETED, COMPENSATED])
 def test_step_by_step_there_and_back_is_fine(told: list[str]) -> None:
     assert problems(path(*told)) == []
-
-
-def test_history_is_read_in_order_for_many_sagas(sqlite: peewee.Database) -> None:
-    bind(sqlite, [HistoryRow])
-    ids = [f"saga-{n}" for n in range(501)]
-    lines = (("RUNNING", f"{CREATE} RUNNING"), ("COMPENSATED", f"{CREATE} DONE, {PAY} FAILED (oh)"))
-    for second, (status, changes) in enumerate(lines):
-        at = NOON + timedelta(seconds=second)
-        rows = [(saga_id, at, status, changes) for saga_id in [*ids, "another"]]
-        fields = [HistoryRow.saga_id, HistoryRow.at, HistoryRow.status, HistoryRow.changes]
-        HistoryRow.insert_many(rows, fields).execute()
-    moments = [
-        Moment(NOON, "RUNNING", [Change(CREATE, "RUNNING")]),
-        Moment(
-            NOON + timedelta(seconds=1),
-            "COMPENSATED",
-            [Change(CREATE, "DONE"), Change(PAY, "FAILED", "oh")],
-        ),
-    ]
-    HistoryRow.bind(None)  # it is read from where it is asked to be
-    assert transitions(sqlite, ids) == dict.fromkeys(ids, moments)
 
 
 def test_attempt_after_a_fault_is_fine() -> None:

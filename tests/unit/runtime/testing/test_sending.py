@@ -8,8 +8,9 @@ import pytest
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.envelope import Problem
 from saga.runtime.saga import Retry, Saga
+from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import SagaState, StepState
-from saga.runtime.testing.path import Change, Moment, Transitions
+from saga.runtime.testing.path import Transitions
 from saga.runtime.testing.sending import sending_problems, sendings
 from saga.runtime.transition import LONGEST_WAIT
 
@@ -19,7 +20,6 @@ SENT, FAULT, TIMEOUT = ("RUNNING",), ("RUNNING", "Fault"), ("RUNNING", "timeout"
 UNDO, UNDO_FAULT, UNDO_TIMEOUT = ("UNDOING",), ("UNDOING", "Fault"), ("UNDOING", "timeout")
 DONE, UNDONE, REJECTED, GIVEN_UP = ("DONE",), ("UNDONE",), ("REJECTED", "no"), ("UNDO_FAILED", "x")
 NEXT = [Change("complete_order", "RUNNING")]
-SAME: tuple[str, ...] = ()  # the fault before once more: no word of it
 
 Told = tuple[float, tuple[str, ...]]  # seconds after noon, what became of the payment
 
@@ -27,8 +27,7 @@ Told = tuple[float, tuple[str, ...]]  # seconds after noon, what became of the p
 def path(*told: Told) -> Transitions:
     """Write down what became of the payment, and when."""
     return [
-        Moment(NOON + timedelta(seconds=at), "RUNNING", [Change(PAY, *words)] if words else [])
-        for at, words in told
+        Moment(NOON + timedelta(seconds=at), "RUNNING", [Change(PAY, *words)]) for at, words in told
     ]
 
 
@@ -47,7 +46,7 @@ def problems(
         name=saga.name,
         status="RUNNING",
         input={},
-        context={},
+        events={},
         steps=(never, step),
         created_at=NOON,
         updated_at=NOON,
@@ -79,21 +78,6 @@ def test_timeout_and_the_sending_after_it_are_one_transition() -> None:
         (2, "timeout"),
         (3, ""),
     ]
-
-
-def test_fault_like_the_one_before_it_is_seen_though_it_has_no_word() -> None:
-    told = ((0, SENT), (1, FAULT), (2, FAULT), (3, SAME), (4, FAULT), (5, DONE))
-    assert [one.error for one in sendings(path(*told))] == ["Fault", "Fault", ""]
-    assert problems(*told, attempts=3) == []
-
-
-def test_fault_without_a_word_is_of_the_step_in_flight() -> None:
-    begun = path((0, SENT), (1, FAULT), (2, FAULT), (3, DONE))
-    undo = Moment(NOON, "COMPENSATING", [Change("create_order", "UNDOING", "Oh")])
-    same = Moment(NOON + timedelta(seconds=5), "COMPENSATING", [])
-    *_, last = sendings([*begun, undo, same])
-    assert (last.step, last.status, last.error) == ("create_order", "UNDOING", "Oh")
-    assert (last.ended_at, last.given_up) == (same.at, False)
 
 
 def test_error_of_a_step_that_could_not_be_sent_is_no_other_steps() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.saga_store import TABLES, SagaRow
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import TABLES
 from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 

@@ -12,8 +12,9 @@ from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, ContractError
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import from_json, to_json
-from saga.runtime.saga_store import TABLES, SagaRow, SagaStore, Start
+from saga.runtime.saga_store import TABLES, SagaStore, Start
 from saga.runtime.web.app import new_app
 from saga.runtime.web.payload import Body
 from saga.runtime.web.sagas import saga_blueprint

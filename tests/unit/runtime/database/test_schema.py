@@ -1,0 +1,45 @@
+"""How a table and its indexes come into a database, and what becomes of those that are there."""
+
+import peewee
+
+from saga.runtime import Table
+from saga.runtime.database.schema import bind
+
+
+class Parcel(Table):
+    """A table keyed by text, with an index of some rows only."""
+
+    clustered = True
+
+    code = peewee.CharField(primary_key=True)
+    owner = peewee.CharField(null=True)
+
+
+Parcel.add_index(Parcel.owner, unique=True, where=Parcel.owner.is_null(False))
+
+
+def indexes(database):
+    return {index.name for index in database.get_indexes("parcel")}
+
+
+def test_clustered_table_is_one_tree_on_sqlite(sqlite):
+    bind(sqlite, [Parcel])
+    trees = sqlite.execute_sql("SELECT name FROM sqlite_master ORDER BY name")
+    assert [name for (name,) in trees] == ["parcel", "parcel_owner"]
+
+
+def test_index_of_some_rows_is_made_and_found_again(database):
+    bind(database, [Parcel])
+    before = indexes(database)
+    bind(database, [Parcel])
+    assert "parcel_owner" in before
+    assert indexes(database) == before
+
+
+def test_table_that_is_there_stays_as_it_is_and_gets_its_indexes(sqlite):
+    sqlite.execute_sql("CREATE TABLE parcel (code TEXT PRIMARY KEY, owner TEXT)")
+    sqlite.execute_sql("INSERT INTO parcel VALUES ('a', 'Ann')")
+    bind(sqlite, [Parcel])
+    assert Parcel.get().owner == "Ann"
+    assert "parcel_owner" in indexes(sqlite)
+    assert sqlite.execute_sql("SELECT rowid FROM parcel").fetchall() == [(1,)]

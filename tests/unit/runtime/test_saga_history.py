@@ -1,0 +1,76 @@
+"""A saga's history, which its row holds, and what version 0.1 has stored of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import peewee
+
+from saga.runtime.envelope import Problem
+from saga.runtime.saga_history import Change, HistoryRow, Moment, histories, recorded
+from saga.runtime.saga_state import SagaState, StepState
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(seconds=3)
+STATE = SagaState(
+    id="a",
+    name="cake",
+    status="RUNNING",
+    input={},
+    events={},
+    steps=(StepState("make", "RUNNING", 1), StepState("pay")),
+    created_at=NOON,
+    updated_at=NOON,
+    deadline_at=LATER,
+)
+BEGUN = recorded(None, STATE)
+NO = Problem(code="no (more) tea", message="")
+
+
+def test_saga_begins_its_history_with_its_first_step(sqlite: peewee.Database) -> None:
+    [path] = histories(sqlite, [BEGUN]).values()
+    assert path == [Moment(NOON, "RUNNING", [Change("make", "RUNNING")])]
+
+
+def test_what_ended_is_told_before_what_was_begun(sqlite: peewee.Database) -> None:
+    steps = (StepState("make", "UNDOING", 1, 1), StepState("pay", "REJECTED", 1, error=NO))
+    compensating = replace(BEGUN, status="COMPENSATING", steps=steps, updated_at=LATER)
+    [path] = histories(sqlite, [recorded(BEGUN, compensating)]).values()
+    changes = [Change("pay", "REJECTED", "no (more) tea"), Change("make", "UNDOING")]
+    assert path[1:] == [Moment(LATER, "COMPENSATING", changes)]
+    assert str(changes[0]) == "pay REJECTED (no (more) tea)"
+
+
+def test_each_attempt_has_its_own_moment(sqlite: peewee.Database) -> None:
+    again = replace(BEGUN, steps=(StepState("make", "RUNNING", 2), StepState("pay")))
+    [path] = histories(sqlite, [recorded(BEGUN, again)]).values()
+    assert [moment.steps for moment in path] == [[Change("make", "RUNNING")]] * 2
+
+
+def test_fault_like_the_one_before_it_has_its_own_moment(sqlite: peewee.Database) -> None:
+    steps = (StepState("make", "RUNNING", 2, error=NO), StepState("pay"))
+    sent = replace(STATE, steps=steps, awaiting=True)
+    failed = replace(sent, awaiting=False, updated_at=LATER)
+    [path] = histories(sqlite, [recorded(sent, failed)]).values()
+    assert path == [Moment(LATER, "RUNNING", [Change("make", "RUNNING", NO.code)])]
+
+
+def test_saga_whose_steps_stay_as_they_are_has_no_new_moment() -> None:
+    later = replace(STATE, due_at=LATER)
+    assert recorded(STATE, later) is later
+
+
+def test_what_version_0_1_has_stored_comes_first(database: peewee.Database) -> None:
+    with database.bind_ctx([HistoryRow]):
+        HistoryRow.create_table()
+        for at, changes in ((NOON, "make RUNNING"), (LATER, "pay REJECTED (no), make UNDOING")):
+            status = "RUNNING" if at == NOON else "COMPENSATING"
+            HistoryRow.create(saga_id="a", at=at, status=status, changes=changes)
+    before = replace(STATE, status="COMPENSATING")
+    after = replace(before, steps=(StepState("make", "UNDONE", 1, 1), StepState("pay")))
+    found = histories(database, [recorded(before, after), replace(STATE, id="b")])
+    assert found["b"] == []
+    assert found["a"] == [
+        Moment(NOON, "RUNNING", [Change("make", "RUNNING")]),
+        Moment(LATER, "COMPENSATING", [Change("pay", "REJECTED", "no"), Change("make", "UNDOING")]),
+        Moment(NOON, "COMPENSATING", [Change("make", "UNDONE")]),
+    ]

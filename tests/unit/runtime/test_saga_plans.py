@@ -1,0 +1,104 @@
+"""What sagas cost among very many that have ended: each statement reads from an index, in order."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
+from typing import Any, get_args
+
+import peewee
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime.database.connection import transaction
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Reply
+from saga.runtime.saga_state import SagaStatus
+from saga.runtime.saga_store import TABLES, SagaStore, Start
+from support.plans import slow_plans
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=20)
+COUNT = 2000
+
+
+class Begin(Message):
+    goods: str
+    user_id: int
+
+
+class Made(Event, topic="plans.events"):
+    pass
+
+
+class Make(Command, topic="plans.make", event=Made):
+    pass
+
+
+SAGA = Saga("plans", start=Begin, steps=[Step(Make)], search=("goods", "user_id"))
+OTHER = Saga("others", start=Begin, steps=[Step(Make)])
+LISTS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "of one declaration": {"saga": SAGA},
+    "found by one value": {"saga": SAGA, "search": {"user_id": 3}},
+    "found by two values": {"saga": SAGA, "search": {"user_id": 3, "goods": "17"}},
+}
+
+
+@pytest.fixture
+def store(database: peewee.Database) -> SagaStore:
+    """Sagas that have ended, as many as make an index worth its while."""
+    bind(database, TABLES)
+    store = SagaStore(database)
+    names = [f"{number:05}" for number in range(COUNT)]
+    starts = [Start(n, Begin(goods=n, user_id=int(n) % 20), f"key {n}") for n in names]
+    store.start(SAGA, starts, NOW)
+    with transaction(database):
+        store.advance(SAGA, [Reply(n, "make", "do", "done", 1, "{}") for n in names], NOW)
+    return store
+
+
+def test_page_is_read_in_order_whatever_is_asked_for(store: SagaStore) -> None:
+    slow = {}
+    for (name, asked), status, newest in product(
+        LISTS.items(), [None, *get_args(SagaStatus)], [False, True]
+    ):
+        page = partial(saga_queries.page, store.database, 9, "00100", status, newest=newest)
+        slow[name, status, newest] = slow_plans(store.database, partial(page, **asked))
+    assert {asked: steps for asked, steps in slow.items() if steps} == {}
+
+
+REPLY = Reply("running", "make", "do", "failed", 1, "{}")
+STEPS: dict[str, Callable[[SagaStore], object]] = {
+    "start": lambda store: store.start(SAGA, [Start("x", Begin(goods="", user_id=1), "k")], NOW),
+    "advance": lambda store: store.advance(
+        SAGA, [Reply("00001", "make", "do", "done", 1, "")], NOW
+    ),
+    "due": lambda store: store.due(SAGA, LATER),
+    "sweep": lambda store: store.sweep(SAGA, LATER),
+    "find": lambda store: saga_queries.find(store.database, "00001"),
+    "ended": lambda store: saga_queries.ended(store.database, ["00001", "00002"]),
+}
+
+
+def test_step_costs_nothing_that_grows(store: SagaStore) -> None:
+    store.start(SAGA, [Start("running", Begin(goods="", user_id=1))], NOW)
+    with transaction(store.database):
+        slow = {name: slow_plans(store.database, partial(STEPS[name], store)) for name in STEPS}
+    assert {name: steps for name, steps in slow.items() if steps} == {}
+
+
+def test_pages_of_two_declarations_are_put_together(database: peewee.Database) -> None:
+    bind(database, TABLES)
+    store = SagaStore(database)
+    for number in range(6):
+        saga = (SAGA, OTHER)[number % 2]
+        store.start(saga, [Start(str(number), Begin(goods="", user_id=1))], NOW)
+    found = saga_queries.page(database, 3, after="1")
+    assert [(state.id, state.name) for state in found] == [
+        ("2", "plans"),
+        ("3", "others"),
+        ("4", "plans"),
+    ]
+    newest = saga_queries.page(database, 3, newest=True)
+    assert [state.id for state in newest] == ["5", "4", "3"]

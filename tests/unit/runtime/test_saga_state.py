@@ -1,0 +1,106 @@
+"""What a saga's row holds, and the rows that version 0.1 has written."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from saga.runtime.envelope import Problem
+from saga.runtime.saga_state import Failure, SagaState, StepState, from_json, to_json
+
+START = datetime(2026, 11, 26, 7, 57, 55, 136107, tzinfo=UTC)
+DONE = START + timedelta(milliseconds=3)
+BEGUN = StepState("make", "DONE", 1, 0, START, DONE)
+STATE = SagaState(
+    id="01a216dc-7040-7740-a211-c26072ec72be",
+    name="cake",
+    status="RUNNING",
+    input={"goods": "ü", "user_id": 7},
+    events={"total": "19.98"},
+    steps=(BEGUN, StepState("pay", "RUNNING", 1, 0, DONE), StepState("finish")),
+    created_at=START,
+    updated_at=DONE,
+    deadline_at=START + timedelta(minutes=5),
+    due_at=DONE + timedelta(seconds=15),
+    awaiting=True,
+    answered="make/do",
+    history=((0, "0R"), (3000, "0D", "1R")),
+)
+# As version 0.1 has written the same.
+OLDER = """{
+    "id":"01a216dc-7040-7740-a211-c26072ec72be","name":"cake","status":"RUNNING",
+    "input":{"goods":"ü","user_id":7},
+    "context":{"goods":"ü","user_id":7,
+               "saga_id":"01a216dc-7040-7740-a211-c26072ec72be","total":"19.98"},
+    "steps":[
+        {"name":"make","status":"DONE","attempts":1,"undo_attempts":0,"error":null,
+         "started_at":"2026-11-26T07:57:55.136107Z","finished_at":"2026-11-26T07:57:55.139107Z"},
+        {"name":"pay","status":"RUNNING","attempts":1,"undo_attempts":0,"error":null,
+         "started_at":"2026-11-26T07:57:55.139107Z","finished_at":null},
+        {"name":"finish","status":"PENDING","attempts":0,"undo_attempts":0,"error":null,
+         "started_at":null,"finished_at":null}],
+    "created_at":"2026-11-26T07:57:55.136107Z","updated_at":"2026-11-26T07:57:55.139107Z",
+    "deadline_at":"2026-11-26T08:02:55.136107Z","due_at":"2026-11-26T07:58:10.139107Z",
+    "failure":null,"awaiting":true,"answered":"make/do","traceparent":null}"""
+
+
+def test_row_is_read_as_it_was_written() -> None:
+    assert from_json(to_json(STATE)) == STATE
+    problem = Problem(code="no", message="none left")
+    failed = replace(
+        STATE,
+        status="COMPENSATED",
+        failure=Failure("pay", "no", "none left"),
+        steps=(replace(BEGUN, status="UNDONE", error=problem), *STATE.steps[1:]),
+        due_at=None,
+    )
+    assert from_json(to_json(failed)) == failed
+
+
+# A double holds a later one to a few microseconds.
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2096, 1, 1), timezones=st.just(UTC)))
+def test_times_are_kept_to_the_microsecond(moment: datetime) -> None:
+    state = replace(STATE, created_at=moment, steps=(StepState("make", started_at=moment),))
+    assert from_json(to_json(state)) == state
+
+
+def test_row_holds_nothing_twice_and_nothing_that_is_so_anyway() -> None:
+    row = json.loads(to_json(STATE))
+    assert "context" not in row
+    assert "failure" not in row
+    assert row["steps"][2] == {"name": "finish"}
+    assert to_json(STATE).count(STATE.id) == 1
+    assert len(to_json(STATE)) < len(json.dumps(json.loads(OLDER))) / 1.5
+
+
+def test_row_of_version_0_1_is_read() -> None:
+    older = from_json(OLDER)
+    assert older == replace(STATE, history=())
+    assert older.context["total"] == "19.98"
+    assert from_json(to_json(older)) == older
+
+
+def test_event_that_has_changed_a_field_of_the_start_message_is_kept() -> None:
+    row = json.loads(OLDER)
+    row["context"]["goods"] = "tea"
+    assert from_json(json.dumps(row)).context["goods"] == "tea"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "EOF"),
+        ("[]", "object"),
+        ("{}", "id"),
+        (to_json(STATE).replace("RUNNING", "WALKING"), "status"),
+        (OLDER.replace("RUNNING", "WALKING"), "status"),
+        (to_json(STATE).replace('"attempts":1', '"attempts":"x"'), "attempts"),
+    ],
+)
+def test_what_is_no_saga_is_refused_and_it_is_told_why(text: str, told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        from_json(text)

@@ -1,0 +1,116 @@
+"""When a batch is worked off with savepoints: not before a handler's writes have to be undone."""
+
+import peewee
+import pytest
+
+from saga.runtime import Rejected
+from saga.runtime.worker import GUARDED_BATCHES
+
+TWO = [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
+
+
+@pytest.fixture
+def savepoints(bakery, monkeypatch):
+    """What is said of savepoints to the database."""
+    said, run = [], bakery.database.execute_sql
+
+    def execute_sql(sql, *more):
+        if "SAVEPOINT" in sql:
+            said.append(sql)
+        return run(sql, *more)
+
+    monkeypatch.setattr(bakery.database, "execute_sql", execute_sql)
+    return said
+
+
+def bake_two(bakery):
+    return bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+
+
+def raises(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+def nothing():
+    """Let a handler do what it does."""
+
+
+def test_no_savepoint_where_nothing_has_to_be_undone(bakery, outcomes, savepoints):
+    assert outcomes(bake_two(bakery)) == TWO
+    assert savepoints == []
+
+
+def test_rejection_before_any_write_needs_none(bakery, outcomes, savepoints):
+    bakery.before = [nothing, raises(Rejected("no_flour", "the mill is closed"))]
+    assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "rejected")]
+    assert bakery.calls == ["bake rye", "bake oat"]
+    assert bakery.loaves == ["rye"]
+    assert savepoints == []
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(Rejected("burnt", "black"), "rejected"), (KeyError("oven"), "failed")]
+)
+def test_undone_handler_takes_its_batch_along_and_is_not_run_again(
+    bakery, outcomes, savepoints, error, outcome
+):
+    bakery.after = [nothing, raises(error)]
+    assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", outcome)]
+    assert bakery.calls == ["bake rye", "bake oat", "bake rye"]
+    assert bakery.loaves == ["rye"]
+    assert savepoints == ["SAVEPOINT handler", "RELEASE SAVEPOINT handler"]
+
+
+def test_more_than_one_may_have_to_be_undone(bakery, outcomes):
+    bakery.after = [raises(KeyError("oven")), raises(Rejected("burnt", "black"))]
+    batch = [bakery.bake_record(name, name) for name in ("rye", "oat", "corn")]
+    told = [outcome for _, outcome in outcomes(bakery.baker.process(batch))]
+    assert told == ["failed", "rejected", "done"]
+    assert bakery.calls == ["bake rye", "bake oat", "bake corn"]
+    assert bakery.loaves == ["corn"]
+
+
+def test_batches_after_an_undone_handler_are_guarded_for_a_while(bakery, savepoints):
+    bakery.after = [raises(KeyError("oven"))]
+    bakery.baker.process([bakery.bake_record()])
+    savepoints.clear()
+    for number in range(GUARDED_BATCHES + 5):
+        bakery.baker.process([bakery.bake_record(f"loaf {number}", f"saga {number}")])
+    left = GUARDED_BATCHES - 1  # the first one was the batch itself, without its handler
+    assert savepoints == ["SAVEPOINT handler", "RELEASE SAVEPOINT handler"] * left
+
+
+def test_no_savepoint_is_left_behind(bakery, savepoints):
+    """Each one that is would slow down what comes after it in the transaction."""
+    for error in (KeyError("oven"), Rejected("burnt", "black")):
+        bakery.after = [nothing, raises(error)]
+        bake_two(bakery)
+    assert savepoints.count("SAVEPOINT handler") == savepoints.count("RELEASE SAVEPOINT handler")
+
+
+def test_an_error_of_the_database_that_a_handler_passes_over_undoes_it(bakery, outcomes):
+    """SQLite undoes the statement alone, PostgreSQL gives the transaction up."""
+
+    def go_on():
+        with pytest.raises(peewee.DatabaseError):
+            bakery.database.execute_sql("SELECT * FROM no_such_table")
+
+    bakery.before = [go_on]
+    told = outcomes(bake_two(bakery))
+    is_sqlite = isinstance(bakery.database, peewee.SqliteDatabase)
+    assert told == [("s/bake/do/reply", "done" if is_sqlite else "failed"), TWO[1]]
+    assert bakery.loaves == (["oat", "rye"] if is_sqlite else ["oat"])
+
+
+def test_rejection_after_an_error_of_the_database_undoes_the_batch(bakery, outcomes):
+    def refuse():
+        with pytest.raises(peewee.DatabaseError):
+            bakery.database.execute_sql("SELECT * FROM no_such_table")
+        raise Rejected("no_flour", "the mill is closed")
+
+    bakery.before = [nothing, refuse]
+    assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "rejected")]
+    assert bakery.loaves == ["rye"]
