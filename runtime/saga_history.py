@@ -68,8 +68,13 @@ class HistoryRow(Table):
 def recorded(old: SagaState | None, new: SagaState) -> SagaState:
     """Return a saga with its transition from `old`, which is None at the start, in its history."""
     before = old.steps if old else (None,) * len(new.steps)
-    pairs = enumerate(zip(before, new.steps, strict=True))
-    changed = [(i, step) for i, (was, step) in pairs if step != was and step.status != "PENDING"]
+    # A fault like the one before it changes nothing of its step but that no answer is awaited.
+    failed = new.in_flight if old is not None and old.awaiting and not new.awaiting else None
+    changed = [
+        (index, step)
+        for index, (was, step) in enumerate(zip(before, new.steps, strict=True))
+        if index == failed or (step != was and step.status != "PENDING")
+    ]
     # What ended comes before what was begun because of it.
     changed.sort(key=lambda found: found[1].status in IN_FLIGHT.values())
     told = [_told(index, step) for index, step in changed]

@@ -24,14 +24,16 @@ from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
-from saga.runtime.system.state import read_system
+from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
 from . import ledger
+from .calls import Calls
 from .load import Load
 from .mishaps import Killer, Repeater
+from .reading import ReadingClient
 
-CLIENTS = 8
+CLIENTS = 12
 BUYERS = 20
 ANSWERS = place_order.reply_topics
 REST_TIMEOUT = 300.0  # seconds until all sagas must have ended
@@ -61,33 +63,39 @@ def chaos(
     as_json: Json = False,
 ) -> None:
     """Place orders while functions, adapters and the broker are killed; then check everything."""
-    settings = settings_for(data)
+    seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
+    with progress_bar() as progress:
+        verdict = _try(settings_for(data), orders, seconds, seed, progress)
+    print(verdict.model_dump_json(indent=1)) if as_json else _show(verdict)
+    if verdict.violations:
+        raise SagaError(f"{len(verdict.violations)} violations with --seed {seed}")
+    if unseen := _unseen(verdict):
+        raise SagaError(f"there was no {', no '.join(unseen)}: give it more --orders or --seconds")
+
+
+def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: Progress) -> Verdict:
+    """Let it all happen, wait until all is at rest, and judge."""
     running = read_system(settings.saga_data)
     # That the broker is away is no news.
     logging.getLogger("quixstreams").setLevel(logging.CRITICAL)
-    seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
-    chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     ledger.open_databases(settings)
-    buyers, products = _seed()
-    before = ledger.books()
-    wishes = [_wish(chance, buyers, products) for _ in range(orders)]
     on_broker = settings.on_broker(running.broker)
-    commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
+    chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
+    wishes = _wishes(chance, orders)
+    before = ledger.books()
+    load = _load(running, settings.saga_host, wishes, orders / seconds, chance)
     killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
-    repeater = Repeater(on_broker, commands, random.Random(seed + 2))  # noqa: S311
-    address = (settings.saga_host, running.port("orchestrator"))
-    load = Load(address, wishes, CLIENTS, orders / seconds, CANCELS, chance)
-    with progress_bar() as progress:
-        with killer, repeater:
-            _place(load, orders, progress)
-        rest_began = time.monotonic()
-        _wait_for_rest(before, orders, progress)
-        # Once more now that all is at rest: nothing may come of it.
-        wait_until(_answered(repeater.happen), "the broker takes no messages", REST_TIMEOUT)
-        records = _wait_for_silence(on_broker)
+    repeater = _repeater(on_broker, random.Random(seed + 2))  # noqa: S311
+    with killer, repeater:
+        _place(load, orders, progress)
+    rest_began = time.monotonic()
+    _wait_for_rest(before, orders, progress)
+    # Once more now that all is at rest: nothing may come of it.
+    wait_until(_answered(repeater.happen), "the broker takes no messages", REST_TIMEOUT)
+    records = _wait_for_silence(on_broker)
     judgement = ledger.judge_orders(load.requests, before)
     judgement.seen["duplicates"] += _repeated(records)
-    verdict = Verdict(
+    return Verdict(
         seed=seed,
         orders=orders,
         accepted=load.accepted,
@@ -98,11 +106,21 @@ def chaos(
         seconds_to_rest=round(time.monotonic() - rest_began, 1),
         violations=[*judgement.violations, *_dead_letters(records)],
     )
-    print(verdict.model_dump_json(indent=1)) if as_json else _show(verdict)
-    if verdict.violations:
-        raise SagaError(f"{len(verdict.violations)} violations with --seed {seed}")
-    if unseen := _unseen(verdict):
-        raise SagaError(f"there was no {', no '.join(unseen)}: give it more --orders or --seconds")
+
+
+def _load(
+    running: System, host: str, wishes: list[Request], rate: float, chance: random.Random
+) -> Load:
+    def client(calls: Calls) -> ReadingClient:
+        return ReadingClient(calls, (host, running.port("order")), chance)
+
+    address = (host, running.port("orchestrator"))
+    return Load(address, wishes, CLIENTS, rate, CANCELS, chance, client)
+
+
+def _repeater(settings: Settings, chance: random.Random) -> Repeater:
+    commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
+    return Repeater(settings, commands, chance)
 
 
 def _seed() -> tuple[list[int], list[int]]:
@@ -120,13 +138,19 @@ def _seed() -> tuple[list[int], list[int]]:
     return buyers, products
 
 
-def _wish(chance: random.Random, buyers: list[int], products: list[int]) -> Request:
-    body = {
-        "user_id": chance.choice(buyers),
-        "product_id": chance.choice(products),
-        "quantity": chance.randint(1, 3),
-    }
-    return Request(body, key=str(uuid7()))
+def _wishes(chance: random.Random, orders: int) -> list[Request]:
+    buyers, products = _seed()
+    return [
+        Request(
+            {
+                "user_id": chance.choice(buyers),
+                "product_id": chance.choice(products),
+                "quantity": chance.randint(1, 3),
+            },
+            key=str(uuid7()),
+        )
+        for _ in range(orders)
+    ]
 
 
 def _place(load: Load, orders: int, progress: Progress) -> None:
@@ -199,7 +223,7 @@ def _unseen(verdict: Verdict) -> list[str]:
         return ["kill"]
     if verdict.orders < ENOUGH_ORDERS:
         return []
-    return ledger.unseen(verdict.seen, "repeated requests", "duplicates")
+    return ledger.unseen(verdict.seen, "repeated requests", "read again", "duplicates")
 
 
 def _show(verdict: Verdict) -> None:

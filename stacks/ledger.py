@@ -29,6 +29,7 @@ from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.settings import Settings
 from saga.runtime.testing.judgement import EXCUSES, Case, Judgement, judge, sagas_of
 from saga.runtime.testing.request import Request
+from saga.runtime.testing.sending import sendings
 
 TABLES: dict[str, list[type[Table]]] = {
     "orchestrator": saga_store.TABLES,
@@ -265,15 +266,15 @@ def _inbox_kinds(cases: Sequence[Case]) -> Iterator[str]:
     A fence refused a do whose undo came first; a do that was sent again when its answer was there
     already was a duplicate, and answered.
     """
-    answers = {command_id: rest for command_id, *rest in _inboxes({c.state.id for c in cases})}
-    yield from ("fences" for kind, _ in answers.values() if kind == "Fenced")
-    for case in cases:
-        for at, name in (
-            (m.at, n) for m in case.path for n, status, _ in m.steps if status == "RUNNING"
-        ):
-            _, answered = answers.get(f"{case.state.id}/{name}/do", (None, None))
-            if answered is not None and datetime.fromisoformat(answered) < at:
-                yield "duplicates"
+    answered_at: dict[str, str] = {}
+    for command_id, kind, time in _inboxes({case.state.id for case in cases}):
+        answered_at[command_id] = time
+        if kind == "Fenced":
+            yield "fences"
+    for saga_id, sending in ((c.state.id, one) for c in cases for one in sendings(c.path)):
+        time = answered_at.get(message_id(saga_id, sending.step, "do"), "")
+        if sending.status == "RUNNING" and time and datetime.fromisoformat(time) < sending.at:
+            yield "duplicates"
 
 
 def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:

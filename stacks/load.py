@@ -4,61 +4,53 @@ A client repeats what had no answer, or was answered 503, with the same key; any
 the promised ones ends the load, with that answer, and so does one that is about something else.
 """
 
-import http.client
 import json
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 from saga.runtime.errors import SagaError
-from saga.runtime.saga_state import IN_FLIGHT
+from saga.runtime.saga_state import IN_FLIGHT as RUNS
 from saga.runtime.testing.request import COMPENSATES, Request, soon_rather_than_late
 
-RETRY_AFTER = 0.1  # seconds between two tries of a client
-ANSWER_TIMEOUT = 20.0  # seconds
-GIVE_UP = 300.0  # seconds without an answer, after which a client repeats no more
+from .calls import Answer, Calls
+
 CANCEL_AFTER = (0.01, 1.0)  # seconds from an order's acceptance, at least and at most
 
 
-class Answer(NamedTuple):
-    """An answer; `status` is None where the connection was lost before it came."""
-
-    status: int | None
-    body: bytes = b""
-    headers: Mapping[str, str] = {}
-
-
 class Client:
-    """One client, over one connection of its own; once `stopped` is set, it repeats nothing.
+    """One client of the orchestrator's API."""
 
-    `refused` gets every answer that says to come again.
-    """
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
-    def __init__(
-        self, address: tuple[str, int], stopped: threading.Event, refused: list[Answer]
-    ) -> None:
-        # httpx would take a third of the time that the system itself takes.
-        self._connection = http.client.HTTPConnection(*address, timeout=ANSWER_TIMEOUT)
-        self._stopped = stopped
-        self._refused = refused
+    def place(self, request: Request, wait: int | None = None) -> None:
+        """Place an order until it is accepted; raise `SagaError` if it is refused.
 
-    def place(self, request: Request) -> None:
-        """Place an order until it is accepted; raise `SagaError` if it is refused."""
+        With `wait`, the answer may be so many seconds late, to tell of the order's end.
+        """
         headers = {"Content-Type": "application/json"}
         if request.key is not None:
             headers["Idempotency-Key"] = request.key
+        if wait is not None:
+            headers["Prefer"] = f"wait={wait}"
+        promised = (202,) if wait is None else (200, 202)
         body = json.dumps(request.wanted)
-        for answer in self._answers("POST", "/orders", (202,), body, headers):
+        for answer in self._calls.answers("POST", "/orders", promised, body, headers):
             request.tries += 1
-            if answer.status == 202:
-                request.told.append(_told(answer, request.wanted)["saga_id"])
+            if answer.status in promised:
+                told = _told(answer, request.wanted)
+                request.told.append(told["saga_id"])
+                request.hear(told["status"])
+                if wait is not None and (answer.status == 200) == (told["status"] in RUNS):
+                    raise SagaError(f"answered {answer.status} to wait={wait}, and told {told}")
 
     def cancel(self, request: Request) -> None:
         """Cancel an order's saga, unless it has ended; raise `SagaError` if that is refused."""
         request.cancel = "asked"
-        for answer in self._answers("DELETE", f"/sagas/{request.saga_id}", (202, 409)):
+        for answer in self._calls.answers("DELETE", f"/sagas/{request.saga_id}", (202, 409)):
             if answer.status == 409:
                 self._must_have_ended(request)
             if answer.status == 202:
@@ -66,50 +58,17 @@ class Client:
                 told = _told(answer, request.wanted)
                 if told["saga_id"] != request.saga_id or told["status"] not in COMPENSATES:
                     raise SagaError(f"cancelled {request.saga_id}, and was told {told}")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+                request.hear(told["status"])
 
     def _must_have_ended(self, request: Request) -> None:
         """Raise `SagaError` if a cancellation was refused of a saga that still runs."""
-        for answer in self._answers("GET", f"/sagas/{request.saga_id}", (200,)):
-            if answer.status == 200 and (status := json.loads(answer.body)["status"]) in IN_FLIGHT:
-                raise SagaError(f"{request.saga_id} can't be cancelled, and is {status}")
-
-    def _answers(
-        self,
-        method: str,
-        path: str,
-        promised: tuple[int, ...],
-        body: str | None = None,
-        headers: Mapping[str, str] = {},
-    ) -> Iterator[Answer]:
-        """Ask until one of the promised answers comes; yield what came of every try."""
-        began = time.monotonic()
-        while True:
-            answer = self._ask(method, path, body, headers)
-            yield answer
-            if answer.status in promised:
-                return
-            if answer.status == 503:
-                self._refused.append(answer)
-            elif answer.status is not None:
-                text = answer.body.decode()
-                raise SagaError(f"{method} {path} answered {answer.status}: {text}")
-            if self._stopped.wait(RETRY_AFTER):
-                return
-            if time.monotonic() > began + GIVE_UP:
-                raise SagaError(f"{method} {path} has had no answer for {GIVE_UP:g} s")
-
-    def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
-        try:
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
-            return Answer(response.status, response.read(), dict(response.getheaders()))
-        except (OSError, http.client.HTTPException):
-            self._connection.close()  # the next try opens another
-            return Answer(None)
+        answer = self._calls.last("GET", f"/sagas/{request.saga_id}", (200,))
+        if answer is None:
+            return
+        status = json.loads(answer.body)["status"]
+        if status in RUNS:
+            raise SagaError(f"{request.saga_id} can't be cancelled, and is {status}")
+        request.hear(status)
 
 
 def _told(answer: Answer, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +86,7 @@ class Load:
     Without a rate they begin one as soon as another is answered. The share `cancels` of the orders
     is cancelled later, wherever they are then. `requests` are those that were begun, `refused` are
     the answers that said to come again. To be used in a `with` block: at its end no order is begun
-    any more, and what went wrong is raised.
+    any more, and what went wrong is raised. Each client is made of its `Calls`.
     """
 
     def __init__(
@@ -138,10 +97,12 @@ class Load:
         rate: float | None = None,
         cancels: float = 0.0,
         chance: random.Random | None = None,
+        client: Callable[[Calls], Client] = Client,
     ) -> None:
         self.requests: list[Request] = []
         self.refused: list[Answer] = []
         self._address = address
+        self._client = client
         self._wishes = iter(wishes)
         self._rate = rate
         self._cancels = cancels
@@ -182,14 +143,14 @@ class Load:
             raise self._failure
 
     def _guarded(self) -> None:
-        client = Client(self._address, self._stopped, self.refused)
+        calls = Calls(self._address, self._stopped, self.refused)
         try:
-            self._place_all(client)
+            self._place_all(self._client(calls))
         except Exception as failure:
             self._failure = self._failure or failure
             self._stopped.set()
         finally:
-            client.close()
+            calls.close()
 
     def _place_all(self, client: Client) -> None:
         while wish := self._next():

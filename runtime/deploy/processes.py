@@ -2,8 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import SagaError
 from ..polling import wait_until
@@ -122,8 +124,15 @@ def log_names(data: Path) -> dict[str, str]:
 
 def read_logs(data: Path, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
     """Read logs, also those of a system that has stopped, and go on as lines come."""
-    files = {name: _log(data, name).open(errors="replace") for name in names}
-    begun = dict.fromkeys(names, "")  # lines that are only half written
+    with ExitStack() as opened:
+        files = {
+            name: opened.enter_context(_log(data, name).open(errors="replace")) for name in names
+        }
+        yield from _lines(files, follow=follow)
+
+
+def _lines(files: Mapping[str, TextIO], *, follow: bool) -> Iterator[tuple[str, str]]:
+    begun = dict.fromkeys(files, "")  # lines that are only half written
     while True:
         idle = True
         for name, file in files.items():

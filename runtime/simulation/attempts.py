@@ -1,50 +1,35 @@
-"""Attempts: a saga gives up only after as many of them as it says have failed.
-
-Each has ended with an answer that was seen here, or without one in its time.
-"""
+"""Attempts: each that failed was answered so, or not at all; a round has all of them."""
 
 from collections.abc import Iterator, Set
 
-from ..envelope import message_id
+from ..envelope import Action, message_id, reply_id
 from ..saga import Saga
-from ..saga_state import StepState
 from ..testing.judgement import Case
-from ..testing.path import time_outs
+from ..testing.sending import Sending, sendings
 
 Attempt = tuple[str, str, str]  # a reply's id, its outcome, and the attempt that it names
+# Errors that no answer has brought.
+OWN = ("", "timeout", "cancelled", "deadline_exceeded", "invalid_command")
 
 
 def attempt_problems(saga: Saga, case: Case, answered: Set[Attempt]) -> Iterator[str]:
-    """Say which steps gave up earlier than their answers explain."""
-    for step in case.state.steps:
-        yield from _do_problems(case, step, answered)
-        yield from _undo_problems(saga, case, step, answered)
+    """Say which attempts have failed without an answer, and which rounds were too short."""
+    for sending in sendings(case.path):
+        told = [o for o in ("failed", "rejected") if _answer(case, sending, o) in answered]
+        if sending.error not in OWN and not told:
+            yield f"attempt {_named(sending)} failed by {sending.error}, which nobody has answered"
+        if sending.status == "UNDOING" and sending.given_up and sending.error not in OWN[:1]:
+            attempts = saga.step(sending.step).undo_retry.attempts
+            refused = "rejected" in told or sending.error == "invalid_command"
+            if sending.number % attempts and not refused:
+                yield f"gave up at attempt {_named(sending)}, of {attempts} in a round"
 
 
-def _do_problems(case: Case, step: StepState, answered: Set[Attempt]) -> Iterator[str]:
-    failure = case.state.failure
-    if failure is None or (failure.step, failure.code) != (step.name, "attempts_exhausted"):
-        return
-    failed = _count(answered, f"{message_id(case.state.id, step.name, 'do')}/reply", "failed")
-    unheard = sum((name, was) == (step.name, "RUNNING") for name, was, _ in time_outs(case.path))
-    if step.attempts > failed + unheard:
-        yield f"{step.name} gave up after {step.attempts} attempts, of which {failed} failed"
+def _answer(case: Case, sending: Sending, outcome: str) -> Attempt:
+    action: Action = "do" if sending.status == "RUNNING" else "undo"
+    command = message_id(case.state.id, sending.step, action)
+    return reply_id(command), outcome, str(sending.number)
 
 
-def _undo_problems(
-    saga: Saga, case: Case, step: StepState, answered: Set[Attempt]
-) -> Iterator[str]:
-    """See that each round of an undo has had all its attempts, but for those that were refused."""
-    rounds = sum(
-        (name, status) == (step.name, "UNDO_FAILED") and code != "invalid_command"
-        for moment in case.path
-        for name, status, code in moment.steps
-    )
-    reply = f"{message_id(case.state.id, step.name, 'undo')}/reply"
-    used_up = rounds - _count(answered, reply, "rejected")
-    if step.undo_attempts < used_up * saga.step(step.name).undo_retry.attempts:
-        yield f"{step.name} was given up {used_up} times, in {step.undo_attempts} attempts to undo"
-
-
-def _count(answered: Set[Attempt], reply: str, outcome: str) -> int:
-    return sum((identifier, told) == (reply, outcome) for identifier, told, _ in answered)
+def _named(sending: Sending) -> str:
+    return f"{sending.number} of {sending.step} {sending.status}"

@@ -13,7 +13,7 @@ from .. import crash, saga_queries
 from ..client import SagaClient
 from ..database.connection import UNAVAILABLE
 from ..envelope import Envelope
-from ..errors import Conflict
+from ..errors import Conflict, SagaError
 from ..message import Message
 from ..saga import Saga
 from ..saga_rows import SagaRow
@@ -118,6 +118,7 @@ class Clients:
             world.tell("client", f"starts {state.id}: {_words(message)}")
             self._plan(request, state.id, again)
         request.told.append(state.id)
+        self._hear(request, state.status)
 
     def _plan(self, request: Request, saga_id: str, again: Callable[[], None]) -> None:
         """Cancel it later, or ask for it again though it was answered."""
@@ -143,8 +144,9 @@ class Clients:
 
     def _cancel(self, request: Request, saga_id: str) -> None:
         request.cancel = "asked"
-        if self._act("client", "cancels", self._client.cancel, saga_id):
+        if state := self._act("client", "cancels", self._client.cancel, saga_id):
             request.cancel = "accepted"
+            self._hear(request, state.status)
 
     def _operate(self) -> None:
         many = 2 * len(self.requests)
@@ -154,20 +156,28 @@ class Clients:
             self._act("operator", "retries", self._client.retry, state.id)
         self._world.after(OPERATOR_EVERY, self._operate)
 
-    def _act(self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str) -> bool:
-        """Change a saga; tell whether an answer said that it is changed."""
+    def _hear(self, request: Request, status: str) -> None:
+        try:
+            request.hear(status)
+        except SagaError as contradiction:
+            self._found(str(contradiction))
+
+    def _act(
+        self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str
+    ) -> SagaState | None:
+        """Change a saga; return it if an answer said that it is changed."""
         self._world.skew = 0.0
         try:
             state = action(saga_id)
         except (Killed, *UNAVAILABLE):
-            return False
+            return None
         except Conflict:
             self._see_why(who, what, saga_id)
-            return False
+            return None
         self._world.tell(who, f"{what} {saga_id}")
         if state.status not in COMPENSATES:
             self._found(f"the {who} {what} {saga_id}, and it is {state.status}")
-        return True
+        return state
 
     def _see_why(self, who: str, what: str, saga_id: str) -> None:
         """See that only a saga that has ended refuses to be cancelled."""

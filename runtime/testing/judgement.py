@@ -1,7 +1,8 @@
 """The judge of sagas: finds what any client could complain about, whatever the saga's business.
 
 It knows what is right, and no bug: each request has one saga, which is the one asked for, has ended
-for a reason, has done and undone its steps in order, and is found by what it is searched by.
+for a reason, has done and undone its steps in order and in time, is found by what it is searched
+by, and is on one page of the list.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from datetime import datetime
 import peewee
 from pydantic import ValidationError
 
+from .. import saga_queries
 from ..errors import first_line
 from ..saga import Saga
 from ..saga_history import histories
@@ -21,9 +23,11 @@ from ..saga_search import SearchRow
 from ..saga_state import SagaState, from_json
 from .ending import ending_problems
 from .path import Transitions, path_problems
-from .request import Request
+from .request import MAY_FOLLOW, Request
+from .sending import sending_problems
 
 ENDS = ("COMPLETED", "COMPENSATED")
+PAGES = 4  # in which the list is read
 # Ends that no client has caused; how many of them are too many depends on what goes wrong.
 EXCUSES = frozenset({"attempts_exhausted", "deadline_exceeded"})
 
@@ -73,10 +77,14 @@ def judge(
 ) -> Judgement:
     """Judge all sagas of a declaration that were not there `before`, by what clients know.
 
-    Sagas that failed by one of the codes in `excuses` are counted as `excused`.
+    Sagas that failed by one of the codes in `excuses` are counted as `excused`. All are judged by
+    this one declaration: those that began under another, with other attempts or time-outs, are
+    to be among those `before`.
     """
     found = Judgement()
     states, keys = _read(saga, database, before, found.violations)
+    if not found.violations:  # no list shows what can't be read
+        found.violations += _list_problems(saga, database, sorted(states), before)
     paths = histories(database, states.values())
     for request, saga_ids in _given(requests, keys):
         found.violations += _told_problems(request, saga_ids, states)
@@ -135,6 +143,26 @@ def _looked_at_in_time(due_at: datetime | None, column: datetime | None) -> bool
     return column <= due_at
 
 
+def _list_problems(
+    saga: Saga, database: peewee.Database, saga_ids: Sequence[str], before: frozenset[str]
+) -> Iterator[str]:
+    """Read the list page by page, as a client does: each saga is on one page, the oldest first."""
+    listed: list[str] = []
+    # From where the new ones begin: there may be very many others.
+    last = max((i for i in before if saga_ids and i < saga_ids[0]), default=None)
+    limit = len(saga_ids) // PAGES + 1
+    for _ in range((len(saga_ids) + len(before)) // limit + 1):
+        page = saga_queries.page(database, limit, last, saga=saga)
+        listed += [state.id for state in page if state.id not in before]
+        last = page[-1].id if page else last
+    times = Counter(listed)
+    for saga_id, wanted in {**dict.fromkeys(listed, 0), **dict.fromkeys(saga_ids, 1)}.items():
+        if times[saga_id] != wanted:
+            yield f"saga {saga_id}: is {times[saga_id]} times on the pages of the list"
+    if listed != sorted(listed):
+        yield "the list is not in the order of its ids"
+
+
 def _given(
     requests: Sequence[Request], keys: dict[str, list[str]]
 ) -> Iterator[tuple[Request, set[str]]]:
@@ -164,6 +192,8 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
     state, request = case.state, case.request
     if state.status not in ENDS:
         yield f"has not ended: {state.status}"
+    if state.status not in MAY_FOLLOW[request.heard]:
+        yield f"is {state.status}, and its client has heard that it is {request.heard}"
     got = {name: state.input.get(name) for name in request.wanted}
     if got != request.wanted:
         yield f"is for {got}, asked was {request.wanted}"
@@ -171,6 +201,7 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
         yield f"has {', '.join(others)} in its input, which was not in the request"
     yield from ending_problems(state)
     yield from path_problems(saga, state, case.path)
+    yield from sending_problems(saga, state, case.path)
     if state.status == "COMPLETED" and request.cancel == "accepted":
         yield "COMPLETED, though its cancellation was accepted"
     if case.code == "cancelled" and request.cancel == "no":
@@ -203,3 +234,5 @@ def _kinds(case: Case) -> Iterator[str]:
         yield "retries"
     if case.request.tries > 1:
         yield "repeated requests"
+    if case.request.reads:
+        yield "read again"

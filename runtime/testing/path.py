@@ -1,22 +1,19 @@
 """The path that a saga has taken: its history, and whether it is one that a saga may take."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
 from itertools import pairwise
 
 from ..saga import Saga
 from ..saga_history import Change, Moment
-from ..saga_state import SagaState
-from ..transition import LONGEST_WAIT
+from ..saga_state import Failure, SagaState
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
-CLOCKS = timedelta(seconds=2)  # by which the clocks of two hosts may differ
-_BROKEN = ("FAILED", "UNDOING", "UNDO_FAILED")
+BROKEN = ("FAILED", "UNDOING", "UNDO_FAILED")
 # What may become of a step. One whose command can't be made has failed without being sent.
 STEP_MOVES: dict[str, tuple[str, ...]] = {
-    "PENDING": ("RUNNING", *_BROKEN),
-    "RUNNING": ("RUNNING", "DONE", "REJECTED", *_BROKEN),
+    "PENDING": ("RUNNING", *BROKEN),
+    "RUNNING": ("RUNNING", "DONE", "REJECTED", *BROKEN),
     "DONE": ("UNDOING", "UNDO_FAILED"),
     "REJECTED": (),
     "FAILED": ("UNDOING", "UNDO_FAILED"),
@@ -48,12 +45,10 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
         yield f"is {state.status}, and its history ends {path[-1].status}"
     yield from _move_problems(state, path)
     yield from _order_problems(saga, state, path)
-    yield from _timeout_problems(saga, path)
-    yield from _attempt_problems(saga, state, path)
     yield from _end_problems(saga, state)
     if state.failure is not None:
         yield from _blame_problems(state.failure.step, path)
-        yield from _excuse_problems(saga, state, path)
+        yield from _excuse_problems(saga, state, state.failure, path)
 
 
 def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
@@ -92,43 +87,6 @@ def _to_be_undone(saga: Saga, name: str, now: Mapping[str, str]) -> bool:
     return saga.step(name).undo is not None and now[name] in UNSETTLED
 
 
-def _attempt_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
-    """Each sending is a transition of its own, so none may be counted that was not made."""
-    for step in state.steps:
-        if step.attempts > (allowed := saga.step(step.name).retry.attempts):
-            yield f"{step.name} had {step.attempts} attempts, of {allowed}"
-        if step.error is not None and step.error.code == "invalid_command":
-            continue  # counted, and given up in the same transition
-        mentions = [status for name, status, _ in _told(path) if name == step.name]
-        for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
-            if attempts > mentions.count(status):
-                made = mentions.count(status)
-                yield f"{step.name} counts {attempts} attempts {status}, of {made} made"
-
-
-def _timeout_problems(saga: Saga, path: Transitions) -> Iterator[str]:
-    """See that what was not answered in time had that time: a step's last change is a sending."""
-    for name, was, waited in time_outs(path):
-        seconds = saga.step(name).timeout
-        # An undo's wait grows from there, up to a limit.
-        timeout = timedelta(seconds=min(seconds, LONGEST_WAIT) if was == "UNDOING" else seconds)
-        if waited < timeout - CLOCKS:
-            yield f"{name} was given {waited} of {timeout} to answer"
-
-
-def time_outs(path: Transitions) -> Iterator[tuple[str, str, timedelta]]:
-    """Yield each time that a step was not answered: its name, what it was, and for how long."""
-    last: dict[str, tuple[str, datetime]] = {}
-    for moment in path:
-        for name, status, code in moment.steps:
-            before, sent_at = last.get(name, ("PENDING", moment.at))
-            # An error stays with a step until another takes its place.
-            new = before in ("RUNNING", "UNDOING") and status in ("RUNNING", *_BROKEN)
-            if new and code == "timeout":
-                yield name, before, moment.at - sent_at
-            last[name] = (status, moment.at)
-
-
 def _blame_problems(blamed: str, path: Transitions) -> Iterator[str]:
     """See that the step that a failure names is the one that was in flight until then."""
     status = "PENDING"
@@ -154,11 +112,12 @@ def _end_problems(saga: Saga, state: SagaState) -> Iterator[str]:
             yield f"COMPENSATED, but {step.name} is {step.status}"
 
 
-def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
+def _excuse_problems(
+    saga: Saga, state: SagaState, failure: Failure, path: Transitions
+) -> Iterator[str]:
     """Whoever gives up has used up its attempts or its time, and not more of it."""
-    failure = state.failure
     end = next((moment for moment in path if moment.status != "RUNNING"), None)
-    if failure is None or end is None:
+    if end is None:
         return
     gave_up = end.at
     step = next(step for step in state.steps if step.name == failure.step)
@@ -169,9 +128,5 @@ def _excuse_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
         wanted = saga.step(step.name).retry.attempts
         if step.attempts != wanted:
             yield f"gave {step.name} up after {step.attempts} of {wanted} attempts"
-        if late and Change(step.name, _after(end, step.name), "timeout") in end.steps:
+        if late and any((name, code) == (step.name, "timeout") for name, _, code in end.steps):
             yield f"went on trying {step.name} after its deadline at {state.deadline_at}"
-
-
-def _after(moment: Moment, name: str) -> str:
-    return next((change.status for change in moment.steps if change.name == name), "")

@@ -1,5 +1,6 @@
 """What a worker may rely on when a broker is away, forgets, refuses, or has ousted it."""
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -13,10 +14,12 @@ from support.brokers import (
     group,
     poll_one,
     read,
+    read_until,
     record,
     send_until_taken,
     values,
 )
+from support.remote_member import Died
 from support.waiting import wait_until
 
 OVER_EVERY_LIMIT = 3_000_000  # bytes
@@ -66,10 +69,7 @@ class FaultContract:
         ousted.finish([])
         broker.leave(successor)
         ousted.send([record(topic, 3)])
-        got = values(poll_one(ousted))
-        while got[-1] != 3:
-            ousted.finish([])
-            got += values(poll_one(ousted))
+        got = read_until(ousted, 3)
         assert set(got) == {3}
         ousted.finish([])
         ousted.send([record(topic, 4)])
@@ -100,10 +100,7 @@ class FaultContract:
         with pytest.raises(BrokerUnavailable):
             member.send([record(topic, 1), large, record(topic, 3)])
         member.send([record(topic, 4)])
-        got: list[int] = []
-        while 4 not in got:
-            got += values(poll_one(member))
-        assert got in ([1, 4], [1, 3, 4])
+        assert read_until(member, 4) in ([1, 4], [1, 3, 4])
 
 
 class BackWithAll(FaultContract):
@@ -168,7 +165,9 @@ class BackEmpty(FaultContract):
         member.send([record(topic, n) for n in range(5)])
         poll_one(member)
         broker.restart_empty()
-        member.finish([])
+        # librdkafka may die of a topic that is made anew: then nothing is committed either.
+        with suppress(Died):
+            member.finish([])
         send_until_taken(member, record(topic, 5))
         assert set(values(poll_one(member))) == {5}
         broker.leave(member)

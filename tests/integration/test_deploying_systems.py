@@ -60,7 +60,7 @@ def test_stop_during_a_deploy_is_one_line_and_leaves_nothing(
     project.edit("gift/wrap_gift.py", "@function", f"{code}\n@function")
     pids = project.pids()
     with ThreadPoolExecutor() as threads:
-        told = threads.submit(project.refused, "deploy", WRAP)
+        told = threads.submit(project.refused, "deploy", WRAP, apart=True)
         until(lambda: len(project.instances(WRAP)) == 2, "the new version starts")
         project.ok("down")
         assert "no system runs on" in told.result()

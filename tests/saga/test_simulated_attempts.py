@@ -1,4 +1,4 @@
-"""What a simulation says of attempts: a saga that gives up has had as many as it says."""
+"""What a simulation says of attempts: each that failed was answered so, a round has them all."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import pytest
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.saga_history import Change, Moment
-from saga.runtime.saga_state import Failure, SagaState, StepState
+from saga.runtime.saga_state import SagaState, StepState
 from saga.runtime.simulation.attempts import Attempt, attempt_problems
 from saga.runtime.testing.judgement import Case
 from saga.runtime.testing.request import Request
@@ -15,52 +15,78 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PAY = "process_payment"
 
 
-def problems(step: StepState, changes: list[Change], answered: set[Attempt]) -> list[str]:
-    """Judge a saga whose payment has failed after these changes, one a minute."""
+def problems(changes: list[Change], *answered: Attempt) -> list[str]:
+    """Judge a saga whose payment has changed so, once a minute."""
     state = SagaState(
         id="s",
         name=place_order.name,
         status="COMPENSATED",
         input={},
         events={},
-        steps=(step,),
+        steps=(StepState(PAY),),
         created_at=NOON,
         updated_at=NOON,
         deadline_at=NOON,
-        failure=Failure(PAY, "attempts_exhausted", ""),
     )
     path = [Moment(NOON + timedelta(minutes=n), "RUNNING", [c]) for n, c in enumerate(changes)]
-    return list(attempt_problems(place_order, Case(Request({}), state, path), answered))
+    return list(attempt_problems(place_order, Case(Request({}), state, path), set(answered)))
 
 
-@pytest.fixture
-def changes() -> list[Change]:
-    """Two attempts, of which the first was not answered in time."""
-    return [Change(PAY, "RUNNING"), Change(PAY, "RUNNING", "timeout"), Change(PAY, "UNDOING", "Oh")]
+def undo_given_up(attempts: int, code: str = "timeout") -> list[Change]:
+    """Make a round of an undo; all but its last attempt had no answer."""
+    unheard = [Change(PAY, "UNDOING", "timeout")] * (attempts - 1)
+    return [Change(PAY, "UNDOING"), *unheard, Change(PAY, "UNDO_FAILED", code)]
 
 
-def test_attempts_that_failed_or_timed_out_are_fine(changes: list[Change]) -> None:
-    failed = {(f"s/{PAY}/do/reply", "failed", "2")}
-    assert problems(StepState(PAY, attempts=2), changes, failed) == []
+# The first attempt was not answered in time, the second one failed.
+FAILED = [
+    Change(PAY, "RUNNING"),
+    Change(PAY, "RUNNING", "timeout"),
+    Change(PAY, "UNDOING", "Oh"),
+]
 
 
-def test_attempt_whose_failure_nobody_has_told_is_found(changes: list[Change]) -> None:
-    others = {(f"t/{PAY}/do/reply", "failed", "2"), (f"s/{PAY}/undo/reply", "failed", "2")}
-    told = [f"{PAY} gave up after 2 attempts, of which 0 failed"]
-    assert problems(StepState(PAY, attempts=2), changes, others) == told
+def test_attempts_that_failed_or_timed_out_are_fine() -> None:
+    assert problems(FAILED, (f"s/{PAY}/do/reply", "failed", "2")) == []
 
 
 @pytest.mark.parametrize(
-    ("undo_attempts", "refused", "told"),
+    "answered",
     [
-        (10, 0, []),
-        (1, 1, []),
-        (9, 0, [f"{PAY} was given up 1 times, in 9 attempts to undo"]),
+        (f"t/{PAY}/do/reply", "failed", "2"),
+        (f"s/{PAY}/undo/reply", "failed", "2"),
+        (f"s/{PAY}/do/reply", "failed", "1"),
+        (f"s/{PAY}/do/reply", "done", "2"),
     ],
 )
-def test_undo_is_given_up_after_all_its_attempts_or_refused(
-    undo_attempts: int, refused: int, told: list[str]
-) -> None:
-    answered = {(f"s/{PAY}/undo/reply", "rejected", str(n)) for n in range(refused)}
-    step = StepState(PAY, undo_attempts=undo_attempts)
-    assert problems(step, [Change(PAY, "UNDO_FAILED")], answered) == told
+def test_attempt_whose_failure_nobody_has_told_is_found(answered: Attempt) -> None:
+    told = f"attempt 2 of {PAY} RUNNING failed by Oh, which nobody has answered"
+    assert problems(FAILED, answered) == [told]
+
+
+@pytest.mark.parametrize("code", ["cancelled", "deadline_exceeded", "invalid_command"])
+def test_what_no_service_has_said_needs_no_answer(code: str) -> None:
+    assert problems([Change(PAY, "RUNNING"), Change(PAY, "UNDOING", code)]) == []
+
+
+@pytest.mark.parametrize("attempts", [9, 11])
+def test_round_of_another_length_is_found(attempts: int) -> None:
+    assert problems(undo_given_up(10)) == []
+    told = f"gave up at attempt {attempts} of {PAY} UNDOING, of 10 in a round"
+    assert problems(undo_given_up(attempts)) == [told]
+
+
+def test_second_round_is_as_long_as_the_first() -> None:
+    assert problems(undo_given_up(10) * 2) == []
+    told = f"gave up at attempt 19 of {PAY} UNDOING, of 10 in a round"
+    assert problems(undo_given_up(10) + undo_given_up(9)) == [told]
+
+
+def test_undo_that_is_refused_is_given_up_at_once() -> None:
+    refused = undo_given_up(1, "no")
+    assert problems(refused, (f"s/{PAY}/undo/reply", "rejected", "1")) == []
+    assert problems(undo_given_up(1, "invalid_command")) == []
+
+
+def test_undo_that_is_done_is_not_given_up() -> None:
+    assert problems([Change(PAY, "UNDOING"), Change(PAY, "UNDONE")]) == []

@@ -57,6 +57,21 @@ def read(member: Transport, wanted: int, *, finish: bool = True) -> list[Record]
     return records
 
 
+def read_until(member: Transport, number: int) -> list[int]:
+    """Poll until a record is here, and finish what comes before it; return all numbers."""
+    got: list[int] = []
+
+    def came() -> bool:
+        got.extend(values(member.poll(POLL)))
+        if number in got:
+            return True
+        member.finish([])
+        return False
+
+    wait_until(came, f"record {number} comes", LOST)
+    return got
+
+
 def send_until_taken(member: Transport, record: Record) -> None:
     """Send a record again and again until the broker takes it."""
 

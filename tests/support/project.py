@@ -4,13 +4,14 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from support.system import SAGA, RunningSystem
-from support.waiting import DEADLINE
+from support.command import run_saga
+from support.system import RunningSystem
 
 # Of each service that a test changes there is a copy, which is imported under another name: what is
 # installed would be found before any other folder's `saga`.
@@ -110,7 +111,13 @@ class Project:
             re.sub(r'(?m)^PAPER = "\w+"', f'PAPER = "{colour}"', text)
         )
 
-    def run(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self,
+        *arguments: str,
+        env: Mapping[str, str | None] = {},
+        stdin: str | None = None,
+        apart: bool = False,
+    ) -> "subprocess.CompletedProcess[str]":
         """Run the command as a user does, who has set the data directory once and for all.
 
         A variable of `env` that is None is not there.
@@ -120,17 +127,10 @@ class Project:
             "SAGA_STACKS": str(self.system.stacks),
             "SAGA_DATA": str(self.system.data),
             **self.system.environment,
-            **options.pop("env", {}),
+            **env,
         }
-        return subprocess.run(
-            [SAGA, *arguments],
-            env={name: value for name, value in environment.items() if value is not None},
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            **options,
-        )
+        told = {name: value for name, value in environment.items() if value is not None}
+        return run_saga(arguments, told, self.root, stdin, apart=apart)
 
     def ok(self, *arguments: str, **options: Any) -> str:
         """Run a command that has to succeed, and return what it tells."""

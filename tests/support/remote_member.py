@@ -18,8 +18,8 @@ from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 
 
-class Died(BrokerUnavailable):
-    """The process has died, and another one has taken its place."""
+class Died(Exception):
+    """The process has died, and another one has taken its place: nobody has refused anything."""
 
 
 class RemoteMember:
@@ -45,9 +45,13 @@ class RemoteMember:
         return records
 
     def send(self, records: Iterable[Record]) -> None:
-        self._call("send", list(records))
+        try:
+            self._call("send", list(records))
+        except Died as death:  # some may have been taken: as if the broker had gone
+            raise BrokerUnavailable(str(death)) from death
 
     def finish(self, records: Iterable[Record]) -> None:
+        """Finish a batch; raise `Died` where it is not known what has become of it."""
         self._call("finish", list(records))
 
     def rewind(self) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from pydantic import SecretStr
 
 from saga.runtime.deploy.processes import Processes
 from saga.runtime.settings import Settings
+from support.command import run_saga
 from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
 ROOT = Path(__file__).parents[2]
-SAGA = Path(sys.executable).with_name("saga")
 ENDS = ("COMPLETED", "COMPENSATED", "FAILED")  # of a saga
 
 
@@ -57,18 +56,8 @@ class RunningSystem:
         self, *arguments: str, check: bool = True, timeout: float = DEADLINE
     ) -> subprocess.CompletedProcess[str]:
         """Run the command on this system."""
-        done = subprocess.run(
-            [SAGA, *arguments],
-            env={
-                **os.environ,
-                "SAGA_DATA": str(self.data),
-                "SAGA_STACKS": str(self.stacks),
-                **self.environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        own = {"SAGA_DATA": str(self.data), "SAGA_STACKS": str(self.stacks), **self.environment}
+        done = run_saga(arguments, {**os.environ, **own}, timeout=timeout)
         if check and done.returncode:
             pytest.fail(f"saga {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done

@@ -46,6 +46,14 @@ def test_each_attempt_has_its_own_moment(sqlite: peewee.Database) -> None:
     assert [moment.steps for moment in path] == [[Change("make", "RUNNING")]] * 2
 
 
+def test_fault_like_the_one_before_it_has_its_own_moment(sqlite: peewee.Database) -> None:
+    steps = (StepState("make", "RUNNING", 2, error=NO), StepState("pay"))
+    sent = replace(STATE, steps=steps, awaiting=True)
+    failed = replace(sent, awaiting=False, updated_at=LATER)
+    [path] = histories(sqlite, [recorded(sent, failed)]).values()
+    assert path == [Moment(LATER, "RUNNING", [Change("make", "RUNNING", NO.code)])]
+
+
 def test_saga_whose_steps_stay_as_they_are_has_no_new_moment() -> None:
     later = replace(STATE, due_at=LATER)
     assert recorded(STATE, later) is later

@@ -10,8 +10,9 @@ import pytest
 
 from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
-from saga.stacks import load
-from saga.stacks.load import Load
+from saga.stacks import calls
+from saga.stacks.calls import Calls
+from saga.stacks.load import Client, Load
 
 Reply = tuple[int, dict[str, Any]] | None  # a status and a body, or a lost connection
 WISH = {"user_id": 1, "product_id": 2, "quantity": 3}
@@ -148,9 +149,62 @@ def test_cancellation_refused_of_a_saga_that_runs_ends_the_load(place: Callable[
 def test_client_without_an_answer_gives_up_at_last(
     place: Callable[..., Load], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "GIVE_UP", 0.0)
+    monkeypatch.setattr(calls, "GIVE_UP", 0.0)
     with pytest.raises(SagaError, match="POST /orders has had no answer for 0 s"):
         place(AWAY, AWAY)
+
+
+@pytest.fixture
+def patient(api: Api) -> Iterator[Callable[..., Request]]:
+    """Place an order of a client that waits for its end, with one answer."""
+    calls = Calls(("127.0.0.1", api.server_port), threading.Event(), [])
+
+    def patient(reply: Reply) -> Request:
+        api.answers = [reply]
+        request = Request(dict(WISH))
+        Client(calls).place(request, wait=1)
+        return request
+
+    yield patient
+    calls.close()
+
+
+def ended(status: str, code: int = 200) -> Reply:
+    _, body = saga(status=status)
+    return code, body
+
+
+@pytest.mark.parametrize(
+    "reply", [ended("COMPLETED"), ended("COMPENSATED"), ended("FAILED"), ACCEPTED]
+)
+def test_client_that_waits_hears_of_the_end(patient: Callable[..., Request], reply: Reply) -> None:
+    request = patient(reply)
+    assert reply is not None
+    assert (request.told, request.heard) == (["s1"], reply[1]["status"])
+
+
+@pytest.mark.parametrize("reply", [ended("RUNNING"), ended("COMPLETED", 202)])
+def test_answer_to_one_who_waits_that_contradicts_itself_is_told(
+    patient: Callable[..., Request], reply: Reply
+) -> None:
+    with pytest.raises(SagaError, match="to wait=1, and told"):
+        patient(reply)
+
+
+def test_what_was_heard_is_remembered(place: Callable[..., Load]) -> None:
+    assert place(ACCEPTED).requests[0].heard == "RUNNING"
+    assert place(ACCEPTED, saga(status="COMPENSATING"), cancels=1.0).requests[0].heard == (
+        "COMPENSATING"
+    )
+    refused = place(ACCEPTED, (409, {}), (200, {"status": "COMPLETED"}), cancels=1.0)
+    assert refused.requests[0].heard == "COMPLETED"
+
+
+def test_saga_that_ends_another_way_than_was_told_ends_the_load(
+    place: Callable[..., Load],
+) -> None:
+    with pytest.raises(SagaError, match="saga s1 was COMPLETED, and is COMPENSATED"):
+        place(saga(status="COMPLETED"), (409, {}), (200, {"status": "COMPENSATED"}), cancels=1.0)
 
 
 def test_answer_about_another_order_ends_the_load(place: Callable[..., Load]) -> None:

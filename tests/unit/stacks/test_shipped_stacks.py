@@ -47,7 +47,7 @@ def test_each_service_has_a_database_of_its_own(stacks):
     assert {stack.database for stack in stacks.values()} == set(stacks)
 
 
-def test_topics_are_those_that_are_read_and_their_dead_letters(stacks):
+def test_topics_are_those_that_are_read_their_dead_letters_and_the_ends(stacks):
     names = {
         "order.create",
         "order.complete",
@@ -61,7 +61,7 @@ def test_topics_are_those_that_are_read_and_their_dead_letters(stacks):
         "user.events",
     }
     found = topics(list(stacks.values()))
-    assert set(found) == names | {f"{name}.dlq" for name in names}
+    assert set(found) == names | {f"{name}.dlq" for name in names} | {"place-order.ended"}
     assert {found[name] for name in names} == {3}
     assert {found[f"{name}.dlq"] for name in names} == {1}
 

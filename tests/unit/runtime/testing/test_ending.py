@@ -97,3 +97,8 @@ def test_step_that_does_not_fit_together_is_told(changes: dict[str, Any], text: 
 def test_rejection_that_is_not_the_failure_is_told(failure: Failure) -> None:
     [text] = problems(REJECTED, failure=failure)
     assert text.startswith("was rejected by ('pay', 'none_left'), and its failure is")
+
+
+def test_rejection_without_a_reason_is_told() -> None:
+    [text] = ending_problems(with_step(REJECTED, 1, error=None))
+    assert text.startswith("was rejected by ('pay', ''), and its failure is")

@@ -1,0 +1,108 @@
+"""The sendings of a saga's commands: each had its time to be answered, and none came too soon.
+
+Who acts on a saga compares its own clock with `due_at`, and that moment is what the history tells:
+so times fit together exactly, also where the clocks of two hosts differ.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from ..saga import Retry, Saga, Step
+from ..saga_history import Change
+from ..saga_state import SagaState
+from ..transition import LONGEST_WAIT
+from .path import BROKEN, Transitions
+
+DOUBLINGS = 16  # of a wait, beyond which every limit is reached
+
+
+@dataclass
+class Sending:
+    """One sending of a step's command, which is RUNNING then, or of its undo: UNDOING.
+
+    `number` counts those of one kind from 1. `error` is the code that it ended with at `ended_at`;
+    it is empty where the answer was one, and until then. After the last one of a round it is
+    `given_up`.
+    """
+
+    step: str
+    status: str
+    number: int
+    at: datetime
+    ended_at: datetime | None = None
+    error: str = ""
+    given_up: bool = False
+
+
+def sendings(path: Transitions) -> list[Sending]:
+    """Read from a history what was sent, in order: one step is in flight at a time."""
+    found: list[Sending] = []
+    for moment in path:
+        for change in moment.steps:
+            _follow(found, change, moment.at)
+    return found
+
+
+def _follow(found: list[Sending], change: Change, at: datetime) -> None:
+    last = found[-1] if found and found[-1].step == change.name else None
+    if last is not None and last.ended_at is None:
+        last.ended_at = at
+        # An error stays with a step until another takes its place.
+        last.error = change.code if change.status in (last.status, *BROKEN) else ""
+        last.given_up = change.status != last.status
+        if not last.given_up and last.error != "timeout":
+            return  # a fault, and a back-off after it
+    if change.status in ("RUNNING", "UNDOING"):
+        kind = (change.name, change.status)
+        number = 1 + sum((one.step, one.status) == kind for one in found)
+        found.append(Sending(*kind, number, at))
+
+
+def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
+    """Say which attempts were not made or not counted, and which came before their time."""
+    sent = sendings(path)
+    yield from _count_problems(saga, state, sent)
+    for one in sent:
+        if one.error == "timeout" and one.ended_at is not None:
+            given, whole = one.ended_at - one.at, _time_to_answer(saga.step(one.step), one)
+            if given < whole:
+                yield f"{one.step} was given {given} of {whole} to answer"
+    for one, after in pairwise(sent):
+        # A late answer may have come in the back-off, and let another command go.
+        again = (one.step, one.status) == (after.step, after.status) and not one.given_up
+        if again and one.error != "timeout" and one.ended_at is not None:
+            waited, least = after.at - one.ended_at, _least_back_off(saga.step(one.step), one)
+            if waited < least:
+                yield f"{one.step} was sent again after {waited}, and not {least} at least"
+
+
+def _count_problems(saga: Saga, state: SagaState, sent: list[Sending]) -> Iterator[str]:
+    """Each sending is a transition of its own, so there are as many as are counted."""
+    for step in state.steps:
+        if step.attempts > (allowed := saga.step(step.name).retry.attempts):
+            yield f"{step.name} had {step.attempts} attempts, of {allowed}"
+        if step.error is not None and step.error.code == "invalid_command":
+            continue  # counted, and given up in the same transition
+        for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
+            made = sum((one.step, one.status) == (step.name, status) for one in sent)
+            if attempts != made:
+                yield f"{step.name} counts {attempts} attempts {status}, of {made} made"
+
+
+def _time_to_answer(step: Step, sending: Sending) -> timedelta:
+    """Return the time that a sending has: an undo's doubles each time, up to a limit."""
+    if sending.status == "RUNNING":
+        return timedelta(seconds=step.timeout)
+    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), LONGEST_WAIT))
+
+
+def _least_back_off(step: Step, sending: Sending) -> timedelta:
+    """Return the least time from a fault to the next sending: half may be taken off."""
+    rule: Retry = step.retry if sending.status == "RUNNING" else step.undo_retry
+    return timedelta(seconds=min(_doubled(rule.first, rule.factor, sending), rule.longest) / 2)
+
+
+def _doubled(first: float, factor: float, sending: Sending) -> float:
+    return first * factor ** min(sending.number - 1, DOUBLINGS)

@@ -1,0 +1,89 @@
+"""The command `saga` as a test gives it: in this process where that makes no difference.
+
+A process of its own takes half a second of CPU before it begins.
+"""
+
+import importlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+import saga
+from saga.stacks.cli import main
+
+from .waiting import DEADLINE
+
+SAGA = Path(sys.executable).with_name("saga")
+# Of the others, `up` leaves a process behind, and those that know the orders bind their tables.
+HERE = {"deploy", "deployments", "dlq", "down", "invoke", "logs"}
+HERE |= {"ps", "remove", "rollback", "sagas", "scale", "show"}
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run_saga(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    stdin: str | None = None,
+    timeout: float = DEADLINE,
+    *,
+    apart: bool = False,
+) -> Done:
+    """Run the command in a folder, with nothing else in its environment.
+
+    In a process of its own with `apart`, which a thread has to ask for, or a command that needs it.
+    """
+    if not apart and arguments[0] in HERE and "SAGA_TARGET" not in environment:
+        return _run_here(arguments, environment, folder, stdin)
+    return subprocess.run(
+        [SAGA, *arguments],
+        env=dict(environment),
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def _run_here(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, stdin: str | None
+) -> Done:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        _as_it_was(folder),
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch.object(sys, "argv", ["saga", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin or "")),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        sys.path[:0] = [str(folder)] if folder else []
+        importlib.invalidate_caches()  # files change sooner than Python looks again
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _as_it_was(folder: Path | None) -> Iterator[None]:
+    """Forget what a folder's code has left behind, for that changes, and from where it came."""
+    path, package, on_end = [*sys.path], [*saga.__path__], signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, on_end)
+        sys.path[:], saga.__path__ = path, package
+        for name, module in [*sys.modules.items()]:
+            files = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+            if any(str(file).startswith(f"{folder}/") for file in files):
+                del sys.modules[name]

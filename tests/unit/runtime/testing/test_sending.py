@@ -1,0 +1,237 @@
+"""The sendings of a saga's commands: how many, for how long, and how soon after a fault."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from saga.functions.orchestrator.place_order import place_order
+from saga.runtime.envelope import Problem
+from saga.runtime.saga import Retry, Saga
+from saga.runtime.saga_history import Change, Moment
+from saga.runtime.saga_state import SagaState, StepState
+from saga.runtime.testing.path import Transitions
+from saga.runtime.testing.sending import sending_problems, sendings
+from saga.runtime.transition import LONGEST_WAIT
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PAY = "process_payment"
+SENT, FAULT, TIMEOUT = ("RUNNING",), ("RUNNING", "Fault"), ("RUNNING", "timeout")
+UNDO, UNDO_FAULT, UNDO_TIMEOUT = ("UNDOING",), ("UNDOING", "Fault"), ("UNDOING", "timeout")
+DONE, UNDONE, REJECTED, GIVEN_UP = ("DONE",), ("UNDONE",), ("REJECTED", "no"), ("UNDO_FAILED", "x")
+NEXT = [Change("complete_order", "RUNNING")]
+
+Told = tuple[float, tuple[str, ...]]  # seconds after noon, what became of the payment
+
+
+def path(*told: Told) -> Transitions:
+    """Write down what became of the payment, and when."""
+    return [
+        Moment(NOON + timedelta(seconds=at), "RUNNING", [Change(PAY, *words)]) for at, words in told
+    ]
+
+
+def problems(
+    *told: Told,
+    attempts: int = 1,
+    undo_attempts: int = 0,
+    error: Problem | None = None,
+    saga: Saga = place_order,
+) -> list[str]:
+    # One that can't be sent hides nothing of those behind it.
+    never = StepState("create_order", attempts=1, error=Problem(code="invalid_command", message=""))
+    step = StepState(PAY, attempts=attempts, undo_attempts=undo_attempts, error=error)
+    state = SagaState(
+        id="s",
+        name=saga.name,
+        status="RUNNING",
+        input={},
+        events={},
+        steps=(never, step),
+        created_at=NOON,
+        updated_at=NOON,
+        deadline_at=NOON,
+    )
+    return list(sending_problems(saga, state, path(*told)))
+
+
+def test_one_answered_sending_is_fine() -> None:
+    assert problems((0, SENT), (0.1, DONE)) == []
+    assert problems((0, SENT), (0.1, REJECTED)) == []
+
+
+def test_fault_and_the_sending_after_it_are_two_transitions() -> None:
+    told = path((0, SENT), (1, FAULT), (2, FAULT), (3, FAULT), (4, FAULT), (5, DONE))
+    found = [(one.number, one.at, one.ended_at, one.error) for one in sendings(told)]
+    at = [NOON + timedelta(seconds=second) for second in range(6)]
+    assert found == [
+        (1, at[0], at[1], "Fault"),
+        (2, at[2], at[3], "Fault"),
+        (3, at[4], at[5], ""),
+    ]
+
+
+def test_timeout_and_the_sending_after_it_are_one_transition() -> None:
+    told = path((0, SENT), (15, TIMEOUT), (30, TIMEOUT), (31, DONE))
+    assert [(one.number, one.error) for one in sendings(told)] == [
+        (1, "timeout"),
+        (2, "timeout"),
+        (3, ""),
+    ]
+
+
+def test_error_of_a_step_that_could_not_be_sent_is_no_other_steps() -> None:
+    """What came of it is told first, and the answer to the step before it at the end."""
+    words = [Change(PAY, "FAILED", "invalid_command"), Change("create_order", "UNDOING")]
+    begun = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
+    found = sendings([begun, Moment(NOON + timedelta(seconds=1), "COMPENSATING", words)])
+    assert [(one.step, one.status, one.error) for one in found] == [
+        ("create_order", "RUNNING", ""),
+        ("create_order", "UNDOING", ""),
+    ]
+
+
+def test_undo_that_answers_has_no_error_of_its_own() -> None:
+    told = path((0, SENT), (15, UNDO_TIMEOUT), (16, ("UNDONE", "timeout")))
+    found = [(one.status, one.number, one.error, one.given_up) for one in sendings(told)]
+    assert found == [("RUNNING", 1, "timeout", True), ("UNDOING", 1, "", True)]
+
+
+def test_sendings_of_other_steps_are_counted_by_themselves() -> None:
+    first = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
+    both = [Change("create_order", "DONE"), Change(PAY, "RUNNING")]
+    found = sendings([first, Moment(NOON + timedelta(seconds=1), "RUNNING", both)])
+    assert [(one.step, one.number, one.ended_at is None) for one in found] == [
+        ("create_order", 1, False),
+        (PAY, 1, True),
+    ]
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_attempts_that_were_not_made_or_not_counted_are_told(attempts: int) -> None:
+    told = ((0, SENT), (1, FAULT), (2, FAULT), (3, DONE))
+    assert problems(*told, attempts=2) == []
+    found = [f"{PAY} counts {attempts} attempts RUNNING, of 2 made"]
+    for error in (None, Problem(code="Fault", message="")):
+        assert problems(*told, attempts=attempts, error=error) == found
+
+
+def test_attempts_to_undo_are_counted_by_themselves() -> None:
+    told = ((0, SENT), (1, DONE), (2, UNDO), (3, UNDO_FAULT), (4, UNDO_FAULT), (5, UNDONE))
+    assert problems(*told, undo_attempts=2) == []
+    assert problems(*told, undo_attempts=1) == [f"{PAY} counts 1 attempts UNDOING, of 2 made"]
+
+
+def test_more_attempts_than_declared_are_told() -> None:
+    often = [(60.0 * n, TIMEOUT) for n in range(1, 6)]
+    allowed = place_order.step(PAY).retry.attempts
+    assert problems((0, SENT), *often, attempts=6) == [f"{PAY} had 6 attempts, of {allowed}"]
+    assert problems((0, SENT), *often[:-1], attempts=allowed) == []
+
+
+def test_command_that_can_not_be_made_is_counted_and_not_sent() -> None:
+    error = Problem(code="invalid_command", message="")
+    assert problems((0, ("FAILED", "invalid_command")), attempts=1, error=error) == []
+
+
+def test_timeout_before_its_time_is_told() -> None:
+    seconds = place_order.step(PAY).timeout
+    assert problems((0, SENT), (seconds, TIMEOUT), attempts=2) == []
+    found = [f"{PAY} was given 0:00:14.900000 of 0:00:15 to answer"]
+    assert problems((0, SENT), (seconds - 0.1, TIMEOUT), attempts=2) == found
+    given_up = ((0, SENT), (seconds - 0.1, UNDO_TIMEOUT))
+    assert problems(*given_up, undo_attempts=1) == found
+
+
+def test_other_ends_may_come_at_once() -> None:
+    assert problems((0, SENT), (0.1, ("UNDOING", "cancelled")), undo_attempts=1) == []
+    assert problems((0, SENT), (15, TIMEOUT), (15, ("DONE",)), attempts=2) == []
+
+
+def test_undo_has_twice_the_time_with_each_attempt() -> None:
+    begun = ((0, SENT), (0, DONE), (0, UNDO))
+    right = (*begun, (15, UNDO_TIMEOUT), (45, UNDO_TIMEOUT), (105, UNDO_TIMEOUT))
+    assert problems(*right, undo_attempts=4) == []
+    early = (*begun, (15, UNDO_TIMEOUT), (44, UNDO_TIMEOUT))
+    found = [f"{PAY} was given 0:00:29 of 0:00:30 to answer"]
+    assert problems(*early, undo_attempts=3) == found
+
+
+@pytest.mark.parametrize("timeout", [10.0, 10 * LONGEST_WAIT])
+def test_undo_waits_no_longer_than_the_limit(timeout: float) -> None:
+    steps = [replace(step, timeout=timeout) for step in place_order.steps]
+    patient = replace(place_order, steps=steps)
+    waits = [min(timeout * 2**n, LONGEST_WAIT) for n in range(20)]
+    at = 0.0
+    told: list[Told] = [(0.0, UNDO)]
+    for wait in waits:
+        at += wait
+        told.append((at, UNDO_TIMEOUT))
+    assert problems(*told, attempts=0, undo_attempts=21, saga=patient) == []
+    told[-1] = (at - 1, UNDO_TIMEOUT)
+    [found] = problems(*told, attempts=0, undo_attempts=21, saga=patient)
+    assert found == f"{PAY} was given 0:04:59 of 0:05:00 to answer"
+
+
+RULE = Retry(attempts=9, first=8.0, factor=2.0, longest=12.0)  # waits of 8, 12, 12, … seconds
+OTHER = Retry(attempts=9, first=1.0, factor=1.0)
+
+
+def backing_off(retry: Retry, undo_retry: Retry) -> Saga:
+    steps = [replace(step, retry=retry, undo_retry=undo_retry) for step in place_order.steps]
+    return replace(place_order, steps=steps)
+
+
+BACKING_OFF = backing_off(RULE, RULE)
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_back_off_is_waited_of_which_half_may_be_taken_off(undo: bool) -> None:
+    sent, fault = (UNDO, UNDO_FAULT) if undo else (SENT, FAULT)
+    saga = backing_off(OTHER, RULE) if undo else backing_off(RULE, OTHER)
+
+    def found(first: float, second: float) -> list[str]:
+        told = [(0, sent), (1, fault), (1 + first, fault), (50, fault), (50 + second, fault)]
+        counted = {"attempts": 0, "undo_attempts": 3} if undo else {"attempts": 3}
+        return problems(*told, saga=saga, **counted)  # type: ignore[arg-type]
+
+    assert found(4.0, 6.0) == []
+    early = f"{PAY} was sent again after 0:00:03.900000, and not 0:00:04 at least"
+    assert found(3.9, 6.0) == [early]
+    early = f"{PAY} was sent again after 0:00:05.900000, and not 0:00:06 at least"
+    assert found(4.0, 5.9) == [early]
+
+
+def test_after_a_timeout_there_is_no_back_off() -> None:
+    told = ((0, SENT), (15, TIMEOUT), (30, TIMEOUT))
+    assert problems(*told, attempts=3, saga=BACKING_OFF) == []
+
+
+def test_operator_need_not_wait_after_a_round() -> None:
+    told = ((0, UNDO), (1, GIVEN_UP), (1, ("UNDOING", "x")), (2, UNDONE))
+    assert problems(*told, attempts=0, undo_attempts=2, saga=BACKING_OFF) == []
+
+
+def test_undo_of_what_has_just_failed_need_not_wait() -> None:
+    told = ((0, SENT), (1, UNDO_FAULT), (2, UNDONE))
+    assert problems(*told, undo_attempts=1, saga=BACKING_OFF) == []
+
+
+def test_history_that_does_not_fit_together_is_read_all_the_same() -> None:
+    nothing = Moment(NOON, "RUNNING", [])
+    assert sendings([nothing]) == []
+    begun = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
+    both = [begun, *path((1, SENT), (2, DONE))]
+    assert [one.ended_at for one in sendings(both)] == [None, NOON + timedelta(seconds=2)]
+    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    assert list(sending_problems(place_order, state, both)) == []
+
+
+def test_late_answer_ends_a_back_off() -> None:
+    answered = [
+        *path((0, SENT), (1, FAULT)),
+        Moment(NOON + timedelta(seconds=2), "RUNNING", [*path((2, DONE))[0].steps, *NEXT]),
+    ]
+    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    assert list(sending_problems(BACKING_OFF, state, answered)) == []
+    assert problems((0, SENT), (1, FAULT), (1, ("UNDOING", "late")), undo_attempts=1) == []
