@@ -76,18 +76,18 @@ class Producer:
         """Hear of deliveries; wait for one up to `timeout` seconds."""
         self._producer.poll(timeout)
 
-    def flush(self) -> None:
-        """Wait until something has become of each record; the broker may be away, or refuse."""
-        self._producer.flush(DELIVERY_TIMEOUT + 1)
+    def flush(self, timeout: float = DELIVERY_TIMEOUT + 1) -> None:
+        """Wait until something has become of each record, or for `timeout` seconds."""
+        self._producer.flush(timeout)
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
         Admin(self._settings).topics(timeout=2)
 
-    def close(self) -> None:
-        """Deliver what is still on its way."""
+    def close(self, timeout: float = DELIVERY_TIMEOUT) -> None:
+        """Deliver what is still on its way, for `timeout` seconds at most."""
         with suppress(KafkaException):  # wrong settings: there has never been a producer
-            self._producer.flush(DELIVERY_TIMEOUT)
+            self._producer.flush(timeout)
 
 
 def _log_failure(error: str | None) -> None:

@@ -7,6 +7,7 @@ offsets that it is given, which are those of batches whose answers the broker ha
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds
 ANSWERS_IN_FLIGHT = 2 * BATCH_SIZE  # at most, before the next batch is polled
+LEAVING = 2.0  # seconds that answers have to arrive; the batches of others come again
+CLOSING = 5.0  # seconds that leaving the group may take; hundredths are usual
 FULL_WAIT = 0.1  # seconds between two looks whether there is room
 
 
@@ -111,7 +114,7 @@ class KafkaTransport:
 
     def _store_what_is_taken(self) -> None:
         if self._in_flight.answers:
-            self._producer.flush()
+            self._producer.flush(LEAVING)
         self._store_offsets()
 
     def _store_offsets(self) -> None:
@@ -160,8 +163,14 @@ class KafkaTransport:
     def close(self) -> None:
         """Leave the group, so that the others need not wait for our session to run out."""
         self._store_what_is_taken()
-        self._consumer.close()
-        self._producer.close()
+        # librdkafka may wait for ever where it is closed just as it is given partitions (its issue
+        # 4884). Then our session runs out instead; the thread keeps nobody from ending.
+        closing = threading.Thread(target=self._consumer.close, daemon=True)
+        closing.start()
+        closing.join(CLOSING)
+        if closing.is_alive():
+            log.warning("the group is not left in %g s: its session will run out", CLOSING)
+        self._producer.close(0)
 
 
 def _failed(message: Any) -> bool:
