@@ -208,6 +208,11 @@ no_history in runtime.saga_history:recorded
 - (*new.history, (after, *told))
 + new.history
 
+sweep_of_what_was_read_before in runtime.saga_store:SagaStore.sweep
+- saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT)
++ [(i, self.__dict__.setdefault(i, text)) for i, text in
++ saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT)]
+
 sweeper_skips_compensating in runtime.saga_rows:select_due
 - SagaRow.due_at <= now
 + SagaRow.due_at <= now, SagaRow.status == "RUNNING"

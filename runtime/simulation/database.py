@@ -34,6 +34,7 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
     def __init__(self, service: str) -> None:
         super().__init__(":memory:", returning_clause=True)
         self.commits = 0
+        self.watch: Callable[[], None] = lambda: None  # called after each commit
         self._name = f"database {service}"
         self._nemesis: Nemesis | None = None
         self._story: Callable[[str, str], None] = lambda *_: None
@@ -72,6 +73,7 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
         super().commit()
         self._left = 0
         self.commits += 1
+        self.watch()
         nemesis = self._nemesis
         if nemesis is not None and nemesis.strikes(nemesis.faults.unheard):
             self._cut = True

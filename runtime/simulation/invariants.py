@@ -31,6 +31,7 @@ class Invariants:
         self._done: set[str] = set()
         self._answers: dict[str, tuple[str, bytes | None]] = {}
         self._answered: dict[str, set[Offset]] = {}
+        self._histories: dict[str, str] = {}  # without their end, which is open
         self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
         self.repeated = 0  # answers that were given again, to duplicates
 
@@ -79,6 +80,18 @@ class Invariants:
     def forget_offsets(self) -> None:
         """Learn that the broker has begun again at offset 0."""
         self._answered.clear()
+
+    def histories(self, now: Iterable[tuple[str, str | None]]) -> None:
+        """Check that what the sagas' histories have told, as JSON, they tell still.
+
+        A transition that is written over, by another one from the same state, takes its own entry
+        along: afterwards nothing is left to tell of it.
+        """
+        for saga_id, text in now:
+            history = text or "[]"
+            if not history.startswith(self._histories.get(saga_id, "[")):
+                self._found(f"saga {saga_id}: a transition was written over")
+            self._histories[saga_id] = history[:-1]
 
     def _check_run(self, command_id: str, answer: Answer) -> None:
         if answer.outcome == "failed" and INJECTED not in answer.data:

@@ -110,6 +110,8 @@ class Simulator:
             simulation = _Simulation(self.workload, self.deployed, world)
             for database in self._tables:
                 disturbed.enter_context(database.disturbed_by(world.nemesis, world.tell))
+            sagas: SimulatedDatabase = SagaRow._meta.database
+            sagas.watch = lambda: world.invariants.histories(_histories(sagas))
             return simulation.run(seed)
 
     def _open(self, service: Stack, database: SimulatedDatabase) -> None:
@@ -118,6 +120,12 @@ class Simulator:
             self.deployed.append((hosted, database))
             # In one database, services share an inbox.
             tables += [table for table in hosted.tables() if table not in tables]
+
+
+def _histories(database: SimulatedDatabase) -> list[tuple[str, str | None]]:
+    """Read all histories, past whatever disturbs the database."""
+    query = "SELECT id, json_extract(state, '$.history') FROM saga"
+    return database.connection().execute(query).fetchall()  # type: ignore[no-any-return]
 
 
 class _Simulation:

@@ -247,6 +247,27 @@ def test_fault_of_a_handler_that_did_not_run_is_a_violation(invariants: Invarian
     assert invariants.violations == ["s/step/do/reply is failed, and nothing was tried"]
 
 
+def test_history_that_grows_is_fine(invariants: Invariants) -> None:
+    for history in (None, '[[0,"0R"]]', '[[0,"0R"]]', '[[0,"0R"],[5,"0D","1R"]]'):
+        invariants.histories([("s", history), ("t", '[[0,"0R"],[7,"0F"]]')])
+    assert invariants.violations == []
+
+
+@pytest.mark.parametrize("after", [None, '[[0,"0R"]]', '[[0,"0R"],[9,"0F Oh"]]'])
+def test_transition_that_is_written_over_is_a_violation(
+    invariants: Invariants, after: str | None
+) -> None:
+    for history in ('[[0,"0R"],[5,"0D","1R"]]', after):
+        invariants.histories([("s", history)])
+    assert invariants.violations == ["saga s: a transition was written over"]
+
+
+def test_transitions_are_watched_in_each_run(simulator: Simulator) -> None:
+    with planted(BUGS["sweep_of_what_was_read_before"]):
+        found = {text for seed in range(20) for text in simulator.run(seed).violations}
+    assert any(text.endswith(": a transition was written over") for text in found)
+
+
 def test_message_outside_of_its_sagas_trace_is_a_violation(invariants: Invariants) -> None:
     invariants.committed([], [message(), message(traceparent=trace_of("s"))])
     assert invariants.violations == []
