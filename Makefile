@@ -4,7 +4,10 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .PHONY: help install lock jars up down image test coverage containers proof seeds kills matrix mutants lint
 
-TESTS = -m "not proof and not docker" -n 2 --dist loadfile --no-loadscope-reorder
+# Compiled once, not anew in each of the hundreds of processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
+TESTS = -m "not proof and not docker" -n 3 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

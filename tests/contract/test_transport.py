@@ -230,6 +230,7 @@ class TestEmbedded(TransportContract):
         return embedded_broker
 
 
+@pytest.mark.proof
 class TestKafka(TransportContract):
     @pytest.fixture
     def broker(self, kafka_broker: Broker) -> Broker:

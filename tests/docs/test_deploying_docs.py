@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from saga.runtime.system.stack import Stack
 from support.waiting import DEADLINE
 
@@ -16,6 +18,7 @@ TEXT = (ROOT / "docs" / "deploying.md").read_text()
 BIN = Path(sys.executable).parent
 
 
+@pytest.mark.proof
 def test_function_is_made_and_deployed_alone_as_shown(start_system, tmp_path: Path) -> None:
     [commands] = re.findall(r"<!-- test: shell -->\n```sh\n(.*?)```", TEXT, re.DOTALL)
     system = start_system()

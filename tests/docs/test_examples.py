@@ -46,6 +46,7 @@ def run(*command: object, **environment: object) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.proof
 def test_its_own_tests_pass() -> None:
     done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,6 +82,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         system.run(BIN / "saga", "down")
 
 
+@pytest.mark.proof
 def test_a_trip_completes_and_the_next_is_undone(running: Running) -> None:
     book = re.findall(r"python (book\.py .*?) +# (\w+)", README)
     assert [status for _, status in book] == ["COMPLETED", "COMPENSATED"]

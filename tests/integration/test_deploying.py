@@ -79,6 +79,7 @@ def test_function_named_twice_is_deployed_once(kept: Project) -> None:
     assert newest["replaced"] != newest["version"]
 
 
+@pytest.mark.proof
 def test_rollback_restores_what_the_function_did(kept: Project) -> None:
     first = kept.version(WRAP)
     paper = kept.invoke()["paper"]
