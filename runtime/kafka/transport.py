@@ -7,7 +7,6 @@ offsets that it is given, which are those of batches whose answers the broker ha
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -30,7 +29,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds
 ANSWERS_IN_FLIGHT = 2 * BATCH_SIZE  # at most, before the next batch is polled
 LEAVING = 2.0  # seconds that answers have to arrive; the batches of others come again
-CLOSING = 5.0  # seconds that leaving the group may take; hundredths are usual
+CLOSING = 5.0  # seconds until all partitions are given up; hundredths are usual
+QUIET_POLLS = 5  # after which nothing more is expected of an assignment
 FULL_WAIT = 0.1  # seconds between two looks whether there is room
 
 
@@ -163,14 +163,21 @@ class KafkaTransport:
     def close(self) -> None:
         """Leave the group, so that the others need not wait for our session to run out."""
         self._store_what_is_taken()
-        # librdkafka may wait for ever where it is closed just as it is given partitions (its issue
-        # 4884). Then our session runs out instead; the thread keeps nobody from ending.
-        closing = threading.Thread(target=self._consumer.close, daemon=True)
-        closing.start()
-        closing.join(CLOSING)
-        if closing.is_alive():
-            log.warning("the group is not left in %g s: its session will run out", CLOSING)
+        self._give_up_partitions()
+        self._consumer.close()
         self._producer.close(0)
+
+    def _give_up_partitions(self) -> None:
+        """Leave nothing to be told of an assignment.
+
+        librdkafka hangs where it is closed just as it has been given partitions (its issue 4884),
+        and this process with it: the Python client holds the interpreter's lock there.
+        """
+        self._consumer.unsubscribe()
+        until, quiet = time.monotonic() + CLOSING, 0
+        while quiet < QUIET_POLLS and time.monotonic() < until:
+            message = self._consumer.poll(0.01)
+            quiet = 0 if message or self._consumer.assignment() else quiet + 1
 
 
 def _failed(message: Any) -> bool:
