@@ -223,7 +223,9 @@ def _unseen(verdict: Verdict) -> list[str]:
         return ["kill"]
     if verdict.orders < ENOUGH_ORDERS:
         return []
-    return ledger.unseen(verdict.seen, "repeated requests", "read again", "duplicates")
+    unseen = ledger.unseen(verdict.seen, "repeated requests", "read again", "duplicates")
+    # Nothing is sent again where all that was killed is back before a step's time is up.
+    return [kind for kind in unseen if kind != "retries"]
 
 
 def _show(verdict: Verdict) -> None:

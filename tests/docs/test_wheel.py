@@ -54,6 +54,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binaries = folder / "environment" / "bin"
     locks = ["-r", ROOT / "requirements" / "run.txt", "-c", ROOT / "requirements" / "dev.txt"]
     install(binaries / "python", wheel, "pytest", *locks)
+    # The broker's wheel, as `make install` has compiled it.
+    install(binaries / "python", *(ROOT / ".venv" / "broker").glob("*.whl"))
     return binaries
 
 
