@@ -38,6 +38,11 @@ def application(settings: Settings, group: str) -> Application:
             **SILENT,
             "session.timeout.ms": settings.kafka_session_timeout_ms,
             "heartbeat.interval.ms": max(300, settings.kafka_session_timeout_ms // 10),
+            # How long a group waits for a member that was killed as it joined, and the longest
+            # that a batch may take before its member is taken for dead, too.
+            "max.poll.interval.ms": 30_000
+            if settings.kafka_session_timeout_ms < 6_000
+            else 300_000,
             "fetch.error.backoff.ms": 50,
             # Of offsets that are stored, which are those that may be committed.
             "auto.commit.interval.ms": 200,
