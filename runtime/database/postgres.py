@@ -5,6 +5,8 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
+
 
 class CountingCursor(psycopg.Cursor[Any]):
     """A cursor that counts on its connection what it writes.
@@ -29,9 +31,6 @@ class CountingCursor(psycopg.Cursor[Any]):
         if self.rowcount > 0 and not (is_read and statement.lstrip()[:6].upper() == "SELECT"):
             counted = vars(self.connection)
             counted[ROWS_WRITTEN] = counted.get(ROWS_WRITTEN, 0) + self.rowcount
-
-
-ROWS_WRITTEN = "rows_written"
 
 
 def rows_written(connection: Any) -> int | None:

@@ -117,7 +117,7 @@ class SimulatedBroker:
             self._rebalance(group)
 
     def restart_empty(self) -> None:
-        """Forget all records, offsets and members, as the embedded broker does when it stops."""
+        """Forget all records, offsets and members, as a broker does whose data was removed."""
         for group in self._groups.values():
             for member in group.members:
                 member.positions = {}

@@ -61,9 +61,7 @@ def test_a_killed_process_is_started_again(
     assert saga["status"] == "COMPLETED"
 
 
-def test_a_killed_broker_comes_back_empty_and_sagas_go_on(
-    system: Any, until: Callable[..., Any]
-) -> None:
+def test_a_killed_broker_comes_back_and_sagas_go_on(system: Any, until: Callable[..., Any]) -> None:
     before = system.processes()["broker"]
     os.kill(before["pid"], signal.SIGKILL)
     until(lambda: system.processes()["broker"]["restarts"] > before["restarts"], "broker restarts")
