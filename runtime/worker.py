@@ -12,7 +12,6 @@ from .clock import Clock, utcnow
 from .database.connection import (
     is_serialization_failure,
     rows_written,
-    serialize_batches,
     transaction,
 )
 from .envelope import Envelope, Outcome, Record, problem, read_command_id, reply_id
@@ -77,8 +76,7 @@ class Worker(BatchLoop):
         a handler, which does not run again, by its place in the batch.
         """
         now, out = self.clock(), []
-        with transaction(self.database):
-            serialize_batches(self.database)
+        with transaction(self.database, alone=True):
             known = inbox.load(self.database, inbox.related(e for e, _ in commands))
             fresh: dict[str, Answer] = {}
             for place, (envelope, message) in enumerate(commands):

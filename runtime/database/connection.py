@@ -34,9 +34,9 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
         # Imported late: who is on SQLite need not wait for psycopg.
-        from .postgres import CountingCursor
+        from .postgres import CountingCursor, Postgres
 
-        return peewee.PostgresqlDatabase(
+        return Postgres(
             url,
             prefer_psycopg3=True,
             thread_safe=not shared,
@@ -61,13 +61,19 @@ def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
     )
 
 
-def transaction(database: peewee.Database) -> AbstractContextManager[None]:
+def transaction(database: peewee.Database, *, alone: bool = False) -> AbstractContextManager[None]:
     """Run a block in one transaction, as the only writer where the database is SQLite.
 
     A SQLite transaction that reads first and writes later can fail halfway, when another writer was
-    faster; taking the write lock at the start makes it wait instead.
+    faster; taking the write lock at the start makes it wait instead. On PostgreSQL, one that is
+    `alone` waits for others that are. Batches are: they lock rows in the order of their messages,
+    so two of them side by side would wait for each other again and again.
     """
-    how = ("IMMEDIATE",) if isinstance(database, peewee.SqliteDatabase) else ()
+    how: tuple[str, ...] = ()
+    if isinstance(database, peewee.SqliteDatabase):
+        how = ("IMMEDIATE",)
+    elif alone:
+        how = (f"SELECT pg_advisory_xact_lock({BATCH_LOCK})",)
     block: AbstractContextManager[None] = database.atomic(*how)
     return block
 
@@ -83,16 +89,6 @@ def rows_written(database: peewee.Database) -> int | None:
     from .postgres import rows_written as written
 
     return written(connection)
-
-
-def serialize_batches(database: peewee.Database) -> None:
-    """Make the running transaction the only one of its kind, until it ends.
-
-    A batch locks rows in the order of its messages, so two batches side by side would wait for each
-    other again and again. SQLite has one writer anyway.
-    """
-    if isinstance(database, peewee.PostgresqlDatabase):
-        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (BATCH_LOCK,))
 
 
 def is_serialization_failure(error: BaseException) -> bool:

@@ -206,6 +206,25 @@ def test_locked_row_can_not_be_locked_by_another(postgres, postgres_url):
         other.close()
 
 
+def test_transaction_that_is_alone_waits_for_its_like_and_for_no_other(postgres, postgres_url):
+    other = connect(postgres_url)
+    try:
+        other.execute_sql("SET lock_timeout = 50")  # milliseconds
+        with transaction(postgres, alone=True):
+            with transaction(other):
+                assert other.execute_sql("SELECT 1").fetchone() == (1,)
+            with (
+                pytest.raises(peewee.OperationalError, match="lock timeout"),
+                transaction(other, alone=True),
+            ):
+                pass
+            other.rollback()
+        with transaction(other, alone=True):
+            pass
+    finally:
+        other.close()
+
+
 def test_transaction_that_postgres_gives_up_is_told_from_other_failures(postgres, postgres_url):
     bind(postgres, [Account])
     Account.create(owner="Ann", balance=1)
