@@ -12,13 +12,14 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from .errors import Undecodable
+from .errors import Undecodable, said
 
 Headers = Sequence[tuple[str, bytes]]
 Action = Literal["do", "undo"]
 Outcome = Literal["done", "rejected", "failed"]
 
 ID_LIMIT = 200  # characters in a message id
+CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
@@ -41,10 +42,14 @@ class Problem(BaseModel):
     message: str
 
 
-def problem(code: object, message: object) -> Problem:
-    """Make a problem of whatever a handler has raised, text or not."""
-    words = [str(word).encode(errors="replace").decode() for word in (code, message)]
-    return Problem(code=words[0], message=words[1])
+def problem_of(code: object, message: object) -> Problem:
+    """Make a problem of whatever a handler has raised, text or not, cut to its limits."""
+    return Problem(code=_text(code)[:CODE_LIMIT], message=_text(message)[:MESSAGE_LIMIT])
+
+
+def _text(word: object) -> str:
+    # A NUL is text in JSON, and in no column of PostgreSQL.
+    return said(word).encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The errors of the runtime: one line each, and two that a handler may meet."""
 
+import traceback
+
 
 class SagaError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -44,4 +46,20 @@ class NotRunning(SagaError):
 
 def first_line(error: BaseException) -> str:
     """Say an error in one line of at most 500 characters."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+    return f"{type(error).__name__}: {said(error)}".partition("\n")[0][:500]
+
+
+def traced(error: BaseException) -> str:
+    """Say where an error comes from, or its name where its own parts can't be had."""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # an error whose missing attributes raise something of their own
+        return first_line(error)
+
+
+def said(word: object) -> str:
+    """Say a word of somebody else's; it may be an error whose own text can't be had."""
+    try:
+        return str(word)
+    except Exception:  # such as one that reads a field which an answer has not had
+        return f"<{type(word).__name__}>"

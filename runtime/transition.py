@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .envelope import Action, Envelope, Problem, Reply, message_id
+from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
 from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
@@ -281,6 +281,4 @@ def _problem(reply: Reply) -> Problem:
         told = Problem.model_validate_json(reply.data)
     except ValidationError:
         told = Problem(code="unknown", message=reply.data)
-    # A NUL is text in JSON, and in no column of PostgreSQL.
-    code, message = (text.replace("\0", "\ufffd") for text in (told.code, told.message))
-    return Problem(code=code[:100], message=message[:1000])
+    return problem_of(told.code, told.message)

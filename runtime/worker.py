@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import peewee
 from pydantic import BaseModel, ValidationError
@@ -14,8 +15,8 @@ from .database.connection import (
     rows_written,
     transaction,
 )
-from .envelope import Envelope, Outcome, Record, problem, read_command_id, reply_id
-from .errors import ContractError, Rejected, Undecodable, first_line
+from .envelope import Envelope, Outcome, Record, problem_of, read_command_id, reply_id
+from .errors import ContractError, Rejected, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
 from .message import Command, Message, reasons
@@ -104,7 +105,7 @@ class Worker(BatchLoop):
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self.function.handler(message)
+            event = self._call(message)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
@@ -119,15 +120,15 @@ class Worker(BatchLoop):
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no)
             answer = self._answer(
-                f"{self._type}.Rejected", "rejected", problem(no.code, no.message)
+                f"{self._type}.Rejected", "rejected", problem_of(no.code, no.message)
             )
             if before == rows_written(self.database) and not guarded:
                 return answer  # there is nothing to undo
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
-            log.exception("%s failed, attempt %d", envelope.id, envelope.attempt)
-            why = problem(type(fault).__name__, first_line(fault))
+            log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
+            why = problem_of(type(fault).__name__, first_line(fault))
             answer = self._answer(f"{self._type}.Failed", "failed", why)
         if not guarded:
             raise _UndoneWithItsBatch(answer)
@@ -135,6 +136,16 @@ class Worker(BatchLoop):
         run_sql("ROLLBACK TO SAVEPOINT handler")
         run_sql("RELEASE SAVEPOINT handler")
         return answer
+
+    def _call(self, message: Message) -> Any:
+        try:
+            return self.function.handler(message)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as ending:
+            # Such as sys.exit, or a task that was cancelled: it would end this process.
+            what = first_line(ending)
+            raise ContractError(f"{self.function.name} raised {what}") from ending
 
     def _answer(self, kind: str, outcome: Outcome, body: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.model_dump_json())

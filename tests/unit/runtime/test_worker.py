@@ -1,5 +1,6 @@
 """A batch of commands: every one is answered, and what it did is kept or undone as a whole."""
 
+import asyncio
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -217,3 +218,59 @@ def test_fault_with_an_unprintable_text_does_not_stop_the_worker(bakery, outcome
     caplog.set_level("CRITICAL", "saga.runtime.worker")  # two test processes can't exchange it
     bakery.fails_next(OSError("no such file: \udcff"))
     assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+
+
+class ApiError(Exception):
+    """An error as API clients have it: it reads what an answer had, in all its attributes."""
+
+    def __getattr__(self, name):
+        return {}[name]
+
+    def __str__(self):
+        return {}["message"]
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "message"),
+    [
+        (ApiError, "ApiError", "ApiError: <ApiError>"),
+        (lambda: SystemExit(3), "ContractError", "ContractError: bakery.bake raised SystemExit: 3"),
+        (GeneratorExit, "ContractError", "ContractError: bakery.bake raised GeneratorExit: "),
+        (
+            lambda: asyncio.CancelledError("late"),
+            "ContractError",
+            "ContractError: bakery.bake raised CancelledError: late",
+        ),
+    ],
+)
+def test_whatever_a_handler_raises_is_a_fault_of_that_command_alone(
+    bakery, outcomes, make, code, message
+):
+    bakery.fails_next(make())
+    replies = bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+    assert outcomes(replies) == [FAILED, ("t/bake/do/reply", "done")]
+    assert json.loads(replies[0].value) == {"code": code, "message": message}
+    assert bakery.loaves == ["oat"]
+
+
+def test_interrupt_of_a_person_ends_the_worker(bakery):
+    bakery.fails_next(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bakery.baker.process([bakery.bake_record()])
+    assert bakery.inbox == {}
+
+
+def test_refusal_is_cut_to_what_a_reply_may_hold(bakery):
+    bakery.fails_next(Rejected("c" * 5_000, "\0m" * 5_000_000))
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    assert json.loads(reply.value) == {"code": "c" * 100, "message": "\ufffdm" * 500}
+    assert bakery.baker.process([bakery.bake_record()]) == [reply]
+
+
+def test_refusal_that_can_not_be_said_is_a_refusal(bakery, outcomes):
+    refusal = Rejected("odd", "odd")
+    refusal.message = ApiError()
+    bakery.fails_next(refusal)
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    assert outcomes([reply]) == [REJECTED]
+    assert json.loads(reply.value) == {"code": "odd", "message": "<ApiError>"}
