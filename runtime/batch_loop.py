@@ -15,7 +15,7 @@ from typing import TypeVar
 from . import crash
 from .dead_letter import to_dead_letter
 from .envelope import Envelope, Record, decode
-from .errors import Undecodable
+from .errors import Undecodable, first_line
 from .loop import UNAVAILABLE, Loop
 from .transport import Transport
 
@@ -68,8 +68,9 @@ class BatchLoop(Loop, ABC):
             try:
                 envelope = decode(record)
                 good.append((envelope, read(envelope)))
-            except Undecodable as error:
+            except Exception as error:  # a validator of a user's may raise anything
+                reason = str(error) if isinstance(error, Undecodable) else first_line(error)
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
-                log.warning("dead letter from %s: %s", where, error)
-                dead.append(to_dead_letter(record, self.name, str(error), self.clock()))
+                log.warning("dead letter from %s: %s", where, reason)
+                dead.append(to_dead_letter(record, self.name, reason, self.clock()))
         return good, dead

@@ -9,40 +9,57 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .envelope import Record
+from .envelope import Header, Headers, Record
 
 SUFFIX = ".dlq"
 OWN_HEADERS = "dlq_"
 REPLAYS = "replays"  # how often a record was replayed; it travels with it
 
+COUNT = "dlq_headers"  # the last header: how many of those before are the record's own
+
 REASON_LIMIT = 500  # characters
-VALUE_LIMIT = 1_500_000  # bytes; a longer record is cut, as no topic may take it whole
+# Bytes of a record that its letter holds. Brokers count what is compressed: what came in as 3 KB
+# may be too long to be sent on.
+VALUE_LIMIT = 1_500_000
+HEADERS_LIMIT = 200_000
+KEY_LIMIT = 100_000
 
 Mark = Literal["replayed", "dropped"]
 
 
 def to_dead_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
-    """Make the dead letter of a record: its bytes and headers untouched, and why it is here."""
+    """Make the dead letter of a record: its bytes and headers, cut to fit, and why it is here."""
+    kept = _fitting(record.headers)
+    cut = {
+        "key": (len(record.key or b""), KEY_LIMIT),
+        "headers": (sum(map(_size, record.headers)), sum(map(_size, kept))),
+        "value": (len(record.value or b""), VALUE_LIMIT),
+    }
+    truncated = ", ".join(f"{part} {size}" for part, (size, fits) in cut.items() if size > fits)
     return Record(
         topic=record.topic + SUFFIX,
-        key=record.key,
-        value=record.value[:VALUE_LIMIT] if record.value else record.value,
+        key=record.key and record.key[:KEY_LIMIT],
+        value=record.value and record.value[:VALUE_LIMIT],
         headers=[
-            *record.headers,
-            ("dlq_reason", reason[:REASON_LIMIT].encode()),
+            *kept,
+            ("dlq_reason", reason[:REASON_LIMIT].encode(errors="replace")),
             ("dlq_function", function.encode()),
             ("dlq_topic", record.topic.encode()),
             ("dlq_partition", b"%d" % record.partition),
             ("dlq_offset", b"%d" % record.offset),
             ("dlq_time", now.isoformat().encode()),
-            *_truncated(record),
+            *([("dlq_truncated", truncated.encode())] if truncated else []),
+            (COUNT, b"%d" % len(kept)),
         ],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An open dead letter: the record as it was, and what is known of its failure."""
+    """An open dead letter: the record as it was, and what is known of its failure.
+
+    `truncated` has the sizes, in bytes, of those parts of the record that were cut.
+    """
 
     id: str
     record: Record
@@ -50,6 +67,7 @@ class DeadLetter:
     function: str
     time: str
     replays: int
+    truncated: str = ""
 
     @property
     def saga_id(self) -> str | None:
@@ -68,11 +86,11 @@ def open_dead_letters(records: Iterable[Record]) -> list[DeadLetter]:
     """Return the dead letters among a topic's records that no mark has closed, oldest first."""
     found: dict[str, DeadLetter] = {}
     for record in records:
-        headers = dict(record.headers)
-        if "dlq_mark" in headers:
-            found.pop(headers.get("dlq_letter", b"").decode(), None)
-        elif "dlq_topic" in headers:
-            dead_letter = _from_record(record, headers)
+        own, others = _parted(record.headers)
+        if own.get("dlq_mark"):
+            found.pop(own.get("dlq_letter", ""), None)
+        elif own.get("dlq_topic"):
+            dead_letter = _from_record(record, own, others)
             found[dead_letter.id] = dead_letter
     return list(found.values())
 
@@ -94,24 +112,45 @@ def mark(dead_letter: DeadLetter, what: Mark, now: datetime) -> Record:
     return Record(dead_letter.record.topic + SUFFIX, dead_letter.record.key, None, headers)
 
 
-def _truncated(record: Record) -> list[tuple[str, bytes]]:
-    size = len(record.value or b"")
-    return [("dlq_truncated", b"%d" % size)] if size > VALUE_LIMIT else []
+def _size(header: Header) -> int:
+    name, value = header
+    return len(name.encode()) + len(value or b"")
 
 
-def _from_record(record: Record, headers: dict[str, bytes]) -> DeadLetter:
-    text = {name: value.decode(errors="replace") for name, value in headers.items() if value}
-    replays = text.get(REPLAYS, "")
+def _fitting(headers: Headers) -> list[Header]:
+    """Return the headers without those for which there is no room."""
+    kept, room = [], HEADERS_LIMIT
+    for header in headers:
+        if _size(header) <= room:
+            room -= _size(header)
+            kept.append(header)
+    return kept
+
+
+def _parted(headers: Headers) -> tuple[dict[str, str], list[Header]]:
+    """Tell a letter's own headers, as text, from those of its record, whatever these are called."""
+    last, count = headers[-1] if headers else ("", b"")
+    if last == COUNT:
+        number = _number((count or b"").decode(errors="replace"))
+        own, others = headers[number:], headers[:number]
+    else:  # a mark, or a letter as version 0.1 has written it
+        own = [header for header in headers if header[0].startswith(OWN_HEADERS)]
+        others = [header for header in headers if header not in own]
+    return {name: value.decode(errors="replace") for name, value in own if value}, list(others)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _from_record(record: Record, own: dict[str, str], others: list[Header]) -> DeadLetter:
+    replays = dict(others).get(REPLAYS) or b""
     return DeadLetter(
         id=f"{record.topic.removesuffix(SUFFIX)}/{record.partition}/{record.offset}",
-        record=Record(
-            topic=text["dlq_topic"],
-            key=record.key,
-            value=record.value,
-            headers=[(n, v) for n, v in record.headers if not n.startswith(OWN_HEADERS)],
-        ),
-        reason=text.get("dlq_reason", ""),
-        function=text.get("dlq_function", ""),
-        time=text.get("dlq_time", ""),
-        replays=int(replays) if replays.isdigit() else 0,
+        record=Record(own["dlq_topic"], record.key, record.value, others),
+        reason=own.get("dlq_reason", ""),
+        function=own.get("dlq_function", ""),
+        time=own.get("dlq_time", ""),
+        replays=_number(replays.decode(errors="replace")),
+        truncated=own.get("dlq_truncated", ""),
     )

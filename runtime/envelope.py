@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from .errors import Undecodable, said
 
-Headers = Sequence[tuple[str, bytes]]
+Header = tuple[str, bytes]  # a foreign one may have no value
+Headers = Sequence[Header]
 Action = Literal["do", "undo"]
 Outcome = Literal["done", "rejected", "failed"]
 
@@ -25,7 +26,10 @@ OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 
 class Record(NamedTuple):
-    """One record as a topic holds it."""
+    """One record as a topic holds it.
+
+    `fault` says why a record that has arrived can't even be taken apart; its headers are not there.
+    """
 
     topic: str
     key: bytes | None
@@ -33,6 +37,7 @@ class Record(NamedTuple):
     headers: Headers
     partition: int = -1
     offset: int = -1
+    fault: str = ""
 
 
 class Problem(BaseModel):
@@ -121,6 +126,8 @@ def decode(record: Record) -> Envelope:
     Raises `Undecodable` when an attribute is missing or malformed. The body is not parsed here:
     whoever knows its class does that.
     """
+    if record.fault:
+        raise Undecodable(record.fault)
     try:
         headers = {
             name: value.decode()

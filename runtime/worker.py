@@ -43,7 +43,7 @@ class _UndoneWithItsBatch(Exception):
 
 
 class Worker(BatchLoop):
-    """Runs one function of kind `command`."""
+    """Runs one function of kind `command`; raises `ContractError` for another."""
 
     def __init__(
         self,
@@ -53,7 +53,10 @@ class Worker(BatchLoop):
         crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
         super().__init__(function.name, database, clock, crash_points)
+        if function.command is None:
+            raise ContractError(f"{function.name} takes no commands")
         self.function = function
+        self._command_class: type[Command] = function.command
         self._guarded = 0  # batches that are still worked off with savepoints
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
@@ -172,12 +175,6 @@ class Worker(BatchLoop):
             attempt=1 if inbox.is_final(command, answer) else command.attempt,
             traceparent=command.traceparent,
         ).record()
-
-    @property
-    def _command_class(self) -> type[Command]:
-        if self.function.command is None:
-            raise ContractError(f"{self.function.name} takes no commands")
-        return self.function.command
 
     @property
     def _type(self) -> str:

@@ -105,6 +105,8 @@ def show_dead_letter(
     sagas = open_sagas(data)
     console.print(f"[bold]{dead_letter.id}[/]  from {dead_letter.function}, {dead_letter.time}")
     console.print(f"reason: {escape(dead_letter.reason)}")
+    if dead_letter.truncated:
+        console.print(f"cut to fit, of bytes: {escape(dead_letter.truncated)}")
     for name, value in dead_letter.record.headers:
         console.print(f"  {escape(name)}: {escape(_text(value))}")
     console.print(escape(_text(dead_letter.record.value)), soft_wrap=True)
@@ -121,11 +123,11 @@ def replay_dead_letters(
     """Send dead letters to their topics again, by id or by filter; not those of an ended saga."""
     selected = _selected(_read(data), ids, only)
     sagas = open_sagas(data)
-    refused = [d.id for d in selected if (state := _state(sagas, d)) is not None and state.ended]
+    refused = {d.id: why for d in selected if (why := _refusal(sagas, d)) is not None}
     if ids and refused:
-        raise Conflict(f"{', '.join(refused)}: the saga has ended, there is nothing to replay for")
-    for dead_letter_id in refused:
-        console.print(f"{dead_letter_id}: passed over, its saga has ended")
+        raise Conflict("; ".join(f"{one}: {why}" for one, why in refused.items()))
+    for one, why in refused.items():
+        console.print(f"{one}: passed over, {why}")
     chosen = [dead_letter for dead_letter in selected if dead_letter.id not in refused]
     _close(data, chosen, "replayed", dry_run=dry_run)
 
@@ -197,6 +199,16 @@ def _state(sagas: peewee.Database, dead_letter: DeadLetter) -> SagaState | None:
         return None
 
 
+def _refusal(sagas: peewee.Database, dead_letter: DeadLetter) -> str | None:
+    """Say why a dead letter can't be replayed; None where it can."""
+    state = _state(sagas, dead_letter)
+    if state is not None and state.ended:
+        return "its saga has ended, there is nothing to replay for"
+    if dead_letter.truncated:
+        return f"its record was cut to fit, of bytes: {dead_letter.truncated}"
+    return None
+
+
 def _as_dict(sagas: peewee.Database, dead_letter: DeadLetter) -> dict[str, Any]:
     state = _state(sagas, dead_letter)
     return {
@@ -206,6 +218,7 @@ def _as_dict(sagas: peewee.Database, dead_letter: DeadLetter) -> dict[str, Any]:
         "time": dead_letter.time,
         "reason": dead_letter.reason,
         "replays": dead_letter.replays,
+        "truncated": dead_letter.truncated,
         "saga_id": dead_letter.saga_id,
         "saga_status": state.status if state else None,
     }

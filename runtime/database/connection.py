@@ -93,9 +93,11 @@ def rows_written(database: peewee.Database) -> int | None:
 
 def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
-    # Peewee's errors keep the driver's. A class is asked: a handler's error may be any object.
-    cause = getattr(error, "orig", error) if isinstance(error, peewee.PeeweeException) else error
-    return str(getattr(type(cause), "sqlstate", None)).startswith("40")
+    try:
+        cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
+        return str(getattr(cause, "sqlstate", None) or "").startswith("40")
+    except Exception:  # a handler's error may raise something of its own for what it has not
+        return False
 
 
 def locked(query: Any, database: peewee.Database) -> Any:

@@ -7,11 +7,20 @@ from ..envelope import Record
 
 def to_record(message: Any) -> Record:
     """Read what a consumer has got as a record."""
+    headers: Any = []
+    fault = ""
+    try:
+        headers = message.headers() or []
+    except Exception:
+        # For C, Go and Rust a name is bytes. The Python client fails here, and leaves a list with a
+        # hole in it for whoever asks again: nobody may.
+        fault = "the name of a header is not UTF-8"
     return Record(
         topic=message.topic(),
         key=message.key(),
         value=message.value(),
-        headers=message.headers() or [],
+        headers=headers,
         partition=message.partition(),
         offset=message.offset(),
+        fault=fault,
     )

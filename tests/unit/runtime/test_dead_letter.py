@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from saga.runtime.dead_letter import mark, open_dead_letters, replay, to_dead_letter
 from saga.runtime.envelope import Record
+from saga.runtime.kafka.application import RECORD_LIMIT
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 BAD = Record("pay", b"s1", b"\xff\x00", [("ce_id", b"s1/pay/do"), ("mine", b"\x00\x01")], 2, 41)
@@ -71,7 +74,66 @@ def test_foreign_records_on_the_topic_are_passed_over() -> None:
 
 
 def test_overlong_record_is_cut_so_that_its_topic_takes_it() -> None:
-    dead_letter = to_dead_letter(BAD._replace(value=b"x" * 3_000_000), "user.pay", "r" * 9_000, NOW)
-    headers = dict(dead_letter.headers)
-    assert (len(dead_letter.value or b""), headers["dlq_truncated"]) == (1_500_000, b"3000000")
+    record = to_dead_letter(BAD._replace(value=b"x" * 3_000_000), "user.pay", "r" * 9_000, NOW)
+    headers = dict(record.headers)
+    assert (len(record.value or b""), headers["dlq_truncated"]) == (1_500_000, b"value 3000000")
     assert len(headers["dlq_reason"]) == 500
+    assert dead_letter_of(BAD._replace(value=b"x" * 3_000_000)).truncated == "value 3000000"
+
+
+def test_letter_fits_whatever_of_its_record_is_too_long() -> None:
+    zeros = b"\0" * 3_000_000
+    headers = [("x", zeros), ("ce_id", b"s1/pay/do"), ("y" * 9, zeros), ("z", b"")]
+    record = to_dead_letter(BAD._replace(key=zeros, value=zeros, headers=headers), "f", "r", NOW)
+    whole = len(record.key or b"") + len(record.value or b"")
+    whole += sum(len(name) + len(value) for name, value in record.headers)
+    assert whole < RECORD_LIMIT - 1_000  # what else is in a record
+    [dead_letter] = open_dead_letters(on_topic(record))
+    assert dead_letter.saga_id == "s1"
+    assert dead_letter.truncated == "key 3000000, headers 6000025, value 3000000"
+    assert dead_letter.record.headers == [("ce_id", b"s1/pay/do"), ("z", b"")]
+
+
+def test_many_headers_are_kept_as_long_as_there_is_room() -> None:
+    headers = [("x", b"1" * 9_999)] * 21
+    dead_letter = dead_letter_of(BAD._replace(headers=headers))
+    assert dead_letter.record.headers == headers[:20]
+    assert dead_letter.truncated == "headers 210000"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("dlq_mark", b"dropped")],
+        [("dlq_mark", b"dropped"), ("dlq_letter", None)],
+        [("dlq_topic", None), ("dlq_offset", b"\xff"), ("dlq_headers", b"7")],
+        [("replays", None)],
+        [("replays", "\N{SUPERSCRIPT TWO}".encode())],
+        [("replays", b"9" * 5_000)],
+        [("replays", b"many")],
+    ],
+)
+def test_headers_of_the_record_are_its_own(headers) -> None:
+    dead_letter = dead_letter_of(BAD._replace(headers=headers))
+    assert (dead_letter.record.headers, dead_letter.replays) == (headers, 0)
+    assert dead_letter.record.topic == "pay"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("dlq_headers", b"0")],
+        [("dlq_headers", None)],
+        [("dlq_headers", b"-1")],
+        [("dlq_topic", None)],
+        [("dlq_mark", b"\xff"), ("dlq_letter", None)],
+    ],
+)
+def test_foreign_headers_on_the_topic_of_letters_are_no_letter(headers) -> None:
+    assert open_dead_letters(on_topic(Record("pay.dlq", None, b"hello", headers))) == []
+
+
+def test_letter_of_version_0_1_is_read() -> None:
+    letter = to_dead_letter(BAD, "user.pay", "no sense", NOW)
+    [dead_letter] = open_dead_letters(on_topic(letter._replace(headers=letter.headers[:-1])))
+    assert (dead_letter.record.headers, dead_letter.record.topic) == (list(BAD.headers), "pay")

@@ -1,6 +1,7 @@
 """What can't be read is put aside, and the rest of the batch goes on."""
 
 import pytest
+from pydantic import field_validator
 
 from saga.runtime import Command
 from saga.runtime.envelope import Record
@@ -55,6 +56,23 @@ def test_every_wrong_field_is_a_reason(bakery):
     (letter,) = slicer.process([record])
     reason = dict(letter.headers)["dlq_reason"]
     assert reason == b"name: Field required; slices: Field required"
+
+
+def test_validator_that_raises_something_of_its_own_makes_a_dead_letter(bakery, outcomes):
+    class Glaze(Command, topic="bakery.bake", event=bakery.Baked):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def known(cls, name):
+            return {"rye": "rye"}[name]
+
+    glazer = bakery.worker("bakery.bake", Glaze, bakery.bake)
+    batch = [bakery.bake_record(name, saga_id=name) for name in ("oat", "rye")]
+    batch = [spoil(record, ce_type=b"Glaze") for record in batch]
+    letter, reply = glazer.process(batch)
+    assert dict(letter.headers)["dlq_reason"] == b"KeyError: 'oat'"
+    assert outcomes([reply]) == [("rye/bake/do/reply", "done")]
 
 
 def test_rest_of_the_batch_is_worked_off(bakery):
