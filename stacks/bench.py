@@ -4,39 +4,26 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
 from statistics import quantiles
-from typing import Annotated, Any
+from typing import Annotated
 
-import peewee
 import psutil
 import typer
 from pydantic import BaseModel
-from uuid_utils.compat import uuid7
 
-from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.functions.product.store import Product
-from saga.functions.user.store import User
+from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.clock import utcnow
-from saga.runtime.errors import Conflict, SagaError
+from saga.runtime.errors import SagaError
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import IN_FLIGHT
-from saga.runtime.saga_store import SagaStore, Start
-from saga.runtime.settings import Settings
 from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
-from . import ledger
-from .load import Load
+from . import ledger, starting
 
-BUYERS = 100
-QUANTITY = 2
-PRICE = Decimal("9.99")
-TOGETHER = 0.002  # seconds; starts that fall due within it share a transaction and a flush
-HTTP_CLIENTS = 8
 FILLED_TOGETHER = 50_000  # orders of the same buyers
 STALLED_AFTER = 60.0  # seconds without any saga ending
 
@@ -76,18 +63,18 @@ def bench(
     if fill is not None:
         _fill(fill)
         return
-    orders = _seed(sagas)
+    orders = starting.seed(sagas)
     before, cpu_before = ledger.books(), _cpu_seconds(running)
     own_before, began_at = _own_cpu_seconds(), utcnow()
     with progress_bar() as progress:
         if http:
             address = (settings.saga_host, running.port("orchestrator"))
-            starting = _start_by_http(orders, rate, address)
+            started = starting.start_by_http(orders, rate, address)
         else:
-            starting = _start(orders, rate, settings.on_broker(running.broker))
+            started = starting.start(orders, rate, settings.on_broker(running.broker))
         bar = progress.add_task("started", total=sagas)
         requests: list[Request] = []
-        for request in starting:
+        for request in started:
             requests.append(request)
             progress.update(bar, completed=len(requests))
         own_cpu = _own_cpu_seconds() - own_before  # to look whether all have ended is no one's work
@@ -110,79 +97,9 @@ def _fill(count: int) -> None:
     with progress_bar() as progress:
         bar = progress.add_task("written", total=count)
         for done in range(0, count, FILLED_TOGETHER):
-            orders = _seed(min(FILLED_TOGETHER, count - done))
-            for written in fill(orders, PRICE):
+            orders = starting.seed(min(FILLED_TOGETHER, count - done))
+            for written in fill(orders, starting.PRICE):
                 progress.update(bar, completed=done + written)
-
-
-def _seed(count: int) -> list[PlaceOrder]:
-    """Make buyers and products that can carry `count` orders, and the orders."""
-    run = uuid7().hex[-12:]
-    each = -(-count // BUYERS) * QUANTITY
-    buyers = [
-        {"name": f"bench {n}", "email": f"{run}.{n}@bench.example", "balance": PRICE * each}
-        for n in range(BUYERS)
-    ]
-    goods = [{"name": f"bench {run} {n}", "price": PRICE, "stock": each} for n in range(BUYERS)]
-    with User._meta.database.atomic(), Product._meta.database.atomic():
-        users = [User.insert(row).execute() for row in buyers]
-        products = [Product.insert(row).execute() for row in goods]
-    return [
-        PlaceOrder(
-            order_id=uuid7(),
-            user_id=users[n % BUYERS],
-            product_id=products[n % BUYERS],
-            quantity=QUANTITY,
-        )
-        for n in range(count)
-    ]
-
-
-def _start(
-    orders: Sequence[PlaceOrder], rate: float | None, settings: Settings
-) -> Iterator[Request]:
-    """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
-    from saga.runtime.kafka.producer import Producer
-
-    producer = Producer(settings, "bench")
-    waiting: list[Start] = []
-    due = time.monotonic()
-    for order in _paced(orders, rate):
-        waiting.append(Start(str(uuid7()), order))
-        if time.monotonic() >= due:
-            yield from _start_now(waiting, producer)
-            waiting, due = [], time.monotonic() + TOGETHER
-    yield from _start_now(waiting, producer)
-    producer.close()
-
-
-def _start_now(waiting: list[Start], producer: Any) -> Iterator[Request]:
-    for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
-        transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
-        producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
-        for start in chunk:
-            yield Request(start.message.model_dump(mode="json"), told=[start.saga_id], tries=1)
-
-
-def _start_by_http(
-    orders: Sequence[PlaceOrder], rate: float | None, address: tuple[str, int]
-) -> Iterator[Request]:
-    wishes = (Request(o.model_dump(exclude={"order_id"}), key=str(uuid7())) for o in orders)
-    with Load(address, wishes, HTTP_CLIENTS, rate) as load:
-        for number in range(len(orders)):
-            while load.busy and not any(r.told for r in load.requests[number : number + 1]):
-                time.sleep(TOGETHER)
-            load.check()
-            yield load.requests[number]
-
-
-def _paced(orders: Sequence[PlaceOrder], rate: float | None) -> Iterator[PlaceOrder]:
-    """Yield orders at `rate` per second, on a fixed schedule that a slow start does not shift."""
-    began = time.monotonic()
-    for number, order in enumerate(orders):
-        if rate is not None:
-            time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        yield order
 
 
 def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
