@@ -22,7 +22,8 @@ from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
-from . import ledger, starting
+from . import ledger, starting, surroundings
+from .surroundings import Surroundings
 
 FILLED_TOGETHER = 50_000  # orders of the same buyers
 STALLED_AFTER = 60.0  # seconds without any saga ending
@@ -41,6 +42,10 @@ class Result(BaseModel):
     p99_ms: float
     cpu_seconds_per_1000: float
     invariants_ok: bool
+
+
+class Told(Surroundings, Result):
+    """What a run measured, and on what."""
 
 
 def bench(
@@ -86,7 +91,8 @@ def bench(
     # That sagas give up under too much load is what a bench may see.
     violations = ledger.judge_orders(requests, before, excused=1.0).violations
     result = _result(saga_ids, began_at, cpu, invariants_ok=not violations)
-    print(result.model_dump_json(indent=1)) if as_json else _show(result)
+    told = Told(**result.model_dump(), **dict(surroundings.describe(running, ledger.sagas())))
+    print(told.model_dump_json(indent=1)) if as_json else _show(told)
     if violations:
         raise SagaError(f"{len(violations)} violations, the first: {violations[0]}")
 
@@ -159,6 +165,7 @@ def _own_cpu_seconds() -> float:
     return float(sum(psutil.Process().cpu_times()[:2]))
 
 
-def _show(result: Result) -> None:
-    for name, value in result.model_dump().items():
-        console.print(f"{name:>22}  [bold]{value}[/]")
+def _show(told: Told) -> None:
+    for name, value in told.model_dump().items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        console.print(f"{name:>22}  [bold]{text}[/]")

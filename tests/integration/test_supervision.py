@@ -138,8 +138,17 @@ def test_bench_measures_and_checks(system: Any, how: list[str]) -> None:
         "p99_ms",
         "cpu_seconds_per_1000",
         "invariants_ok",
+        "machine",
+        "versions",
+        "settings",
     ]
     assert (result["sagas"], result["completed"], result["invariants_ok"]) == (50, 50, True)
+    assert result["settings"] == {
+        "broker": "embedded",
+        "database": "sqlite",
+        "synchronous": "full",
+        "fsync": "on",
+    }
 
 
 def leave_one_service(system: Any) -> None:
