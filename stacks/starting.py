@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 from uuid_utils.compat import uuid7
@@ -51,52 +52,69 @@ def seed(count: int) -> list[PlaceOrder]:
     ]
 
 
+class Started(NamedTuple):
+    """The request of a saga that is started, and the moment at which it was to be."""
+
+    request: Request
+    due: datetime
+
+
 def start(
     orders: Sequence[PlaceOrder], rate: float | None, settings: Settings
-) -> Iterator[Request]:
+) -> Iterator[Started]:
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
     from saga.runtime.kafka.producer import Producer
 
     producer = Producer(settings, "bench")
-    waiting: list[Start] = []
-    due = time.monotonic()
-    for order in _paced(orders, rate):
-        waiting.append(Start(str(uuid7()), order))
-        if time.monotonic() >= due:
+    waiting: list[tuple[Start, datetime]] = []
+    flush_at = time.monotonic()
+    for order, due in _paced(orders, rate):
+        waiting.append((Start(str(uuid7()), order), due))
+        if time.monotonic() >= flush_at:
             yield from _start_now(waiting, producer)
-            waiting, due = [], time.monotonic() + TOGETHER
+            waiting, flush_at = [], time.monotonic() + TOGETHER
     yield from _start_now(waiting, producer)
     producer.close()
 
 
-def _start_now(waiting: list[Start], producer: Any) -> Iterator[Request]:
+def _start_now(waiting: list[tuple[Start, datetime]], producer: Any) -> Iterator[Started]:
     for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
-        transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
+        starts = [start for start, _ in chunk]
+        transitions = SagaStore(ledger.sagas()).start(place_order, starts, utcnow())
         producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
-        for start in chunk:
-            yield Request(start.message.model_dump(mode="json"), told=[start.saga_id], tries=1)
+        for start, due in chunk:
+            wanted = start.message.model_dump(mode="json")
+            yield Started(Request(wanted, told=[start.saga_id], tries=1), due)
 
 
 def start_by_http(
     orders: Sequence[PlaceOrder], rate: float | None, address: tuple[str, int]
-) -> Iterator[Request]:
-    """Start sagas through `POST /orders`; yield the request of each once it is accepted.
+) -> Iterator[Started]:
+    """Start sagas through `POST /orders`; yield each once its request is accepted.
 
     Raises `SagaError` for an answer that was not promised.
     """
-    wishes = (Request(o.model_dump(exclude={"order_id"}), key=str(uuid7())) for o in orders)
+    wishes = [Request(o.model_dump(exclude={"order_id"}), key=str(uuid7())) for o in orders]
+    began = utcnow()
     with Load(address, wishes, HTTP_CLIENTS, rate) as load:
-        for number in range(len(orders)):
-            while load.busy and not any(r.told for r in load.requests[number : number + 1]):
+        for number, request in enumerate(wishes):
+            while load.busy and not request.told:
                 time.sleep(TOGETHER)
             load.check()
-            yield load.requests[number]
+            yield Started(request, due(began, number, rate))
 
 
-def _paced(orders: Sequence[PlaceOrder], rate: float | None) -> Iterator[PlaceOrder]:
-    """Yield orders at `rate` per second, on a fixed schedule that a slow start does not shift."""
-    began = time.monotonic()
+def due(began: datetime, number: int, rate: float | None) -> datetime:
+    """Return when a saga is to start, at `rate` per second: without one, all at once."""
+    return began + timedelta(seconds=number / rate) if rate is not None else began
+
+
+def _paced(
+    orders: Sequence[PlaceOrder], rate: float | None
+) -> Iterator[tuple[PlaceOrder, datetime]]:
+    """Yield orders when they are due, on a schedule that a slow start does not shift."""
+    began, began_at = time.monotonic(), utcnow()
     for number, order in enumerate(orders):
         if rate is not None:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        yield order
+        yield order, due(began_at, number, rate)
