@@ -10,7 +10,6 @@ What is printed is Markdown; how far it is goes to standard error.
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -19,7 +18,6 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from saga.runtime.settings import KAFKA
 from saga.stacks.surroundings import this_machine
 
 from . import peers, report
@@ -28,17 +26,14 @@ from .dbos import dbos
 from .load import closed_loop
 from .meter import cpu_seconds, machine_speed
 from .orders import orders
-from .ours import ours
-from .processes import Failed, end_in_order
+from .ours import OURS
+from .processes import Failed, end_in_order, scratch_folder
 from .report import Cell
 from .restate import restate
 from .system import Running, System
 
 SYSTEMS: Mapping[str, System] = {
-    "ours": ours(),
-    "ours-postgres": ours(on_postgres=True),
-    "ours-kafka": ours(KAFKA),
-    "ours-kafka-postgres": ours(KAFKA, on_postgres=True),
+    **OURS,
     "restate": restate("alone"),
     "restate-calls": restate("calls"),
     "dbos": dbos,
@@ -81,10 +76,7 @@ def _measure(
     name: str, wanted: argparse.Namespace, folder: Path, ran: dict[str, Running]
 ) -> Iterator[Cell]:
     """Run a system and drive it; raise `Failed` where it has not done what clients were told."""
-    scratch = folder / "run"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    with SYSTEMS[name](scratch, folder) as running:
+    with SYSTEMS[name](scratch_folder(folder), folder) as running:
         ran.setdefault(name, running)
         told: dict[int, bool] = {}
         numbers = orders()

@@ -89,8 +89,8 @@ async def _client(api: Api, orders: Iterator[Order], run: Run) -> None:
         while not run.over:
             one = next(orders)
             began = time.monotonic()
-            writer.write(_request(api, one))
-            answer = await _answer(reader)
+            writer.write(request(api, one))
+            answer = await read_answer(reader)
             run.told[one.number] = api.read(answer)
             if run.measured:
                 run.latencies.append(time.monotonic() - began)
@@ -98,7 +98,8 @@ async def _client(api: Api, orders: Iterator[Order], run: Run) -> None:
         writer.close()
 
 
-def _request(api: Api, one: Order) -> bytes:
+def request(api: Api, one: Order) -> bytes:
+    """Return an order as it is asked over HTTP."""
     body = json.dumps(api.body(one)).encode()
     head = (
         f"POST {api.path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
@@ -107,7 +108,8 @@ def _request(api: Api, one: Order) -> bytes:
     return head.encode() + body
 
 
-async def _answer(reader: asyncio.StreamReader) -> Any:
+async def read_answer(reader: asyncio.StreamReader) -> Any:
+    """Read what was answered; raise `LoadError` where that is not 200."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     status, *lines = head.split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines if line)

@@ -18,7 +18,7 @@ from saga.functions.user.store import User
 from saga.runtime.errors import NotRunning
 from saga.runtime.kafka.embedded import free_port
 from saga.runtime.polling import poll_until
-from saga.runtime.settings import EMBEDDED, Settings
+from saga.runtime.settings import EMBEDDED, KAFKA, Settings
 from saga.runtime.system.state import System as SystemState
 from saga.runtime.system.state import read_system
 from saga.stacks import ledger, surroundings
@@ -64,12 +64,27 @@ def _run(broker: str, on_postgres: bool, folder: Path, _: Path) -> Iterator[Runn
         )
 
 
+OURS: dict[str, System] = {
+    "ours": ours(),
+    "ours-postgres": ours(on_postgres=True),
+    "ours-kafka": ours(KAFKA),
+    "ours-kafka-postgres": ours(KAFKA, on_postgres=True),
+}
+
+
+def data_folder(folder: Path) -> Path:
+    """Return the data directory of a system in this folder."""
+    return folder / "data"
+
+
 def _settings(folder: Path, server: postgres.Server | None) -> Settings:
     if server is None:
-        return Settings(saga_data=folder / "data", saga_stacks=folder / "stacks")
+        return Settings(saga_data=data_folder(folder), saga_stacks=folder / "stacks")
     server.create(*ledger.TABLES)
     url = SecretStr(server.url("{service}"))
-    return Settings(saga_data=folder / "data", saga_stacks=folder / "stacks", saga_database_url=url)
+    return Settings(
+        saga_data=data_folder(folder), saga_stacks=folder / "stacks", saga_database_url=url
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Programs that run as long as a block, and are gone after it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +36,14 @@ def _end(number: int, _: Any) -> NoReturn:
     for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     raise SystemExit(128 + number)
+
+
+def scratch_folder(folder: Path) -> Path:
+    """Return an empty folder in another one: what a run before has left in it is gone."""
+    scratch = folder / "run"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    return scratch
 
 
 @contextmanager

@@ -35,6 +35,11 @@ finally:
 """
 
 
+def test_scratch_folder_is_empty_whatever_was_in_it(tmp_path: Path) -> None:
+    (processes.scratch_folder(tmp_path / "new") / "file").touch()
+    assert [*processes.scratch_folder(tmp_path / "new").iterdir()] == []
+
+
 def test_program_is_gone_after_its_block(tmp_path: Path) -> None:
     with running([sys.executable, "-c", "import signal; signal.pause()"], tmp_path / "log") as pid:
         assert psutil.pid_exists(pid)
