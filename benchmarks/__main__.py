@@ -27,7 +27,7 @@ from .load import closed_loop
 from .meter import cpu_seconds, machine_speed
 from .orders import orders
 from .ours import OURS
-from .processes import Failed, end_in_order, scratch_folder
+from .processes import Failed, as_a_command, scratch_folder
 from .report import Cell
 from .restate import restate
 from .system import Running, System
@@ -42,13 +42,10 @@ USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
 def main() -> None:
-    """Run the command; what a program failed of is one line and exit code 1."""
+    """Run the command."""
     wanted = _arguments()
-    end_in_order()
-    try:
+    with as_a_command():
         _compare(wanted)
-    except Failed as failure:
-        sys.exit(f"benchmarks: {failure}")
 
 
 def _compare(wanted: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ from saga.stacks import ledger
 from .load import HOST, Api, read_answer, request
 from .orders import Order, orders
 from .ours import OURS, data_folder
-from .processes import end_in_order, scratch_folder
+from .processes import Failed, as_a_command, scratch_folder
 from .report import header, row
 
 WARM_UP = 30  # orders before those that count
@@ -159,7 +159,7 @@ def _records(consumer: Consumer, topics: set[str]) -> Iterator[tuple[str, Sent]]
     while left:
         records = consumer.consume(500, CONSUME_TIMEOUT)
         if not records:
-            raise TimeoutError(f"{left} records of {', '.join(sorted(topics))} do not come")
+            raise Failed(f"{left} records of {', '.join(sorted(topics))} do not come")
         for record in records:
             headers = {name: value.decode() for name, value in record.headers()}
             at = record.timestamp()[1] / 1000 + HALF
@@ -189,8 +189,9 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=300, metavar="N")
     parser.add_argument("--folder", type=Path, default=Path(".benchmarks"))
     wanted = parser.parse_args()
-    end_in_order()
-    print(*table(measure(wanted.system, wanted.orders, wanted.folder.absolute())), sep="\n")
+    with as_a_command():
+        marks = measure(wanted.system, wanted.orders, wanted.folder.absolute())
+        print(*table(marks), sep="\n")
 
 
 if __name__ == "__main__":

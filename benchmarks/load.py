@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .orders import Order
+from .processes import Failed
 
 HOST = "127.0.0.1"
-
-
-class LoadError(Exception):
-    """An order was not answered as it has to be."""
 
 
 class Api(NamedTuple):
@@ -56,7 +53,7 @@ async def closed_loop(
 ) -> Run:
     """Keep so many orders in flight, for `warm_up` seconds and then, measured, for `seconds`.
 
-    Raises `LoadError` for an answer that is not 200, and what `api.read` raises.
+    Raises `Failed` for an answer that is not 200, and what `api.read` raises.
     """
     run = Run()
     clients = [asyncio.create_task(_client(api, orders, run)) for _ in range(in_flight)]
@@ -109,11 +106,11 @@ def request(api: Api, one: Order) -> bytes:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Any:
-    """Read what was answered; raise `LoadError` where that is not 200."""
+    """Read what was answered; raise `Failed` where that is not 200."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     status, *lines = head.split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines if line)
     body = await reader.readexactly(int(headers["content-length"]))
     if status.split()[1] != "200":
-        raise LoadError(f"answered {status}: {body.decode()}")
+        raise Failed(f"answered {status}: {body.decode()}")
     return json.loads(body)

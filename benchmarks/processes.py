@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,13 +23,21 @@ Command = Sequence[str | Path]
 
 
 class Failed(Exception):
-    """A program did not do what it was started for."""
+    """What was started did not do what it has to."""
 
 
-def end_in_order() -> None:
-    """Let Ctrl-C and SIGTERM end this program as an error would: blocks end what they run."""
+@contextmanager
+def as_a_command() -> Iterator[None]:
+    """Run a block as a command: what failed is told in its own words, and the exit code is 1.
+
+    Ctrl-C and SIGTERM end it as an error would, so that blocks end what they run.
+    """
     for one in SIGNALS:
         signal.signal(one, _end)
+    try:
+        yield
+    except Failed as failure:
+        sys.exit(f"benchmarks: {failure}")
 
 
 def _end(number: int, _: Any) -> NoReturn:

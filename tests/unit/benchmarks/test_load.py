@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load import Api, LoadError, Run, closed_loop
+from benchmarks.load import Api, Run, closed_loop
 from benchmarks.orders import Order, order, orders
+from benchmarks.processes import Failed
 
 OK = "HTTP/1.1 200 OK"
 
@@ -88,5 +89,5 @@ def test_cpu_is_that_of_the_measured_time():
 
 
 def test_any_other_answer_ends_the_load_with_it():
-    with pytest.raises(LoadError, match=r"503.*no_room"):
+    with pytest.raises(Failed, match=r"503.*no_room"):
         Server(lambda _: "no_room", "HTTP/1.1 503 Unavailable").drive(seconds=60.0)

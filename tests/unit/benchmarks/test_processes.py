@@ -20,18 +20,22 @@ child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIP
 print(child.pid, flush=True)
 child.wait()
 """
-# Says that it runs, and is interrupted twice.
+FAILING = """
+from benchmarks.processes import Failed, as_a_command
+with as_a_command():
+    raise Failed("no reason")
+"""
+# Is interrupted twice.
 INTERRUPTED = """
-import os, signal, time
-from contextlib import contextmanager
-from benchmarks.processes import end_in_order
-end_in_order()
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    signal.pause()
-finally:
-    os.kill(os.getpid(), signal.SIGINT)
-    print("in order")
+import os, signal
+from benchmarks.processes import as_a_command
+with as_a_command():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("in order")
 """
 
 
@@ -84,8 +88,15 @@ def test_port_that_nobody_listens_on_is_told(
         wait_for_port(port, tmp_path / "log")
 
 
+def command(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_command_that_fails_says_why_in_one_line() -> None:
+    done = command(FAILING)
+    assert (done.stderr, done.returncode) == ("benchmarks: no reason\n", 1)
+
+
 def test_interrupt_ends_what_runs_in_order_and_a_second_one_changes_nothing() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True
-    )
+    done = command(INTERRUPTED)
     assert (done.stdout, done.returncode) == ("in order\n", 130), done.stderr
