@@ -68,6 +68,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet
 lock: .venv/bin/uv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newest versions
 	$(COMPILE) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) --output-file requirements/dev.txt --constraint requirements/run.txt --extra dev pyproject.toml
+	$(COMPILE) --output-file requirements/peers.txt requirements/peers.in
 	echo uv | $(COMPILE) --output-file requirements/uv.txt --constraint requirements/dev.txt -
 
 # Kafka's own version, as docker-compose.yml has it.

@@ -1,48 +1,42 @@
 """`saga bench`: drive order sagas through a running system and measure it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
 from statistics import quantiles
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import peewee
 import psutil
 import typer
 from pydantic import BaseModel
-from uuid_utils.compat import uuid7
 
-from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.functions.product.store import Product
-from saga.functions.user.store import User
+from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import saga_queries
 from saga.runtime.cli.app import Data, Json, console, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.clock import utcnow
-from saga.runtime.errors import Conflict, SagaError
+from saga.runtime.errors import SagaError
 from saga.runtime.saga_rows import SagaRow
-from saga.runtime.saga_state import IN_FLIGHT
-from saga.runtime.saga_store import SagaStore, Start
-from saga.runtime.settings import Settings
+from saga.runtime.saga_state import IN_FLIGHT, SagaState
 from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
-from . import ledger
-from .load import Load
+from . import ledger, starting, surroundings
+from .starting import Started
+from .surroundings import Surroundings
 
-BUYERS = 100
-QUANTITY = 2
-PRICE = Decimal("9.99")
-TOGETHER = 0.002  # seconds; starts that fall due within it share a transaction and a flush
-HTTP_CLIENTS = 8
 FILLED_TOGETHER = 50_000  # orders of the same buyers
 STALLED_AFTER = 60.0  # seconds without any saga ending
 
 
 class Result(BaseModel):
-    """What a run measured. Latency is from a saga's row to its end, in milliseconds."""
+    """What a run measured. Latency is in milliseconds, to a saga's end.
+
+    It is counted from the saga's row, or in an open loop from the moment at which the saga was to
+    start: one that had to wait to be started has waited. To leave that out is what Gil Tene calls
+    coordinated omission ("How NOT to Measure Latency"): a system that stalls then looks fast.
+    """
 
     sagas: int
     completed: int
@@ -56,6 +50,12 @@ class Result(BaseModel):
     invariants_ok: bool
 
 
+class Told(Surroundings, Result):
+    """What a run measured, and on what."""
+
+    latency_from: Literal["row", "intended start"]
+
+
 def bench(
     data: Data = None,
     sagas: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 5000,
@@ -63,6 +63,12 @@ def bench(
         float | None, typer.Option(min=0.1, help="Sagas started per second [default: all at once].")
     ] = None,
     http: Annotated[bool, typer.Option("--http", help="Start them through POST /orders.")] = False,
+    open_loop: Annotated[
+        bool,
+        typer.Option(
+            "--open-loop", help="Count latency from when --rate wants a saga started, over --http."
+        ),
+    ] = False,
     fill: Annotated[
         int | None,
         typer.Option(min=1, max=10_000_000, help="Only write so many sagas that have ended."),
@@ -70,38 +76,61 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Drive order sagas through a running system, and measure."""
+    if open_loop and not (http and rate):
+        raise SagaError("--open-loop needs the start that --rate intends, and --http")
     settings = settings_for(data)
     running = read_system(settings.saga_data)
     ledger.open_databases(settings)
     if fill is not None:
         _fill(fill)
         return
-    orders = _seed(sagas)
+    orders = starting.seed(sagas)
     before, cpu_before = ledger.books(), _cpu_seconds(running)
-    own_before, began_at = _own_cpu_seconds(), utcnow()
-    with progress_bar() as progress:
-        if http:
-            address = (settings.saga_host, running.port("orchestrator"))
-            starting = _start_by_http(orders, rate, address)
-        else:
-            starting = _start(orders, rate, settings.on_broker(running.broker))
-        bar = progress.add_task("started", total=sagas)
-        requests: list[Request] = []
-        for request in starting:
-            requests.append(request)
-            progress.update(bar, completed=len(requests))
-        own_cpu = _own_cpu_seconds() - own_before  # to look whether all have ended is no one's work
-        saga_ids = [str(request.saga_id) for request in requests]
-        progress.update(bar, description="ended")
-        for count in _until_ended(min(saga_ids), max(saga_ids), sagas):
-            progress.update(bar, completed=count)
+    began_at = utcnow()
+    if http:
+        address = (settings.saga_host, running.port("orchestrator"))
+        started = starting.start_by_http(orders, rate, address)
+    else:
+        started = starting.start(orders, rate, settings.on_broker(running.broker))
+    requests, due, own_cpu = _drive(started, sagas)
     cpu = _cpu_seconds(running) - cpu_before + own_cpu
     # That sagas give up under too much load is what a bench may see.
     violations = ledger.judge_orders(requests, before, excused=1.0).violations
-    result = _result(saga_ids, began_at, cpu, invariants_ok=not violations)
-    print(result.model_dump_json(indent=1)) if as_json else _show(result)
+    states = saga_queries.find_many(ledger.sagas(), list(due))
+    since = due if open_loop else {state.id: state.created_at for state in states}
+    result = measured(states, since, began_at, cpu, invariants_ok=not violations)
+    told = Told(
+        **result.model_dump(),
+        **dict(surroundings.describe(running, ledger.sagas())),
+        latency_from="intended start" if open_loop else "row",
+    )
+    print(told.model_dump_json(indent=1)) if as_json else _show(told)
     if violations:
         raise SagaError(f"{len(violations)} violations, the first: {violations[0]}")
+
+
+def _drive(
+    started: Iterator[Started], count: int
+) -> tuple[list[Request], dict[str, datetime], float]:
+    """Start all sagas and await their ends.
+
+    Return their requests, when each was due by its id, and the seconds of CPU that starting took:
+    to look whether all have ended is no one's work.
+    """
+    before = _own_cpu_seconds()
+    requests: list[Request] = []
+    due: dict[str, datetime] = {}
+    with progress_bar() as progress:
+        bar = progress.add_task("started", total=count)
+        for request, moment in started:
+            requests.append(request)
+            due[str(request.saga_id)] = moment
+            progress.update(bar, completed=len(requests))
+        own_cpu = _own_cpu_seconds() - before
+        progress.update(bar, description="ended")
+        for ended in _until_ended(min(due), max(due), count):
+            progress.update(bar, completed=ended)
+    return requests, due, own_cpu
 
 
 def _fill(count: int) -> None:
@@ -110,79 +139,9 @@ def _fill(count: int) -> None:
     with progress_bar() as progress:
         bar = progress.add_task("written", total=count)
         for done in range(0, count, FILLED_TOGETHER):
-            orders = _seed(min(FILLED_TOGETHER, count - done))
-            for written in fill(orders, PRICE):
+            orders = starting.seed(min(FILLED_TOGETHER, count - done))
+            for written in fill(orders, starting.PRICE):
                 progress.update(bar, completed=done + written)
-
-
-def _seed(count: int) -> list[PlaceOrder]:
-    """Make buyers and products that can carry `count` orders, and the orders."""
-    run = uuid7().hex[-12:]
-    each = -(-count // BUYERS) * QUANTITY
-    buyers = [
-        {"name": f"bench {n}", "email": f"{run}.{n}@bench.example", "balance": PRICE * each}
-        for n in range(BUYERS)
-    ]
-    goods = [{"name": f"bench {run} {n}", "price": PRICE, "stock": each} for n in range(BUYERS)]
-    with User._meta.database.atomic(), Product._meta.database.atomic():
-        users = [User.insert(row).execute() for row in buyers]
-        products = [Product.insert(row).execute() for row in goods]
-    return [
-        PlaceOrder(
-            order_id=uuid7(),
-            user_id=users[n % BUYERS],
-            product_id=products[n % BUYERS],
-            quantity=QUANTITY,
-        )
-        for n in range(count)
-    ]
-
-
-def _start(
-    orders: Sequence[PlaceOrder], rate: float | None, settings: Settings
-) -> Iterator[Request]:
-    """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
-    from saga.runtime.kafka.producer import Producer
-
-    producer = Producer(settings, "bench")
-    waiting: list[Start] = []
-    due = time.monotonic()
-    for order in _paced(orders, rate):
-        waiting.append(Start(str(uuid7()), order))
-        if time.monotonic() >= due:
-            yield from _start_now(waiting, producer)
-            waiting, due = [], time.monotonic() + TOGETHER
-    yield from _start_now(waiting, producer)
-    producer.close()
-
-
-def _start_now(waiting: list[Start], producer: Any) -> Iterator[Request]:
-    for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
-        transitions = SagaStore(ledger.sagas()).start(place_order, chunk, utcnow())
-        producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
-        for start in chunk:
-            yield Request(start.message.model_dump(mode="json"), told=[start.saga_id], tries=1)
-
-
-def _start_by_http(
-    orders: Sequence[PlaceOrder], rate: float | None, address: tuple[str, int]
-) -> Iterator[Request]:
-    wishes = (Request(o.model_dump(exclude={"order_id"}), key=str(uuid7())) for o in orders)
-    with Load(address, wishes, HTTP_CLIENTS, rate) as load:
-        for number in range(len(orders)):
-            while load.busy and not any(r.told for r in load.requests[number : number + 1]):
-                time.sleep(TOGETHER)
-            load.check()
-            yield load.requests[number]
-
-
-def _paced(orders: Sequence[PlaceOrder], rate: float | None) -> Iterator[PlaceOrder]:
-    """Yield orders at `rate` per second, on a fixed schedule that a slow start does not shift."""
-    began = time.monotonic()
-    for number, order in enumerate(orders):
-        if rate is not None:
-            time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        yield order
 
 
 def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
@@ -207,12 +166,20 @@ def _until_ended(first: str, last: str, count: int) -> Iterator[int]:
         time.sleep(0.05)
 
 
-def _result(
-    saga_ids: Sequence[str], began_at: datetime, cpu: float, *, invariants_ok: bool
+def measured(
+    states: Sequence[SagaState],
+    since: Mapping[str, datetime],
+    began_at: datetime,
+    cpu: float,
+    *,
+    invariants_ok: bool,
 ) -> Result:
-    states = saga_queries.find_many(ledger.sagas(), saga_ids)
+    """Sum up a run that began at `began_at` and took `cpu` seconds of CPU.
+
+    The latency of each of the ended sagas is counted from the moment that `since` has for its id.
+    """
     seconds = (max(state.updated_at for state in states) - began_at).total_seconds()
-    milliseconds = [(s.updated_at - s.created_at).total_seconds() * 1000 for s in states]
+    milliseconds = [(s.updated_at - since[s.id]).total_seconds() * 1000 for s in states]
     cuts = quantiles(milliseconds, n=100) if len(states) > 1 else milliseconds * 99
     statuses = [state.status for state in states]
     return Result(
@@ -242,6 +209,7 @@ def _own_cpu_seconds() -> float:
     return float(sum(psutil.Process().cpu_times()[:2]))
 
 
-def _show(result: Result) -> None:
-    for name, value in result.model_dump().items():
-        console.print(f"{name:>22}  [bold]{value}[/]")
+def _show(told: Told) -> None:
+    for name, value in told.model_dump().items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        console.print(f"{name:>22}  [bold]{text}[/]")

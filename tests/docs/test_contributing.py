@@ -33,7 +33,7 @@ SIMULATION = {path.stem for path in (ROOT / "runtime" / "simulation").glob("*.py
 
 
 ROWS = re.findall(r"(?m)^\| (`\w+/`|flat) \|.*\| ([^|]+) \|$", TEXT)
-TOP = ("functions", "runtime", "http", "stacks", "examples", "tests")
+TOP = ("functions", "runtime", "http", "stacks", "examples", "benchmarks", "tests")
 
 
 def mirrored(room: str) -> str:

@@ -124,7 +124,9 @@ def test_sagas_and_show(system: Any) -> None:
     assert (unknown.returncode, unknown.stderr) == (1, "saga: no saga nope\n")
 
 
-@pytest.mark.parametrize("how", [[], ["--rate", "100"], ["--http"]])
+@pytest.mark.parametrize(
+    "how", [[], ["--rate", "100"], ["--http"], ["--http", "--rate", "200", "--open-loop"]]
+)
 def test_bench_measures_and_checks(system: Any, how: list[str]) -> None:
     result = json.loads(system.saga("bench", "--sagas", "50", "--json", *how).stdout)
     assert list(result) == [
@@ -138,8 +140,20 @@ def test_bench_measures_and_checks(system: Any, how: list[str]) -> None:
         "p99_ms",
         "cpu_seconds_per_1000",
         "invariants_ok",
+        "machine",
+        "versions",
+        "settings",
+        "latency_from",
     ]
     assert (result["sagas"], result["completed"], result["invariants_ok"]) == (50, 50, True)
+    assert result["settings"] == {
+        "broker": "embedded",
+        "database": "sqlite",
+        "synchronous": "full",
+        "fsync": "on",
+    }
+    intended = "--open-loop" in how
+    assert result["latency_from"] == ("intended start" if intended else "row")
 
 
 def leave_one_service(system: Any) -> None:

@@ -22,6 +22,7 @@ MODULES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if not path.is_relative_to(BROKER)
 )
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))  # no part of the package
 SERVICES = sorted(
     path.name for path in (ROOT / "functions").iterdir() if (path / "__init__.py").exists()
 )
@@ -114,12 +115,18 @@ def test_packages_listed_are_those_on_disk():
     assert project["package-dir"] == {f"saga.{folder}": folder for folder in FOLDERS}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_module_needs_the_benchmarks(path):
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert [line for line in lines if line.startswith(("import bench", "from bench"))] == []
+
+
 def test_every_package_but_http_has_an_init_file():
     folders = {path.parent for path in MODULES} - {ROOT / "http"}
     assert [relative(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
+@pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=relative)
 def test_module_has_a_docstring(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
 
@@ -197,7 +204,7 @@ def test_rooms_look_only_into_those_that_they_may():
     assert {room(module) for module in graph} - {None} == ROOMS.keys()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
+@pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=relative)
 def test_no_module_is_long(path):
     assert path.read_text().count("\n") <= 300
 

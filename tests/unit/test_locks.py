@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["run", "dev", "uv"]
+LOCKS = ["run", "dev", "uv", "peers"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEPENDENCIES = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -66,6 +66,11 @@ def test_dev_lock_holds_all_extras_too():
 def test_dev_lock_agrees_with_the_others(name):
     dev = versions("dev")
     assert {package: dev.get(package) for package in versions(name)} == versions(name)
+
+
+def test_peers_lock_holds_what_is_asked_for():
+    asked = (ROOT / "requirements" / "peers.in").read_text().split()
+    assert unlocked(asked, "peers") == []
 
 
 def test_uvs_lock_holds_nothing_but_uv():

@@ -7,7 +7,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.inbox import InboxRow
 from saga.runtime.saga_queries import page
 from saga.runtime.testing.request import Request
-from saga.stacks import bench, ledger
+from saga.stacks import ledger, starting
 from saga.stacks.fill import fill
 
 COUNT = 25
@@ -20,9 +20,9 @@ def _databases() -> None:
 
 
 def test_filled_sagas_are_right_and_nobody_has_lost_anything() -> None:
-    orders = bench._seed(COUNT)
+    orders = starting.seed(COUNT)
     before = ledger.books()
-    assert list(fill(orders, bench.PRICE)) == [COUNT]
+    assert list(fill(orders, starting.PRICE)) == [COUNT]
     states = page(ledger.sagas(), 2 * COUNT)
     requests = [Request(state.input, told=[state.id]) for state in states]
     judgement = ledger.judge_orders(requests, before)
@@ -31,7 +31,7 @@ def test_filled_sagas_are_right_and_nobody_has_lost_anything() -> None:
 
 
 def test_answers_are_kept_in_the_inboxes_of_all_services() -> None:
-    list(fill(bench._seed(COUNT), bench.PRICE))
+    list(fill(starting.seed(COUNT), starting.PRICE))
     counts = [
         InboxRow.select().bind(ledger.TABLES[name][0]._meta.database).count()
         for name in ("order", "product", "user")

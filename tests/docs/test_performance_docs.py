@@ -1,0 +1,62 @@
+"""The commands of docs/performance.md, run for a moment, on what needs no other engine."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import SYSTEMS
+from support.waiting import DEADLINE
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "performance.md").read_text()
+COMMANDS = re.findall(r"(?m)^\.venv/bin/python -m (benchmarks.*)$", PAGE)
+SOON = ["--in-flight", "2", "--rounds", "1", "--seconds", "0.5", "--warm-up", "0.1"]
+
+
+def command(module: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", module, "--folder", folder, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_is_understood(line: str) -> None:
+    module, *arguments = shlex.split(line, comments=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:
+    done = command("benchmarks", tmp_path, "--systems", "ours", *SOON, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    [cell] = told["cells"]
+    assert (cell["system"], cell["in_flight"]) == ("ours", 2)
+    assert cell["orders"] > 1
+    assert {"broker", "saga host", "adapters", "functions"} <= cell["cpu"].keys()
+    assert told["machine"]["cores"]
+    assert "synchronous full" in told["syncs"]["ours"]
+
+
+def test_hops_of_an_order_are_told(tmp_path: Path) -> None:
+    done = command("benchmarks.hops", tmp_path, "--orders", "5")
+    assert "| mean of 5 orders |" in done.stdout, done.stderr
+
+
+def test_page_names_every_system() -> None:
+    assert {name for name in SYSTEMS if f"`{name}`" not in PAGE} == set()
