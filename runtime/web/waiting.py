@@ -76,6 +76,8 @@ class Waiting:
         try:
             while self._waiters:
                 await asyncio.sleep(self._interval)
+                if not self._waiters:
+                    return  # all were let go meanwhile
                 try:
                     for state in await self._ended(list(self._waiters)):
                         self._wake(state)

@@ -41,7 +41,10 @@ def test_one_poll_serves_all_who_wait():
     async def many():
         waiting = Waiting(all_of_them)
         sagas = [saga(f"{n % 50:02}") for n in range(100)]
-        return await asyncio.gather(*(waiting.until_ended(each, 10) for each in sagas))
+        ends = await asyncio.gather(*(waiting.until_ended(each, 10) for each in sagas))
+        if polling := waiting._polling:
+            await polling  # it ends as there is nobody any more
+        return ends
 
     states = asyncio.run(many())
     assert [state.id for state in states] == [f"{n % 50:02}" for n in range(100)]
