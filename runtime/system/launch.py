@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from .logs import configure_logging
 from .stack import Stack
 
 Target = Callable[[Connection], None]
+
+# By the fork server, in this order; as names, since it alone has them all.
+PRELOAD = [
+    "sanic_ext",
+    "saga.runtime.web",
+    "saga.runtime.system.host",
+    "saga.runtime.system.frozen",
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,14 @@ class Launch:
         process.start()
         theirs.close()
         return process, ours
+
+
+def start_fork_server(context: Any) -> None:
+    """Start the server that the processes come from; its imports go on when this returns."""
+    # Else each process would run our main module, and import all that a command does.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    context.set_forkserver_preload(PRELOAD)
+    forkserver.ensure_running()
 
 
 def _settle(log_file: Path) -> None:

@@ -21,7 +21,7 @@ from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
-from .launch import Host, Launch
+from .launch import Host, Launch, start_fork_server
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
-PRELOAD = ["saga.runtime.system.host", "sanic_ext"]
 TICK = 0.1  # seconds between two looks at the processes
 
 
@@ -106,7 +105,7 @@ class Supervisor:
                     ) from None
 
     def _start_all(self) -> None:
-        self._context.set_forkserver_preload(PRELOAD)
+        start_fork_server(self._context)
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)
