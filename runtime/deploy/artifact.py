@@ -150,9 +150,13 @@ def _is_deployed(path: Path) -> bool:
 
 
 def _may_be_ours(module: str) -> bool:
+    """Tell it without a look inside of packages, for which Python would import them."""
     top = module.partition(".")[0]
     inside = (module == own or module.startswith(f"{own}.") for own in IMAGES_OWN)
-    return top not in sys.stdlib_module_names and not any(inside)
+    if top in sys.stdlib_module_names or any(inside):
+        return False
+    file = module_file(top)
+    return file is None or _is_ours(module, file)
 
 
 def _is_ours(module: str, file: Path) -> bool:

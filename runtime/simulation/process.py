@@ -19,7 +19,7 @@ from .world import WORK, World
 
 Hosted = Function | HostedSaga
 
-SESSION = (3.0, 10.0)  # seconds until the group throws out one who is silent
+SESSION = (1.0, 10.0)  # seconds until the group throws out one who is silent
 NEVER = float("inf")
 # Another process may act here while this one stands still.
 BETWEEN_TRANSACTIONS = (

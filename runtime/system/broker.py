@@ -3,25 +3,29 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import BrokerUnavailable
 from ..kafka.embedded import HOST, free_port, start_embedded
 from ..settings import EMBEDDED, KAFKA, Settings
+from .launch import elsewhere
 
 
 class SystemBroker:
     """A system's broker: `embedded`, `kafka`, or the address of one that runs already.
 
-    `settings` are those of the system, for processes on this broker.
+    `settings` are those of the system, for processes on this broker; `context` is what makes
+    processes.
     """
 
-    def __init__(self, broker: str, settings: Settings, data: Path) -> None:
+    def __init__(self, broker: str, settings: Settings, data: Path, context: Any) -> None:
         self.is_own = broker in (EMBEDDED, KAFKA)
         self.address = f"{HOST}:{free_port()}" if self.is_own else broker
         self.log_file = data / "logs" / "broker.log"
         self.settings = settings.on_broker(self.address, broker)
         self._kind = broker
         self._data = data
+        self._context = context
 
     @property
     def port(self) -> int:
@@ -29,22 +33,22 @@ class SystemBroker:
         return int(self.address.rpartition(":")[2])
 
     def start(self, topics: Mapping[str, int]) -> "subprocess.Popen[bytes]":
-        """Start a broker of our own and create its topics; raise `BrokerUnavailable`."""
+        """Start a broker of our own and create its topics; raise as `create_topics` does."""
         process = self._launch()
         try:
             self.create_topics(topics)
-        except BrokerUnavailable:
+        except (BrokerUnavailable, OSError):
             process.kill()
             process.wait()
             raise
         return process
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """Create the topics that are missing, given with their partitions."""
-        # Imported late: it brings quixstreams along, which `saga --help` need not wait for.
-        from ..kafka.admin import create_topics
+        """Create the topics that are missing, given with their partitions.
 
-        create_topics(self.settings, dict(topics))
+        Raises `BrokerUnavailable`, and `ChildProcessError` as `elsewhere` does.
+        """
+        elsewhere(self._context, _create_topics, self.settings, dict(topics))
 
     def _launch(self) -> "subprocess.Popen[bytes]":
         if self._kind == EMBEDDED:
@@ -53,3 +57,10 @@ class SystemBroker:
         from ..kafka.apache import start_kafka
 
         return start_kafka(self.port, self._data / "kafka", self.log_file)
+
+
+def _create_topics(settings: Settings, topics: dict[str, int]) -> None:
+    # Imported where it is called: Kafka's client would double what the supervisor holds.
+    from ..kafka.admin import create_topics
+
+    create_topics(settings, topics)

@@ -7,15 +7,27 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ..errors import SagaError
 from ..settings import Settings
 from .logs import configure_logging
 from .stack import Stack
 
 Target = Callable[[Connection], None]
+T = TypeVar("T")
+
+# By the fork server, in this order; as names, since it alone has them all.
+PRELOAD = [
+    "sanic_ext",
+    "saga.runtime.web",
+    "saga.runtime.system.host",
+    "saga.runtime.system.frozen",
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,40 @@ class Launch:
         process.start()
         theirs.close()
         return process, ours
+
+
+def start_fork_server(context: Any) -> None:
+    """Start the server that the processes come from; its imports go on when this returns."""
+    # Else each process would run our main module, and import all that a command does.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    context.set_forkserver_preload(PRELOAD)
+    forkserver.ensure_running()
+
+
+def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a process of its own, so that nothing stays of what it imports.
+
+    Returns what it returns, and raises a `SagaError` that it raises; `ChildProcessError` when the
+    process ends without either.
+    """
+    process, reports = Launch(context, partial(_report, work, arguments))()
+    try:
+        outcome: T | SagaError = reports.recv()
+    except EOFError:
+        raise ChildProcessError(f"the process of {work.__name__} has ended") from None
+    finally:
+        process.join()
+    if isinstance(outcome, SagaError):
+        raise outcome
+    return outcome
+
+
+def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
+    os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
+    try:
+        reports.send(work(*arguments))
+    except SagaError as error:
+        reports.send(error)
 
 
 def _settle(log_file: Path) -> None:

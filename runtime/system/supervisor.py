@@ -21,7 +21,7 @@ from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
-from .launch import Host, Launch
+from .launch import Host, Launch, elsewhere, start_fork_server
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
-PRELOAD = ["saga.runtime.system.host", "sanic_ext"]
 TICK = 0.1  # seconds between two looks at the processes
 
 
@@ -59,10 +58,11 @@ class Supervisor:
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
         self.stacks = find_stacks(settings.saga_stacks)
-        self.broker = SystemBroker(broker, settings, self.data)
+        self._context = multiprocessing.get_context("forkserver")
+        self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
         self._prepare = prepare
-        self._context = multiprocessing.get_context("forkserver")
+        self._topics: dict[str, int] = {}
         self._wanted: dict[str, Wanted] = {}
         self._wanted_at = (0, 0)
         self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
@@ -106,27 +106,28 @@ class Supervisor:
                     ) from None
 
     def _start_all(self) -> None:
-        self._context.set_forkserver_preload(PRELOAD)
+        start_fork_server(self._context)
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)
         write_wanted(self.data, self._prepare(self.stacks))
+        self._topics = elsewhere(self._context, topics, [*self.stacks.values()])
         if self.broker.is_own:
             self._start_broker()
         else:
-            self.broker.create_topics(self._topics())
+            self.broker.create_topics(self._all_topics())
         self._reconcile()
 
     def _start_broker(self) -> None:
         info = ProcessInfo(name="broker", kind="broker", port=self.broker.port)
-        launch = lambda: self.broker.start(self._topics())  # noqa: E731
+        launch = lambda: self.broker.start(self._all_topics())  # noqa: E731
         child = Child(info, launch, self.broker.log_file)
         self.children.append(child)
         child.start()
 
-    def _topics(self) -> dict[str, int]:
+    def _all_topics(self) -> dict[str, int]:
         """List all topics with their partitions, those of versions that came later, too."""
-        partitions = topics([*self.stacks.values()])
+        partitions = dict(self._topics)
         for child in self.children:
             partitions |= read_by((child.info.topic or "").split(), child.partitions)
         return partitions

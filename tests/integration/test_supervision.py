@@ -45,6 +45,17 @@ def test_ps_lists_every_process(system: Any) -> None:
         assert processes[name]["where"] == topic
 
 
+def test_the_supervisor_has_no_client_of_kafka(system: Any) -> None:
+    maps = {
+        name: Path(f"/proc/{system.processes()[name]['pid']}/maps").read_text()
+        for name in ("supervisor", "order.create_order")
+    }
+    assert {name: "librdkafka" in text for name, text in maps.items()} == {
+        "supervisor": False,
+        "order.create_order": True,
+    }
+
+
 @pytest.mark.parametrize("name", ["product.reserve_product", "orchestrator"])
 def test_a_killed_process_is_started_again(
     system: Any, name: str, until: Callable[..., Any]

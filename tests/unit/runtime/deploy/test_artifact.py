@@ -88,6 +88,16 @@ def test_nothing_of_the_service_is_imported_for_it(project):
     assert not {"bakery.shop.bake", "bakery.money"} & sys.modules.keys()
 
 
+def test_nothing_installed_is_imported_for_it(project, tmp_path, monkeypatch):
+    flour = tmp_path / "site-packages" / "flour"
+    flour.mkdir(parents=True)
+    (flour / "__init__.py").write_text("raise SystemExit('imported')")
+    (flour / "rye.py").touch()
+    monkeypatch.syspath_prepend(flour.parent)
+    (project / "bakery/money.py").write_text("import flour.rye\nfrom flour.rye import dark")
+    assert not [name for name in names(pack(project)) if "flour" in name]
+
+
 def test_orchestrator_brings_the_messages_of_the_services_it_calls_and_no_runtime():
     path = Settings().saga_stacks / "orchestrator.toml"
     found = names(bundle(path, read_stack(path)))
