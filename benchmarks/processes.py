@@ -64,7 +64,7 @@ def running(
 ) -> Iterator[int]:
     """Run a program with these variables besides ours; yield its number."""
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - ours
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -91,7 +91,7 @@ def run(
     folder: Path = ROOT,
 ) -> str:
     """Run a program to its end and return what it printed; raise `Failed`, with its words."""
-    done = subprocess.run(  # noqa: S603 - ours
+    done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
