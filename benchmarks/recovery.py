@@ -1,6 +1,6 @@
 """How long a function's messages wait when its process is killed with -9 under load.
 
-Of the order system that runs on SAGA_DATA: `python benchmarks/recovery.py order.create_order 10`
+Of the order system that runs on SAGA_DATA: `python -m benchmarks.recovery order.create_order 10`
 kills it ten times, and prints the seconds from each kill to the first answer after it. The load is
 `saga bench --rate`, whose own report tells whether all orders were right in the end.
 """
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from statistics import median
 
 from saga.runtime.envelope import Record
@@ -33,7 +34,7 @@ def main(name: str, kills: int) -> None:
     topic, event = function.command.event.topic, function.command.event.__name__.encode()
     arrived = [time.monotonic()]
 
-    def hear(records: list[Record]) -> None:
+    def hear(records: Sequence[Record]) -> None:
         if any(("ce_type", event) in record.headers for record in records):
             arrived.append(time.monotonic())
 
@@ -50,7 +51,7 @@ def main(name: str, kills: int) -> None:
 def _recovery(settings: Settings, name: str, arrived: list[float]) -> float:
     time.sleep(CALM)
     processes = read_system(settings.saga_data).processes
-    [pid] = [process.pid for process in processes if process.name == name]
+    [pid] = [process.pid for process in processes if process.name == name and process.pid]
     killed_at = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     while arrived[-1] < killed_at + IN_FLIGHT:
