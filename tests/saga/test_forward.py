@@ -45,6 +45,7 @@ def test_last_answer_completes_the_saga(completed):
     assert completed.state.ended
     assert completed.state.due_at is None
     assert not completed.state.awaiting
+    assert completed.state.answered is None
     assert completed.state.failure is None
     assert sent(completed) == [f"{name}/do" for name in ALL]
 
