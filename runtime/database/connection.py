@@ -98,7 +98,7 @@ def serialize_batches(database: peewee.Database) -> None:
 def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
     cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
-    return str(getattr(cause, "sqlstate", None) or "").startswith("40")
+    return str(getattr(cause, "sqlstate", None)).startswith("40")
 
 
 def locked(query: Any, database: peewee.Database) -> Any:
