@@ -96,8 +96,6 @@ def consume(port: int, topic: str) -> bytes:
             "group.id": "readers",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 1_000,
-            "heartbeat.interval.ms": 300,
         }
     )
     consumer.subscribe([topic])
