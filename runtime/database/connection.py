@@ -95,7 +95,7 @@ def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
     try:
         cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
-        return str(getattr(cause, "sqlstate", None) or "").startswith("40")
+        return str(getattr(cause, "sqlstate", None)).startswith("40")
     except Exception:  # a handler's error may raise something of its own for what it has not
         return False
 

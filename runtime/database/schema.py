@@ -52,10 +52,9 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
         if isinstance(database, peewee.PostgresqlDatabase):
             # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-        for table in peewee.sort_models(
-            _incomplete(database, tables)
-        ):  # what others refer to first
-            _Schema(table, database).create_all(safe=True)
+        # What others refer to comes first.
+        for table in peewee.sort_models(_incomplete(database, tables)):
+            _Schema(table, database).create_all()
 
 
 def _incomplete(database: peewee.Database, tables: Iterable[type[Table]]) -> list[type[Table]]:

@@ -51,7 +51,7 @@ class _Recorder(peewee.Context):  # type: ignore[misc]
             return super().value(value, converter, add_param)
         convert = self.state.converter if converter is None else converter
         self._values.append(_Argument(value.name, convert or None))
-        return self.literal(self.state.param or "?")
+        return self.literal(self.state.param)
 
 
 class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads like a function

@@ -19,6 +19,7 @@ from .nemesis import Nemesis, draw
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 WORK = (0.001, 0.05)  # seconds that a turn, or a record on its way, takes
+APART = 2e-6  # seconds between two things that happen, at least: clocks count microseconds
 
 
 class World:
@@ -62,7 +63,7 @@ class World:
         until = self.now + seconds
         while self._agenda and self._agenda[0][0] <= until:
             when, _, action = heapq.heappop(self._agenda)
-            self.now = max(self.now, when)
+            self.now = max(self.now + APART, when)
             action()
         self.now = max(self.now, until)
 

@@ -9,15 +9,15 @@ from support.project import Project, lay_out, make_gifts
 from support.system import RunningSystem, run_system
 
 
-# Of the package, not of the session: a system that idles takes a quarter of a core.
-@pytest.fixture(scope="package")
+# Of the module, not of the session: a system that idles takes a quarter of a core.
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     """The order system."""
     with run_system(tmp_path_factory.mktemp("system")) as system:
         yield system
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def gifts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Two functions, and nothing else: they can do all that a deploy may do to a system."""
     folder = tmp_path_factory.mktemp("gifts")

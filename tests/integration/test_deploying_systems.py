@@ -30,11 +30,13 @@ def start_gifts(start_system: Start) -> Project:
     return projects[0]
 
 
-def test_missing_secret_refuses_the_start_in_one_line(gifts: Project, tmp_path: Path) -> None:
-    told = gifts.refused(
-        *("up", "--detach", "--data", str(tmp_path / "data")),
-        env={"SEND_PIN": None, "SAGA_SECRETS": str(tmp_path)},
-    )
+def test_missing_secret_refuses_the_start_in_one_line(
+    make_system: Callable[[], RunningSystem], tmp_path: Path
+) -> None:
+    project = lay_out(make_system())
+    make_gifts(project)
+    env = {"SEND_PIN": None, "SAGA_SECRETS": str(tmp_path)}
+    told = project.refused("up", "--detach", env=env)
     assert told.startswith("saga: no secret SEND_PIN: set the environment variable, or put a file")
     assert told.count("\n") == 1
 

@@ -2,7 +2,8 @@
 
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,34 @@ from support.waiting import DEADLINE
 
 pytestmark = pytest.mark.proof
 
-TOPIC = "letters"
-
-Start = Callable[[], "subprocess.Popen[bytes]"]
+_numbers = count()
 
 
-@pytest.fixture
+class Node:
+    """A node on one port and folder, which can be stopped, killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.folder = free_port(), folder / "kafka"
+        self._log = folder / "kafka.log"
+        self.start()
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def start(self) -> None:
+        self._process = kafka_server.start_kafka(self.port, self.folder, self._log)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(DEADLINE)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
 def programs() -> None:
     """Java and the jars; skip where they are missing, but fail in CI."""
     need_kafka()
@@ -34,35 +57,38 @@ def port() -> int:
     return free_port()
 
 
+@pytest.fixture(scope="module")
+def only_node(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("node"))
+    yield node
+    node.kill()
+
+
 @pytest.fixture
-def start(programs: None, port: int, tmp_path: Path) -> Iterator[Start]:
-    """Start the node on one port and folder, as often as asked; kill what is left."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start_node() -> "subprocess.Popen[bytes]":
-        started.append(kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log"))
-        return started[-1]
-
-    yield start_node
-    for process in started:
-        process.kill()
-        process.wait()
+def node(only_node: Node) -> Node:
+    """The one node, running: each start takes seconds of the processor's."""
+    if not only_node.runs:
+        only_node.start()
+    return only_node
 
 
-def create_topic(port: int) -> None:
+def create_topic(port: int) -> str:
+    """Create a topic, and return its name."""
+    topic = f"letters-{next(_numbers)}"
     admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
-    admin.create_topics([NewTopic(TOPIC, 3, 1)])[TOPIC].result(DEADLINE)
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(DEADLINE)
+    return topic
 
 
-def produce(port: int, value: bytes) -> None:
+def produce(port: int, topic: str, value: bytes) -> None:
     errors: list[Any] = []
     producer = Producer({"bootstrap.servers": f"127.0.0.1:{port}", "acks": "all"})
-    producer.produce(TOPIC, value, key=b"k", on_delivery=lambda error, _: errors.append(error))
+    producer.produce(topic, value, key=b"k", on_delivery=lambda error, _: errors.append(error))
     assert producer.flush(DEADLINE) == 0
     assert errors == [None]
 
 
-def consume(port: int) -> bytes:
+def consume(port: int, topic: str) -> bytes:
     """Return the group's next record and commit it."""
     consumer = Consumer(
         {
@@ -70,11 +96,9 @@ def consume(port: int) -> bytes:
             "group.id": "readers",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 1_000,
-            "heartbeat.interval.ms": 300,
         }
     )
-    consumer.subscribe([TOPIC])
+    consumer.subscribe([topic])
     try:
         message = consumer.poll(DEADLINE)
         assert message is not None
@@ -86,50 +110,37 @@ def consume(port: int) -> bytes:
         consumer.close()
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait(DEADLINE)
+def test_it_keeps_topics_records_and_offsets(node: Node) -> None:
+    topic = create_topic(node.port)
+    produce(node.port, topic, b"one")
+    produce(node.port, topic, b"two")
+    assert consume(node.port, topic) == b"one"
+    node.stop()
+    node.start()
+    assert consume(node.port, topic) == b"two"
 
 
-def test_it_keeps_topics_records_and_offsets(start: Start, port: int) -> None:
-    process = start()
-    create_topic(port)
-    produce(port, b"one")
-    produce(port, b"two")
-    assert consume(port) == b"one"
-    stop(process)
-    start()
-    assert consume(port) == b"two"
+def test_a_killed_node_starts_again_on_its_folder(node: Node) -> None:
+    topic = create_topic(node.port)
+    produce(node.port, topic, b"one")
+    node.kill()
+    node.start()
+    produce(node.port, topic, b"two")
+    assert [consume(node.port, topic), consume(node.port, topic)] == [b"one", b"two"]
 
 
-def test_a_killed_node_starts_again_on_its_folder(start: Start, port: int) -> None:
-    process = start()
-    create_topic(port)
-    produce(port, b"one")
-    process.kill()
-    process.wait()
-    start()
-    produce(port, b"two")
-    assert [consume(port), consume(port)] == [b"one", b"two"]
+def test_a_second_node_on_one_folder_is_one_clear_line(node: Node, tmp_path: Path) -> None:
+    with pytest.raises(BrokerUnavailable) as refused:
+        kafka_server.start_kafka(free_port(), node.folder, tmp_path / "second.log")
+    assert str(refused.value) == f"another Apache Kafka runs on {node.folder}"
+    create_topic(node.port)
 
 
-def test_sigterm_stops_it_and_frees_its_port(start: Start, port: int) -> None:
-    stop(start())
+def test_sigterm_stops_it_and_frees_its_port(node: Node) -> None:
+    node.stop()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-
-
-def test_a_second_node_on_one_folder_is_one_clear_line(
-    start: Start, port: int, tmp_path: Path
-) -> None:
-    process = start()
-    folder = tmp_path / "kafka"
-    with pytest.raises(BrokerUnavailable) as refused:
-        kafka_server.start_kafka(free_port(), folder, tmp_path / "second.log")
-    assert str(refused.value) == f"another Apache Kafka runs on {folder}"
-    create_topic(port)
-    stop(process)
+        probe.bind(("127.0.0.1", node.port))
 
 
 def test_a_taken_port_is_one_clear_line(programs: None, port: int, tmp_path: Path) -> None:
@@ -155,5 +166,6 @@ def test_it_needs_neither_java_nor_maven_on_the_machine(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     process = kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log")
     create_topic(port)
-    stop(process)
+    process.kill()
+    process.wait()
     assert kafka_server.java_command()[1].startswith("-XX:AOTCache=")

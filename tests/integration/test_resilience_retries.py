@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from saga.functions.product.store import Reservation
 from saga.runtime import saga_queries
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import Conflict
+from saga.runtime.kafka.admin import lag
 from saga.runtime.kafka.producer import Producer
 from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
@@ -38,6 +40,7 @@ from support.waiting import DEADLINE
 pytestmark = pytest.mark.proof
 
 SAGA = Path(sys.executable).with_name("saga")
+RESERVES, RESERVE = "product.reserve_product", "product.reserve"  # a function and its topic
 POISON = 666  # the quantity that the faulty product service can't digest
 ATTEMPTS = 6  # of a reservation
 UNDO_ATTEMPTS = 3  # of a reservation's release, in a round
@@ -405,14 +408,16 @@ def test_sigterm_ends_the_batch_and_loses_nothing(
     system: Any, faults: Path, until: Until, as_init: bool
 ) -> None:
     buyer = Buyer(system, "1000000.00", 10_000)
-    system.saga("scale", "product.reserve_product=0")
+    read_all = partial(lag, Settings(kafka_bootstrap_servers=system.broker()), RESERVES, [RESERVE])
+    until(lambda: read_all() == 0, "the offsets of what came before are committed")
+    system.saga("scale", f"{RESERVES}=0")
     (faults / "slow").touch()
     with ThreadPoolExecutor(8) as pool:
         sagas = list(pool.map(lambda _: buyer.place(), range(150)))
     until(lambda: all_reserving(sagas), "all wait for their reservation")
 
-    offset = committed(system, "product.reserve_product", "product.reserve")
-    process = run(system, "product.reserve_product", as_init=as_init)
+    offset = committed(system, RESERVES, RESERVE)
+    process = run(system, RESERVES, as_init=as_init)
     until((faults / "reserve_product.entered").exists, "a batch is begun")
     worker = only_child(process) if as_init else psutil.Process(process.pid)
     assert count_reservations(buyer.product) == 0
@@ -423,10 +428,10 @@ def test_sigterm_ends_the_batch_and_loses_nothing(
     assert "Traceback" not in told
     done = count_reservations(buyer.product)
     assert done > 0
-    assert done == committed(system, "product.reserve_product", "product.reserve") - offset
+    assert done == committed(system, RESERVES, RESERVE) - offset
 
     (faults / "slow").unlink()
-    system.saga("scale", "product.reserve_product=1")
+    system.saga("scale", f"{RESERVES}=1")
     until(lambda: have_ended(sagas), "all orders have ended")
     assert {state.status for state in saga_queries.find_many(ledger.sagas(), sagas)} == {
         "COMPLETED"

@@ -87,6 +87,7 @@ def test_cancel_undoes_the_running_step_too(request, running, undos):
     assert len(story.sent) == forward + len(undos)
     assert story.state.failure.step == ALL[running]
     assert story.state.failure.message == "cancelled on request"
+    assert story.state.steps[running].error.code == "cancelled"
     assert statuses(story)[running] == ("FAILED" if running == 3 else "UNDONE")
 
 

@@ -6,11 +6,13 @@ from uuid import UUID
 
 import pytest
 
+from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.order.messages import CreateOrder, OrderCompleted, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReserveProduct
 from saga.functions.user.messages import ProcessPayment
 from saga.runtime.envelope import Envelope
 from saga.runtime.testing import NEW_YEAR
+from saga.runtime.transition import start
 
 ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
 ORDER = UUID(int=1)
@@ -43,6 +45,7 @@ def test_last_answer_completes_the_saga(completed):
     assert completed.state.ended
     assert completed.state.due_at is None
     assert not completed.state.awaiting
+    assert completed.state.answered is None
     assert completed.state.failure is None
     assert sent(completed) == [f"{name}/do" for name in ALL]
 
@@ -66,6 +69,13 @@ def test_command_is_an_envelope_from_the_saga(story):
             attempt=1,
         )
     ]
+
+
+def test_command_carries_the_trace_of_the_request():
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    message = PlaceOrder(order_id=ORDER, user_id=3, product_id=7, quantity=2)
+    state, [command] = start(place_order, "7", message, NEW_YEAR, trace)
+    assert (state.traceparent, command.traceparent) == (trace, trace)
 
 
 def test_command_is_built_from_the_events_so_far(created):

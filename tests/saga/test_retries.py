@@ -70,6 +70,11 @@ def test_used_up_attempts_undo_the_failed_step_too(created):
     assert sent(created)[1:] == [*["ReserveProduct"] * 3, "ReleaseProduct", "CancelOrder"]
 
 
+def test_step_that_is_given_up_tells_its_last_fault(paid):
+    paid.fail("first").silence().fail("then").silence().fail("lastly")
+    assert paid.state.steps[3].error.message == "lastly"
+
+
 def test_failed_step_without_an_undo_stays_failed(paid):
     paid.fail(times=3).expect_undos(RefundPayment, ReleaseProduct, CancelOrder)
     paid.expect_compensated()

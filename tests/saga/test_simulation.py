@@ -105,6 +105,14 @@ def test_many_sagas_that_gave_up_are_no_success(simulator: Simulator) -> None:
     assert too_little_seen(summary.model_copy(update=update)) == ["41 of 100 sagas gave up"]
 
 
+def test_no_two_things_happen_at_the_same_moment() -> None:
+    somewhere, moments = world.World(seed=1, partitions={}, story=False), []
+    for _ in range(3):
+        somewhere.after(1.0, lambda: moments.append(somewhere.moment()))
+    somewhere.pass_time(2.0)
+    assert len(set(moments)) == 3
+
+
 def test_same_seed_gives_the_same_run(simulator: Simulator) -> None:
     first = simulator.run(5, story=True)
     other = simulator.run(6, story=True)

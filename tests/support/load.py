@@ -24,7 +24,7 @@ class Traffic(Load):
         self,
         system: RunningSystem,
         clients: int = 4,
-        pause: float = 0.03,
+        pause: float = 0.1,
         cancels: float = 0.1,
     ) -> None:
         rich, poor = system.make_user("1000000.00"), system.make_user("5.00")

@@ -117,6 +117,12 @@ def test_sweep_passes_by_what_fits_no_more(store, declared):
     assert store.sweep(declared, LATER) == []
 
 
+def test_what_fits_no_more_waits_also_where_it_is_due_just_now(store):
+    due_at = saga(store, "unfit").due_at
+    store.sweep(RENAMED, due_at)
+    assert saga(store, "unfit").due_at == due_at + timedelta(minutes=1)
+
+
 def test_what_fits_no_more_is_looked_at_a_minute_later(store, caplog):
     store.sweep(RENAMED, LATER)
     in_a_minute = LATER + timedelta(minutes=1)

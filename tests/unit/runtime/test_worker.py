@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import peewee
 import pytest
 
-from saga.runtime import Rejected
+from saga.runtime import Rejected, crash
 from saga.runtime.envelope import decode
 from saga.runtime.errors import ContractError
 from saga.runtime.function import Function
@@ -33,6 +33,20 @@ def test_effect_and_answer_are_kept_together(bakery):
     bakery.baker.process([bakery.bake_record()])
     assert bakery.loaves == ["rye"]
     assert bakery.inbox == {"s/bake/do": "done"}
+
+
+def test_crash_points_are_told_what_is_in_hand(bakery):
+    told = {}
+
+    class Told(crash.CrashPoints):
+        def reach(self, point, in_hand):
+            told[point] = in_hand() if callable(in_hand) else in_hand
+
+    points = Told("", None)
+    baker = Worker(bakery.baker.function, bakery.database, crash_points=points)
+    baker.process([bakery.bake_record()])
+    assert told[crash.IN_HANDLER] == [bakery.Baked(name="rye")]
+    assert list(told[crash.BEFORE_COMMIT]) == ["s/bake/do"]
 
 
 def test_empty_batch_does_nothing(bakery):

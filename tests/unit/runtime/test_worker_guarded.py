@@ -1,5 +1,7 @@
 """When a batch is worked off with savepoints: not before a handler's writes have to be undone."""
 
+import json
+
 import peewee
 import pytest
 
@@ -88,6 +90,8 @@ def test_no_savepoint_is_left_behind(bakery, savepoints):
     for error in (KeyError("oven"), Rejected("burnt", "black")):
         bakery.after = [nothing, raises(error)]
         bake_two(bakery)
+    bakery.before = [nothing, raises(Rejected("no_flour", "the mill is closed"))]
+    bake_two(bakery)
     assert savepoints.count("SAVEPOINT handler") == savepoints.count("RELEASE SAVEPOINT handler")
 
 
@@ -103,6 +107,19 @@ def test_an_error_of_the_database_that_a_handler_passes_over_undoes_it(bakery, o
     is_sqlite = isinstance(bakery.database, peewee.SqliteDatabase)
     assert told == [("s/bake/do/reply", "done" if is_sqlite else "failed"), TWO[1]]
     assert bakery.loaves == (["oat", "rye"] if is_sqlite else ["oat"])
+
+
+def test_handler_that_ends_after_such_an_error_is_told_so(open_bakery, postgres):
+    bakery = open_bakery(postgres)
+
+    def end():
+        with pytest.raises(peewee.DatabaseError):
+            postgres.execute_sql("SELECT * FROM no_such_table")
+
+    bakery.after = [end]
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    why = "bakery.bake went on after the database's error"
+    assert json.loads(reply.value) == {"code": "ContractError", "message": f"ContractError: {why}"}
 
 
 def test_rejection_after_an_error_of_the_database_undoes_the_batch(bakery, outcomes):

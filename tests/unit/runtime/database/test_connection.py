@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import peewee
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,6 +224,18 @@ def test_transaction_that_is_alone_waits_for_its_like_and_for_no_other(postgres,
             pass
     finally:
         other.close()
+
+
+def test_rows_are_read_alike_whether_or_not_they_can_be_locked(accounts):
+    Account.create(owner="Ann", balance=1)
+    with transaction(accounts):
+        assert [row.owner for row in locked(Account.select(), accounts)] == ["Ann"]
+
+
+def test_transaction_that_is_given_up_is_told_from_the_drivers_own_error():
+    assert is_serialization_failure(psycopg.errors.SerializationFailure())
+    assert not is_serialization_failure(psycopg.errors.UniqueViolation())
+    assert not is_serialization_failure(sqlite3.OperationalError())
 
 
 def test_transaction_that_postgres_gives_up_is_told_from_other_failures(postgres, postgres_url):

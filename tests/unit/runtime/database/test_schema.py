@@ -1,9 +1,13 @@
 """How a table and its indexes come into a database, and what becomes of those that are there."""
 
+from types import ModuleType
+
 import peewee
+import pytest
 
 from saga.runtime import Table
-from saga.runtime.database.schema import bind
+from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import SCHEMA_LOCK, bind, tables_in
 
 
 class Parcel(Table):
@@ -43,3 +47,29 @@ def test_table_that_is_there_stays_as_it_is_and_gets_its_indexes(sqlite):
     assert Parcel.get().owner == "Ann"
     assert "parcel_owner" in indexes(sqlite)
     assert sqlite.execute_sql("SELECT rowid FROM parcel").fetchall() == [(1,)]
+
+
+def test_tables_of_a_module_are_found_among_all_that_it_holds():
+    module = ModuleType("parcels")
+    vars(module).update(Table=Table, Parcel=Parcel, number=1, kind=int)
+    assert tables_in(module) == [Parcel]
+
+
+def test_tables_that_can_not_all_be_created_are_none(database):
+    class Zeppelin(Table):
+        pass
+
+    Zeppelin.add_index(peewee.SQL("CREATE INDEX of nothing"))
+    with pytest.raises(peewee.DatabaseError):
+        bind(database, [Parcel, Zeppelin])
+    assert database.get_tables() == []
+
+
+def test_tables_are_created_by_one_process_at_a_time(postgres, postgres_url):
+    newcomer = connect(postgres_url)
+    newcomer.execute_sql("SET lock_timeout = '50ms'")
+    with postgres.atomic():
+        postgres.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+        with pytest.raises(peewee.OperationalError, match="lock timeout"):
+            bind(newcomer, [Parcel])
+    newcomer.close()

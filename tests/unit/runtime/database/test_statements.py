@@ -56,6 +56,15 @@ def test_values_are_converted_as_their_columns_are():
     assert (row.filled, row.empty) == (NOW, False)
 
 
+def test_value_that_is_not_to_be_converted_stays_as_it_is():
+    @prepared
+    def find(label):
+        return Jar.select(Jar.label).where(Jar.label == peewee.Value(label, converter=False))
+
+    make("jam")
+    assert find("jam") == [("jam",)]
+
+
 def test_number_of_changed_rows_is_returned():
     make("jam")
     statement = raise_price()
@@ -172,6 +181,26 @@ def test_errors_are_peewees():
     make("tea")
     with pytest.raises(peewee.IntegrityError):
         rename("jam")
+
+
+def test_errors_that_come_with_a_later_row_are_peewees_too():
+    @prepared
+    def parse():
+        return Jar.select(peewee.fn.json(Jar.label)).order_by(Jar.label)
+
+    make("1")
+    make("{")
+    with pytest.raises(peewee.DatabaseError):
+        parse()
+
+
+def test_statement_has_the_name_and_the_words_of_its_function():
+    @prepared
+    def find(label):
+        """Find a jar."""
+        return Jar.select(Jar.id).where(Jar.label == label)
+
+    assert (find.__name__, find.__doc__) == ("find", "Find a jar.")
 
 
 def test_value_that_its_column_refuses_is_refused():
