@@ -37,8 +37,7 @@ class CountingCursor(psycopg.Cursor[Any]):
         self._count(str(arguments[0]))
 
     def _count(self, statement: str) -> None:
-        is_read = (self.statusmessage or "").startswith("SELECT")
-        if self.rowcount > 0 and not (is_read and statement.lstrip()[:6].upper() == "SELECT"):
+        if self.rowcount > 0 and statement.lstrip()[:6].upper() != "SELECT":
             counted = vars(self.connection)
             counted[ROWS_WRITTEN] = counted.get(ROWS_WRITTEN, 0) + self.rowcount
 
