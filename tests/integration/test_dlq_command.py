@@ -66,7 +66,7 @@ def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
     assert dead_letter["saga_status"] == "COMPLETED"
     refused = system.saga("dlq", "replay", dead_letter["id"], check=False)
     assert refused.returncode == 1
-    assert "the saga has ended" in refused.stderr
+    assert "its saga has ended" in refused.stderr
     passed = system.saga("dlq", "replay", "--saga", saga["saga_id"]).stdout
     assert "passed over" in passed
     assert open_dead_letters(system, saga["saga_id"]) == [dead_letter]
