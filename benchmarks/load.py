@@ -56,7 +56,7 @@ async def closed_loop(
     Raises `Failed` for an answer that is not 200, and what `api.read` raises.
     """
     run = Run()
-    clients = [asyncio.create_task(_client(api, orders, run)) for _ in range(in_flight)]
+    clients = [asyncio.create_task(place_orders(api, orders, run)) for _ in range(in_flight)]
     try:
         await _sleep(warm_up, clients)
         before, began = cpu(), time.monotonic()
@@ -80,7 +80,8 @@ async def _sleep(seconds: float, clients: list["asyncio.Task[None]"]) -> None:
         client.result()
 
 
-async def _client(api: Api, orders: Iterator[Order], run: Run) -> None:
+async def place_orders(api: Api, orders: Iterator[Order], run: Run) -> None:
+    """Place one order after the other, until the run is over; raise as `closed_loop` does."""
     reader, writer = await asyncio.open_connection(HOST, api.port)
     try:
         while not run.over:

@@ -58,5 +58,10 @@ def test_hops_of_an_order_are_told(tmp_path: Path) -> None:
     assert "| mean of 5 orders |" in done.stdout, done.stderr
 
 
+def test_recovery_of_a_killed_function_is_told(tmp_path: Path) -> None:
+    done = command("benchmarks.recovery", tmp_path, "--kills", "1")
+    assert re.search(r"seconds: \d+\.\d\d\nmedian", done.stdout), done.stderr
+
+
 def test_page_names_every_system() -> None:
     assert {name for name in SYSTEMS if f"`{name}`" not in PAGE} == set()
