@@ -238,6 +238,15 @@ def test_transaction_that_is_given_up_is_told_from_the_drivers_own_error():
     assert not is_serialization_failure(sqlite3.OperationalError())
 
 
+class Evasive(Exception):
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+def test_error_that_can_not_be_asked_is_no_serialization_failure():
+    assert is_serialization_failure(Evasive()) is False
+
+
 def test_transaction_that_postgres_gives_up_is_told_from_other_failures(postgres, postgres_url):
     bind(postgres, [Account])
     Account.create(owner="Ann", balance=1)

@@ -134,9 +134,10 @@ def test_taken_key_among_many_is_peewees_error_and_leaves_nothing(database):
     assert Jar.select().count() == 1
 
 
-def test_many_rows_have_as_many_values_as_there_are_arguments(database):
+@pytest.mark.parametrize("others", [0, 2])
+def test_many_rows_have_as_many_values_as_there_are_arguments(database, others):
     with pytest.raises(ValueError, match="add takes 4 arguments"):
-        add.many(database, [(uuid4(), "jam")])
+        add.many(database, [(uuid4(), "jam"), *map(jar, "ab"[:others])])
 
 
 @prepared
