@@ -238,6 +238,42 @@ def test_saga_that_is_due_earlier_than_before_is_acted_on_then(store):
     assert sent(store.sweep(SAGA, NOW + timedelta(seconds=1))) == ["a/make/do"]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_each_end_is_told_once(store, together):
+    """Also of a saga that was begun before in the same batch, or whose last reply comes again."""
+    ends = []
+    telling = SagaStore(store.database, ends.append)
+    begin("a", "b")
+    replies = [reply("a"), reply("b"), reply("a", "finish"), reply("a", "finish")]
+    for batch in [replies] if together else [[one] for one in replies]:
+        telling.advance(SAGA, batch, NOW)
+    assert ends == [saga_queries.find(store.database, "a")]
+    assert ends[0].status == "COMPLETED"
+
+
+def test_sweep_writes_each_saga_once(store, monkeypatch):
+    begin("a", "b")
+    written = []
+    for name in ("update", "update_state"):
+        spy = getattr(saga_rows, name)
+        monkeypatch.setattr(
+            saga_rows, name, Written(spy, lambda rows: written.extend(row[0] for row in rows))
+        )
+    store.sweep(SAGA, LATER)
+    assert sorted(written) == ["a", "b"]
+
+
+class Written:
+    """A statement whose rows are told."""
+
+    def __init__(self, statement, tell):
+        self.statement, self.tell = statement, tell
+
+    def many(self, database, rows):
+        self.tell(rows)
+        self.statement.many(database, rows)
+
+
 def test_ended_saga_is_swept_no_more(store):
     begin("a")
     store.advance(SAGA, [reply("a"), reply("a", "finish")], NOW)
