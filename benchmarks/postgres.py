@@ -36,7 +36,7 @@ class Server(NamedTuple):
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """Run a server, with its data in `folder`; raise `Failed` if there is none installed."""
-    programs, account = _programs(), _account()
+    programs, account = server_programs(), server_account()
     data = folder / "postgres"
     data.mkdir()
     # The path of a socket has 107 characters at most.
@@ -60,18 +60,19 @@ def server(folder: Path) -> Iterator[Server]:
         shutil.rmtree(socket)
 
 
-def _programs() -> Path:
+def server_programs() -> Path:
+    """Return the folder of initdb and pg_ctl; raise `Failed` where there is none."""
     folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
     if on_path := shutil.which("initdb"):
         folders.append(Path(on_path).resolve().parent)
     for folder in folders:
-        if (folder / "initdb").exists():
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
             return folder
     raise Failed("PostgreSQL's server programs are missing: apt-get install postgresql")
 
 
-def _account() -> str | None:
-    """Return the account to run as: PostgreSQL refuses to be root's."""
+def server_account() -> str | None:
+    """Return the account to run a server as: PostgreSQL refuses to be root's."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}

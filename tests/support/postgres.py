@@ -1,7 +1,5 @@
 """A PostgreSQL server of the tests' own."""
 
-import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -14,26 +12,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from benchmarks.postgres import server_account, server_programs
+from benchmarks.processes import Failed
 from support.missing import missing
 
 
 def postgres_programs() -> Path:
     """Return the folder of initdb and pg_ctl; skip where there is none, but fail in CI."""
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
-    if on_path := shutil.which("initdb"):
-        folders.append(Path(on_path).parent)
-    for folder in folders:
-        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
-            return folder
-    return missing("PostgreSQL's server programs are missing: apt-get install postgresql")
-
-
-def server_account() -> str | None:
-    """Return the account to run PostgreSQL as: it refuses to be root's."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in names)
+    try:
+        return server_programs()
+    except Failed as reason:
+        missing(str(reason))
 
 
 @dataclass
