@@ -3,15 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from saga.runtime.kafka.embedded import HOST
+from saga.runtime.kafka.embedded import listens
 from saga.runtime.polling import poll_until
 
 ROOT = Path(__file__).parents[1]
@@ -109,10 +109,5 @@ def run(
 
 def wait_for_port(port: int, log: Path) -> None:
     """Wait until somebody listens on a loopback port; raise `Failed`, which names the log."""
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, port)) == 0
-
-    if not poll_until(listens, START_TIMEOUT):
+    if not poll_until(partial(listens, port), START_TIMEOUT):
         raise Failed(f"nobody listens on port {port} after {START_TIMEOUT:g} s: see {log}")

@@ -32,6 +32,13 @@ def free_port() -> int:
             return port
 
 
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def start_embedded(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
     """Start the broker on a loopback port and return once it answers.
 
@@ -74,9 +81,7 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: P
     def answers() -> bool:
         if process.poll() is not None:
             raise BrokerUnavailable(f"the embedded broker ended at once; see {log}")
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex((HOST, port)) == 0
+        return listens(port)
 
     if not poll_until(answers, START_TIMEOUT, every=0.02):
         raise BrokerUnavailable(
