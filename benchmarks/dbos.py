@@ -10,13 +10,12 @@ from saga.stacks.surroundings import describe_database
 
 from . import peers, postgres
 from .load import Api
-from .peer_store import PeerStore, fields
+from .peer_store import PeerStore, fields, has_completed
 from .processes import Command, run, running, wait_for_port
 from .system import Running
 
 GRANIAN = ["--interface", "asgi", "--loop", "uvloop", "--no-ws", "--log-level", "error"]
 GRANIAN += ["--workers", "2", "--host", HOST]
-STATUSES = {"COMPLETED": True, "CANCELLED": False}
 
 
 @contextmanager
@@ -39,7 +38,7 @@ def dbos(folder: Path, peers_folder: Path) -> Iterator[Running]:
         described = describe_database(database)
         database.close()
         yield Running(
-            Api(port, "/orders", "", fields, STATUSES.__getitem__),
+            Api(port, "/orders", "", fields, has_completed),
             {"app": [app], "postgresql": [server.pid]},
             store.books,
             {

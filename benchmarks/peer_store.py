@@ -43,6 +43,11 @@ def fields(order: Order) -> dict[str, int]:
     return {**order._asdict(), "total": order.total}
 
 
+def has_completed(status: str) -> bool:
+    """Tell from an order's last status whether it has completed; raise `KeyError` for another."""
+    return {"COMPLETED": True, "CANCELLED": False}[status]
+
+
 class PeerStore:
     """The services' files in a folder."""
 

@@ -12,7 +12,7 @@ from saga.runtime.polling import poll_until
 
 from . import peers
 from .load import Api
-from .peer_store import PeerStore, fields
+from .peer_store import PeerStore, fields, has_completed
 from .processes import START_TIMEOUT, Command, Failed, running, wait_for_port
 from .system import Running, System
 
@@ -34,7 +34,6 @@ disable-web-ui = true
 GRANIAN = ["--interface", "asgi", "--http", "2", "--loop", "uvloop", "--no-ws"]
 GRANIAN += ["--log-level", "error", "--host", HOST, "--workers-kill-timeout", "1"]
 SYNCS = "its log (fsync, its default), once for several writes; the services' SQLite files are not"
-STATUSES = {"COMPLETED": True, "CANCELLED": False}
 
 
 def restate(handler: str) -> System:
@@ -69,7 +68,7 @@ def _run(handler: str, folder: Path, peers_folder: Path) -> Iterator[Running]:
         wait_for_port(ports["ingress"], log)
         _register(ports["admin"], ports["app"], log)
         yield Running(
-            Api(ports["ingress"], f"/orchestrator/{handler}", "", fields, STATUSES.__getitem__),
+            Api(ports["ingress"], f"/orchestrator/{handler}", "", fields, has_completed),
             {"server": [server_pid], "services": [app_pid]},
             store.books,
             _versions(),
