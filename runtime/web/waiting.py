@@ -74,15 +74,14 @@ class Waiting:
 
     async def _poll(self) -> None:
         try:
+            await asyncio.sleep(self._interval)
             while self._waiters:
-                await asyncio.sleep(self._interval)
-                if not self._waiters:
-                    return  # all were let go meanwhile
                 try:
                     for state in await self._ended(list(self._waiters)):
                         self._wake(state)
                 except DATABASE_UNAVAILABLE as error:
                     log.warning("can't ask for ended sagas: %s", error)
+                await asyncio.sleep(self._interval)
         finally:
             self._polling = None
 
