@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import tenacity
@@ -108,11 +107,13 @@ class Process:
             self._world.after(when - self._world.now, lambda: self._woken(when))
 
     def stop(self) -> None:
-        """End in good order, between two turns."""
+        """End in good order, between two turns; one that is killed meanwhile leaves no word."""
         self.alive = False
         if self._transport is not None:
-            with suppress(Killed):
+            try:
                 self._transport.close()
+            except Killed:
+                self._lose_session(self._world.chance.uniform(*SESSION))
 
     def kill(self) -> None:
         """Die; the group misses this member when its session has run out."""
