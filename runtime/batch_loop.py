@@ -9,7 +9,7 @@ off.
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from . import crash
@@ -60,9 +60,15 @@ class BatchLoop(Loop, ABC):
         self._crash.reach(crash.AFTER_SEND, out)
 
     def _read(
-        self, records: Sequence[Record], read: Callable[[Envelope], T]
+        self,
+        records: Sequence[Record],
+        read: Callable[[Envelope], T],
+        unreadable: Callable[[Record, str], Iterable[tuple[Envelope, T]]] = lambda *_: (),
     ) -> tuple[list[tuple[Envelope, T]], list[Record]]:
-        """Decode a batch; what can't be read becomes a dead letter."""
+        """Decode a batch; what can't be read becomes a dead letter.
+
+        `unreadable` is given such a record and the reason: it may find something to go on with.
+        """
         good, dead = [], []
         for record in records:
             try:
@@ -73,4 +79,5 @@ class BatchLoop(Loop, ABC):
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
                 log.warning("dead letter from %s: %s", where, reason)
                 dead.append(to_dead_letter(record, self.name, reason, self.clock()))
+                good += unreadable(record, reason)
         return good, dead

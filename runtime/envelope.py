@@ -20,6 +20,7 @@ Action = Literal["do", "undo"]
 Outcome = Literal["done", "rejected", "failed"]
 
 ID_LIMIT = 200  # characters in a message id
+INVALID_COMMAND = "invalid_command"  # the code where a command can't be made, or can't be read
 CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")

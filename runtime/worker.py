@@ -15,7 +15,17 @@ from .database.connection import (
     rows_written,
     transaction,
 )
-from .envelope import Envelope, Outcome, Record, problem_of, read_command_id, reply_id
+from .envelope import (
+    INVALID_COMMAND,
+    Envelope,
+    Outcome,
+    Problem,
+    Record,
+    decode,
+    problem_of,
+    read_command_id,
+    reply_id,
+)
 from .errors import ContractError, Rejected, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
@@ -31,7 +41,8 @@ ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB 
 # follow, as faults come in groups.
 GUARDED_BATCHES = 10
 
-Asked = tuple[Envelope, Message]
+# A command, or why it is refused unseen.
+Asked = tuple[Envelope, Message | Problem]
 
 
 class _UndoneWithItsBatch(Exception):
@@ -60,7 +71,7 @@ class Worker(BatchLoop):
         self._guarded = 0  # batches that are still worked off with savepoints
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
-        commands, dead = self._read(records, self._command)
+        commands, dead = self._read(records, self._command, self._unreadable)
         undone: dict[int, Answer] = {}
         if not self._guarded:
             try:
@@ -83,12 +94,12 @@ class Worker(BatchLoop):
         with transaction(self.database, alone=True):
             known = inbox.load(self.database, inbox.related(e for e, _ in commands))
             fresh: dict[str, Answer] = {}
-            for place, (envelope, message) in enumerate(commands):
+            for place, (envelope, asked) in enumerate(commands):
                 decision = inbox.decide(envelope, known, now)
                 answer = decision.answer or undone.get(place)
                 if answer is None:
                     try:
-                        answer = self._attempt(envelope, message, guarded=guarded)
+                        answer = self._attempt(envelope, asked, guarded=guarded)
                     except _UndoneWithItsBatch as it:
                         undone[place] = it.answer
                         raise
@@ -101,14 +112,16 @@ class Worker(BatchLoop):
             self._crash.reach(crash.BEFORE_COMMIT, fresh)
         return out
 
-    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
+    def _attempt(self, envelope: Envelope, asked: Message | Problem, *, guarded: bool) -> Answer:
         """Call the handler, and turn whatever comes of it into an answer."""
+        if isinstance(asked, Problem):
+            return self._answer(f"{self._type}.Rejected", "rejected", asked)
         run_sql = self.database.execute_sql
         if guarded:
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self._call(message)
+            event = self._call(asked)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
@@ -153,14 +166,29 @@ class Worker(BatchLoop):
     def _answer(self, kind: str, outcome: Outcome, body: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.model_dump_json())
 
-    def _command(self, envelope: Envelope) -> Message:
-        read_command_id(envelope.id)
-        if envelope.type != self._type:
-            raise Undecodable(f"ce_type is {envelope.type!r}, this topic takes {self._type!r}")
+    def _command(self, envelope: Envelope) -> Message | Problem:
+        self._check_addressee(envelope)
         try:
             return self._command_class.model_validate_json(envelope.data)
         except ValidationError as error:
             raise Undecodable("; ".join(reasons(error))) from error
+
+    def _check_addressee(self, envelope: Envelope) -> None:
+        read_command_id(envelope.id)
+        if envelope.type != self._type:
+            raise Undecodable(f"ce_type is {envelope.type!r}, this topic takes {self._type!r}")
+
+    def _unreadable(self, record: Record, reason: str) -> list[Asked]:
+        """Refuse a command of which no more than the headers can be read: its saga need not wait.
+
+        One that is not for this function is none of its business, whatever its id says.
+        """
+        try:
+            envelope = decode(record._replace(value=None))
+            self._check_addressee(envelope)
+        except Undecodable:
+            return []
+        return [(envelope, problem_of(INVALID_COMMAND, reason))]
 
     def _reply(self, command: Envelope, answer: Answer) -> Record:
         return Envelope(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ..envelope import Envelope, Record
+from ..envelope import Envelope, Problem, Record
 from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
 from ..message import Message
@@ -48,8 +48,8 @@ class ObservedWorker(Observed, Worker):
         self.ran = [(commands[place][0].id, answer) for place, answer in undone.items()]
         return super()._answer_all(commands, undone, guarded=guarded)
 
-    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
-        answer = super()._attempt(envelope, message, guarded=guarded)
+    def _attempt(self, envelope: Envelope, asked: Message | Problem, *, guarded: bool) -> Answer:
+        answer = super()._attempt(envelope, asked, guarded=guarded)
         self.ran.append((envelope.id, answer))
         return answer
 

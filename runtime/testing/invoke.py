@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from .. import crash, inbox
 from ..clock import Clock, clock_set_to, utcnow
+from ..dead_letter import SUFFIX
 from ..envelope import Envelope, Record, message_id, read_command_id
 from ..errors import ContractError
 from ..function import Function, declared
@@ -131,7 +132,7 @@ def invoke(
     crash_point = _CrashPoint(target.name, crash_at)
     worker = Worker(replace(target, handler=watched), database, crash_points=crash_point)
     with clock_set_to(clock) if clock is not None else nullcontext():
-        reply = _deliver(worker, _record(expected, command, identifier))
+        letter, reply = _deliver(worker, _record(expected, command, identifier))
     answer = inbox.load(database, [identifier]).get(identifier)
     return Result(
         id=identifier,
@@ -141,6 +142,7 @@ def invoke(
         stored=difference(before, rows_of(tables)),
         inbox=answer,
         event_class=cast(type[E], expected.event),
+        letter=letter,
     )
 
 
@@ -178,8 +180,9 @@ def _record(
     return envelope.record()._replace(partition=0, offset=0)
 
 
-def _deliver(worker: Worker, record: Record) -> Record:
+def _deliver(worker: Worker, record: Record) -> tuple[Record | None, Record]:
+    """Return the dead letter, if there is one, and the answer, or else the dead letter again."""
     delivery = _Delivery(record)
     worker.run(delivery, delivery.finished)
-    (reply,) = delivery.sent
-    return reply
+    letter = next((sent for sent in delivery.sent if sent.topic.endswith(SUFFIX)), None)
+    return letter, delivery.sent[-1]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..database.schema import Table
-from ..dead_letter import SUFFIX
 from ..envelope import Outcome, Problem, Record, decode
 from ..inbox import FENCED, Answer
 from ..message import Event
@@ -28,9 +27,11 @@ class Changes:
 class Result(Generic[E]):
     """What came of one invocation.
 
-    `id` is the command's, `record` is what the worker sent, `ran` tells whether the handler was
-    called. `duplicate` means that the command had been answered before. `stored` has the tables
-    that changed, and `inbox` the answer that the service keeps; None where it keeps none.
+    `id` is the command's, `record` is the answer that the worker sent, or the dead letter where
+    there is no answer, `ran` tells whether the handler was called. `duplicate` means that the
+    command had been answered before. `stored` has the tables that changed, and `inbox` the answer
+    that the service keeps; None where it keeps none. `letter` is the dead letter of a command that
+    could not be read.
     """
 
     id: str
@@ -40,10 +41,11 @@ class Result(Generic[E]):
     stored: dict[type[Table], Changes]
     inbox: Answer | None
     event_class: type[E]
+    letter: Record | None = None
 
     @property
     def outcome(self) -> Outcome | None:
-        """`done`, `rejected` or `failed`; None where the command has become a dead letter."""
+        """`done`, `rejected` or `failed`; None where all that came of it is a dead letter."""
         return None if self._is_dead else decode(self.record).outcome
 
     @property
@@ -66,9 +68,9 @@ class Result(Generic[E]):
     @property
     def dead_letter(self) -> str:
         """Why the command could not be read; raises `AssertionError` where it could."""
-        if not self._is_dead:
+        if self.letter is None:
             raise AssertionError(f"there is no dead letter: {self}")
-        return dict(self.record.headers)["dlq_reason"].decode()
+        return dict(self.letter.headers)["dlq_reason"].decode()
 
     @property
     def skipped(self) -> bool:
@@ -93,7 +95,7 @@ class Result(Generic[E]):
 
     @property
     def _is_dead(self) -> bool:
-        return self.record.topic.endswith(SUFFIX)
+        return self.record is self.letter
 
     @property
     def _body(self) -> str:

@@ -187,17 +187,23 @@ def test_unknown_crash_point_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("body", "reason", "outcome"),
     [
-        ({"seat": "front", "guest": "Ann"}, "seat: Input should be a valid integer"),
-        ({"seat": 1}, "guest: Field required"),
-        (Free(seat=1), "ce_type is 'Free', this topic takes 'Sell'"),
+        ({"seat": "front", "guest": "Ann"}, "seat: Input should be a valid integer", "rejected"),
+        ({"seat": 1}, "guest: Field required", "rejected"),
+        (Free(seat=1), "ce_type is 'Free', this topic takes 'Sell'", None),
     ],
 )
-def test_unreadable_command_becomes_a_dead_letter(body, reason):
+def test_unreadable_command_becomes_a_dead_letter(body, reason, outcome):
     result = invoke(sell, body)
     assert reason in result.dead_letter
-    assert (result.outcome, result.ran, result.stored) == (None, False, {})
+    assert (result.outcome, result.ran, result.stored) == (outcome, False, {})
+
+
+def test_unreadable_command_is_refused():
+    result = invoke(sell, {"seat": 1})
+    assert result.rejection.code == "invalid_command"
+    assert "was rejected: invalid_command: guest: Field required" in str(result)
 
 
 def test_malformed_id_becomes_a_dead_letter():
@@ -223,7 +229,8 @@ def test_time_is_the_given_clocks():
     [
         (lambda: invoke(sell, BOB).event, "no event: test-2/sell/do was rejected: taken: seat 1"),
         (lambda: invoke(close, Close(seat=1)).event, "no event: test-2/close/do failed: ZeroDiv"),
-        (lambda: invoke(sell, {}).event, "no event: test-2/sell/do became a dead letter: seat"),
+        (lambda: invoke(sell, {}).event, "do was rejected: invalid_command: seat: Field required"),
+        (lambda: invoke(sell, ANN, message_id="s/sell").event, "no event: s/sell became a dead"),
         (lambda: invoke(free, Free(seat=1), undo_of="s/sell/do").event, "nothing to undo"),
         (
             lambda: invoke(free, Free(seat=1)).rejection,
