@@ -32,6 +32,10 @@ class BrokerUnavailable(SagaError):
     """The broker did not take a message or an offset in time."""
 
 
+class NeverTaken(SagaError):
+    """The broker will never take this record as it is."""
+
+
 class Conflict(SagaError):
     """The saga is not in a state that allows this, or the idempotency key is taken."""
 

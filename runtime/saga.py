@@ -123,5 +123,13 @@ class Saga:
     @property
     def reply_topics(self) -> list[str]:
         """The topics on which the steps and their undos answer."""
-        commands = [c for step in self.steps for c in (step.command, step.undo) if c is not None]
-        return sorted({command.event.topic for command in commands})
+        return sorted({command.event.topic for command in self._commands})
+
+    @property
+    def told_topics(self) -> list[str]:
+        """The topics to which its host sends: those of its commands, and that of its ends."""
+        return sorted({self.ended_topic, *(command.topic for command in self._commands)})
+
+    @property
+    def _commands(self) -> list[type[Command]]:
+        return [c for step in self.steps for c in (step.command, step.undo) if c is not None]

@@ -1,11 +1,22 @@
 """What a worker needs of a broker: a few calls, with the same meaning on every transport."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .envelope import Record
 
 BATCH_SIZE = 500  # records in one transaction, at most
+
+
+class Refusal(NamedTuple):
+    """A record that the broker will never take as it is, and why.
+
+    `missing` tells that there is no such topic: there may be one later.
+    """
+
+    record: Record
+    reason: str
+    missing: bool
 
 
 class Transport(Protocol):
@@ -13,6 +24,9 @@ class Transport(Protocol):
 
     Batches are pipelined: `finish` waits for nobody, and the next batch may be polled and worked
     off while the answers of earlier ones are on their way. Offsets follow them, in order.
+
+    A record that the broker will never take, for its size or its topic, holds up nobody: it counts
+    as taken, and its dead letter is where the broker takes that.
     """
 
     def poll(self, timeout: float) -> list[Record]:
@@ -30,6 +44,9 @@ class Transport(Protocol):
 
     def send(self, records: Iterable[Record]) -> None:
         """Hand records to the broker; return when it has them all, else `BrokerUnavailable`."""
+
+    def refused(self) -> list[Refusal]:
+        """Return, once each, the records that the broker will never take."""
 
     def rewind(self) -> None:
         """Let the next `poll` begin with the first batch of which not all has been taken."""

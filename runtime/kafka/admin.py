@@ -1,35 +1,64 @@
 """Topics and offsets: create topics, count a group's lag, read all that topics hold."""
 
+import logging
 from collections.abc import Sequence
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import NewPartitions, NewTopic
 
 from ..dead_letter import SUFFIX
 from ..envelope import Record
-from ..errors import BrokerUnavailable
+from ..errors import BrokerUnavailable, first_line
 from ..settings import Settings
 from .application import ADMIN_TIMEOUT, RECORD_LIMIT, Admin, application, reason
 from .record import to_record
 
+log = logging.getLogger(__name__)
+
 
 def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
-    """Create the topics that are missing; raise `BrokerUnavailable` if the broker will not."""
+    """Create the topics that are missing, and add the partitions that are.
+
+    Raises `BrokerUnavailable` if the broker creates none. That it adds no partitions is told in the
+    log alone: those that are there do.
+    """
     admin = Admin(settings)
     existing = admin.topics()
+    missing = [
+        NewTopic(name, count, settings.kafka_replication_factor, config=_config(name))
+        for name, count in sorted(partitions.items())
+        if name not in existing
+    ]
+    if missing and not _create(admin, missing):
+        existing = admin.topics()  # somebody else has created some, perhaps with fewer partitions
+    small = [
+        NewPartitions(name, count)
+        for name, count in sorted(partitions.items())
+        if name in existing and 0 < len(existing[name].partitions) < count
+    ]
+    if small:
+        for name, future in admin.client.create_partitions(small).items():
+            try:
+                future.result(ADMIN_TIMEOUT)
+                log.info("%s has %d partitions now", name, partitions[name])
+            except (KafkaException, TimeoutError) as error:
+                log.warning("%s keeps its partitions: %s", name, first_line(error))
+
+
+def _create(admin: Admin, topics: Sequence[NewTopic]) -> bool:
+    """Create topics; return whether none of them was there already."""
+    all_new = True
     try:
-        missing = [
-            NewTopic(name, count, settings.kafka_replication_factor, config=_config(name))
-            for name, count in sorted(partitions.items())
-            if name not in existing
-        ]
-        if missing:
-            made = admin.client.create_topics(missing, request_timeout=ADMIN_TIMEOUT)
-            for future in made.values():
-                _unless_exists(future)
+        for future in admin.client.create_topics(topics, request_timeout=ADMIN_TIMEOUT).values():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+                all_new = False
     except KafkaException as error:
         raise BrokerUnavailable(f"topics not created: {reason(error)}") from error
+    return all_new
 
 
 def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
@@ -62,7 +91,8 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
     Raises `BrokerUnavailable` when the broker does not answer.
     """
     records, known = [], Admin(settings).topics()
-    with application(settings, "saga.reader").get_consumer(auto_commit_enable=False) as consumer:
+    reader = application(settings, "saga.reader", consuming={"enable.partition.eof": True})
+    with reader.get_consumer(auto_commit_enable=False) as consumer:
         try:
             ends = {
                 (topic, number): consumer.get_watermark_offsets(
@@ -76,11 +106,15 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
             consumer.assign([TopicPartition(*where, ends[where][0]) for where in unread])
             while unread:
                 message = consumer.poll(ADMIN_TIMEOUT)
-                if message is None or message.error():
+                if message is None:
                     raise BrokerUnavailable(f"no answer within {ADMIN_TIMEOUT:g} s")
-                records.append(to_record(message))
                 where = (message.topic(), message.partition())
-                if message.offset() + 1 >= ends[where][1]:
+                if (error := message.error()) is None:
+                    records.append(to_record(message))
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                # What a transaction leaves at the end is no record: nothing comes of that offset.
+                if error is not None or message.offset() + 1 >= ends[where][1]:
                     unread.discard(where)
         except KafkaException as error:
             raise BrokerUnavailable(f"topics not read: {reason(error)}") from error
@@ -89,11 +123,3 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
 
 def _config(topic: str) -> dict[str, str]:
     return {"max.message.bytes": str(RECORD_LIMIT)} if topic.endswith(SUFFIX) else {}
-
-
-def _unless_exists(future: Any) -> None:
-    try:
-        future.result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise

@@ -1,6 +1,8 @@
 """The connection to Kafka: what every consumer, producer and admin client is configured with."""
 
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -27,8 +29,17 @@ TELLING = (
 SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
 
 
-def application(settings: Settings, group: str) -> Application:
-    """Make the Quix Streams application that consumers and producers come from."""
+def application(
+    settings: Settings,
+    group: str,
+    *,
+    consuming: Mapping[str, Any] = MappingProxyType({}),
+    producing: Mapping[str, Any] = MappingProxyType({}),
+) -> Application:
+    """Make the Quix Streams application that consumers and producers come from.
+
+    `consuming` and `producing` have more options of librdkafka's for either.
+    """
     return Application(
         broker_address=_connection(settings),
         consumer_group=group,
@@ -48,6 +59,7 @@ def application(settings: Settings, group: str) -> Application:
             "auto.commit.interval.ms": 200,
             "topic.metadata.refresh.interval.ms": 10_000,
             "reconnect.backoff.max.ms": 1_000,
+            **consuming,
         },
         producer_extra_config={
             **SILENT,
@@ -60,7 +72,11 @@ def application(settings: Settings, group: str) -> Application:
             "linger.ms": 0,
             "queue.buffering.max.kbytes": 131_072,
             "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
+            # How long a topic that is not there is waited for: less than for the broker, or the
+            # one could not be told from the other.
+            "topic.metadata.propagation.max.ms": int(DELIVERY_TIMEOUT * 500),
             "reconnect.backoff.max.ms": 1_000,
+            **producing,
         },
     )
 

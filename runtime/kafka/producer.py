@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -14,7 +15,31 @@ from .application import DELIVERY_TIMEOUT, Admin, application
 
 log = logging.getLogger(__name__)
 
-Delivered = Callable[[str | None], None]  # is told of each record once: None, or why it failed
+# Errors that no waiting mends: Kafka's protocol calls them not retriable, and librdkafka says of
+# none whether it is. A topic that is not there has been waited for.
+MISSING = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+LASTING = MISSING | {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.INVALID_RECORD,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+}
+
+
+class Failure(NamedTuple):
+    """Why a record was not taken; `lasting` tells that it never will be."""
+
+    reason: str
+    lasting: bool
+    missing: bool
+
+
+Delivered = Callable[[Record, Failure | None], None]  # is told of each record once
 
 
 class Producer:
@@ -22,7 +47,9 @@ class Producer:
 
     def __init__(self, settings: Settings, group: str = "producer") -> None:
         self._settings = settings
+        self._group = group
         self._producer = application(settings, group).get_producer()
+        self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send messages; raise `BrokerUnavailable` unless the broker has taken them all."""
@@ -37,13 +64,13 @@ class Producer:
 
     def send_records(self, records: Iterable[Record]) -> None:
         """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
-        told: list[str | None] = []
-        sent = self.hand_over(records, told.append)
+        told: list[Failure | None] = []
+        sent = self.hand_over(records, lambda _, failure: told.append(failure))
         self.flush()
-        errors = [error for error in told if error is not None]
-        if errors or len(told) < sent:
-            why = errors[0] if errors else "no answer"
-            raise BrokerUnavailable(f"{sent - len(told) + len(errors)} messages not taken: {why}")
+        failures = [failure.reason for failure in told if failure is not None]
+        if failures or len(told) < sent:
+            why = failures[0] if failures else "no answer"
+            raise BrokerUnavailable(f"{sent - len(told) + len(failures)} messages not taken: {why}")
 
     def hand_over(self, records: Iterable[Record], delivered: Delivered) -> int:
         """Let records be sent in the background; return how many there are.
@@ -51,34 +78,66 @@ class Producer:
         `delivered` hears what becomes of each, in a later call of `poll` or `flush`. Raises
         `BrokerUnavailable` when no more can be on their way.
         """
-
-        def on_delivery(error: KafkaError | None, _: Any) -> None:
-            delivered(None if error is None else error.str())
-
         count = 0
-        try:
-            for record in records:
-                self._producer.produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    poll_timeout=DELIVERY_TIMEOUT,
-                    buffer_error_max_tries=2,
-                    on_delivery=on_delivery,
-                )
-                count += 1
-        except (BufferError, KafkaException) as error:
-            raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
+        for record in records:
+            self._produce(self._producer, record, partial(self._answered, record, delivered))
+            count += 1
         return count
+
+    def _produce(self, producer: Any, record: Record, on_delivery: Callable[..., None]) -> None:
+        try:
+            producer.produce(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                poll_timeout=DELIVERY_TIMEOUT,
+                buffer_error_max_tries=2,
+                on_delivery=on_delivery,
+            )
+        except (BufferError, KafkaException) as error:
+            first = error.args[0]
+            if isinstance(first, KafkaError) and first.code() in LASTING:
+                on_delivery(first, None)
+            else:
+                raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
+
+    def _answered(
+        self, record: Record, delivered: Delivered, error: KafkaError | None, _: Any
+    ) -> None:
+        failure = _failure(error)
+        if failure is None or failure.missing or not failure.lasting:
+            delivered(record, failure)
+            return
+        # The broker refuses whole batches, perhaps for a neighbour's sake: only a record that is
+        # refused alone is refused itself.
+        alone = self._producing_alone()
+        try:
+            self._produce(alone, record, lambda error, _: delivered(record, _failure(error)))
+        except BrokerUnavailable as trouble:  # nothing may be raised into librdkafka
+            delivered(record, Failure(str(trouble), lasting=False, missing=False))
+
+    def _producing_alone(self) -> Any:
+        if self._alone is None:
+            options = {"batch.num.messages": 1}
+            alone = application(self._settings, self._group, producing=options)
+            self._alone = alone.get_producer()
+        return self._alone
 
     def poll(self, timeout: float) -> None:
         """Hear of deliveries; wait for one up to `timeout` seconds."""
         self._producer.poll(timeout)
+        if self._alone is not None:
+            self._alone.poll(0)
 
     def flush(self, timeout: float = DELIVERY_TIMEOUT + 1) -> None:
-        """Wait until something has become of each record, or for `timeout` seconds."""
+        """Wait until something has become of each record, or for `timeout` seconds each time.
+
+        A record that has to be sent once more, alone, has another time.
+        """
         self._producer.flush(timeout)
+        if self._alone is not None:
+            self._alone.flush(timeout)
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
@@ -87,9 +146,16 @@ class Producer:
     def close(self, timeout: float = DELIVERY_TIMEOUT) -> None:
         """Deliver what is still on its way, for `timeout` seconds at most."""
         with suppress(KafkaException):  # wrong settings: there has never been a producer
-            self._producer.flush(timeout)
+            self.flush(timeout)
 
 
-def _log_failure(error: str | None) -> None:
-    if error is not None:
-        log.warning("a command was not taken, its saga's host will send it again: %s", error)
+def _failure(error: KafkaError | None) -> Failure | None:
+    if error is None:
+        return None
+    return Failure(error.str(), error.code() in LASTING, error.code() in MISSING)
+
+
+def _log_failure(_: Record, failure: Failure | None) -> None:
+    if failure is not None:
+        why = failure.reason
+        log.warning("a command was not taken, its saga's host will send it again: %s", why)

@@ -9,19 +9,21 @@ offsets that it is given, which are those of batches whose answers the broker ha
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from .. import crash
+from ..clock import utcnow
+from ..dead_letter import SUFFIX, to_dead_letter
 from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..health import HealthFile
 from ..settings import Settings
-from ..transport import BATCH_SIZE
-from .application import application
+from ..transport import BATCH_SIZE, Refusal
+from .application import DELIVERY_TIMEOUT, application
 from .in_flight import Batch, InFlight
-from .producer import Producer
+from .producer import MISSING, Failure, Producer
 from .record import to_record
 
 log = logging.getLogger(__name__)
@@ -35,9 +37,10 @@ FULL_WAIT = 0.1  # seconds between two looks whether there is room
 
 
 class KafkaTransport:
-    """A `Transport` on a Kafka broker; `on_ready` is called once, when the group takes us in.
+    """A `Transport` on a Kafka broker.
 
-    `health` is well as long as we are in the group and are polling.
+    `on_ready` is called once, when the group takes us in, and `on_missing` where one of the topics
+    is not there any more. `health` is well as long as we are in the group and are polling.
     """
 
     def __init__(
@@ -46,16 +49,20 @@ class KafkaTransport:
         group: str,
         topics: Sequence[str],
         on_ready: Callable[[], None] = lambda: None,
+        on_missing: Callable[[], None] = lambda: None,
         health: HealthFile | None = None,
         crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
         self._producer = Producer(settings, group)
+        self._group = group
         self._batch: list[Record] = []
+        self._refused: list[Refusal] = []
         self._in_flight = InFlight()
         self._next_look = 0.0
         self._health = health or HealthFile(None)
         self._crash = crash_points
         self._is_member = False
+        self._on_missing = on_missing
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=True)
         self._consumer.subscribe(
@@ -91,8 +98,17 @@ class KafkaTransport:
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._batch = [to_record(message) for message in messages if not _failed(message)]
+        self._batch = [to_record(message) for message in messages if message.error() is None]
+        if len(self._batch) < len(messages):
+            self._see_to_errors(error for m in messages if (error := m.error()) is not None)
         return self._batch
+
+    def _see_to_errors(self, errors: Iterable[KafkaError]) -> None:
+        """Tell what the consumer reports; librdkafka recovers from most of it by itself."""
+        for error in errors:
+            log.warning("consumer: %s", error.str())
+            if error.code() in MISSING:
+                self._on_missing()
 
     def finish(self, records: Iterable[Record]) -> None:
         """Send what came of the last batch; its offsets follow."""
@@ -100,7 +116,22 @@ class KafkaTransport:
         batch = Batch(self._batch, len(answers))
         self._batch = []
         self._in_flight.add(batch)
-        self._producer.hand_over(answers, batch.delivered)
+        self._producer.hand_over(answers, partial(self._delivered, batch))
+
+    def _delivered(self, batch: Batch, record: Record, failure: Failure | None) -> None:
+        if failure is None or not failure.lasting:
+            batch.delivered(failure and failure.reason)
+            return
+        log.error("not taken by %s: %s", record.topic, failure.reason)
+        self._refused.append(Refusal(record, failure.reason, failure.missing))
+        if failure.missing or record.topic.endswith(SUFFIX):  # there is no place for a letter
+            batch.delivered(None)
+            return
+        letter = to_dead_letter(record, self._group, f"not sent: {failure.reason}", utcnow())
+        try:
+            self._producer.hand_over([letter], partial(self._delivered, batch))
+        except BrokerUnavailable as error:  # nothing may be raised into librdkafka
+            batch.delivered(str(error))
 
     def _see_to_answers(self) -> None:
         """Learn what has become of answers, and wait where too many are on their way."""
@@ -144,7 +175,20 @@ class KafkaTransport:
 
     def send(self, records: Iterable[Record]) -> None:
         """Send records and wait for the broker to have them."""
-        self._producer.send_records(records)
+        sending = list(records)
+        batch = Batch([], len(sending))
+        self._producer.hand_over(sending, partial(self._delivered, batch))
+        # One that is refused is sent with others, alone, and as a letter.
+        until = time.monotonic() + 3 * DELIVERY_TIMEOUT
+        while batch.missing and not batch.error and time.monotonic() < until:
+            self._producer.poll(FULL_WAIT)
+        if batch.missing or batch.error:
+            raise BrokerUnavailable(f"messages not taken: {batch.error or 'no answer'}")
+
+    def refused(self) -> list[Refusal]:
+        """Return, once each, the records that the broker will never take."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""
@@ -178,11 +222,3 @@ class KafkaTransport:
         while quiet < QUIET_POLLS and time.monotonic() < until:
             message = self._consumer.poll(0.01)
             quiet = 0 if message or self._consumer.assignment() else quiet + 1
-
-
-def _failed(message: Any) -> bool:
-    error = message.error()
-    if error is not None:
-        # librdkafka recovers from these by itself: no topic yet, no broker for a while.
-        log.warning("consumer: %s", error.str())
-    return error is not None

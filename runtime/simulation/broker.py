@@ -6,18 +6,17 @@ here too, and whatever may go wrong on the way is for the caller to do.
 
 import random
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
+from ..dead_letter import SUFFIX
 from ..envelope import Record
-from ..errors import BrokerUnavailable
+from ..errors import NeverTaken
 from ..transport import BATCH_SIZE
 
 FETCHED = 0.3  # the share of polls that find something though the broker is away
-LARGEST = 1_000_000  # bytes of a record's body, at most; nearly as Kafka has it
+# Bytes of a record's body, at most; nearly as Kafka has it, and as our topics of letters have.
+LARGEST, LARGEST_LETTER = 1_000_000, 2_000_000
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
 Wake = Callable[[float], None]
@@ -30,11 +29,19 @@ class _Entry(NamedTuple):
     record: Record
 
 
+class Member(Protocol):
+    """Who reads in a group: which topics, how far; `wake` is told when there may be more."""
+
+    topics: tuple[str, ...]
+    positions: dict[Place, int]
+    wake: Wake
+
+
 class Group:
     """One consumer group: its members, and how far they have read together."""
 
     def __init__(self) -> None:
-        self.members: list[SimulatedTransport] = []
+        self.members: list[Member] = []
         self.committed: dict[Place, int] = {}
         self.generation = 0  # counts rebalances; who belongs to an older one can't commit
 
@@ -59,11 +66,12 @@ class SimulatedBroker:
     def append(self, record: Record, lag: float = 0.0) -> None:
         """Store a record at the end of its key's partition; consumers see it after `lag` seconds.
 
-        Whatever comes after it in its partition is seen no earlier. Raises `BrokerUnavailable` when
-        there is no such topic, or the record is too large.
+        Whatever comes after it in its partition is seen no earlier. Raises `NeverTaken` when there
+        is no such topic, or the record is too large.
         """
-        if len(record.value or b"") > LARGEST:
-            raise BrokerUnavailable("the record is too large")
+        largest = LARGEST_LETTER if record.topic.endswith(SUFFIX) else LARGEST
+        if len(record.value or b"") > largest:
+            raise NeverTaken("the record is too large")
         place = self._place(record)
         log = self._logs[place]
         ready = max(self.now() + lag, log[-1].ready if log else 0.0)
@@ -72,6 +80,10 @@ class SimulatedBroker:
             for member in group.members:
                 if place in member.positions:
                     member.wake(ready)
+
+    def has(self, topic: str) -> bool:
+        """Tell whether there is such a topic."""
+        return topic in self._counts
 
     def read(self, positions: dict[Place, int]) -> list[Record]:
         """Take what is there at the positions, and move them; any partition may come first."""
@@ -101,14 +113,14 @@ class SimulatedBroker:
         ]
         return min(unread, default=None)
 
-    def join(self, name: str, member: "SimulatedTransport") -> Group:
+    def join(self, name: str, member: Member) -> Group:
         """Take a member into a group."""
         group = self._groups.setdefault(name, Group())
         group.members.append(member)
         self._rebalance(group)
         return group
 
-    def leave(self, name: str, member: "SimulatedTransport") -> None:
+    def leave(self, name: str, member: Member) -> None:
         """Let a member go, or throw it out: its session has ended."""
         group = self._groups[name]
         if member in group.members:
@@ -157,132 +169,10 @@ class SimulatedBroker:
     def _place(self, record: Record) -> Place:
         count = self._counts.get(record.topic)
         if count is None:
-            raise BrokerUnavailable(f"there is no topic {record.topic}")
+            raise NeverTaken(f"there is no topic {record.topic}")
         if record.key is None:
             return record.topic, self._chance.randrange(count)
         return record.topic, zlib.crc32(record.key) % count
 
     def _clear(self) -> None:
         self._logs = {(topic, n): [] for topic, count in self._counts.items() for n in range(count)}
-
-
-class SimulatedTransport:
-    """A `Transport` on a simulated broker; `wake` is told when there may be something to poll."""
-
-    def __init__(
-        self,
-        broker: SimulatedBroker,
-        group: str,
-        topics: Sequence[str],
-        wake: Wake = lambda _: None,
-    ) -> None:
-        self.topics = tuple(topics)
-        self.wake = wake
-        self.positions: dict[Place, int] = {}
-        self._broker = broker
-        self._name = group
-        self._batch: list[Record] = []
-        # Batches that are finished, and why the broker has not taken what came of them.
-        self._in_flight: deque[tuple[list[Record], BrokerUnavailable | None]] = deque()
-        self._group = broker.join(group, self)
-        self._generation = self._group.generation
-
-    def poll(self, timeout: float) -> list[Record]:  # noqa: ARG002 - no time passes in here
-        """Return what is there, at once.
-
-        One who was thrown out joins again, as Kafka's consumers do. They fetch ahead, too, and so
-        may find something while the broker is away, of partitions that they know to be theirs.
-        """
-        self._see_to_answers()
-        if self._broker.available:
-            if self not in self._group.members:
-                self._broker.join(self._name, self)
-            self._generation = self._group.generation
-        is_member = self._generation == self._group.generation
-        there = self._broker.available or (is_member and self._broker.has_been_fetched())
-        self._batch = self._broker.read(self.positions) if there else []
-        return self._batch
-
-    def finish(self, records: Iterable[Record]) -> None:
-        """Store what came of the last batch; the next poll sees to its offsets."""
-        batch, self._batch = self._batch, []
-        try:
-            self.send(records)
-        except BrokerUnavailable as error:
-            self._in_flight.append((batch, error))
-        else:
-            self._in_flight.append((batch, None))
-
-    def send(self, records: Iterable[Record]) -> None:
-        """Store records; where one is refused, the others are stored all the same."""
-        self.check()
-        refused = []
-        for record in records:
-            try:
-                self._broker.append(record)
-            except BrokerUnavailable as error:
-                refused.append(error)
-        if refused:
-            raise BrokerUnavailable(f"{len(refused)} messages not taken: {refused[0]}")
-
-    def _see_to_answers(self) -> None:
-        """Commit what is taken, up to the first batch that is not; then raise why it is not.
-
-        Nothing is committed of partitions that have been dealt out anew meanwhile.
-        """
-        is_member = self in self._group.members and self._generation == self._group.generation
-        if not is_member:
-            self._in_flight.clear()
-        while self._in_flight:
-            batch, error = self._in_flight[0]
-            if error is not None:
-                raise error
-            if not self._broker.available:
-                return
-            if not self._commit(batch):
-                return
-            self._in_flight.popleft()
-
-    def _commit(self, batch: Sequence[Record]) -> bool:
-        """Commit a batch's offsets; return False where that has to be tried again."""
-        for record in batch:
-            self._group.committed[record.topic, record.partition] = record.offset + 1
-        return True
-
-    def committed(self) -> dict[Place, int]:
-        """Return how far the group has read, by its own account."""
-        return dict(self._group.committed)
-
-    def rewind(self) -> None:
-        """Go back to the first record that is not answered for, where a partition is still ours."""
-        with suppress(BrokerUnavailable):
-            self._see_to_answers()
-        batches = [batch for batch, _ in self._in_flight] + [self._batch]
-        for record in reversed(list(chain.from_iterable(batches))):
-            if (record.topic, record.partition) in self.positions:
-                self.positions[record.topic, record.partition] = record.offset
-        self._in_flight.clear()
-        self._batch = []
-
-    def check(self) -> None:
-        """Raise `BrokerUnavailable` when the broker is away."""
-        if not self._broker.available:
-            raise BrokerUnavailable("the broker does not answer")
-
-    def next_ready(self) -> float | None:
-        """Return when there is something to poll."""
-        return self._broker.next_ready(self.positions)
-
-    def waits_for_answers(self) -> bool:
-        """Tell whether a poll has to see to a batch that is finished."""
-        return bool(self._in_flight)
-
-    def lose_session(self) -> None:
-        """Be thrown out of the group."""
-        self._broker.leave(self._name, self)
-
-    def close(self) -> None:
-        """Leave the group, and commit what is finished and taken."""
-        with suppress(BrokerUnavailable):
-            self._see_to_answers()
-        self.lose_session()

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from .. import crash
 from ..envelope import Record
-from .broker import SimulatedTransport, Wake
+from .broker import Wake
 from .invariants import Offset
+from .transport import SimulatedTransport
 from .world import World
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,9 +65,11 @@ def run_entry(
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )
+    topics = needed_by(hosted, stack.entries[name].partitions)
+    create = partial(create_topics, settings, topics)
     try:
         retrying(bind, database, hosted.tables())
-        retrying(create_topics, settings, needed_by(hosted, stack.entries[name].partitions))
+        retrying(create)
     except UNAVAILABLE:
         if stop.is_set():
             return
@@ -74,7 +77,7 @@ def run_entry(
     # What is loaded stays: no collection has to look through it, and so make its pages our own.
     gc.freeze()
     log.info("%s starts", hosted.name)
-    _run(hosted, database, settings, stop, lambda: on_ready(hosted.topics))
+    _run(hosted, database, settings, stop, lambda: on_ready(hosted.topics), create)
     database.close()
     log.info("%s has stopped", hosted.name)
 
@@ -128,16 +131,17 @@ def _run(
     settings: Settings,
     stop: threading.Event,
     on_ready: Callable[[], None],
+    create: Callable[[], None],
 ) -> None:
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
-        _run_loop(host, hosted, points, settings, stop, on_ready)
+        _run_loop(host, hosted, points, settings, stop, on_ready, create)
     elif hosted.kind == "timer":
         _run_timer(Timer(hosted, database, crash_points=points), settings, stop, on_ready)
     else:
         worker = Worker(hosted, database, crash_points=points)
-        _run_loop(worker, hosted, points, settings, stop, on_ready)
+        _run_loop(worker, hosted, points, settings, stop, on_ready, create)
 
 
 def _run_loop(
@@ -147,9 +151,10 @@ def _run_loop(
     settings: Settings,
     stop: threading.Event,
     on_ready: Callable[[], None],
+    create: Callable[[], None],
 ) -> None:
-    health = HealthFile(settings.saga_health)
-    transport = KafkaTransport(settings, hosted.name, hosted.topics, on_ready, health, points)
+    health, topics = HealthFile(settings.saga_health), hosted.topics
+    transport = KafkaTransport(settings, hosted.name, topics, on_ready, create, health, points)
     try:
         loop.run(transport, stop)
     finally:

@@ -214,11 +214,12 @@ def needed_by(hosted: "Function | HostedSaga", partitions: int) -> dict[str, int
     """List the topics that one function or saga needs, with partitions.
 
     They are those that it reads, as a topic belongs to its reader, who alone knows how many
-    partitions it wants; and the one on which a saga's host tells what has ended, to whoever wants
-    to know.
+    partitions it wants. A saga's host needs two kinds more: those of its commands, whose readers
+    may be deployed later, and add to the one partition; and the one on which it tells what has
+    ended, to whoever wants to know.
     """
-    told = {} if isinstance(hosted, Function) else {hosted.saga.ended_topic: 1}
-    return read_by(hosted.topics, partitions) | told
+    told = [] if isinstance(hosted, Function) else hosted.saga.told_topics
+    return dict.fromkeys(told, 1) | read_by(hosted.topics, partitions)
 
 
 def read_by(read: Sequence[str], partitions: int) -> dict[str, int]:

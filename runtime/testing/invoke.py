@@ -16,6 +16,7 @@ from ..errors import ContractError
 from ..function import Function, declared
 from ..inbox import InboxRow
 from ..message import Command, Event
+from ..transport import Refusal
 from ..worker import Worker
 from .result import Result, difference, rows_of
 from .workbench import workbench
@@ -69,6 +70,9 @@ class _Delivery:
 
     def send(self, records: Iterable[Record]) -> None:
         """Send nothing: a worker has nothing but answers."""
+
+    def refused(self) -> list[Refusal]:
+        return []
 
     def rewind(self) -> None:
         # The worker calls this while it handles an error, which nothing will mend in a test.

@@ -8,12 +8,14 @@ from itertools import count
 from pathlib import Path
 from subprocess import Popen
 
+from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
-from saga.runtime.simulation.broker import SimulatedBroker, SimulatedTransport
+from saga.runtime.simulation.broker import SimulatedBroker
+from saga.runtime.simulation.transport import SimulatedTransport
 from saga.runtime.transport import Transport
 
 from .remote_member import RemoteMember
@@ -92,10 +94,12 @@ class Broker(ABC):
         self._topics: dict[str, int] = {}
         self._open: list[Transport] = []
 
-    def topic(self, partitions: int = 1) -> str:
-        """Make a topic."""
+    def topic(self, partitions: int = 1, *, letters: bool = False) -> str:
+        """Make a topic, and where wanted the one of its dead letters."""
         name = f"contract.{next(_numbers)}"
         self._topics[name] = partitions
+        if letters:
+            self._topics[name + SUFFIX] = 1
         self._make_topics()
         return name
 

@@ -16,6 +16,7 @@ from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
+from saga.runtime.transport import Refusal
 
 # Each is a fork of a process that has imported the most of it, which takes a second of CPU.
 FORKS = multiprocessing.get_context("forkserver")
@@ -56,6 +57,13 @@ class RemoteMember:
     def finish(self, records: Iterable[Record]) -> None:
         """Finish a batch; raise `Died` where it is not known what has become of it."""
         self._call("finish", list(records))
+
+    def refused(self) -> list[Refusal]:
+        try:
+            refused: list[Refusal] = self._call("refused")
+        except Died:
+            return []
+        return refused
 
     def rewind(self) -> None:
         with suppress(Died):
