@@ -23,6 +23,8 @@ ID_LIMIT = 200  # characters in a message id
 INVALID_COMMAND = "invalid_command"  # the code where a command can't be made, or can't be read
 CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 
+TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
+
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 
@@ -154,8 +156,14 @@ def decode(record: Record) -> Envelope:
         data=data,
         outcome=outcome,
         attempt=attempt,
-        traceparent=headers.get("traceparent"),
+        traceparent=_bounded(headers.get("traceparent")),
     )
+
+
+def _bounded(traceparent: str | None) -> str | None:
+    """Leave out what is too long: it is sent on with each answer, and is nobody's trace."""
+    fits = traceparent is not None and len(traceparent) <= TRACE_LIMIT
+    return traceparent if fits else None
 
 
 @lru_cache(4096)  # each command's is asked for again and again while it is worked off

@@ -34,6 +34,7 @@ from .message import Command, Message, reasons
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB at most
+EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
 
 # A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
@@ -127,7 +128,7 @@ class Worker(BatchLoop):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)
             if len(answer.data) > ANSWER_LIMIT:
-                raise ValueError(f"the event is over {ANSWER_LIMIT} characters")
+                raise Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {ANSWER_LIMIT}")
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None:

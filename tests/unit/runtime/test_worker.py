@@ -136,14 +136,18 @@ def test_event_of_the_longest_length_is_an_answer(bakery, outcomes):
     assert bakery.baker.process([bakery.bake_record()]) == [record]
 
 
-def test_event_one_longer_is_a_fault_that_leaves_nothing(bakery, outcomes):
+def test_event_one_longer_is_refused_and_leaves_nothing(bakery, outcomes):
     longer = bakery.Baked(name=longest_event(bakery, "x").name + "x")
     bakery.after.append(lambda: longer)
     batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
     replies = bakery.baker.process(batch)
-    assert outcomes(replies) == [FAILED, ("t/bake/do/reply", "done")]
-    assert json.loads(replies[0].value)["message"].endswith("over 200000 characters")
-    assert (bakery.loaves, bakery.inbox) == (["oat"], {"t/bake/do": "done"})
+    assert outcomes(replies) == [("s/bake/do/reply", "rejected"), ("t/bake/do/reply", "done")]
+    assert json.loads(replies[0].value) == {
+        "code": "event_too_large",
+        "message": "200001 characters of 200000",
+    }
+    assert bakery.loaves == ["oat"]
+    assert bakery.inbox == {"s/bake/do": "rejected", "t/bake/do": "done"}
 
 
 def longest_event(bakery, letter):

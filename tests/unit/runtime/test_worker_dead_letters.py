@@ -159,6 +159,13 @@ def test_record_without_a_key_is_read(bakery, outcomes):
     assert outcomes(bakery.baker.process([record])) == [("s/bake/do/reply", "done")]
 
 
+def test_trace_that_is_far_too_long_is_not_sent_on(bakery, outcomes):
+    """Brokers count what is compressed: such a record comes in, and its answer would never go."""
+    (reply,) = bakery.baker.process([bakery.bake_record(traceparent="0" * 3_000_000)])
+    assert outcomes([reply]) == [("s/bake/do/reply", "done")]
+    assert "traceparent" not in dict(reply.headers)
+
+
 def test_foreign_record_is_kept_as_it_is(bakery):
     record = Record("bakery.bake", b"\x00\x01", b"\x02\xff", [("x", b"\xff"), ("x", b"")], 0, 1)
     (letter,) = bakery.baker.process([record])
