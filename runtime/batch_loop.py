@@ -9,7 +9,7 @@ off.
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from . import crash
@@ -22,11 +22,19 @@ from .transport import Transport
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# What a record is: its dead letter where it can't be read, and what there is to act on.
+Read = tuple[Record | None, tuple[Envelope, T] | None]
+
 POLL_TIMEOUT = 0.5  # seconds, and so the longest that a stop waits for an idle loop
 
 
 class BatchLoop(Loop, ABC):
-    """Polls, processes, sends and commits. `process` is one batch without any transport."""
+    """Polls, processes, sends and commits. `process` is one batch without any transport.
+
+    `unworked` are those records of the last batch for which there was no time.
+    """
+
+    unworked: Sequence[Record] = ()
 
     @abstractmethod
     def _work(self, records: Sequence[Record]) -> list[Record]:
@@ -56,6 +64,8 @@ class BatchLoop(Loop, ABC):
         self._crash.reach(crash.BEFORE_HANDLER, records)
         out = self.process(records)
         self._crash.reach(crash.AFTER_COMMIT, out)
+        if self.unworked:
+            transport.put_back(self.unworked)
         transport.finish(out)
         self._crash.reach(crash.AFTER_SEND, out)
 
@@ -63,21 +73,21 @@ class BatchLoop(Loop, ABC):
         self,
         records: Sequence[Record],
         read: Callable[[Envelope], T],
-        unreadable: Callable[[Record, str], Iterable[tuple[Envelope, T]]] = lambda *_: (),
-    ) -> tuple[list[tuple[Envelope, T]], list[Record]]:
+        unreadable: Callable[[Record, str], tuple[Envelope, T] | None] = lambda *_: None,
+    ) -> list[Read[T]]:
         """Decode a batch; what can't be read becomes a dead letter.
 
         `unreadable` is given such a record and the reason: it may find something to go on with.
         """
-        good, dead = [], []
+        found: list[Read[T]] = []
         for record in records:
             try:
                 envelope = decode(record)
-                good.append((envelope, read(envelope)))
+                found.append((None, (envelope, read(envelope))))
             except Exception as error:  # a validator of a user's may raise anything
                 reason = str(error) if isinstance(error, Undecodable) else first_line(error)
                 where = f"{record.topic}[{record.partition}]@{record.offset}"
                 log.warning("dead letter from %s: %s", where, reason)
-                dead.append(to_dead_letter(record, self.name, reason, self.clock()))
-                good += unreadable(record, reason)
-        return good, dead
+                letter = to_dead_letter(record, self.name, reason, self.clock())
+                found.append((letter, unreadable(record, reason)))
+        return found

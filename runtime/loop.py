@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -46,6 +47,7 @@ class Loop:
         self.clock = clock
         self.failures = 0  # turns in succession that something unavailable has ended
         self.retrying = RETRYING
+        self.stopwatch: Callable[[], float] = time.monotonic  # seconds
         self._crash = crash_points
 
     def _repeat(

@@ -92,12 +92,14 @@ class SagaHost(BatchLoop):
         self._crash.reach(crash.AFTER_SWEEP_SENT, commands)
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
-        replies, out = self._read(records, read_reply)
+        found = self._read(records, read_reply)
+        replies = [heard[1] for _, heard in found if heard is not None]
         self._ended.clear()
         with transaction(self.database):
-            commands = self._store.advance(self.saga, [reply for _, reply in replies], self.clock())
+            commands = self._store.advance(self.saga, replies, self.clock())
             self._crash.reach(crash.BEFORE_COMMIT, commands)
-        return out + self._to_send(commands)
+        letters = [letter for letter, _ in found if letter is not None]
+        return letters + self._to_send(commands)
 
     def _sweep(self) -> list[Record]:
         if not self._store.due(self.saga, self.clock()):

@@ -1,6 +1,6 @@
 """What a worker needs of a broker: a few calls, with the same meaning on every transport."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from .envelope import Record
@@ -34,6 +34,9 @@ class Transport(Protocol):
 
         Raises `BrokerUnavailable` when something was not taken of what `finish` has sent.
         """
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Let the next `poll` begin with these, the last ones of the batch that was polled last."""
 
     def finish(self, records: Iterable[Record]) -> None:
         """Send what came of the batch that was polled last, and be done with it.

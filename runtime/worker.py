@@ -8,7 +8,7 @@ import peewee
 from pydantic import BaseModel, ValidationError
 
 from . import crash, inbox
-from .batch_loop import BatchLoop
+from .batch_loop import BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
     is_serialization_failure,
@@ -37,13 +37,14 @@ ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB 
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
 
+LONGEST_BATCH = 0.5  # seconds, and what its last message takes: other writers wait meanwhile
+
 # A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
 # writes have to be undone, all is rolled back and done again with them; so are some batches that
 # follow, as faults come in groups.
 GUARDED_BATCHES = 10
 
-# A command, or why it is refused unseen.
-Asked = tuple[Envelope, Message | Problem]
+Asked = Message | Problem  # a command, or why it is refused unseen
 
 
 class _UndoneWithItsBatch(Exception):
@@ -72,30 +73,38 @@ class Worker(BatchLoop):
         self._guarded = 0  # batches that are still worked off with savepoints
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
-        commands, dead = self._read(records, self._command, self._unreadable)
+        found = self._read(records, self._command, self._unreadable)
         undone: dict[int, Answer] = {}
-        if not self._guarded:
-            try:
-                return dead + self._answer_all(commands, undone, guarded=False)
-            except _UndoneWithItsBatch:
-                self._guarded = GUARDED_BATCHES
-        self._guarded -= 1
-        return dead + self._answer_all(commands, undone, guarded=True)
+        try:
+            out, worked = self._answer_all(found, undone, guarded=self._guarded > 0)
+        except _UndoneWithItsBatch:
+            self._guarded = GUARDED_BATCHES
+            out, worked = self._answer_all(found, undone, guarded=True)
+        self._guarded = max(0, self._guarded - 1)
+        self.unworked = records[worked:]
+        return out
 
     def _answer_all(
-        self, commands: Sequence[Asked], undone: dict[int, Answer], *, guarded: bool
-    ) -> list[Record]:
-        """Answer commands in one transaction; return the replies.
+        self, found: Sequence[Read[Asked]], undone: dict[int, Answer], *, guarded: bool
+    ) -> tuple[list[Record], int]:
+        """Answer commands in one transaction; return what is to be sent, and of how many it is.
 
-        Guarded, each handler has a savepoint. Without, the first one whose writes have to be undone
-        takes the whole batch along: `_UndoneWithItsBatch` is raised. `undone` has what came of such
-        a handler, which does not run again, by its place in the batch.
+        It ends with the first command that takes it over its time. Guarded, each handler has a
+        savepoint. Without, the first one whose writes have to be undone takes the whole batch
+        along: `_UndoneWithItsBatch` is raised. `undone` has what came of such a handler, which does
+        not run again, by its place in the batch.
         """
-        now, out = self.clock(), []
+        now, until, out, worked = self.clock(), self.stopwatch() + LONGEST_BATCH, [], 0
         with transaction(self.database, alone=True):
-            known = inbox.load(self.database, inbox.related(e for e, _ in commands))
-            fresh: dict[str, Answer] = {}
-            for place, (envelope, asked) in enumerate(commands):
+            ids = inbox.related(command[0] for _, command in found if command is not None)
+            known, fresh = inbox.load(self.database, ids), dict[str, Answer]()
+            for place, (letter, command) in enumerate(found):
+                worked += 1
+                if letter is not None:
+                    out.append(letter)
+                if command is None:
+                    continue
+                envelope, asked = command
                 decision = inbox.decide(envelope, known, now)
                 answer = decision.answer or undone.get(place)
                 if answer is None:
@@ -109,11 +118,13 @@ class Worker(BatchLoop):
                 if envelope.id not in known and inbox.is_final(envelope, answer):
                     known[envelope.id] = fresh[envelope.id] = answer
                 out.append(self._reply(envelope, answer))
+                if self.stopwatch() > until:
+                    break
             inbox.save(self.database, list(fresh.items()))
             self._crash.reach(crash.BEFORE_COMMIT, fresh)
-        return out
+        return out, worked
 
-    def _attempt(self, envelope: Envelope, asked: Message | Problem, *, guarded: bool) -> Answer:
+    def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
         """Call the handler, and turn whatever comes of it into an answer."""
         if isinstance(asked, Problem):
             return self._answer(f"{self._type}.Rejected", "rejected", asked)
@@ -179,7 +190,7 @@ class Worker(BatchLoop):
         if envelope.type != self._type:
             raise Undecodable(f"ce_type is {envelope.type!r}, this topic takes {self._type!r}")
 
-    def _unreadable(self, record: Record, reason: str) -> list[Asked]:
+    def _unreadable(self, record: Record, reason: str) -> tuple[Envelope, Asked] | None:
         """Refuse a command of which no more than the headers can be read: its saga need not wait.
 
         One that is not for this function is none of its business, whatever its id says.
@@ -188,8 +199,8 @@ class Worker(BatchLoop):
             envelope = decode(record._replace(value=None))
             self._check_addressee(envelope)
         except Undecodable:
-            return []
-        return [(envelope, problem_of(INVALID_COMMAND, reason))]
+            return None
+        return envelope, problem_of(INVALID_COMMAND, reason)
 
     def _reply(self, command: Envelope, answer: Answer) -> Record:
         return Envelope(

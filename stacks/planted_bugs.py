@@ -162,12 +162,16 @@ undone_kept_with_the_batch in runtime.worker:Worker._attempt
 + return answer
 
 neighbours_undone_too in runtime.worker:Worker._work
-- return dead + self._answer_all(commands, undone, guarded=True)
-+ return dead
+- out, worked = self._answer_all(found, undone, guarded=True)
++ out, worked = [], len(records)
 
 offsets_before_send in runtime.batch_loop:BatchLoop._finish
 - transport.finish(out)
 + transport.finish([]); transport.send(out)
+
+rest_of_a_batch_lost in runtime.batch_loop:BatchLoop._finish
+- transport.put_back(self.unworked)
++ pass
 
 no_rewind in runtime.batch_loop:BatchLoop._turn
 - transport.rewind()
@@ -182,7 +186,7 @@ reply_is_of_attempt_one in runtime.worker:Worker._reply
 + 1
 
 dead_letters_lost in runtime.saga_host:SagaHost._work
-- return out +
+- return letters +
 + return
 
 # What may go wrong with a saga's row.

@@ -17,6 +17,7 @@ with warnings.catch_warnings(record=True):
     from quixstreams.kafka import ConnectionConfig
 
 RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
+FETCHED_AHEAD = 8 * 1024 * 1024  # bytes that a consumer holds, at most; and one answer more
 DELIVERY_TIMEOUT = 6.0  # seconds until a message that the broker does not take counts as lost
 ADMIN_TIMEOUT = 10.0  # seconds
 # Errors that say why a connection fails, the most telling one first.
@@ -55,6 +56,10 @@ def application(
             if settings.kafka_session_timeout_ms < 6_000
             else 300_000,
             "fetch.error.backoff.ms": 50,
+            # What is fetched ahead has to fit into a small container, and is fetched again after
+            # each rewind.
+            "queued.max.messages.kbytes": FETCHED_AHEAD // 1024,
+            "fetch.max.bytes": FETCHED_AHEAD,
             # Of offsets that are stored, which are those that may be committed.
             "auto.commit.interval.ms": 200,
             "topic.metadata.refresh.interval.ms": 10_000,

@@ -22,7 +22,7 @@ from ..health import HealthFile
 from ..settings import Settings
 from ..transport import BATCH_SIZE, Refusal
 from .application import DELIVERY_TIMEOUT, application
-from .in_flight import Batch, InFlight
+from .in_flight import Batch, InFlight, Offsets
 from .producer import MISSING, Failure, Producer
 from .record import to_record
 
@@ -109,6 +109,11 @@ class KafkaTransport:
             log.warning("consumer: %s", error.str())
             if error.code() in MISSING:
                 self._on_missing()
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Seek to the first of these, which are the last of the batch in hand."""
+        self._batch = self._batch[: -len(records)]
+        self._seek(Batch(records, 0).first)
 
     def finish(self, records: Iterable[Record]) -> None:
         """Send what came of the last batch; its offsets follow."""
@@ -199,6 +204,10 @@ class KafkaTransport:
         self._store_offsets()
         starts = Batch(self._batch, 0).first | self._in_flight.take_all()
         self._batch = []
+        self._seek(starts)
+
+    def _seek(self, starts: Offsets) -> None:
+        """Go on there, where a partition is still ours."""
         for partition in self._consumer.assignment():
             start = starts.get((partition.topic, partition.partition))
             if start is not None:

@@ -34,6 +34,7 @@ class Faults:
     locked: float = 0.0  # at the begin of a transaction, or at a statement
     cut: float = 0.0  # the connection to a database, in mid-transaction
     unheard: float = 0.0  # the answer to a COMMIT
+    slow: float = 0.0  # a handler, so that there is no time for the rest of its batch
     junk: int = 0  # records that can't be read
     rebalances: int = 0  # a replica comes or goes
     outages: int = 0  # of the broker
@@ -60,6 +61,7 @@ WORST = Faults(
     locked=0.3,
     cut=0.1,
     unheard=0.1,
+    slow=0.3,
     junk=5,
     rebalances=6,
     outages=2,

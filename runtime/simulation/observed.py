@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from ..envelope import Envelope, Problem, Record
+from ..batch_loop import Read
+from ..envelope import Envelope, Record
 from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
-from ..message import Message
 from ..saga_host import SagaHost
 from ..timer import Timer
 from ..worker import Asked, Worker
@@ -39,16 +39,18 @@ class ObservedWorker(Observed, Worker):
             if self.database.commits > commits:  # it only seems to have failed
                 self.committed([], self.ran, [])
             raise
-        self.committed(records, self.ran, out)
+        worked = records[: len(records) - len(self.unworked)]
+        self.committed(worked, self.ran, out)
         return out
 
     def _answer_all(
-        self, commands: Sequence[Asked], undone: dict[int, Answer], *, guarded: bool
-    ) -> list[Record]:
-        self.ran = [(commands[place][0].id, answer) for place, answer in undone.items()]
-        return super()._answer_all(commands, undone, guarded=guarded)
+        self, found: Sequence[Read[Asked]], undone: dict[int, Answer], *, guarded: bool
+    ) -> tuple[list[Record], int]:
+        asked = [asked for _, asked in found]
+        self.ran = [(on[0].id, answer) for n, answer in undone.items() if (on := asked[n])]
+        return super()._answer_all(found, undone, guarded=guarded)
 
-    def _attempt(self, envelope: Envelope, asked: Message | Problem, *, guarded: bool) -> Answer:
+    def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
         answer = super()._attempt(envelope, asked, guarded=guarded)
         self.ran.append((envelope.id, answer))
         return answer

@@ -134,6 +134,7 @@ class Process:
             function = replace(hosted, handler=unreliable)
             loop = ObservedWorker(function, self._database, world.moment, points)
         loop.committed = self._committed
+        loop.stopwatch = lambda: world.now + world.nemesis.strikes(world.nemesis.faults.slow)
         loop.retrying = loop.retrying.copy(
             stop=tenacity.stop_after_attempt(TRIES),
             wait=lambda _: world.chance.uniform(*AGAIN),

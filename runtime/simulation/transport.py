@@ -51,6 +51,11 @@ class SimulatedTransport:
         self._batch = self._broker.read(self.positions) if there else []
         return self._batch
 
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Go back to the first of these, where a partition is still ours."""
+        self._batch = self._batch[: -len(records)]
+        self._go_back(records)
+
     def finish(self, records: Iterable[Record]) -> None:
         """Store what came of the last batch; the next poll sees to its offsets."""
         batch, self._batch = self._batch, []
@@ -112,11 +117,14 @@ class SimulatedTransport:
         with suppress(BrokerUnavailable):
             self._see_to_answers()
         batches = [batch for batch, _ in self._in_flight] + [self._batch]
-        for record in reversed(list(chain.from_iterable(batches))):
-            if (record.topic, record.partition) in self.positions:
-                self.positions[record.topic, record.partition] = record.offset
+        self._go_back(list(chain.from_iterable(batches)))
         self._in_flight.clear()
         self._batch = []
+
+    def _go_back(self, records: Sequence[Record]) -> None:
+        for record in reversed(records):
+            if (record.topic, record.partition) in self.positions:
+                self.positions[record.topic, record.partition] = record.offset
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` when the broker is away."""

@@ -1,7 +1,7 @@
 """One function, run in a test exactly as its worker runs it: batch, transaction, inbox, fence."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -67,6 +67,9 @@ class _Delivery:
     def finish(self, records: Iterable[Record]) -> None:
         self.sent += records
         self.finished.set()
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """There is time for one record."""
 
     def send(self, records: Iterable[Record]) -> None:
         """Send nothing: a worker has nothing but answers."""

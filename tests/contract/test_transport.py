@@ -116,6 +116,23 @@ class TransportContract:
         assert set(values(batch)) <= set(values(again))
         assert sorted(values(again)) == list(range(30))
 
+    def test_what_is_put_back_comes_again_and_the_rest_is_done(self, broker: Broker) -> None:
+        topic, name = broker.topic(partitions=2), group()
+        member = broker.member(name, topic)
+        member.send([record(topic, n, key=f"key {n}") for n in range(20)])
+        batch: list[Record] = []
+        while len(batch) < 20:
+            member.rewind()
+            batch = poll_one(member)
+        assert len({r.partition for r in batch}) == 2
+        member.put_back(batch[7:])
+        member.finish([])
+        again = read(member, 13, finish=False)
+        assert sorted(values(again)) == sorted(values(batch[7:]))
+        broker.leave(member)
+        other = broker.member(name, topic)
+        assert sorted(values(read(other, 13))) == sorted(values(again))
+
     def test_unfinished_is_redelivered_to_the_next_member(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)

@@ -65,6 +65,10 @@ class RemoteMember:
             return []
         return refused
 
+    def put_back(self, records: Sequence[Record]) -> None:
+        with suppress(Died):
+            self._call("put_back", list(records))
+
     def rewind(self) -> None:
         with suppress(Died):
             self._call("rewind")

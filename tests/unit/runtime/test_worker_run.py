@@ -32,6 +32,10 @@ class Shelf:
         self._do("poll")
         return self.batches[self.read - 1]
 
+    def put_back(self, records):
+        self.log.append(f"put back {len(records)}")
+        self.batches.insert(self.read, list(records))
+
     def finish(self, records):
         self._do("finish")
         self.sent += records
@@ -59,6 +63,55 @@ def test_each_batch_is_finished_with_its_replies(bakery, outcomes):
     bakery.baker.run(shelf, shelf.stop)
     assert shelf.log == ["poll", "finish"] * 2
     assert outcomes(shelf.sent) == [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
+
+
+class Slow:
+    """A stopwatch for a worker: a handler takes `seconds`, all else no time."""
+
+    def __init__(self, bakery, seconds):
+        self.bakery, self.seconds = bakery, seconds
+
+    def __call__(self):
+        return self.seconds * len(self.bakery.calls)
+
+
+def test_slow_batch_is_ended_in_time_and_the_rest_comes_again(bakery, outcomes):
+    bakery.baker.stopwatch = Slow(bakery, 0.2)
+    batch = [bakery.bake_record(f"loaf {n}", f"s{n}") for n in range(8)]
+    batch.insert(1, bakery.bake_record()._replace(headers=[]))
+    shelf = Shelf(batch)
+    bakery.baker.run(shelf, shelf.stop)
+    assert [line for line in shelf.log if line != "poll"] == [
+        "put back 5",
+        "finish",
+        "put back 2",
+        "finish",
+        "finish",
+    ]
+    assert bakery.calls == [f"bake loaf {n}" for n in range(8)]
+    replies = [record for record in shelf.sent if record.topic == "bakery.events"]
+    assert outcomes(replies) == [(f"s{n}/bake/do/reply", "done") for n in range(8)]
+    assert len(shelf.sent) == 9
+
+
+def test_batch_whose_first_message_takes_too_long_goes_on_one_by_one(bakery, outcomes):
+    bakery.baker.stopwatch = Slow(bakery, 60.0)
+    shelf = Shelf([bakery.bake_record(f"loaf {n}", f"s{n}") for n in range(3)])
+    bakery.baker.run(shelf, shelf.stop)
+    work = [line for line in shelf.log if line != "poll"]
+    assert work == ["put back 2", "finish", "put back 1", "finish", "finish"]
+
+
+def test_slow_batch_that_is_begun_again_keeps_to_its_time(bakery, outcomes):
+    """A handler's writes are undone with the batch; it runs again with savepoints, and in parts."""
+    bakery.after = [lambda: None, lambda: 1 / 0]
+    bakery.baker.stopwatch = Slow(bakery, 0.3)
+    batch = [bakery.bake_record(f"loaf {n}", f"s{n}") for n in range(4)]
+    shelf = Shelf(batch)
+    bakery.baker.run(shelf, shelf.stop)
+    assert [f"s{n}/bake/do/reply" for n in range(4)] == [name for name, _ in outcomes(shelf.sent)]
+    assert [outcome for _, outcome in outcomes(shelf.sent)] == ["done", "failed", "done", "done"]
+    assert sorted(bakery.loaves) == ["loaf 0", "loaf 2", "loaf 3"]
 
 
 def test_nothing_is_finished_for_an_empty_poll(bakery):
