@@ -16,6 +16,9 @@ from .message import Command, Event
 if TYPE_CHECKING:
     from .database.schema import Table
 
+TIMEOUT = 30.0  # seconds that a handler may take for one message
+LONGEST_TIMEOUT = 3600.0  # seconds
+
 Kind = Literal["command", "timer"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -27,7 +30,8 @@ class Function:
     """A handler and what its declaration says.
 
     A function of kind `command` answers one command with an event; `timer` runs every `every`
-    seconds. `name` is `SERVICE.HANDLER`, and is its consumer group too.
+    seconds. Where the handler takes longer than `timeout` seconds, its process is ended. `name` is
+    `SERVICE.HANDLER`, and is its consumer group too.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Function:
     topics: tuple[str, ...]
     command: type[Command] | None = None
     every: float | None = None
+    timeout: float = TIMEOUT
 
     @property
     def service(self) -> str:
@@ -57,21 +62,25 @@ def function(handler: Handler, /) -> Handler: ...
 
 
 @overload
-def function(*, every: float) -> Callable[[Handler], Handler]: ...
+def function(
+    *, every: float | None = None, timeout: float = TIMEOUT
+) -> Callable[[Handler], Handler]: ...
 
 
 def function(
-    handler: Handler | None = None, /, *, every: float | None = None
+    handler: Handler | None = None, /, *, every: float | None = None, timeout: float = TIMEOUT
 ) -> Handler | Callable[[Handler], Handler]:
     """Declare a handler as a function of its service; the handler itself stays as it is.
 
     Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
     `@function(every=SECONDS)` is for `(now) -> commands`, on a timer.
+    A handler that takes longer than `timeout` seconds ends its process, with a traceback in the
+    log, and is tried again in another; the third time, its message is set aside.
     Raises `ContractError` when the annotations say something else.
     """
     if handler is None:
-        return partial(_declare, every=every)
-    return _declare(handler, every=every)
+        return partial(_declare, every=every, timeout=timeout)
+    return _declare(handler, every=every, timeout=timeout)
 
 
 def load(module: str) -> Function:
@@ -102,17 +111,19 @@ def declared(handler: Callable[..., Any]) -> Function:
     raise ContractError(f"{handler!r} is not a function: it lacks the decorator")
 
 
-def _declare(handler: Handler, *, every: float | None) -> Handler:
+def _declare(handler: Handler, *, every: float | None, timeout: float) -> Handler:
     service = handler.__module__.rpartition(".")[0].rpartition(".")[2]
     name = f"{service}.{handler.__name__}"
     earlier = _registry.get(name)
     if earlier is not None and earlier.handler.__module__ != handler.__module__:
         raise ContractError(f"two functions are called {name}: they would share a consumer group")
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ContractError(f"{name}: timeout={timeout} is not between 0 and {LONGEST_TIMEOUT:g} s")
     if every is None:
         command = _contract(handler)
-        declared = Function(name, handler, "command", (command.topic,), command)
+        declared = Function(name, handler, "command", (command.topic,), command, timeout=timeout)
     else:
-        declared = Function(name, handler, "timer", (), every=every)
+        declared = Function(name, handler, "timer", (), every=every, timeout=timeout)
     _registry[name] = declared
     return handler
 

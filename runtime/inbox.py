@@ -90,6 +90,15 @@ def is_final(command: Envelope, answer: Answer) -> bool:
     return answer.outcome == "done" or (answer.outcome == "rejected" and action == "do")
 
 
+def is_kept(command: Envelope, answer: Answer, guilty: bool) -> bool:
+    """Tell whether an answer belongs into the inbox.
+
+    The failure of a `guilty` do does, too: its next attempt would end more processes.
+    """
+    _, _, action = read_command_id(command.id)
+    return is_final(command, answer) or (guilty and action == "do")
+
+
 def fenced(now: datetime) -> Answer:
     """Return the refusal of a do whose undo has come before it."""
     return Answer("Fenced", "rejected", now.isoformat(), FENCED)

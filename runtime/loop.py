@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import peewee
@@ -48,6 +49,7 @@ class Loop:
         self.failures = 0  # turns in succession that something unavailable has ended
         self.retrying = RETRYING
         self.stopwatch: Callable[[], float] = time.monotonic  # seconds
+        self.time_limit: AbstractContextManager[None] = nullcontext()  # around each handler
         self._crash = crash_points
 
     def _repeat(

@@ -56,6 +56,7 @@ class Timer(Loop):
 
     def _tick(self) -> list[Record]:
         with transaction(self.database):
-            commands = self.function.handler(self.clock())
+            with self.time_limit:
+                commands = self.function.handler(self.clock())
             self._crash.reach(crash.BEFORE_COMMIT, commands)
         return [command.record() for command in commands]

@@ -30,10 +30,13 @@ from .errors import ContractError, Rejected, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
 from .message import Command, Message, reasons
+from .poison import DEATHS, Suspects
+from .transport import Transport
 
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB at most
+PROCESS_ENDED = "process_ended"  # the code of one that does so whenever it is handled
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
 
@@ -44,7 +47,7 @@ LONGEST_BATCH = 0.5  # seconds, and what its last message takes: other writers w
 # follow, as faults come in groups.
 GUARDED_BATCHES = 10
 
-Asked = Message | Problem  # a command, or why it is refused unseen
+Asked = Message | Answer  # a command, or what it is answered unseen
 
 
 class _UndoneWithItsBatch(Exception):
@@ -71,6 +74,23 @@ class Worker(BatchLoop):
         self.function = function
         self._command_class: type[Command] = function.command
         self._guarded = 0  # batches that are still worked off with savepoints
+        self._guilty = False  # the only message in hand has ended too many processes
+        self.suspects: Suspects | None = None
+
+    def _finish(self, records: Sequence[Record], transport: Transport) -> None:
+        """Take a batch in hand, or what of it may be."""
+        if self.suspects is None or not self.suspects.watch():
+            super()._finish(records, transport)
+            return
+        planned = self.suspects.begin(records)
+        if planned.take < len(records):
+            transport.put_back(records[planned.take :])
+        self._guilty = planned.guilty
+        try:
+            super()._finish(records[: planned.take], transport)
+        finally:
+            self._guilty = False
+            self.suspects.end(planned)
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
@@ -115,7 +135,7 @@ class Worker(BatchLoop):
                         raise
                 if decision.fence is not None:
                     known[decision.fence] = fresh[decision.fence] = inbox.fenced(now)
-                if envelope.id not in known and inbox.is_final(envelope, answer):
+                if envelope.id not in known and inbox.is_kept(envelope, answer, self._guilty):
                     known[envelope.id] = fresh[envelope.id] = answer
                 out.append(self._reply(envelope, answer))
                 if self.stopwatch() > until:
@@ -126,8 +146,8 @@ class Worker(BatchLoop):
 
     def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
         """Call the handler, and turn whatever comes of it into an answer."""
-        if isinstance(asked, Problem):
-            return self._answer(f"{self._type}.Rejected", "rejected", asked)
+        if isinstance(asked, Answer):
+            return asked
         run_sql = self.database.execute_sql
         if guarded:
             run_sql("SAVEPOINT handler")
@@ -147,9 +167,7 @@ class Worker(BatchLoop):
             return answer
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no)
-            answer = self._answer(
-                f"{self._type}.Rejected", "rejected", problem_of(no.code, no.message)
-            )
+            answer = self._refusal("rejected", problem_of(no.code, no.message))
             if before == rows_written(self.database) and not guarded:
                 return answer  # there is nothing to undo
         except Exception as fault:
@@ -157,7 +175,7 @@ class Worker(BatchLoop):
                 raise
             log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
             why = problem_of(type(fault).__name__, first_line(fault))
-            answer = self._answer(f"{self._type}.Failed", "failed", why)
+            answer = self._refusal("failed", why)
         if not guarded:
             raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
@@ -167,7 +185,8 @@ class Worker(BatchLoop):
 
     def _call(self, message: Message) -> Any:
         try:
-            return self.function.handler(message)
+            with self.time_limit:
+                return self.function.handler(message)
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as ending:
@@ -178,8 +197,13 @@ class Worker(BatchLoop):
     def _answer(self, kind: str, outcome: Outcome, body: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.model_dump_json())
 
-    def _command(self, envelope: Envelope) -> Message | Problem:
+    def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
+        return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)
+
+    def _command(self, envelope: Envelope) -> Asked:
         self._check_addressee(envelope)
+        if self._guilty:
+            raise Undecodable(f"{DEATHS} processes have ended with this message in hand")
         try:
             return self._command_class.model_validate_json(envelope.data)
         except ValidationError as error:
@@ -191,7 +215,7 @@ class Worker(BatchLoop):
             raise Undecodable(f"ce_type is {envelope.type!r}, this topic takes {self._type!r}")
 
     def _unreadable(self, record: Record, reason: str) -> tuple[Envelope, Asked] | None:
-        """Refuse a command of which no more than the headers can be read: its saga need not wait.
+        """Answer a command of which nothing but the headers can be read, or may be.
 
         One that is not for this function is none of its business, whatever its id says.
         """
@@ -200,7 +224,9 @@ class Worker(BatchLoop):
             self._check_addressee(envelope)
         except Undecodable:
             return None
-        return envelope, problem_of(INVALID_COMMAND, reason)
+        if self._guilty:
+            return envelope, self._refusal("failed", problem_of(PROCESS_ENDED, reason))
+        return envelope, self._refusal("rejected", problem_of(INVALID_COMMAND, reason))
 
     def _reply(self, command: Envelope, answer: Answer) -> Record:
         return Envelope(

@@ -28,6 +28,7 @@ from ..kafka.admin import create_topics
 from ..kafka.producer import Producer
 from ..kafka.transport import KafkaTransport
 from ..loop import UNAVAILABLE
+from ..poison import Suspects
 from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -35,6 +36,7 @@ from ..timer import Timer
 from ..worker import Worker
 from .code import import_from
 from .stack import Resources, Stack, needed_by
+from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,8 @@ def run_entry(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    database = connect(settings.database_url(stack.database))
+    url = settings.database_url(stack.database)
+    database, suspects = connect(url), Suspects(hosted.name, connect(url))
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(UNAVAILABLE)
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),
@@ -77,7 +80,8 @@ def run_entry(
     # What is loaded stays: no collection has to look through it, and so make its pages our own.
     gc.freeze()
     log.info("%s starts", hosted.name)
-    _run(hosted, database, settings, stop, lambda: on_ready(hosted.topics), create)
+    _run(hosted, database, suspects, settings, stop, lambda: on_ready(hosted.topics), create)
+    suspects.close()
     database.close()
     log.info("%s has stopped", hosted.name)
 
@@ -128,6 +132,7 @@ def _unless_installed(module: ModuleType, settings: Settings) -> None:
 def _run(
     hosted: Function | HostedSaga,
     database: peewee.Database,
+    suspects: Suspects,
     settings: Settings,
     stop: threading.Event,
     on_ready: Callable[[], None],
@@ -138,9 +143,13 @@ def _run(
         host = SagaHost(hosted, database, crash_points=points)
         _run_loop(host, hosted, points, settings, stop, on_ready, create)
     elif hosted.kind == "timer":
-        _run_timer(Timer(hosted, database, crash_points=points), settings, stop, on_ready)
+        timer = Timer(hosted, database, crash_points=points)
+        timer.time_limit = Watchdog(hosted.timeout)
+        _run_timer(timer, settings, stop, on_ready)
     else:
         worker = Worker(hosted, database, crash_points=points)
+        worker.time_limit = Watchdog(hosted.timeout)
+        worker.suspects = suspects
         _run_loop(worker, hosted, points, settings, stop, on_ready, create)
 
 

@@ -1,0 +1,175 @@
+"""A message that ends the process: found by who died with it in hand, and set aside.
+
+A handler that hangs is ended with its process, one that takes all memory or crashes the interpreter
+ends it itself; then the same message comes again. So a process that has begun not long ago notes
+what it takes in hand, on a connection of its own. Where a note is there already, somebody has died
+there: those records are taken one by one, and one that has ended three processes is guilty.
+
+Only young processes do so: what has ended one is what its successor begins with, as its offset was
+not committed. For others it would be two more writes a batch.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import peewee
+
+from .database.connection import UNAVAILABLE
+from .database.schema import Table, bind
+from .envelope import Record
+from .errors import first_line
+
+log = logging.getLogger(__name__)
+
+DEATHS = 3  # with one record in hand, alone or not, until it is guilty
+YOUNG = 10.0  # seconds
+
+Place = tuple[str, int]  # a topic and the number of one of its partitions
+
+
+class Suspect(Table):
+    """What a function's process has in hand: records of one partition, from `first` up to `end`.
+
+    `begun` counts the processes that have had it in hand, this one included. Whoever finds it knows
+    that all of them are dead.
+    """
+
+    function = peewee.CharField()
+    topic = peewee.CharField()
+    partition = peewee.IntegerField()
+    first = peewee.BigIntegerField()
+    end = peewee.BigIntegerField()
+    begun = peewee.IntegerField()
+
+    class Meta:
+        """peewee's settings."""
+
+        primary_key = peewee.CompositeKey("function", "topic", "partition")
+
+
+class Note(NamedTuple):
+    """Records of one partition, and how many processes have had them in hand."""
+
+    first: int
+    end: int
+    begun: int
+
+
+class Plan(NamedTuple):
+    """What to do with a batch: take so many of its records; where `guilty`, set the one aside.
+
+    `notes` is to be written first, and `rest` is what stays suspect behind the one that is taken.
+    """
+
+    take: int
+    guilty: bool
+    notes: Mapping[Place, Note]
+    rest: Mapping[Place, Note]
+
+
+def plan(records: Sequence[Record], found: Mapping[Place, Note]) -> Plan:
+    """Decide about a batch from the notes of those who have died."""
+    notes: dict[Place, Note] = {}
+    for number, record in enumerate(records):
+        place = record.topic, record.partition
+        note = found.get(place)
+        if note is not None and note.first <= record.offset < note.end:
+            if number == 0:
+                return _alone(place, record.offset, note)
+            return Plan(number, guilty=False, notes=notes, rest={})
+        if note is None or record.offset >= note.end:  # else the note is of what comes behind
+            first = notes[place].first if place in notes else record.offset
+            notes[place] = Note(first, record.offset + 1, 1)
+    return Plan(len(records), guilty=False, notes=notes, rest={})
+
+
+def _alone(place: Place, offset: int, note: Note) -> Plan:
+    end = offset + 1
+    was_alone = note.first == offset and note.end == end
+    return Plan(
+        take=1,
+        guilty=was_alone and note.begun >= DEATHS,
+        notes={place: Note(offset, end, note.begun + 1)},
+        rest={place: note._replace(first=end)} if end < note.end else {},
+    )
+
+
+class Suspects:
+    """The notes of one function's processes, on a connection that is this one's alone.
+
+    What goes wrong with them is told in the log, and holds up nothing.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        database: peewee.Database,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._function = function
+        self._database = database
+        self._stopwatch = stopwatch
+        self._young_until = stopwatch() + YOUNG
+        self._rest: dict[Place, Note] = {}
+
+    def close(self) -> None:
+        """Let the connection go, if there is one."""
+        if not self._database.is_closed():
+            self._database.close()
+
+    def watch(self) -> bool:
+        """Tell whether what is taken in hand has to be noted."""
+        if self._rest or self._stopwatch() < self._young_until:
+            return True
+        self.close()
+        return False
+
+    def begin(self, records: Sequence[Record]) -> Plan:
+        """Note what is taken in hand, and say how much of it that may be."""
+        try:
+            self._connect()
+            planned = plan(records, self._found() | self._rest)
+            self._write(planned.notes)
+        except UNAVAILABLE as error:
+            log.warning("not noted what is in hand: %s", first_line(error))
+            return Plan(len(records), guilty=False, notes={}, rest={})
+        for place in planned.notes:
+            self._rest.pop(place, None)
+        self._rest.update(planned.rest)
+        return planned
+
+    def end(self, planned: Plan) -> None:
+        """Take back what was noted: it is worked off."""
+        try:
+            for topic, partition in planned.notes:
+                Suspect.delete().where(*self._at(topic, partition)).execute()
+        except UNAVAILABLE as error:
+            log.warning("a note of what was in hand stays: %s", first_line(error))
+
+    def _connect(self) -> None:
+        if self._database.is_closed():
+            bind(self._database, [Suspect])
+            # Nothing here has to outlive a power cut: that ends nobody because of a message.
+            sqlite = isinstance(self._database, peewee.SqliteDatabase)
+            quick = "PRAGMA synchronous = normal" if sqlite else "SET synchronous_commit = off"
+            self._database.execute_sql(quick)
+
+    def _found(self) -> dict[Place, Note]:
+        query = Suspect.select().where(Suspect.function == self._function)
+        return {(row.topic, row.partition): Note(row.first, row.end, row.begun) for row in query}
+
+    def _write(self, notes: Mapping[Place, Note]) -> None:
+        with self._database.atomic():
+            for (topic, partition), note in notes.items():
+                Suspect.delete().where(*self._at(topic, partition)).execute()
+                place = {"function": self._function, "topic": topic, "partition": partition}
+                Suspect.insert(**place, **note._asdict()).execute()
+
+    def _at(self, topic: str, partition: int) -> tuple[peewee.Expression, ...]:
+        return (
+            Suspect.function == self._function,
+            Suspect.topic == topic,
+            Suspect.partition == partition,
+        )

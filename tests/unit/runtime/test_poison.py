@@ -1,0 +1,190 @@
+"""A message that ends its process is found, and set aside; its neighbours are worked off."""
+
+from collections.abc import Iterator, Sequence
+
+import peewee
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saga.runtime.database.connection import connect
+from saga.runtime.envelope import Record
+from saga.runtime.poison import DEATHS, YOUNG, Note, Place, Suspects, plan
+
+TOPIC = "t"
+
+
+def records(*offsets: int, partition: int = 0) -> list[Record]:
+    return [Record(TOPIC, None, None, [], partition, offset) for offset in offsets]
+
+
+def at(first: int, end: int, begun: int, partition: int = 0) -> dict[Place, Note]:
+    return {(TOPIC, partition): Note(first, end, begun)}
+
+
+def test_without_a_note_all_is_taken() -> None:
+    planned = plan([*records(3, 4), *records(7, partition=1)], {})
+    assert (planned.take, planned.guilty, planned.rest) == (3, False, {})
+    assert planned.notes == at(3, 5, 1) | at(7, 8, 1, partition=1)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "found", "take", "notes", "rest"),
+    [
+        pytest.param([3, 4, 5], (3, 6, 1), 1, at(3, 4, 2), at(4, 6, 1), id="first of some"),
+        pytest.param([5, 6], (3, 6, 1), 1, at(5, 6, 2), {}, id="last of some"),
+        pytest.param([4, 5], (4, 5, 2), 1, at(4, 5, 3), {}, id="alone once before"),
+        pytest.param([2, 3, 4, 5], (4, 5, 2), 2, {}, {}, id="some before it"),
+        pytest.param([6, 7], (3, 6, 1), 2, at(6, 8, 1), {}, id="behind it"),
+        pytest.param([1, 2], (3, 6, 1), 2, {}, {}, id="before it"),
+    ],
+)
+def test_what_is_suspect_is_taken_alone(
+    offsets: list[int],
+    found: tuple[int, int, int],
+    take: int,
+    notes: dict[Place, Note],
+    rest: dict[Place, Note],
+) -> None:
+    planned = plan(records(*offsets), at(*found))
+    assert (planned.take, planned.guilty) == (take, False)
+    assert (planned.notes, planned.rest) == (notes, rest)
+
+
+def test_one_that_has_ended_enough_processes_is_guilty() -> None:
+    assert plan(records(4, 5), at(4, 5, DEATHS)).guilty
+    assert not plan(records(4, 5), at(4, 6, DEATHS)).guilty
+    assert not plan(records(4, 5), at(4, 5, DEATHS - 1)).guilty
+
+
+@given(
+    bad=st.integers(0, 30),
+    sizes=st.lists(st.integers(1, 12), min_size=60, max_size=60),
+    lost=st.lists(st.integers(0, 4), min_size=60, max_size=60),
+)
+def test_guilty_one_is_found_whatever_the_batches(
+    bad: int, sizes: Sequence[int], lost: Sequence[int]
+) -> None:
+    """Each process begins a bit before its predecessor's end, as offsets follow late."""
+    position, deaths, notes, rest = 0, 0, dict[Place, Note](), dict[Place, Note]()
+    for size, late in zip(sizes, lost, strict=True):
+        batch = records(*range(position, position + size))
+        planned = plan(batch, notes | rest)
+        taken = [record.offset for record in batch[: planned.take]]
+        notes |= planned.notes
+        if planned.guilty:
+            assert taken == [bad]
+            assert deaths == DEATHS
+            return
+        if bad in taken:
+            deaths += 1
+            rest = {}
+            position = max(0, min(position, bad) - late)
+        else:
+            position = taken[-1] + 1
+            rest = {place: note for place, note in rest.items() if place not in planned.notes}
+            rest |= planned.rest
+            for place in planned.notes:
+                notes.pop(place, None)
+    assert position <= bad
+
+
+class Watch:
+    """A stopwatch that stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def url(database: peewee.Database, tmp_path: object) -> str:
+    if isinstance(database, peewee.SqliteDatabase):
+        return f"sqlite:///{tmp_path}/notes.db"
+    return str(database.database)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+class Processes:
+    """Each has a connection of its own, to the same database."""
+
+    def __init__(self, url: str, watch: Watch) -> None:
+        self._url, self._watch, self._all = url, watch, list[Suspects]()
+
+    def start(self, name: str = "f") -> Suspects:
+        self._all.append(Suspects(name, connect(self._url), self._watch))
+        return self._all[-1]
+
+    def close(self) -> None:
+        for suspects in self._all:
+            suspects.close()
+
+
+@pytest.fixture
+def processes(url: str, watch: Watch) -> Iterator[Processes]:
+    started = Processes(url, watch)
+    yield started
+    started.close()
+
+
+def test_successor_takes_alone_what_its_predecessor_had_in_hand(processes: Processes) -> None:
+    processes.start().begin(records(3, 4, 5))
+    second = processes.start()
+    planned = second.begin(records(3, 4, 5))
+    assert planned.take == 1
+    second.end(planned)
+    assert second.begin(records(4, 5)).take == 1
+
+
+def test_what_is_worked_off_is_suspect_no_more(processes: Processes) -> None:
+    first = processes.start()
+    first.end(first.begin(records(3, 4, 5)))
+    assert processes.start().begin(records(3, 4, 5)).take == 3
+
+
+def test_functions_of_one_service_are_told_apart(processes: Processes) -> None:
+    processes.start("f").begin(records(3, 4, 5))
+    assert processes.start("g").begin(records(3, 4, 5)).take == 3
+
+
+def test_guilty_after_enough_processes(processes: Processes) -> None:
+    assert [processes.start().begin(records(3)).guilty for _ in range(DEATHS + 1)] == [
+        *[False] * DEATHS,
+        True,
+    ]
+
+
+def test_only_the_young_and_those_with_something_suspect_note_what_they_do(
+    processes: Processes, watch: Watch
+) -> None:
+    processes.start().begin(records(3, 4, 5))
+    innocent, second = processes.start("g"), processes.start()
+    assert innocent.watch()
+    planned = second.begin(records(3, 4, 5))
+    watch.now = YOUNG
+    assert not innocent.watch()
+    assert second.watch()
+    second.end(planned)
+    for offset in (4, 5):
+        assert second.watch()
+        second.end(second.begin(records(offset)))
+    assert not second.watch()
+
+
+def test_database_that_is_away_holds_up_nobody(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects = processes.start()
+
+    def away(*_: object) -> None:
+        raise peewee.OperationalError("away")
+
+    monkeypatch.setattr(peewee.Database, "execute_sql", away)
+    planned = suspects.begin(records(3, 4, 5))
+    assert planned.take == 3
+    suspects.end(planned)
