@@ -15,7 +15,7 @@ from rich.markup import escape
 from .. import saga_queries
 from ..clock import utcnow
 from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, replay
-from ..errors import Conflict, NotFound, NotRunning
+from ..errors import Conflict, NotFound, NotRunning, SagaError
 from ..saga_state import SagaState
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
@@ -76,7 +76,7 @@ def with_filter(command: Callable[..., None]) -> Callable[..., None]:
 def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Json = False) -> None:
     """List the open dead letters, with the states of their sagas."""
     dead_letters = only.apply(_read(data))
-    sagas = open_sagas(data)
+    sagas = _sagas(data)
     if as_json:
         print(json.dumps([_as_dict(sagas, dead_letter) for dead_letter in dead_letters], indent=1))
         return
@@ -102,7 +102,7 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter: its headers and body, and its saga."""
     [dead_letter] = _chosen(_read(data), [dead_letter_id])
-    sagas = open_sagas(data)
+    sagas = _sagas(data)
     console.print(f"[bold]{dead_letter.id}[/]  from {dead_letter.function}, {dead_letter.time}")
     console.print(f"reason: {escape(dead_letter.reason)}")
     if dead_letter.truncated:
@@ -122,7 +122,7 @@ def replay_dead_letters(
 ) -> None:
     """Send dead letters to their topics again, by id or by filter; not those of an ended saga."""
     selected = _selected(_read(data), ids, only)
-    sagas = open_sagas(data)
+    sagas = _sagas(data)
     refused = {d.id: why for d in selected if (why := _refusal(sagas, d)) is not None}
     if ids and refused:
         raise Conflict("; ".join(f"{one}: {why}" for one, why in refused.items()))
@@ -192,14 +192,24 @@ def _chosen(dead_letters: list[DeadLetter], ids: Iterable[str]) -> list[DeadLett
     return [by_id[name] for name in ids]
 
 
-def _state(sagas: peewee.Database, dead_letter: DeadLetter) -> SagaState | None:
+def _sagas(data: Path | None) -> peewee.Database | None:
+    """Open the sagas, if there are any: functions have dead letters without them, too."""
+    try:
+        return open_sagas(data)
+    except SagaError:
+        return None
+
+
+def _state(sagas: peewee.Database | None, dead_letter: DeadLetter) -> SagaState | None:
+    if sagas is None:
+        return None
     try:
         return saga_queries.find(sagas, dead_letter.saga_id or "")
     except NotFound:
         return None
 
 
-def _refusal(sagas: peewee.Database, dead_letter: DeadLetter) -> str | None:
+def _refusal(sagas: peewee.Database | None, dead_letter: DeadLetter) -> str | None:
     """Say why a dead letter can't be replayed; None where it can."""
     state = _state(sagas, dead_letter)
     if state is not None and state.ended:
@@ -209,7 +219,7 @@ def _refusal(sagas: peewee.Database, dead_letter: DeadLetter) -> str | None:
     return None
 
 
-def _as_dict(sagas: peewee.Database, dead_letter: DeadLetter) -> dict[str, Any]:
+def _as_dict(sagas: peewee.Database | None, dead_letter: DeadLetter) -> dict[str, Any]:
     state = _state(sagas, dead_letter)
     return {
         "id": dead_letter.id,
