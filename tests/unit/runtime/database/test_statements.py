@@ -234,6 +234,7 @@ class Calendar:
 class Lease(Table):
     number = peewee.IntegerField()
     day = peewee.DateField(default=lambda: Calendar.today)
+    rent = Money(default=lambda: Decimal("9.50"))
     since = peewee.DateField(default=date(2020, 1, 1))
     note = peewee.CharField(null=True, default=lambda: peewee.fn.lower("NEW"))
 
@@ -270,7 +271,8 @@ def test_default_that_moves_slowly_is_the_one_of_its_call(leases, monkeypatch):
     let(2)
     days = {lease.number: lease.day for lease in leases.select()}
     assert days == {1: date(2026, 12, 31), 2: date(2027, 1, 1)}
-    assert {(lease.since, lease.note) for lease in leases.select()} == {(date(2020, 1, 1), "new")}
+    others = {(lease.since, lease.note, lease.rent) for lease in leases.select()}
+    assert others == {(date(2020, 1, 1), "new", Decimal("9.50"))}
 
 
 def test_none_is_compared_as_null(leases):
