@@ -1,10 +1,12 @@
 """A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .clock import check_seconds
 from .errors import ContractError
 from .message import Command, Message
 
@@ -18,6 +20,8 @@ class Retry:
 
     The wait before sending n+1 is `first * factor ** (n - 1)` seconds, at most `longest`, of which
     up to half is taken off at random, so that sagas that failed together don't return together.
+    A `first` of 0 is for faults that another try may cure at once. Raises `ContractError` for a
+    number that is none of its kind.
     """
 
     attempts: int = 5
@@ -26,8 +30,13 @@ class Retry:
     longest: float = 30.0  # seconds
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first < 0 or self.factor < 1 or self.longest < 0:
-            raise ContractError(f"{self} needs attempts and a factor of at least 1, waits of 0 s")
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise ContractError(f"Retry: attempts is {self.attempts!r}, not 1, 2, 3, …")
+        if not (isinstance(self.factor, (int, float)) and 1 <= self.factor < math.inf):
+            raise ContractError(f"Retry: factor is {self.factor!r}, not a number from 1 on")
+        if self.first != 0:
+            check_seconds("Retry: first", self.first)
+        check_seconds("Retry: longest", self.longest)
 
     def delay(self, attempt: int, seed: str) -> float:
         """Return the seconds to wait after a failed `attempt`, the same for the same seed."""
@@ -51,7 +60,8 @@ class Step:
     """One step: a command, the command that undoes it, and its policy.
 
     A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
-    often than a do: giving it up leaves work for a person.
+    often than a do: giving it up leaves work for a person. Raises `ContractError` for a time-out
+    that is not above 0, or over a year.
     """
 
     command: type[Command]
@@ -59,6 +69,9 @@ class Step:
     retry: Retry = Retry()
     undo_retry: Retry = Retry(attempts=10)
     timeout: float = 15.0  # seconds
+
+    def __post_init__(self) -> None:
+        check_seconds(f"Step({self.command.__name__}): timeout", self.timeout)
 
     @property
     def name(self) -> str:
@@ -71,8 +84,9 @@ class Saga:
     """A saga's declaration: its start message, its steps in order, its deadline in seconds.
 
     `search` names those fields of the start message that a saga can be found by. Raises
-    `ContractError` when a command has a field that nothing before it provides, when two steps have
-    one name, or when the start message has no such field to search by.
+    `ContractError` when the deadline is not above 0, or over a year, when a command has a field
+    that nothing before it provides, when two steps have one name, or when the start message has no
+    such field to search by.
     """
 
     name: str
@@ -84,6 +98,7 @@ class Saga:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+        check_seconds(f"saga {self.name!r}: deadline", self.deadline)
         if not self.steps or len(self.steps) != len(self._by_name):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
         if len(self.search) != len(set(self.search)):

@@ -16,7 +16,7 @@ from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
 
-LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
+LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered, if its time-out is not longer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
@@ -209,7 +209,8 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         attempts = step.undo_attempts + 1
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
-        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
+        longest = max(policy.timeout, LONGEST_WAIT)
+        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
         steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
     due_at = _not_after(state, now + timedelta(seconds=timeout))
     state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)

@@ -132,7 +132,7 @@ backoff_flat in runtime.saga:Retry.delay
 + 1
 
 undo_timeout_not_doubled in runtime.transition:_send
-- min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
+- min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
 + policy.timeout
 
 undo_round_too_short in runtime.transition:_fault

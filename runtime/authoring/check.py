@@ -114,6 +114,7 @@ def check(facts: Facts) -> list[Finding]:
         _topics,
         _sagas,
         _handlers_of_steps,
+        _timeouts,
         _undos,
         _senders,
     )
@@ -211,6 +212,17 @@ def _handlers_of_steps(facts: Facts) -> Iterator[Finding]:
             f"no function takes {command.__name__} from {command.topic}, "
             f"which {does} step {step.name} of saga {placed.saga.name!r}"
         )
+
+
+def _timeouts(facts: Facts) -> Iterator[Finding]:
+    for placed in facts.sagas:
+        for step in placed.saga.steps:
+            if step.timeout > placed.saga.deadline:
+                yield placed.step(step).warning(
+                    f"step {step.name} waits {step.timeout:g} s for an answer, but saga "
+                    f"{placed.saga.name!r} gives up after {placed.saga.deadline:g} s: "
+                    "shorten its timeout, or put off the deadline"
+                )
 
 
 def _undos(facts: Facts) -> Iterator[Finding]:

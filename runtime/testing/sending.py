@@ -95,7 +95,8 @@ def _time_to_answer(step: Step, sending: Sending) -> timedelta:
     """Return the time that a sending has: an undo's doubles each time, up to a limit."""
     if sending.status == "RUNNING":
         return timedelta(seconds=step.timeout)
-    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), LONGEST_WAIT))
+    longest = max(step.timeout, LONGEST_WAIT)
+    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), longest))
 
 
 def _least_back_off(step: Step, sending: Sending) -> timedelta:

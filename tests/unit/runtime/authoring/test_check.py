@@ -200,6 +200,14 @@ WRONG = {
         changed("chef/dinner.py", ("dinner = Saga", "supper = Saga")),
         ["stacks/chef.toml:7: error: chef.dinner declares no saga of its own name: dinner = Saga"],
     ),
+    "step that waits longer than its saga": (
+        changed("chef/dinner.py", ("undo=Unbake)", "undo=Unbake, timeout=301)")),
+        ["chef/dinner.py:13: warning: step bake waits 301 s for an answer, but saga 'dinner'"],
+    ),
+    "step that waits for ever": (
+        changed("chef/dinner.py", ("undo=Unbake)", 'undo=Unbake, timeout=float("inf"))')),
+        ["chef/dinner.py:13: error: Step(Bake): timeout is inf: give seconds"],
+    ),
     "saga without a module": (
         changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]")),
         ["stacks/chef.toml:9: error: lunch has no saga: there is no module chef.lunch"],
