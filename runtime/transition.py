@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
 from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
-from .saga import Retry, Saga, Step
+from .retry import Retry
+from .saga import Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
 
 LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered, if its time-out is not longer

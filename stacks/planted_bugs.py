@@ -127,7 +127,7 @@ backoff_forgotten in runtime.transition:_fault
 - due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
 + due_at = now
 
-backoff_flat in runtime.saga:Retry.delay
+backoff_flat in runtime.retry:Retry.delay
 - self.factor ** (attempt - 1)
 + 1
 

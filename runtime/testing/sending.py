@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from ..saga import Retry, Saga, Step
+from ..retry import Retry
+from ..saga import Saga, Step
 from ..saga_history import Change
 from ..saga_state import SagaState
 from ..transition import LONGEST_WAIT

@@ -7,7 +7,8 @@ import pytest
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime.envelope import Problem
-from saga.runtime.saga import Retry, Saga
+from saga.runtime.retry import Retry
+from saga.runtime.saga import Saga
 from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import SagaState, StepState
 from saga.runtime.testing.path import Transitions
