@@ -8,6 +8,7 @@ from .clock import check_seconds
 from .errors import ContractError
 from .message import Command, Message
 from .retry import Retry
+from .topic import check_topic
 
 # A saga's own ids, in its context beside the start message's fields.
 BUILT_IN_FIELDS = frozenset({"saga_id"})
@@ -42,9 +43,9 @@ class Saga:
     """A saga's declaration: its start message, its steps in order, its deadline in seconds.
 
     `search` names those fields of the start message that a saga can be found by. Raises
-    `ContractError` when the deadline is not above 0, or over a year, when a command has a field
-    that nothing before it provides, when two steps have one name, or when the start message has no
-    such field to search by.
+    `ContractError` when the name is too long for a topic's, when the deadline is not above 0, or
+    over a year, when a command has a field that nothing before it provides, when two steps have one
+    name, or when the start message has no such field to search by.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Saga:
         check_seconds(f"saga {self.name!r}: deadline", self.deadline)
         if not self.steps or len(self.steps) != len(self._by_name):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
+        check_topic(f"saga {self.name!r}", self.ended_topic)
         if len(self.search) != len(set(self.search)):
             raise ContractError(f"saga {self.name!r} is searched twice by one field")
         if unknown := [name for name in self.search if name not in self.start.model_fields]:

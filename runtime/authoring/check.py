@@ -18,6 +18,7 @@ from ..function import Function
 from ..message import Command
 from ..saga import Saga, Step
 from ..saga_host import HostedSaga
+from ..topic import alike
 
 Level = Literal["error", "warning"]
 
@@ -112,6 +113,7 @@ def check(facts: Facts) -> list[Finding]:
         _annotations,
         _consumer_groups,
         _topics,
+        _topics_alike,
         _sagas,
         _handlers_of_steps,
         _timeouts,
@@ -192,12 +194,33 @@ def _topics(facts: Facts) -> Iterator[Finding]:
                 )
 
 
+def _topics_alike(facts: Facts) -> Iterator[Finding]:
+    """Check that Kafka takes all topics beside one another."""
+    first: dict[str, str] = {}
+    named = [
+        (t, deployed.handler) for deployed in facts.functions for t in deployed.function.topics
+    ]
+    named += [(command.event.topic, deployed.handler) for deployed, command in facts.commands()]
+    named += [(placed.saga.ended_topic, placed.place) for placed in facts.sagas]
+    for topic, place in named:
+        other = first.setdefault(alike(topic), topic)
+        if other != topic:
+            yield place.error(
+                f"Kafka can't have topics {other} and {topic}: for it, '.' and '_' are alike"
+            )
+
+
 def _sagas(facts: Facts) -> Iterator[Finding]:
-    """Check that each saga is the only one of its name."""
+    """Check that each saga is the only one of its name, and on its topic."""
     first: dict[str, PlacedSaga] = {}
     for placed in facts.sagas:
-        other = first.setdefault(placed.saga.name, placed)
-        if other is not placed:
+        other = first.setdefault(placed.saga.ended_topic, placed)
+        if other.saga.name != placed.saga.name:
+            yield placed.place.error(
+                f"saga {placed.saga.name!r} tells on {placed.saga.ended_topic} which have ended, "
+                f"as the one in {_where(other.place)} does: call it otherwise"
+            )
+        elif other is not placed:
             yield placed.place.error(
                 f"saga {placed.saga.name!r} has the name of the one in {_where(other.place)}"
             )

@@ -135,6 +135,12 @@ def test_saga_answers_on_the_topics_of_its_events():
     assert saga.reply_topics == ["unit.made", "unit.paid", "unit.unpaid"]
 
 
+def test_name_that_is_too_long_for_a_topic_is_refused():
+    assert len(Saga("s" * 239, start=Begin, steps=[Step(Make)]).ended_topic) == 245
+    with pytest.raises(ContractError, match=r"saga 's+': 's+\.ended' can't be a topic"):
+        Saga("s" * 240, start=Begin, steps=[Step(Make)])
+
+
 def test_saga_without_steps_is_refused():
     with pytest.raises(ContractError, match="needs steps"):
         Saga("s", start=Begin)

@@ -262,10 +262,32 @@ WRONG = {
         changed("oven/messages.py", ('ed(Event, topic="oven.events', 'ed(Event, topic="oven.bake')),
         ["oven/bake.py:5: error: oven.bake reads oven.bake as commands, but oven.unbake answers"],
     ),
+    "topics that Kafka can't tell apart": (
+        changed("oven/messages.py", ('"oven.unbake"', '"oven_bake"')),
+        ["oven/unbake.py:5: error: Kafka can't have topics oven.bake and oven_bake"],
+    ),
+    "topic that Kafka refuses": (
+        changed("oven/messages.py", ('"oven.unbake"', '"oven unbake"')),
+        ["oven/messages.py:16: error: Unbake: 'oven unbake' can't be a topic"],
+    ),
+    "field that takes the topic's place": (
+        changed("oven/messages.py", ("weight: int", "weight: int\n    topic: str")),
+        ["oven/messages.py:4: error: Baked can't have a field topic: call it otherwise"],
+    ),
     "two sagas of one name": (
         changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
         | {"chef/lunch.py": GOOD["chef/dinner.py"].replace("dinner = ", "lunch = ")},
         ["chef/lunch.py:9: error: saga 'dinner' has the name of the one in dinner.py:9"],
+    ),
+    "two sagas on one topic": (
+        changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
+        | changed("chef/dinner.py", ('"dinner"', '"a meal"'))
+        | {
+            "chef/lunch.py": GOOD["chef/dinner.py"]
+            .replace("dinner = ", "lunch = ")
+            .replace('"dinner"', '"a_meal"')
+        },
+        ["chef/lunch.py:9: error: saga 'a_meal' tells on a_meal.ended which have ended"],
     ),
     "entry without a module": (
         changed("stacks/oven.toml", ("[functions.bake]", "[functions.fry]\n\n[functions.bake]")),
