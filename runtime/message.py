@@ -13,10 +13,13 @@ from .topic import check_topic
 class Message(BaseModel):
     """Base of commands and events: immutable, and deaf to fields it does not know.
 
-    A newer sender may therefore add fields without breaking an older reader.
+    A newer sender may therefore add fields without breaking an older reader. A field that has an
+    alias travels under it; the class can be called with the field's own name all the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, ser_json_inf_nan="strings"
+    )
 
 
 # What a class itself has under these names would be gone.

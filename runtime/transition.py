@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from . import body
 from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
 from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
@@ -30,12 +31,11 @@ def start(
     saga: Saga, saga_id: str, message: Message, now: datetime, traceparent: str | None = None
 ) -> Transition:
     """Make a new saga and its first command."""
-    fields = message.model_dump(mode="json")
     state = SagaState(
         id=saga_id,
         name=saga.name,
         status="RUNNING",
-        input=fields,
+        input=body.values(message),
         events={},
         steps=tuple(StepState(step.name) for step in saga.steps),
         created_at=now,
@@ -122,14 +122,14 @@ def _do_answered(
         state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
-        event = _step(saga, state, index).command.event.model_validate_json(reply.data)
+        event = body.read(_step(saga, state, index).command.event, reply.data)
     except ValidationError as error:
         problem = Problem(code="invalid_event", message=reasons(error)[0])
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
     steps = _changed(state, index, status="DONE", error=None, finished_at=now)
-    events = {**state.events, **differing(event.model_dump(mode="json"), state.context)}
+    events = {**state.events, **differing(body.values(event), state.context)}
     state = replace(state, answered=answered, steps=steps, events=events)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
@@ -235,10 +235,15 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
         type=cls.__name__,
         source=f"/saga/{saga.name}",
         time=now.isoformat(),
-        data=cls.model_validate(state.context).model_dump_json(),
+        data=body.write(body.made_of(cls, _known(cls, state))),
         attempt=progress.attempts if action == "do" else progress.undo_attempts,
         traceparent=state.traceparent,
     )
+
+
+def _known(cls: type[Command], state: SagaState) -> dict[str, Any]:
+    """Return of the saga's context what a command has fields for."""
+    return {name: value for name, value in state.context.items() if name in cls.model_fields}
 
 
 def _command_class(step: Step, action: Action) -> type[Command]:
