@@ -1,13 +1,14 @@
 """A saga, declared as a list of steps (Garcia-Molina and Salem, "Sagas", SIGMOD 1987)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .clock import check_seconds
 from .errors import ContractError
 from .message import Command, Message
 from .retry import Retry
+from .sources import Sources
 from .topic import check_topic
 
 # A saga's own ids, in its context beside the start message's fields.
@@ -19,8 +20,10 @@ class Step:
     """One step: a command, the command that undoes it, and its policy.
 
     A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
-    often than a do: giving it up leaves work for a person. Raises `ContractError` for a time-out
-    that is not above 0, or over a year.
+    often than a do: giving it up leaves work for a person. `takes` says of fields whose command's
+    answer they come from, where two events have one; the step's own is there for its undo. Raises
+    `ContractError` for a time-out that is not above 0, or over a year, and for fields in `takes`
+    that are in no command.
     """
 
     command: type[Command]
@@ -28,9 +31,15 @@ class Step:
     retry: Retry = field(default_factory=Retry)
     undo_retry: Retry = field(default_factory=lambda: Retry(attempts=10))
     timeout: float = 15.0  # seconds
+    takes: Mapping[str, type[Command]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        check_seconds(f"Step({self.command.__name__}): timeout", self.timeout)
+        what = f"Step({self.command.__name__})"
+        check_seconds(f"{what}: timeout", self.timeout)
+        for name, source in self.takes.items():
+            takers = [self.undo] if source is self.command else [self.command, self.undo]
+            if not any(taker and name in taker.model_fields for taker in takers):
+                raise ContractError(f"{what}: nothing takes {name} from {source.__name__}")
 
     @property
     def name(self) -> str:
@@ -44,8 +53,8 @@ class Saga:
 
     `search` names those fields of the start message that a saga can be found by. Raises
     `ContractError` when the name is too long for a topic's, when the deadline is not above 0, or
-    over a year, when a command has a field that nothing before it provides, when two steps have one
-    name, or when the start message has no such field to search by.
+    over a year, when a command has a field that nothing before it provides, or more than one step,
+    when two steps have one name, or when the start message has no such field to search by.
     """
 
     name: str
@@ -54,6 +63,7 @@ class Saga:
     deadline: float = 300.0  # seconds from the start; after it, what was done is undone
     search: Sequence[str] = ()
     _by_name: dict[str, Step] = field(init=False, repr=False, compare=False)
+    sources: Sources = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
@@ -68,20 +78,13 @@ class Saga:
                 f"saga {self.name!r} can't be searched by {', '.join(unknown)}: "
                 f"{self.start.__name__} has no such field"
             )
-        known = BUILT_IN_FIELDS | set(self.start.model_fields)
-        for step in self.steps:
-            # An undo may be sent before its step has answered, so it can't use the answer.
-            for command in filter(None, (step.command, step.undo)):
-                self._check_fields(command, known)
-            known |= set(step.command.event.model_fields)
-
-    def _check_fields(self, command: type[Command], known: frozenset[str] | set[str]) -> None:
-        needed = {n for n, info in command.model_fields.items() if info.is_required()}
-        if missing := sorted(needed - known):
-            raise ContractError(
-                f"saga {self.name!r}: {command.__name__} needs {', '.join(missing)}, "
-                "which neither the start message nor an earlier event provides"
-            )
+        given = BUILT_IN_FIELDS | self.start.model_fields.keys()
+        if len(given) == len(self.start.model_fields):
+            raise ContractError(f"saga {self.name!r}: {self.start.__name__} can't have a saga_id")
+        try:
+            object.__setattr__(self, "sources", Sources(given, self.steps))
+        except ContractError as error:
+            raise ContractError(f"saga {self.name!r}: {error}") from None
 
     def step(self, name: str) -> Step:
         """Return the step of this name; raise `ContractError` where it was taken out."""

@@ -16,7 +16,7 @@ from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
 from .retry import Retry
 from .saga import Saga, Step
-from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
+from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
 
 LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered, if its time-out is not longer
 
@@ -36,7 +36,6 @@ def start(
         name=saga.name,
         status="RUNNING",
         input=body.values(message),
-        events={},
         steps=tuple(StepState(step.name) for step in saga.steps),
         created_at=now,
         updated_at=now,
@@ -128,9 +127,9 @@ def _do_answered(
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
-    steps = _changed(state, index, status="DONE", error=None, finished_at=now)
-    events = {**state.events, **differing(body.values(event), state.context)}
-    state = replace(state, answered=answered, steps=steps, events=events)
+    told = saga.sources.kept(state.steps[index].name, body.values(event))
+    steps = _changed(state, index, status="DONE", error=None, finished_at=now, told=told)
+    state = replace(state, answered=answered, steps=steps)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
     return _end(state, "COMPLETED", now), []
@@ -226,7 +225,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
 
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
-    """Build the command in flight from the saga's context, by field name."""
+    """Build the command in flight from what is known, by field name."""
     step, progress = _step(saga, state, index), state.steps[index]
     cls = _command_class(step, action)
     return Envelope(
@@ -235,15 +234,10 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
         type=cls.__name__,
         source=f"/saga/{saga.name}",
         time=now.isoformat(),
-        data=body.write(body.made_of(cls, _known(cls, state))),
+        data=body.write(body.made_of(cls, saga.sources.values(state, step.name, action))),
         attempt=progress.attempts if action == "do" else progress.undo_attempts,
         traceparent=state.traceparent,
     )
-
-
-def _known(cls: type[Command], state: SagaState) -> dict[str, Any]:
-    """Return of the saga's context what a command has fields for."""
-    return {name: value for name, value in state.context.items() if name in cls.model_fields}
 
 
 def _command_class(step: Step, action: Action) -> type[Command]:

@@ -84,8 +84,8 @@ stranger_is_poor in functions.user.process_payment:_refusal
 # What the transition may decide wrong.
 
 context_of_another_user in runtime.transition:_command
-- _known(cls, state)
-+ {**_known(cls, state), "user_id": 3}
+- saga.sources.values(state, step.name, action)
++ {**saga.sources.values(state, step.name, action), "user_id": 3}
 
 cancel_ignored in runtime.transition:cancel
 - return _give_up(saga, state, index, problem, now)

@@ -157,7 +157,7 @@ def test_field_that_nothing_provides_is_refused():
 
 
 def test_undo_can_not_use_its_own_steps_answer():
-    with pytest.raises(ContractError, match="UnmakeByPrice needs price"):
+    with pytest.raises(ContractError, match="price, which make may not have told yet"):
         Saga("s", start=Begin, steps=[Step(Make, undo=UnmakeByPrice)])
 
 

@@ -165,6 +165,21 @@ WRONG = {
         changed("oven/messages.py", ("flour: int\n\n\nclass", "sugar: int\n\n\nclass")),
         ["chef/dinner.py:9: error: saga 'dinner': Bake needs sugar, which neither"],
     ),
+    "field that two steps tell": (
+        {
+            "oven/rebake.py": "from oven.messages import Bake, Baked\n"
+            "from saga.runtime import Command, Event, function\n\n\n"
+            "class Served(Event, topic=\"oven.served\"):\n    pass\n\n\n"
+            "class Rebake(Command, topic=\"oven.rebake\", event=Baked):\n    pass\n\n\n"
+            "class Serve(Command, topic=\"oven.serve\", event=Served):\n    weight: int\n"
+        }
+        | changed(
+            "chef/dinner.py",
+            ("from saga", "from oven.rebake import Rebake, Serve\nfrom saga"),
+            ("undo=Unbake),", "undo=Unbake),\n        Step(Rebake),\n        Step(Serve),"),
+        ),
+        ["chef/dinner.py:10: error: saga 'dinner': Serve finds weight in the answers of bake and"],
+    ),
     "undo that no function takes": (
         changed("stacks/oven.toml", ("\n[functions.unbake]\nreplicas = 1\n", ""))
         | {"oven/unbake.py": ""},

@@ -47,7 +47,6 @@ def problems(
         name=saga.name,
         status="RUNNING",
         input={},
-        events={},
         steps=(never, step),
         created_at=NOON,
         updated_at=NOON,
@@ -226,7 +225,7 @@ def test_history_that_does_not_fit_together_is_read_all_the_same() -> None:
     begun = Moment(NOON, "RUNNING", [Change("create_order", "RUNNING")])
     both = [begun, *path((1, SENT), (2, DONE))]
     assert [one.ended_at for one in sendings(both)] == [None, NOON + timedelta(seconds=2)]
-    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    state = SagaState("s", "x", "RUNNING", {}, (), NOON, NOON, NOON)
     assert list(sending_problems(place_order, state, both)) == []
 
 
@@ -235,6 +234,6 @@ def test_late_answer_ends_a_back_off() -> None:
         *path((0, SENT), (1, FAULT)),
         Moment(NOON + timedelta(seconds=2), "RUNNING", [*path((2, DONE))[0].steps, *NEXT]),
     ]
-    state = SagaState("s", "x", "RUNNING", {}, {}, (), NOON, NOON, NOON)
+    state = SagaState("s", "x", "RUNNING", {}, (), NOON, NOON, NOON)
     assert list(sending_problems(BACKING_OFF, state, answered)) == []
     assert problems((0, SENT), (1, FAULT), (1, ("UNDOING", "late")), undo_attempts=1) == []
