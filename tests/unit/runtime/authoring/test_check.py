@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.authoring.check import Facts, Finding, check
+from saga.runtime.authoring.check import check
+from saga.runtime.authoring.facts import Facts, Finding
 from saga.runtime.authoring.survey import collect
 from saga.runtime.settings import Settings
 from support.waiting import DEADLINE
@@ -288,6 +289,22 @@ WRONG = {
     "field that takes the topic's place": (
         changed("oven/messages.py", ("weight: int", "weight: int\n    topic: str")),
         ["oven/messages.py:4: error: Baked can't have a field topic: call it otherwise"],
+    ),
+    "message that does not survive the wire": (
+        changed(
+            "oven/messages.py",
+            ("weight: int", "weight: int = Field(1, exclude=True)"),
+            ("from saga", "from pydantic import Field\n\nfrom saga"),
+        ),
+        ["oven/messages.py:6: error: Baked does not survive the wire: sent, weight = 7 comes back"],
+    ),
+    "message that can't be made up": (
+        changed(
+            "chef/dinner.py",
+            ("flour: int", 'flour: int\n    seed: str = Field("b", pattern="^[b-z]{2}$")'),
+            ("from saga", "from pydantic import Field\n\nfrom saga"),
+        ),
+        ["chef/dinner.py:7: warning: Dine was not tried on the wire, for want of values (seed: "],
     ),
     "two sagas of one name": (
         changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
