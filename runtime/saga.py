@@ -11,9 +11,6 @@ from .retry import Retry
 from .sources import Sources
 from .topic import check_topic
 
-# A saga's own ids, in its context beside the start message's fields.
-BUILT_IN_FIELDS = frozenset({"saga_id"})
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -22,8 +19,7 @@ class Step:
     A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
     often than a do: giving it up leaves work for a person. `takes` says of fields whose command's
     answer they come from, where two events have one; the step's own is there for its undo. Raises
-    `ContractError` for a time-out that is not above 0, or over a year, and for fields in `takes`
-    that are in no command.
+    `ContractError` for a time-out that is not above 0, or over a year.
     """
 
     command: type[Command]
@@ -34,12 +30,7 @@ class Step:
     takes: Mapping[str, type[Command]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        what = f"Step({self.command.__name__})"
-        check_seconds(f"{what}: timeout", self.timeout)
-        for name, source in self.takes.items():
-            takers = [self.undo] if source is self.command else [self.command, self.undo]
-            if not any(taker and name in taker.model_fields for taker in takers):
-                raise ContractError(f"{what}: nothing takes {name} from {source.__name__}")
+        check_seconds(f"Step({self.command.__name__}): timeout", self.timeout)
 
     @property
     def name(self) -> str:
@@ -78,11 +69,8 @@ class Saga:
                 f"saga {self.name!r} can't be searched by {', '.join(unknown)}: "
                 f"{self.start.__name__} has no such field"
             )
-        given = BUILT_IN_FIELDS | self.start.model_fields.keys()
-        if len(given) == len(self.start.model_fields):
-            raise ContractError(f"saga {self.name!r}: {self.start.__name__} can't have a saga_id")
         try:
-            object.__setattr__(self, "sources", Sources(given, self.steps))
+            object.__setattr__(self, "sources", Sources(self.start, self.steps))
         except ContractError as error:
             raise ContractError(f"saga {self.name!r}: {error}") from None
 

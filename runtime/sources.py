@@ -11,9 +11,11 @@ from pydantic.fields import FieldInfo
 
 from .envelope import Action
 from .errors import ContractError
-from .message import Command, Event
+from .message import Command, Event, Message
 from .saga_state import SagaState
 
+# A saga's own ids, beside the start message's fields.
+BUILT_IN_FIELDS = frozenset({"saga_id"})
 START = ""  # the start message, among the names of steps
 Named = Mapping[str, str]  # a field's source
 
@@ -32,16 +34,20 @@ class Asking(Protocol):
 
 
 class Sources:
-    """The sources of all commands of a saga; `given` has the fields that are known from its start.
+    """The sources of all commands of a saga.
 
-    Raises `ContractError` as `find_sources` does.
+    Raises `ContractError` as `find_sources` does, and where a step takes what it has no field for.
     """
 
-    def __init__(self, given: frozenset[str], steps: Iterable[Asking]) -> None:
+    def __init__(self, start: type[Message], steps: Iterable[Asking]) -> None:
+        if clash := BUILT_IN_FIELDS & start.model_fields.keys():
+            raise ContractError(f"{start.__name__} can't have a field {min(clash)}")
+        given = BUILT_IN_FIELDS | start.model_fields.keys()
         self._found: dict[tuple[str, Action], tuple[type[Command], Named]] = {}
         self._repeated: dict[str, set[str]] = {}
         tellers: dict[str, type[Event]] = {}
         for step in steps:
+            _check_takes(step)
             takes = {name: source.step_name() for name, source in step.takes.items()}
             before = {name: source for name, source in takes.items() if source != step.name}
             do = find_sources(step.command, given, tellers, before)
@@ -127,6 +133,13 @@ def known_values(
         elif command.model_fields[name].is_required() and _may_be_none(command.model_fields[name]):
             known[name] = None
     return known
+
+
+def _check_takes(step: Asking) -> None:
+    for name, source in step.takes.items():
+        takers = [step.undo] if source is step.command else [step.command, step.undo]
+        if not any(taker and name in taker.model_fields for taker in takers):
+            raise ContractError(f"step {step.name} takes no {name} from {source.__name__}")
 
 
 def _candidates(
