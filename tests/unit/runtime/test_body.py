@@ -104,12 +104,22 @@ NAMED = Named.model_validate(
 )
 
 
+class Crossed(Message):
+    first: Annotated[int, Field(alias="second")]
+    second: Annotated[int, Field(alias="first")]
+
+
+class ByName(Crossed):
+    model_config = ConfigDict(validate_by_alias=False)
+
+
 class Measured(Message):
     size: float
 
 
 OPEN = Open.model_validate({**FULL, "more": [1]})
 MESSAGES: list[Message] = [Full(**FULL), Strict(**FULL), Exact(**FULL), OPEN, NAMED]
+MESSAGES += [cls.model_validate({"first": 1, "second": 2}) for cls in (Crossed, ByName)]
 MESSAGES += [Measured(size=math.inf), Measured(size=-0.1)]
 
 

@@ -123,6 +123,8 @@ def test_undo_may_take_what_its_own_step_may_not_have_told(undo):
 def test_undo_that_needs_what_its_own_step_may_not_have_told_is_refused():
     with pytest.raises(ContractError, match="Pay needs price, which book_a may not have told yet"):
         find_sources(Pay, GIVEN, {"book_a": Priced}, {}, unsure="book_a")
+    with pytest.raises(ContractError, match="Pay needs price, which book_a may not have told yet"):
+        Saga("s", start=Begin, steps=[Step(BookA, undo=Pay)])
 
 
 VALUES = {"saga_id": "s", "order_id": 7}
@@ -166,6 +168,7 @@ def test_undo_of_two_possible_answers_says_which_too():
     with pytest.raises(ContractError, match="Refund finds price in the answers of book_a and book"):
         Saga("s", start=Begin, steps=[A, undone])
     Saga("s", start=Begin, steps=[A, Step(BookB, undo=Refund, takes={"price": BookB})])
+    Saga("s", start=Begin, steps=[A, Step(Note, undo=Refund, takes={"price": BookA})])
 
 
 @pytest.mark.parametrize(
