@@ -7,7 +7,8 @@ from .clock import utcnow
 from .errors import Rejected, SagaError
 from .function import function
 from .message import Command, Event, Message
-from .saga import Retry, Saga, Step
+from .retry import Retry
+from .saga import Saga, Step
 
 if TYPE_CHECKING:
     from .client import SagaClient

@@ -1,11 +1,15 @@
-"""The one place that reads the wall clock."""
+"""The one place that reads the wall clock, and what a time to wait may be."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from .errors import ContractError
+
 Clock = Callable[[], datetime]
+
+YEAR = 366 * 86_400  # seconds; what is to wait longer is a mistake, or would overflow a date
 
 
 def _system_clock() -> datetime:
@@ -28,3 +32,11 @@ def clock_set_to(clock: Clock) -> Iterator[None]:
         yield
     finally:
         _clock.reset(token)
+
+
+def check_seconds(what: str, value: object) -> None:
+    """Raise `ContractError` unless a declared time is above 0 s and at most a year."""
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value <= YEAR):
+        raise ContractError(
+            f"{what} is {value!r}: give seconds, above 0 and at most {YEAR} (a year)"
+        )

@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from .clock import check_seconds
 from .errors import ContractError
 from .message import Command, Event
 
@@ -76,7 +77,7 @@ def function(
     `@function(every=SECONDS)` is for `(now) -> commands`, on a timer.
     A handler that takes longer than `timeout` seconds ends its process, with a traceback in the
     log, and is tried again in another; the third time, its message is set aside.
-    Raises `ContractError` when the annotations say something else.
+    Raises `ContractError` when the annotations say something else, or SECONDS is no time to wait.
     """
     if handler is None:
         return partial(_declare, every=every, timeout=timeout)
@@ -123,6 +124,7 @@ def _declare(handler: Handler, *, every: float | None, timeout: float) -> Handle
         command = _contract(handler)
         declared = Function(name, handler, "command", (command.topic,), command, timeout=timeout)
     else:
+        check_seconds(f"{name}: every", every)
         declared = Function(name, handler, "timer", (), every=every, timeout=timeout)
     _registry[name] = declared
     return handler

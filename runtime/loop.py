@@ -14,7 +14,7 @@ from . import crash
 from .clock import Clock, utcnow
 from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from .errors import BrokerUnavailable, first_line
-from .saga import Retry
+from .retry import Retry
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

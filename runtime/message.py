@@ -7,19 +7,31 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import ContractError
+from .topic import check_topic
 
 
 class Message(BaseModel):
     """Base of commands and events: immutable, and deaf to fields it does not know.
 
-    A newer sender may therefore add fields without breaking an older reader.
+    A newer sender may therefore add fields without breaking an older reader. A field that has an
+    alias travels under it; the class can be called with the field's own name all the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, ser_json_inf_nan="strings"
+    )
+
+
+# What a class itself has under these names would be gone.
+RESERVED = frozenset({"topic", "event", "step_name"})
 
 
 class _Sent(Message):
-    """A message with a topic of its own."""
+    """A message with a topic of its own.
+
+    A class raises `ContractError` where it has no topic, or none that Kafka takes, or a field of a
+    reserved name.
+    """
 
     topic: ClassVar[str]
 
@@ -29,6 +41,14 @@ class _Sent(Message):
             cls.topic = topic
         elif cls.__module__ != __name__ and not hasattr(cls, "topic"):
             raise ContractError(f'{cls.__name__} needs a topic: class {cls.__name__}(…, topic="…")')
+        if hasattr(cls, "topic"):
+            check_topic(cls.__name__, cls.topic)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if taken := sorted(RESERVED & cls.model_fields.keys()):
+            raise ContractError(f"{cls.__name__} can't have a field {taken[0]}: call it otherwise")
 
 
 class Event(_Sent):

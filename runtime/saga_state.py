@@ -1,12 +1,10 @@
 """How far a saga is: what its row holds, as JSON."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
 from .envelope import Problem
 
@@ -47,14 +45,16 @@ class StepState:
     started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
     finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
+    told: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SagaState:
     """How far one saga is.
 
-    `events` is what the steps' events have told beyond the `input`, which is the start message;
-    `history` is as `saga_history` writes it. `due_at` is when its host acts next, `awaiting` tells
+    `input` is the start message; what an event tells beyond it is with its step. `events` is what
+    they have told to a saga of an earlier version, which did not note which step did. `history` is
+    as `saga_history` writes it. `due_at` is when its host acts next, `awaiting` tells
     a sent command from a waited-out back-off, and `answered` is the last reply that was applied, as
     `STEP/ACTION`.
     """
@@ -65,7 +65,6 @@ class SagaState:
     name: str
     status: SagaStatus
     input: dict[str, Any]
-    events: dict[str, Any]
     steps: tuple[StepState, ...]
     created_at: datetime
     updated_at: datetime
@@ -76,11 +75,22 @@ class SagaState:
     answered: str | None = None
     traceparent: str | None = None
     history: tuple[tuple[int | str, ...], ...] = ()
+    events: Annotated[dict[str, Any], _stored_as("events", "context")] = field(
+        default_factory=dict, hash=False
+    )
 
     @property
     def context(self) -> dict[str, Any]:
-        """What commands are made from, by field name."""
-        return {**self.input, "saga_id": self.id, **self.events}
+        """All that is known, by field name; what two steps have told, as the later one has."""
+        told = dict(self.events)
+        for step in self.steps:
+            told |= step.told
+        return {**told, **self.given}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is known from the start, by field name."""
+        return {**self.input, "saga_id": self.id}
 
     @property
     def in_flight(self) -> int | None:
@@ -94,18 +104,7 @@ class SagaState:
         return self.status not in IN_FLIGHT
 
 
-class _Older(TypedDict):
-    """A row of version 0.1, which held the start message twice."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
-    id: str
-    input: dict[str, Any]
-    context: dict[str, Any]
-
-
 _json = TypeAdapter(SagaState)
-_older = TypeAdapter(_Older)
 
 
 def to_json(state: SagaState) -> str:
@@ -115,19 +114,4 @@ def to_json(state: SagaState) -> str:
 
 def from_json(text: str) -> SagaState:
     """Read what `to_json` has written; raise `pydantic.ValidationError` if it is something else."""
-    try:
-        return _json.validator.validate_json(text)  # type: ignore[no-any-return]
-    except ValidationError as error:
-        try:
-            older: dict[str, Any] = {**_older.validate_json(text)}
-        except ValidationError:
-            raise error from None
-    known, context = {**older["input"], "saga_id": older["id"]}, older.pop("context")
-    return _json.validate_python({**older, "events": differing(context, known)})
-
-
-def differing(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the values that are not known already."""
-    return {
-        name: value for name, value in values.items() if name not in known or known[name] != value
-    }
+    return _json.validator.validate_json(text)  # type: ignore[no-any-return]

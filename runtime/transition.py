@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from . import body
 from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
 from .errors import Conflict, ContractError
 from .message import Command, Message, reasons
-from .saga import Retry, Saga, Step
-from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
+from .retry import Retry
+from .saga import Saga, Step
+from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
 
-LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
+LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered, if its time-out is not longer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
@@ -29,13 +31,11 @@ def start(
     saga: Saga, saga_id: str, message: Message, now: datetime, traceparent: str | None = None
 ) -> Transition:
     """Make a new saga and its first command."""
-    fields = message.model_dump(mode="json")
     state = SagaState(
         id=saga_id,
         name=saga.name,
         status="RUNNING",
-        input=fields,
-        events={},
+        input=body.values(message),
         steps=tuple(StepState(step.name) for step in saga.steps),
         created_at=now,
         updated_at=now,
@@ -121,15 +121,15 @@ def _do_answered(
         state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
-        event = _step(saga, state, index).command.event.model_validate_json(reply.data)
+        event = body.read(_step(saga, state, index).command.event, reply.data)
     except ValidationError as error:
         problem = Problem(code="invalid_event", message=reasons(error)[0])
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
-    steps = _changed(state, index, status="DONE", error=None, finished_at=now)
-    events = {**state.events, **differing(event.model_dump(mode="json"), state.context)}
-    state = replace(state, answered=answered, steps=steps, events=events)
+    told = saga.sources.kept(state.steps[index].name, body.values(event))
+    steps = _changed(state, index, status="DONE", error=None, finished_at=now, told=told)
+    state = replace(state, answered=answered, steps=steps)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
     return _end(state, "COMPLETED", now), []
@@ -209,7 +209,8 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         attempts = step.undo_attempts + 1
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
-        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
+        longest = max(policy.timeout, LONGEST_WAIT)
+        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
         steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
     due_at = _not_after(state, now + timedelta(seconds=timeout))
     state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
@@ -224,7 +225,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
 
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
-    """Build the command in flight from the saga's context, by field name."""
+    """Build the command in flight from what is known, by field name."""
     step, progress = _step(saga, state, index), state.steps[index]
     cls = _command_class(step, action)
     return Envelope(
@@ -233,7 +234,7 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
         type=cls.__name__,
         source=f"/saga/{saga.name}",
         time=now.isoformat(),
-        data=cls.model_validate(state.context).model_dump_json(),
+        data=body.write(body.made_of(cls, saga.sources.values(state, step.name, action))),
         attempt=progress.attempts if action == "do" else progress.undo_attempts,
         traceparent=state.traceparent,
     )

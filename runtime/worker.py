@@ -7,7 +7,7 @@ from typing import Any
 import peewee
 from pydantic import BaseModel, ValidationError
 
-from . import crash, inbox
+from . import body, crash, inbox
 from .batch_loop import BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
@@ -194,8 +194,8 @@ class Worker(BatchLoop):
             what = first_line(ending)
             raise ContractError(f"{self.function.name} raised {what}") from ending
 
-    def _answer(self, kind: str, outcome: Outcome, body: BaseModel) -> Answer:
-        return Answer(kind, outcome, self.clock().isoformat(), body.model_dump_json())
+    def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
+        return Answer(kind, outcome, self.clock().isoformat(), body.write(told))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)
@@ -205,7 +205,7 @@ class Worker(BatchLoop):
         if self._guilty:
             raise Undecodable(f"{DEATHS} processes have ended with this message in hand")
         try:
-            return self._command_class.model_validate_json(envelope.data)
+            return body.read(self._command_class, envelope.data)
         except ValidationError as error:
             raise Undecodable("; ".join(reasons(error))) from error
 

@@ -84,8 +84,8 @@ stranger_is_poor in functions.user.process_payment:_refusal
 # What the transition may decide wrong.
 
 context_of_another_user in runtime.transition:_command
-- model_validate(state.context)
-+ model_validate({**state.context, "user_id": 3})
+- saga.sources.values(state, step.name, action)
++ {**saga.sources.values(state, step.name, action), "user_id": 3}
 
 cancel_ignored in runtime.transition:cancel
 - return _give_up(saga, state, index, problem, now)
@@ -127,12 +127,12 @@ backoff_forgotten in runtime.transition:_fault
 - due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
 + due_at = now
 
-backoff_flat in runtime.saga:Retry.delay
+backoff_flat in runtime.retry:Retry.delay
 - self.factor ** (attempt - 1)
 + 1
 
 undo_timeout_not_doubled in runtime.transition:_send
-- min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
+- min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
 + policy.timeout
 
 undo_round_too_short in runtime.transition:_fault

@@ -6,103 +6,17 @@ finds there what has to be right before anything else can be: files that can't b
 
 import inspect
 import typing
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..envelope import Envelope
-from ..function import Function
 from ..message import Command
-from ..saga import Saga, Step
-from ..saga_host import HostedSaga
-
-Level = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
-    """One thing that is wrong, or that may be: a warning keeps nobody from deploying."""
-
-    path: Path
-    line: int
-    level: Level
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A line of a file."""
-
-    path: Path
-    line: int = 1
-
-    def error(self, text: str) -> Finding:
-        """Find an error here."""
-        return Finding(self.path, self.line, "error", text)
-
-    def warning(self, text: str) -> Finding:
-        """Find something odd here."""
-        return Finding(self.path, self.line, "warning", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """A function as a stack deploys it: its stack entry's name and place, and its handler's."""
-
-    function: Function
-    service: str
-    database: str
-    name: str
-    entry: Place
-    handler: Place
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedSaga:
-    """A saga as a stack hosts it, and the lines of it and of its steps, by their names."""
-
-    hosted: HostedSaga
-    service: str
-    entry: Place
-    place: Place
-    steps: dict[str, Place] = field(default_factory=dict)
-
-    @property
-    def saga(self) -> Saga:
-        """The declaration."""
-        return self.hosted.saga
-
-    def step(self, step: Step) -> Place:
-        """Return a step's line, or the saga's where that is not known."""
-        return self.steps.get(step.name, self.place)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A system as its stack files and modules declare it.
-
-    `broken` names the functions and sagas that could not be imported; with `sagas_known` unset,
-    sagas may be among them. What they would have said is not held against the others.
-    """
-
-    functions: Sequence[Deployed] = ()
-    sagas: Sequence[PlacedSaga] = ()
-    findings: Sequence[Finding] = ()
-    broken: frozenset[str] = frozenset()
-    sagas_known: bool = True
-
-    def commands(self) -> Iterator[tuple[Deployed, type[Command]]]:
-        """List the functions that answer commands, with the command."""
-        return ((f, f.function.command) for f in self.functions if f.function.command)
-
-    def handles(self, command: type[Command]) -> Deployed | None:
-        """Return the function that answers a command; a worker knows it by topic and class name."""
-        wanted = (command.topic, command.__name__)
-        found = (f for f, c in self.commands() if (c.topic, c.__name__) == wanted)
-        return next(found, None)
+from ..saga import Step
+from ..topic import alike
+from .facts import Deployed, Facts, Finding, Place, PlacedSaga
+from .wire import Untried, wire_fault
 
 
 def check(facts: Facts) -> list[Finding]:
@@ -112,9 +26,12 @@ def check(facts: Facts) -> list[Finding]:
         _annotations,
         _consumer_groups,
         _topics,
+        _topics_alike,
         _sagas,
         _handlers_of_steps,
+        _timeouts,
         _undos,
+        _messages,
         _senders,
     )
     return sorted({*facts.findings, *chain.from_iterable(rule(facts) for rule in rules)})
@@ -191,12 +108,33 @@ def _topics(facts: Facts) -> Iterator[Finding]:
                 )
 
 
+def _topics_alike(facts: Facts) -> Iterator[Finding]:
+    """Check that Kafka takes all topics beside one another."""
+    first: dict[str, str] = {}
+    named = [
+        (t, deployed.handler) for deployed in facts.functions for t in deployed.function.topics
+    ]
+    named += [(command.event.topic, deployed.handler) for deployed, command in facts.commands()]
+    named += [(placed.saga.ended_topic, placed.place) for placed in facts.sagas]
+    for topic, place in named:
+        other = first.setdefault(alike(topic), topic)
+        if other != topic:
+            yield place.error(
+                f"Kafka can't have topics {other} and {topic}: for it, '.' and '_' are alike"
+            )
+
+
 def _sagas(facts: Facts) -> Iterator[Finding]:
-    """Check that each saga is the only one of its name."""
+    """Check that each saga is the only one of its name, and on its topic."""
     first: dict[str, PlacedSaga] = {}
     for placed in facts.sagas:
-        other = first.setdefault(placed.saga.name, placed)
-        if other is not placed:
+        other = first.setdefault(placed.saga.ended_topic, placed)
+        if other.saga.name != placed.saga.name:
+            yield placed.place.error(
+                f"saga {placed.saga.name!r} tells on {placed.saga.ended_topic} which have ended, "
+                f"as the one in {_where(other.place)} does: call it otherwise"
+            )
+        elif other is not placed:
             yield placed.place.error(
                 f"saga {placed.saga.name!r} has the name of the one in {_where(other.place)}"
             )
@@ -213,6 +151,17 @@ def _handlers_of_steps(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _timeouts(facts: Facts) -> Iterator[Finding]:
+    for placed in facts.sagas:
+        for step in placed.saga.steps:
+            if step.timeout > placed.saga.deadline:
+                yield placed.step(step).warning(
+                    f"step {step.name} waits {step.timeout:g} s for an answer, but saga "
+                    f"{placed.saga.name!r} gives up after {placed.saga.deadline:g} s: "
+                    "shorten its timeout, or put off the deadline"
+                )
+
+
 def _undos(facts: Facts) -> Iterator[Finding]:
     """Check that an undo finds what its do has done: in the inbox of the same database."""
     for placed, step, command in _sent(facts):
@@ -222,6 +171,21 @@ def _undos(facts: Facts) -> Iterator[Finding]:
                 f"{undo.function.name} can't undo {do.function.name}: its database is "
                 f"{undo.database}, not {do.database}, so its inbox knows no do"
             )
+
+
+def _messages(facts: Facts) -> Iterator[Finding]:
+    """Check that what the messages' classes say survives the wire."""
+    for cls, place in facts.messages.items():
+        try:
+            fault = wire_fault(cls)
+        except Untried as why:
+            yield place.warning(
+                f"{cls.__name__} was not tried on the wire, for want of values ({why}): "
+                "give its fields some, as in Field(examples=[…])"
+            )
+        else:
+            if fault is not None:
+                yield place.error(f"{cls.__name__} does not survive the wire: {fault}")
 
 
 def _senders(facts: Facts) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .check import Place
+from .facts import Place
 
 RUNTIME = Path(__file__).parent.parent
 

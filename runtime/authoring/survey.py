@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ..errors import ContractError, StackError, first_line
 from ..function import Function
+from ..message import Message
 from ..saga import Saga
 from ..saga_host import HostedSaga
 from ..system.code import module_file, package_folder
 from ..system.stack import Stack, read_stack, read_stacks
-from .check import Deployed, Facts, Finding, Place, PlacedSaga
+from .facts import Deployed, Facts, Finding, Place, PlacedSaga
 from .modules import (
     argument,
     calls,
@@ -39,6 +40,7 @@ def collect(folder: Path) -> Facts:
     return Facts(
         survey.functions,
         survey.sagas,
+        {cls: _class_place(cls) for cls in survey.messages()},
         survey.findings,
         frozenset(survey.broken),
         survey.sagas_known,
@@ -105,6 +107,14 @@ class _Survey:
             deployed = Deployed(hosted, stack.service, stack.database, name, entry, place)
             self.functions.append(deployed)
 
+    def messages(self) -> set[type[Message]]:
+        """Return the classes of all messages that travel, and of those that sagas start from."""
+        commands = [one.function.command for one in self.functions]
+        steps = [step for placed in self.sagas for step in placed.saga.steps]
+        commands += [command for step in steps for command in (step.command, step.undo)]
+        sent = {command for command in commands if command is not None}
+        return {*sent, *(c.event for c in sent), *(placed.saga.start for placed in self.sagas)}
+
     def _lose(self, stack: Stack, *names: str) -> None:
         """Note that these could not be had: what they would have said is not known."""
         self.broken |= set(names)
@@ -165,6 +175,12 @@ def _files_with(saga: Saga) -> Iterator[Path]:
         file = getattr(module, "__file__", None)
         if file and any(value is saga for value in vars(module).values()):
             yield Path(file)
+
+
+def _class_place(cls: type[Message]) -> Place:
+    file = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__)
+    classes = (node for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef))
+    return next((Place(file, c.lineno) for c in classes if c.name == cls.__name__), Place(file))
 
 
 def _handler_place(function: Function, file: Place) -> Place:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ..authoring.check import Facts, Finding, check
+from ..authoring.check import check
+from ..authoring.facts import Facts, Finding
 from ..authoring.scaffold import new_function
 from ..authoring.survey import collect
 from ..settings import Settings

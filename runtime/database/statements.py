@@ -9,7 +9,9 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import date, time
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import peewee
@@ -28,6 +30,18 @@ class _Argument:
     convert: Convert = None
 
 
+@dataclass(frozen=True)
+class _Default:
+    """Stands for what a column's default makes at each call."""
+
+    make: Callable[[], Any] = field(compare=False)
+    convert: Convert = None
+
+    def value(self) -> Any:
+        made = self.make()
+        return made if self.convert is None else self.convert(made)
+
+
 class _Statement(NamedTuple):
     """SQL, and how its parameters come of the arguments and constants, which follow them."""
 
@@ -44,13 +58,18 @@ class _Statement(NamedTuple):
 
 
 class _Recorder(peewee.Context):  # type: ignore[misc]
-    """Builds SQL as peewee does, but keeps each argument with the converter of its column."""
+    """Builds SQL as peewee does, but keeps each stand-in with the converter of its column."""
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
-        if not isinstance(value, _Argument):
+        if isinstance(value, (date, time)):
+            # One that is asked of a calendar stays the same for too long to be seen to vary.
+            raise ContractError(
+                f"{value!r} would stay in a statement for ever: make it an argument"
+            )
+        if not isinstance(value, (_Argument, _Default)):
             return super().value(value, converter, add_param)
         convert = self.state.converter if converter is None else converter
-        self._values.append(_Argument(value.name, convert or None))
+        self._values.append(replace(value, convert=convert or None))
         return self.literal(self.state.param)
 
 
@@ -85,8 +104,8 @@ class Prepared:
         self.__name__ = build.__name__
         self.build = build
         self._arguments = tuple(_Argument(name) for name in inspect.signature(build).parameters)
-        # SQLite and PostgreSQL want different SQL.
-        self._statements: dict[type[Any], _Statement] = {}
+        # SQLite and PostgreSQL want different SQL, and `== None` wants another than `== 1`.
+        self._statements: dict[tuple[type[Any], tuple[bool, ...]], _Statement] = {}
         self._table: Any = None
 
     def __call__(self, *values: Any) -> Any:
@@ -97,8 +116,7 @@ class Prepared:
 
     def on(self, database: peewee.Database, *values: Any) -> Any:
         """Run the statement on this database."""
-        statement = self._statement(database)
-        self._check_number(values)
+        statement = self._statement(database, values)
         with peewee.__exception_wrapper__:
             cursor = database.cursor()
             cursor.execute(statement.sql, statement.fill(values))
@@ -112,14 +130,15 @@ class Prepared:
 
     def many(self, database: peewee.Database, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run the statement on this database for each row of values, together."""
-        if len(rows) < 2:  # psycopg takes twice as long for one of many
+        statements = [self._statement(database, row) for row in rows]
+        texts = {statement.sql for statement in statements}
+        if len(rows) < 2 or len(texts) > 1:  # psycopg takes twice as long for one of many
             for row in rows:
                 self.on(database, *row)
             return
-        statement = self._statement(database)
-        self._check_number(rows[0])
+        filled = [statement.fill(row) for statement, row in zip(statements, rows, strict=True)]
         with peewee.__exception_wrapper__:
-            database.cursor().executemany(statement.sql, [statement.fill(row) for row in rows])
+            database.cursor().executemany(texts.pop(), filled)
 
     @contextmanager
     def built_anew(self) -> Iterator[None]:
@@ -130,26 +149,28 @@ class Prepared:
         finally:
             self._statements.clear()
 
-    def _check_number(self, values: tuple[Any, ...]) -> None:
+    def _statement(self, database: peewee.Database, values: tuple[Any, ...]) -> _Statement:
         if len(values) != len(self._arguments):
             raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
-
-    def _statement(self, database: peewee.Database) -> _Statement:
-        found = self._statements.get(type(database))
+        nulls = tuple([value is None for value in values]) if None in values else ()
+        found = self._statements.get((type(database), nulls))
         if found is None:
-            found, again = self._prepare(database), self._prepare(database)
+            found, again = self._prepare(database, nulls), self._prepare(database, nulls)
             if found.constants != again.constants:
                 raise ContractError(
-                    f"{self.__name__} changes a value from call to call, a default perhaps: "
-                    "make it an argument"
+                    f"{self.__name__} changes a value from call to call: make it an argument"
                 )
-            self._statements[type(database)] = found
+            self._statements[type(database), nulls] = found
         return found
 
-    def _prepare(self, database: peewee.Database) -> _Statement:
-        query = self.build(*self._arguments)
-        if isinstance(query, peewee.ModelInsert) and query._row_type is None:
-            query = query.returning()  # the new key, which peewee asks for by itself
+    def _prepare(self, database: peewee.Database, nulls: tuple[bool, ...]) -> _Statement:
+        arguments = zip_longest(self._arguments, nulls)
+        query = self.build(*[None if null else argument for argument, null in arguments])
+        if isinstance(query, peewee.ModelInsert):
+            if query._row_type is None:
+                query = query.returning()  # the new key, which peewee asks for by itself
+            defaults = {column: _late(d) for column, d in query.get_default_data().items()}
+            query.get_default_data = lambda: defaults
         if isinstance(query, peewee.ModelSelect) and isinstance(database, peewee.SqliteDatabase):
             query = query.for_update(False)  # SQLite has one writer anyway
         sql, values = _Recorder(**database.get_context_options()).parse(query)
@@ -160,7 +181,7 @@ class Prepared:
             if isinstance(value, _Argument):
                 parameters.append((names.index(value.name), value.convert))
             else:
-                parameters.append((place, None))
+                parameters.append((place, _Default.value if isinstance(value, _Default) else None))
                 place += 1
         returning = tuple(column.python_value for column in query._returning or ())
         return _Statement(sql, tuple(parameters), constants, returning)
@@ -169,7 +190,15 @@ class Prepared:
 def prepared(build: Callable[..., Any]) -> Prepared:
     """Turn a function that returns a query into one that runs it.
 
-    All that varies must be an argument. The first call raises `ContractError` when something else
-    varies, such as a default that is the time: it would be the time of that call for ever.
+    A column's default is made at each call, and `== None` is IS NULL, as peewee has it. All else
+    that varies must be an argument: the first call raises `ContractError` where something else
+    varies, or is a date or a time.
     """
     return Prepared(build)
+
+
+def _late(default: Any) -> Any:
+    """Put off a default that may be another one at the next call; one made by SQL is in the SQL."""
+    if not callable(default):
+        return _Default(lambda: default) if isinstance(default, (date, time)) else default
+    return default if isinstance(default(), peewee.Node) else _Default(default)

@@ -8,6 +8,7 @@ import json
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
+from .. import body
 from ..clock import utcnow
 from ..envelope import Envelope, message_id
 from ..errors import SagaError
@@ -31,7 +32,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     if not isinstance(function, Function) or function.command is None:
         raise SagaError(f"{name} answers no commands: it can't be invoked")
     try:
-        body = function.command.model_validate_json(data).model_dump_json()
+        sent = body.write(body.read(function.command, data))
     except ValidationError as error:
         why = "; ".join(reasons(error, root="JSON"))
         raise SagaError(f"--data is no {function.command.__name__}: {why}") from None
@@ -41,7 +42,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         type=function.command.__name__,
         source="/invoke",
         time=utcnow().isoformat(),
-        data=body,
+        data=sent,
     )
     # Without a saga that reads it, the topic comes with its first event only.
     create_topics(settings, {function.command.event.topic: Entry().partitions})

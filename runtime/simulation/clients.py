@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from .. import crash, saga_queries
+from .. import body, crash, saga_queries
 from ..client import SagaClient
 from ..database.connection import UNAVAILABLE
 from ..envelope import Envelope
@@ -90,7 +90,7 @@ class Clients:
         self._client = SimulatedClient(world, self.saga)
         within = world.chance.choice(ASKING)
         for number, message in enumerate(messages, start=1):
-            request = Request(message.model_dump(mode="json"), key=str(number))
+            request = Request(body.values(message), key=str(number))
             self.requests.append(request)
             later = world.chance.uniform(0, within)
             world.after(later, partial(self._place, request, message))
@@ -136,7 +136,7 @@ class Clients:
         world = self._world
         world.skew = 0.0
         other = world.chance.choice(self._messages)
-        if other.model_dump(mode="json") == request.wanted:
+        if body.values(other) == request.wanted:
             return
         with suppress(Conflict, Killed, *UNAVAILABLE):
             state = self._client.start(self.saga, other, request.key)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BrokerUnavailable
-from ..saga import Retry
+from ..retry import Retry
 from .state import ProcessInfo
 
 log = logging.getLogger(__name__)

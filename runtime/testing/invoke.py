@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic_core import to_json
 
-from .. import crash, inbox
+from .. import body, crash, inbox
 from ..clock import Clock, clock_set_to, utcnow
 from ..dead_letter import SUFFIX
 from ..envelope import Envelope, Record, message_id, read_command_id
@@ -175,14 +175,14 @@ def _record(
     expected: type[Command], command: Command | Mapping[str, Any], identifier: str
 ) -> Record:
     sent = type(command) if isinstance(command, Command) else expected
-    body = command.model_dump_json().encode() if isinstance(command, Command) else to_json(command)
+    data = body.write(command) if isinstance(command, Command) else to_json(command).decode()
     envelope = Envelope(
         topic=expected.topic,
         id=identifier,
         type=sent.__name__,
         source="/test",
         time=utcnow().isoformat(),
-        data=body.decode(),
+        data=data,
     )
     return envelope.record()._replace(partition=0, offset=0)
 

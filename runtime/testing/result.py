@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from .. import body
 from ..database.schema import Table
 from ..envelope import Outcome, Problem, Record, decode
 from ..inbox import FENCED, Answer
@@ -53,7 +54,7 @@ class Result(Generic[E]):
         """The event; raises `AssertionError` where there is none."""
         if self.outcome != "done" or self.skipped:
             raise AssertionError(f"there is no event: {self}")
-        return self.event_class.model_validate_json(self._body)
+        return body.read(self.event_class, self._body)
 
     @property
     def rejection(self) -> Problem:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from ..saga import Retry, Saga, Step
+from ..retry import Retry
+from ..saga import Saga, Step
 from ..saga_history import Change
 from ..saga_state import SagaState
 from ..transition import LONGEST_WAIT
@@ -95,7 +96,8 @@ def _time_to_answer(step: Step, sending: Sending) -> timedelta:
     """Return the time that a sending has: an undo's doubles each time, up to a limit."""
     if sending.status == "RUNNING":
         return timedelta(seconds=step.timeout)
-    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), LONGEST_WAIT))
+    longest = max(step.timeout, LONGEST_WAIT)
+    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), longest))
 
 
 def _least_back_off(step: Step, sending: Sending) -> timedelta:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from typing import Any, NoReturn
 
-from .. import transition
+from .. import body, transition
 from ..envelope import Action, Envelope, Outcome, Problem, Reply, read_command_id
 from ..errors import ContractError
 from ..message import Command, Event, Message
@@ -102,7 +102,7 @@ class Story:
             self._differs("replied", what, f"{command.type} is answered by {answer}")
         if event is None:
             return self._answer(command, "done", "{}", f"{command.type} is done")
-        return self._answer(command, "done", event.model_dump_json(), what)
+        return self._answer(command, "done", body.write(event), what)
 
     def reject(self, code: str, message: str = "", *, to: type[Command] | None = None) -> "Story":
         """Answer with a business "no"."""
@@ -171,7 +171,7 @@ class Story:
         sent, sent_action = self._declaration(command)
         if (sent, sent_action) != (expected, action):
             self._differs("expected", what, f"{text.command(sent, sent_action)} was sent")
-        if wrong := text.wrong_fields(expected.model_validate_json(command.data), fields):
+        if wrong := text.wrong_fields(body.read(expected, command.data), fields):
             self._differs("expected", what, wrong)
         return self
 
@@ -227,7 +227,7 @@ class Story:
         self.sent += change[1]
         for command in change[1]:
             sent, action = self._declaration(command)
-            self._note(f"-> {action}", text.message(sent.model_validate_json(command.data)))
+            self._note(f"-> {action}", text.message(body.read(sent, command.data)))
         return self
 
     def _note(self, label: str, what: str = "") -> None:

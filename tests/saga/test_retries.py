@@ -140,6 +140,16 @@ def test_failed_undo_is_waited_out_and_sent_again(created):
     created.reply().expect_compensated()
 
 
+@pytest.mark.parametrize(
+    ("timeout", "waits"), [(15, [15, 30, 60, 120, 240, 300, 300]), (400, [400, 400, 400])]
+)
+def test_silent_undo_is_due_again_after_ever_longer_waits(tell, timeout, waits):
+    story = tell(Step(CreateOrder, undo=CancelOrder, timeout=timeout), deadline=1000).cancel()
+    for wait in waits:
+        assert story.state.due_at == story.now + timedelta(seconds=wait)
+        story.silence()
+
+
 def test_undo_that_fails_for_good_fails_the_saga(created):
     created.reject("no_stock").fail(code="no_cancel", times=2).expect_failed("no_cancel")
     assert created.state.steps[0].status == "UNDO_FAILED"

@@ -22,7 +22,6 @@ def problems(changes: list[Change], *answered: Attempt) -> list[str]:
         name=place_order.name,
         status="COMPENSATED",
         input={},
-        events={},
         steps=(StepState(PAY),),
         created_at=NOON,
         updated_at=NOON,

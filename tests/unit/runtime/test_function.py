@@ -1,6 +1,7 @@
 """What the decorator accepts, and what it says about the rest."""
 
 import importlib
+import math
 import sys
 import types
 
@@ -102,6 +103,14 @@ def test_function_with_a_period_is_a_timer(in_module):
     function(every=0.5)(sweep)
     declared = module.load("bakery.chef.sweep")
     assert (declared.kind, declared.topics, declared.every) == ("timer", (), 0.5)
+
+
+@pytest.mark.parametrize("every", [0, -1, math.nan, math.inf, "1"])
+def test_timer_that_never_or_always_ticks_is_refused(every):
+    def wipe(now): ...
+
+    with pytest.raises(ContractError, match=r"wipe: every is .*: give seconds, above 0"):
+        function(every=every)(wipe)
 
 
 def no_parameter() -> Baked: ...

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from saga.runtime import Command, Event, Message
 from saga.runtime.errors import ContractError
@@ -61,6 +61,35 @@ def test_command_without_an_event_is_refused():
 
         class Silent(Command, topic="unit.silent"):
             pass
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["", "gift events", "größe", ".", "..", "a/b", "a\n", "a" * 246, "gift.dlq", 7],
+)
+def test_topic_that_no_kafka_takes_is_refused(topic):
+    for base, options in ((Event, {}), (Command, {"event": Told})):
+        with pytest.raises(ContractError, match=r"Odd: .* can't be a topic"):
+            type("Odd", (base,), {}, topic=topic, **options)
+        with pytest.raises(ContractError, match=r"Odd: .* can't be a topic"):
+            type("Odd", (base,), {"topic": topic, "__annotations__": {}}, **options)
+
+
+def test_topic_may_have_all_that_kafka_allows():
+    name = "Gift_1.events-" + "a" * 231
+    assert vars(type("Long", (Event,), {}, topic=name))["topic"] == name
+
+
+@pytest.mark.filterwarnings("ignore:Field name")
+@pytest.mark.parametrize("name", ["topic", "event", "step_name"])
+def test_field_that_takes_the_place_of_the_classs_own_is_refused(name):
+    class Mixed(BaseModel):
+        __annotations__ = {name: str}
+
+    for base, options in ((Event, {}), (Command, {"event": Told})):
+        for bases, annotations in (((base,), {name: str}), ((Mixed, base), {})):
+            with pytest.raises(ContractError, match=f"Odd can't have a field {name}"):
+                type("Odd", bases, {"__annotations__": annotations}, topic="unit.odd", **options)
 
 
 def test_event_inherits_its_topic():

@@ -1,10 +1,14 @@
 """A saga's declaration, and the pauses between its attempts."""
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.runtime import Command, Event, Message, Retry, Saga, Step
+from saga.runtime.clock import YEAR
 from saga.runtime.errors import ContractError
 
 
@@ -83,6 +87,45 @@ def test_every_round_of_attempts_ends(attempt, exhausted):
     assert Retry(attempts=3).exhausted(attempt) == bool(exhausted)
 
 
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, math.nan, math.inf, True, "3"])
+def test_attempts_that_are_no_number_of_them_are_refused(attempts):
+    with pytest.raises(ContractError, match=r"Retry: attempts is .*, not 1, 2, 3"):
+        Retry(attempts=attempts)
+
+
+@pytest.mark.parametrize("factor", [0.5, -2, math.nan, math.inf, "2"])
+def test_factor_that_is_no_growth_is_refused(factor):
+    with pytest.raises(ContractError, match=r"Retry: factor is .*, not a number from 1 on"):
+        Retry(factor=factor)
+
+
+NO_SECONDS: list[Any] = [0, -1, math.nan, math.inf, -math.inf, YEAR + 1, "5", True, None]
+
+
+@pytest.mark.parametrize("seconds", NO_SECONDS)
+@pytest.mark.parametrize(
+    ("declare", "what"),
+    [
+        (lambda seconds: Retry(longest=seconds), "Retry: longest"),
+        (lambda seconds: Retry(first=seconds or -1), "Retry: first"),
+        (lambda seconds: Step(Make, timeout=seconds), r"Step\(Make\): timeout"),
+        (lambda seconds: Saga("s", Begin, [Step(Make)], deadline=seconds), "saga 's': deadline"),
+    ],
+)
+def test_time_that_nothing_can_wait_is_refused_by_name(declare, what, seconds):
+    with pytest.raises(ContractError, match=f"{what} is .*: give seconds, above 0 and at most"):
+        declare(seconds)
+
+
+def test_times_up_to_a_year_are_taken():
+    step = Step(Make, timeout=YEAR, retry=Retry(first=0.001, longest=YEAR))
+    assert Saga("s", start=Begin, steps=[step], deadline=YEAR).step("make") is step
+
+
+def test_fault_may_be_answered_by_another_try_at_once():
+    assert Retry(first=0).delay(3, "s") == 0
+
+
 def test_step_is_named_as_its_command():
     assert Step(Make).name == "make"
 
@@ -90,6 +133,12 @@ def test_step_is_named_as_its_command():
 def test_saga_answers_on_the_topics_of_its_events():
     saga = Saga("s", start=Begin, steps=[Step(Make), Step(Pay, undo=Unpay)])
     assert saga.reply_topics == ["unit.made", "unit.paid", "unit.unpaid"]
+
+
+def test_name_that_is_too_long_for_a_topic_is_refused():
+    assert len(Saga("s" * 239, start=Begin, steps=[Step(Make)]).ended_topic) == 245
+    with pytest.raises(ContractError, match=r"saga 's+': 's+\.ended' can't be a topic"):
+        Saga("s" * 240, start=Begin, steps=[Step(Make)])
 
 
 def test_saga_without_steps_is_refused():
@@ -108,7 +157,7 @@ def test_field_that_nothing_provides_is_refused():
 
 
 def test_undo_can_not_use_its_own_steps_answer():
-    with pytest.raises(ContractError, match="UnmakeByPrice needs price"):
+    with pytest.raises(ContractError, match="price, which make may not have told yet"):
         Saga("s", start=Begin, steps=[Step(Make, undo=UnmakeByPrice)])
 
 

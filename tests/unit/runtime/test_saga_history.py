@@ -16,7 +16,6 @@ STATE = SagaState(
     name="cake",
     status="RUNNING",
     input={},
-    events={},
     steps=(StepState("make", "RUNNING", 1), StepState("pay")),
     created_at=NOON,
     updated_at=NOON,

@@ -11,7 +11,7 @@ from saga.runtime.crash import CrashPoints
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.saga import Retry
+from saga.runtime.retry import Retry
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_store import TABLES, Start
 

@@ -14,13 +14,12 @@ from saga.runtime.saga_state import Failure, SagaState, StepState, from_json, to
 
 START = datetime(2026, 11, 26, 7, 57, 55, 136107, tzinfo=UTC)
 DONE = START + timedelta(milliseconds=3)
-BEGUN = StepState("make", "DONE", 1, 0, START, DONE)
+BEGUN = StepState("make", "DONE", 1, 0, START, DONE, told={"total": "19.98"})
 STATE = SagaState(
     id="01a216dc-7040-7740-a211-c26072ec72be",
     name="cake",
     status="RUNNING",
     input={"goods": "ü", "user_id": 7},
-    events={"total": "19.98"},
     steps=(BEGUN, StepState("pay", "RUNNING", 1, 0, DONE), StepState("finish")),
     created_at=START,
     updated_at=DONE,
@@ -79,15 +78,25 @@ def test_row_holds_nothing_twice_and_nothing_that_is_so_anyway() -> None:
 
 def test_row_of_version_0_1_is_read() -> None:
     older = from_json(OLDER)
-    assert older == replace(STATE, history=())
+    begun = replace(BEGUN, told={})
+    steps = (begun, *STATE.steps[1:])
+    known = {**STATE.given, "total": "19.98"}
+    assert older == replace(STATE, history=(), steps=steps, events=known)
+    assert older.context == known
     assert older.context["total"] == "19.98"
     assert from_json(to_json(older)) == older
 
 
-def test_event_that_has_changed_a_field_of_the_start_message_is_kept() -> None:
+def test_start_messages_field_is_its_own_whatever_an_event_has_told() -> None:
     row = json.loads(OLDER)
     row["context"]["goods"] = "tea"
-    assert from_json(json.dumps(row)).context["goods"] == "tea"
+    assert from_json(json.dumps(row)).context["goods"] == "ü"
+
+
+def test_what_the_later_step_has_told_is_shown_of_two() -> None:
+    paid = replace(STATE.steps[1], told={"total": "20.00", "by": "card"})
+    context = replace(STATE, steps=(BEGUN, paid), events={"total": "1.00", "old": 1}).context
+    assert context == {**STATE.given, "total": "20.00", "by": "card", "old": 1}
 
 
 @pytest.mark.parametrize(

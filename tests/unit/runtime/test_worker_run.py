@@ -8,7 +8,7 @@ import pytest
 from saga.runtime import loop as module
 from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.function import Function
-from saga.runtime.saga import Retry
+from saga.runtime.retry import Retry
 from saga.runtime.timer import Timer
 
 

@@ -17,7 +17,7 @@ def after(milliseconds: float) -> datetime:
 
 
 def saga(saga_id: str, began: float, ended: float, status: SagaStatus = "COMPLETED") -> SagaState:
-    return SagaState(saga_id, "x", status, {}, {}, (), after(began), after(ended), after(ended))
+    return SagaState(saga_id, "x", status, {}, (), after(began), after(ended), after(ended))
 
 
 def test_saga_is_due_as_the_rate_has_it() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.authoring.check import Facts, Finding, check
+from saga.runtime.authoring.check import check
+from saga.runtime.authoring.facts import Facts, Finding
 from saga.runtime.authoring.survey import collect
 from saga.runtime.settings import Settings
 from support.waiting import DEADLINE
@@ -165,6 +166,21 @@ WRONG = {
         changed("oven/messages.py", ("flour: int\n\n\nclass", "sugar: int\n\n\nclass")),
         ["chef/dinner.py:9: error: saga 'dinner': Bake needs sugar, which neither"],
     ),
+    "field that two steps tell": (
+        {
+            "oven/rebake.py": "from oven.messages import Bake, Baked\n"
+            "from saga.runtime import Command, Event, function\n\n\n"
+            "class Served(Event, topic=\"oven.served\"):\n    pass\n\n\n"
+            "class Rebake(Command, topic=\"oven.rebake\", event=Baked):\n    pass\n\n\n"
+            "class Serve(Command, topic=\"oven.serve\", event=Served):\n    weight: int\n"
+        }
+        | changed(
+            "chef/dinner.py",
+            ("from saga", "from oven.rebake import Rebake, Serve\nfrom saga"),
+            ("undo=Unbake),", "undo=Unbake),\n        Step(Rebake),\n        Step(Serve),"),
+        ),
+        ["chef/dinner.py:10: error: saga 'dinner': Serve finds weight in the answers of bake and"],
+    ),
     "undo that no function takes": (
         changed("stacks/oven.toml", ("\n[functions.unbake]\nreplicas = 1\n", ""))
         | {"oven/unbake.py": ""},
@@ -199,6 +215,14 @@ WRONG = {
     "saga of another name than its module": (
         changed("chef/dinner.py", ("dinner = Saga", "supper = Saga")),
         ["stacks/chef.toml:7: error: chef.dinner declares no saga of its own name: dinner = Saga"],
+    ),
+    "step that waits longer than its saga": (
+        changed("chef/dinner.py", ("undo=Unbake)", "undo=Unbake, timeout=301)")),
+        ["chef/dinner.py:13: warning: step bake waits 301 s for an answer, but saga 'dinner'"],
+    ),
+    "step that waits for ever": (
+        changed("chef/dinner.py", ("undo=Unbake)", 'undo=Unbake, timeout=float("inf"))')),
+        ["chef/dinner.py:13: error: Step(Bake): timeout is inf: give seconds"],
     ),
     "saga without a module": (
         changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]")),
@@ -254,10 +278,48 @@ WRONG = {
         changed("oven/messages.py", ('ed(Event, topic="oven.events', 'ed(Event, topic="oven.bake')),
         ["oven/bake.py:5: error: oven.bake reads oven.bake as commands, but oven.unbake answers"],
     ),
+    "topics that Kafka can't tell apart": (
+        changed("oven/messages.py", ('"oven.unbake"', '"oven_bake"')),
+        ["oven/unbake.py:5: error: Kafka can't have topics oven.bake and oven_bake"],
+    ),
+    "topic that Kafka refuses": (
+        changed("oven/messages.py", ('"oven.unbake"', '"oven unbake"')),
+        ["oven/messages.py:16: error: Unbake: 'oven unbake' can't be a topic"],
+    ),
+    "field that takes the topic's place": (
+        changed("oven/messages.py", ("weight: int", "weight: int\n    topic: str")),
+        ["oven/messages.py:4: error: Baked can't have a field topic: call it otherwise"],
+    ),
+    "message that does not survive the wire": (
+        changed(
+            "oven/messages.py",
+            ("weight: int", "weight: int = Field(1, exclude=True)"),
+            ("from saga", "from pydantic import Field\n\nfrom saga"),
+        ),
+        ["oven/messages.py:6: error: Baked does not survive the wire: sent, weight = 7 comes back"],
+    ),
+    "message that can't be made up": (
+        changed(
+            "chef/dinner.py",
+            ("flour: int", 'flour: int\n    seed: str = Field("b", pattern="^[b-z]{2}$")'),
+            ("from saga", "from pydantic import Field\n\nfrom saga"),
+        ),
+        ["chef/dinner.py:7: warning: Dine was not tried on the wire, for want of values (seed: "],
+    ),
     "two sagas of one name": (
         changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
         | {"chef/lunch.py": GOOD["chef/dinner.py"].replace("dinner = ", "lunch = ")},
         ["chef/lunch.py:9: error: saga 'dinner' has the name of the one in dinner.py:9"],
+    ),
+    "two sagas on one topic": (
+        changed("stacks/chef.toml", ("[sagas.dinner]", "[sagas.dinner]\n\n[sagas.lunch]"))
+        | changed("chef/dinner.py", ('"dinner"', '"a meal"'))
+        | {
+            "chef/lunch.py": GOOD["chef/dinner.py"]
+            .replace("dinner = ", "lunch = ")
+            .replace('"dinner"', '"a_meal"')
+        },
+        ["chef/lunch.py:9: error: saga 'a_meal' tells on a_meal.ended which have ended"],
     ),
     "entry without a module": (
         changed("stacks/oven.toml", ("[functions.bake]", "[functions.fry]\n\n[functions.bake]")),

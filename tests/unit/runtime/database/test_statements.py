@@ -1,6 +1,6 @@
 """Statements that are built once do what peewee's own would do."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import count
 from uuid import uuid4
@@ -160,7 +160,7 @@ def test_select_locks_where_there_is_more_than_one_writer(database):
 
     make("jam")
     assert first("jam") == [("jam",)]
-    locks = "FOR UPDATE" in first._statement(database).sql
+    locks = "FOR UPDATE" in first._statement(database, ("jam",)).sql
     assert locks == isinstance(database, peewee.PostgresqlDatabase)
 
 
@@ -216,13 +216,95 @@ def test_wrong_number_of_values_is_an_error(values):
         raise_price()(*values)
 
 
-def test_default_that_varies_is_refused():
+def test_default_is_made_at_each_call():
     @prepared
-    def insert(identifier):
-        return Jar.insert(id=identifier, label="jam", price=1, filled=NOW)
+    def insert(identifier, label, filled):
+        return Jar.insert(id=identifier, label=label, price=1, filled=filled)
 
-    with pytest.raises(ContractError, match="insert changes a value from call to call"):
-        insert(uuid4())
+    insert.many(Jar._meta.database, [(uuid4(), "jam", NOW), (uuid4(), "tea", NOW)])
+    insert(uuid4(), "oil", NOW)
+    first, second, third = [jar.serial for jar in Jar.select().order_by(Jar.serial)]
+    assert first < second < third
+
+
+class Calendar:
+    today = date(2026, 12, 31)
+
+
+class Lease(Table):
+    number = peewee.IntegerField()
+    day = peewee.DateField(default=lambda: Calendar.today)
+    rent = Money(default=lambda: Decimal("9.50"))
+    since = peewee.DateField(default=date(2020, 1, 1))
+    note = peewee.CharField(null=True, default=lambda: peewee.fn.lower("NEW"))
+
+
+@pytest.fixture
+def leases(database):
+    bind(database, [Lease])
+    return Lease
+
+
+@prepared
+def let(number):
+    return Lease.insert(number=number)
+
+
+@prepared
+def noted(number, note):
+    return Lease.insert(number=number, note=note)
+
+
+@prepared
+def end(note):
+    return Lease.delete().where(Lease.note == note)
+
+
+@prepared
+def find_others(note):
+    return Lease.select(Lease.number).where(Lease.note != note)
+
+
+def test_default_that_moves_slowly_is_the_one_of_its_call(leases, monkeypatch):
+    let(1)
+    monkeypatch.setattr(Calendar, "today", date(2027, 1, 1))
+    let(2)
+    days = {lease.number: lease.day for lease in leases.select()}
+    assert days == {1: date(2026, 12, 31), 2: date(2027, 1, 1)}
+    others = {(lease.since, lease.note, lease.rent) for lease in leases.select()}
+    assert others == {(date(2020, 1, 1), "new", Decimal("9.50"))}
+
+
+def test_none_is_compared_as_null(leases):
+    noted.many(leases._meta.database, [(1, None), (2, "a"), (3, "b")])
+    assert find_others("a") == [(3,)]
+    assert find_others(None) == [(2,), (3,)]
+    assert (end(None), end(None), end("a")) == (1, 0, 1)
+
+
+def test_rows_of_which_some_compare_with_none_are_written_too(leases):
+    noted.many(leases._meta.database, [(1, None), (2, "a"), (3, "b")])
+    end.many(leases._meta.database, [("a",), (None,)])
+    assert find_others("none of them") == [(3,)]
+
+
+def test_value_that_varies_is_refused():
+    @prepared
+    def empty(label):
+        return Jar.update(serial=next(numbers)).where(Jar.label == label)
+
+    with pytest.raises(ContractError, match="empty changes a value from call to call"):
+        empty("jam")
+
+
+@pytest.mark.parametrize("moment", [NOW, NOW.date(), NOW.time()])
+def test_moment_that_is_no_argument_is_refused(moment):
+    @prepared
+    def fill(label):
+        return Jar.update(filled=moment).where(Jar.label == label)
+
+    with pytest.raises(ContractError, match="would stay in a statement for ever"):
+        fill("jam")
 
 
 def test_statement_goes_to_the_database_that_its_table_is_bound_to(database):
@@ -241,12 +323,12 @@ def test_statement_goes_to_the_database_that_its_table_is_bound_to(database):
 
 def test_insert_that_says_returning_answers_with_rows():
     @prepared
-    def insert(identifier, label):
-        query = Jar.insert(id=identifier, label=label, price=1, filled=NOW, serial=1)
+    def insert(identifier, label, filled):
+        query = Jar.insert(id=identifier, label=label, price=1, filled=filled, serial=1)
         return query.returning(Jar.id, Jar.price)
 
     identifier = uuid4()
-    assert insert(identifier, "jam") == [(identifier, Decimal("1.00"))]
+    assert insert(identifier, "jam", NOW) == [(identifier, Decimal("1.00"))]
 
 
 def test_statement_is_built_for_its_first_call_alone_and_for_each_kind_of_database(database):

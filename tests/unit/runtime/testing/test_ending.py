@@ -19,7 +19,6 @@ COMPLETED = SagaState(
     name="order",
     status="COMPLETED",
     input={},
-    events={},
     steps=(
         StepState("reserve", "DONE", 1, 0, NOON, NOON),
         StepState("pay", "DONE", 1, 0, NOON, LATER),

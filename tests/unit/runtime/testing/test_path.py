@@ -38,7 +38,6 @@ def state_after(told: Transitions, **attempts: tuple[int, int]) -> SagaState:
         name=place_order.name,
         status=told[-1].status,  # type: ignore[arg-type]
         input={},
-        events={},
         steps=tuple(
             StepState(name, status, *attempts.get(name, ran(begun, name)))  # type: ignore[arg-type]
             for name, status in steps.items()

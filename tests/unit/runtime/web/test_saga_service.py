@@ -56,7 +56,7 @@ def test_database_away_while_a_client_waits_does_not_refuse_its_saga(api, monkey
 
 def test_database_away_before_the_row_is_stored_is_an_error(api, monkeypatch):
     """So a client may, and must, try again."""
-    monkeypatch.setattr(PARCEL.start, "model_dump", fail(peewee.OperationalError("gone")))
+    monkeypatch.setattr(PARCEL.start, "model_dump_json", fail(peewee.OperationalError("gone")))
     assert api.post("/sagas", {"goods": "tea"}).status_code == 503
     assert SagaRow.select().count() == 0
 

@@ -1,0 +1,37 @@
+"""A message as JSON: the body that travels, and the values that a saga's row holds of it.
+
+The wire has the aliases that a class declares. A row has a field's own name: what one class has
+told is what another asks for.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import from_json, to_json
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def write(message: BaseModel) -> str:
+    """Return the body that carries a message. What is computed of its fields stays behind."""
+    return message.model_dump_json(by_alias=True, round_trip=True)
+
+
+def read(cls: type[M], body: str) -> M:
+    """Read what `write` has written; raise `pydantic.ValidationError` where it is something else.
+
+    A field may have its own name, too, as `saga invoke` and programs of others may write it.
+    """
+    return cls.model_validate_json(body, by_alias=True, by_name=True)
+
+
+def values(message: BaseModel) -> dict[str, Any]:
+    """Return a message's fields by their names, each as JSON has it."""
+    fields: dict[str, Any] = from_json(message.model_dump_json(by_alias=False, round_trip=True))
+    return fields
+
+
+def made_of(cls: type[M], known: Mapping[str, Any]) -> M:
+    """Make a message of values that came of `values`; raise `pydantic.ValidationError`."""
+    return cls.model_validate_json(to_json(known), by_alias=False, by_name=True)
