@@ -36,7 +36,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """How far one step is. `attempts` and `undo_attempts` count sendings."""
+    """How far one step is. `attempts` and `undo_attempts` count sendings.
+
+    `body` is that of its command, as long as it may be sent again: a default that is made by chance
+    or from the time must not give one command two bodies.
+    """
 
     __pydantic_config__ = _CONFIG
 
@@ -47,6 +51,7 @@ class StepState:
     started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
     finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,9 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
     action: Action = "do" if state.status == "RUNNING" else "undo"
     step = state.steps[index]
     if (reply.step, reply.action) != (step.name, action):
-        again = state.awaiting and state.answered == _answered(reply)
-        return state, [_command(saga, state, index, action, now)] if again else []
+        if state.awaiting and state.answered == _answered(reply):
+            return _command(saga, state, index, action, now)
+        return state, []
     if reply.outcome == "failed":
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
@@ -117,7 +118,7 @@ def _do_answered(
     answered = _answered(reply)
     if reply.outcome == "rejected":
         problem = _problem(reply)
-        steps = _changed(state, index, status="REJECTED", error=problem, finished_at=now)
+        steps = _settled(state, index, status="REJECTED", error=problem, finished_at=now)
         state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
@@ -127,7 +128,7 @@ def _do_answered(
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem, now)
-    steps = _changed(state, index, status="DONE", error=None, finished_at=now)
+    steps = _settled(state, index, status="DONE", error=None, finished_at=now)
     events = {**state.events, **differing(event.model_dump(mode="json"), state.context)}
     state = replace(state, answered=answered, steps=steps, events=events)
     if index + 1 < len(state.steps):
@@ -142,7 +143,7 @@ def _undo_answered(
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
         return _undo_failed(state, index, _problem(reply), now), []
-    steps = _changed(state, index, status="UNDONE", finished_at=now)
+    steps = _settled(state, index, status="UNDONE", finished_at=now)
     return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
 
 
@@ -178,7 +179,7 @@ def _give_up(
     error: Problem | None = None,
 ) -> Transition:
     """Fail the step in flight, and undo it too: it may have done its work."""
-    steps = _changed(state, index, status="FAILED", error=error or problem, finished_at=now)
+    steps = _settled(state, index, status="FAILED", error=error or problem, finished_at=now)
     state = replace(state, steps=steps)
     return _compensate(saga, state, _failure(state, index, problem), now)
 
@@ -214,7 +215,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
     due_at = _not_after(state, now + timedelta(seconds=timeout))
     state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
     try:
-        return state, [_command(saga, state, index, action, now)]
+        return _command(saga, state, index, action, now)
     except ValidationError as error:
         # A service's event has changed under the saga: no attempt can mend that.
         problem = Problem(code="invalid_command", message=reasons(error)[0])
@@ -223,20 +224,29 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         return _undo_failed(state, index, problem, now), []
 
 
-def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
-    """Build the command in flight from the saga's context, by field name."""
-    step, progress = _step(saga, state, index), state.steps[index]
-    cls = _command_class(step, action)
-    return Envelope(
+def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
+    """Send the command in flight; its body is made the first time, and kept."""
+    cls, progress = _command_class(_step(saga, state, index), action), state.steps[index]
+    body = progress.body
+    if body is None:
+        body = _body(cls, state)
+        state = replace(state, steps=_changed(state, index, body=body))
+    command = Envelope(
         topic=cls.topic,
-        id=message_id(state.id, step.name, action),
+        id=message_id(state.id, progress.name, action),
         type=cls.__name__,
         source=f"/saga/{saga.name}",
         time=now.isoformat(),
-        data=cls.model_validate(state.context).model_dump_json(),
+        data=body,
         attempt=progress.attempts if action == "do" else progress.undo_attempts,
         traceparent=state.traceparent,
     )
+    return state, [command]
+
+
+def _body(cls: type[Command], state: SagaState) -> str:
+    """Build a command's body from the saga's context, by field name."""
+    return cls.model_validate(state.context).model_dump_json()
 
 
 def _command_class(step: Step, action: Action) -> type[Command]:
@@ -254,6 +264,11 @@ def _step(saga: Saga, state: SagaState, index: int) -> Step:
 def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
     step = replace(state.steps[index], **changes)
     return (*state.steps[:index], step, *state.steps[index + 1 :])
+
+
+def _settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+    """Change a step whose command is never sent again."""
+    return _changed(state, index, body=None, **changes)
 
 
 def _answered(reply: Reply) -> str:
