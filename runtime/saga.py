@@ -14,9 +14,9 @@ BUILT_IN_FIELDS = frozenset({"saga_id"})
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a command is sent, and how long to wait between the sendings.
+    """How many attempts there are, each ended by a fault, and how long to wait between them.
 
-    The wait before sending n+1 is `first * factor ** (n - 1)` seconds, at most `longest`, of which
+    The wait before attempt n+1 is `first * factor ** (n - 1)` seconds, at most `longest`, of which
     up to half is taken off at random, so that sagas that failed together don't return together.
     """
 
@@ -50,8 +50,9 @@ class Retry:
 class Step:
     """One step: a command, the command that undoes it, and its policy.
 
-    A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
-    often than a do: giving it up leaves work for a person.
+    A command that is not answered within `timeout` seconds is sent again, each time after twice as
+    long, at most 300 s or the `timeout` itself: a do until the saga's deadline, an undo for ever.
+    An undo is tried more often than a do: giving it up leaves work for a person.
     """
 
     command: type[Command]

@@ -83,7 +83,7 @@ class SagaHost(BatchLoop):
 
     def _sweep_and_send(self, transport: Transport) -> None:
         if self.failures:
-            transport.check()  # what can't be sent must not use up the attempts of sagas
+            transport.check()  # what can't be sent must not use up attempts, or count as silence
         self._crash.reach(crash.BEFORE_SWEEP, lambda: self._store.due(self.saga, self.clock()))
         commands = self.sweep()
         self._crash.reach(crash.AFTER_SWEEP, commands)

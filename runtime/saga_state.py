@@ -36,8 +36,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """How far one step is. `attempts` and `undo_attempts` count sendings.
+    """How far one step is. `attempts` and `undo_attempts` count those that a fault has ended, too.
 
+    `silences` counts how often the attempt in flight went unanswered, and was sent again as it is.
     `body` is that of its command, as long as it may be sent again: a default that is made by chance
     or from the time must not give one command two bodies.
     """
@@ -51,6 +52,7 @@ class StepState:
     started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
     finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
+    silences: int = 0
     body: str | None = None
 
 

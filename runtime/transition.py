@@ -16,7 +16,7 @@ from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
 
-LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
+LONGEST_WAIT = 300.0  # seconds for an answer, where a step's own time-out is no longer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
@@ -71,7 +71,7 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
 
 
 def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Act on a saga whose `due_at` has passed: send again, give up, or meet the deadline."""
+    """Act on a saga whose `due_at` has passed: send again, or meet the deadline."""
     index = state.in_flight
     if index is None or state.due_at is None or now < state.due_at:
         return state, []
@@ -79,14 +79,8 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
         message = f"not completed within {saga.deadline:g} s"
         return _give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
     action: Action = "do" if state.status == "RUNNING" else "undo"
-    if not state.awaiting:
-        return _send(saga, state, index, action, now)
-    message = f"no answer within {_step(saga, state, index).timeout:g} s"
-    problem = Problem(code="timeout", message=message)
-    state, commands = _fault(saga, state, index, problem, now)
-    if state.ended or state.awaiting:
-        return state, commands
-    # The time-out was wait enough: no back-off after it.
+    if state.awaiting:
+        return _send_again(saga, state, index, action, now)
     return _send(saga, state, index, action, now)
 
 
@@ -202,18 +196,33 @@ def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
-    step, policy = state.steps[index], _step(saga, state, index)
+    step = state.steps[index]
     if action == "do":
-        attempts, started_at, timeout = step.attempts + 1, step.started_at or now, policy.timeout
-        steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
+        attempts, started_at = step.attempts + 1, step.started_at or now
+        changes = {"status": "RUNNING", "attempts": attempts, "started_at": started_at}
     else:
         attempts = step.undo_attempts + 1
-        # A service that is away for long should not cost a person's work: an undo waits longer
-        # with each attempt.
-        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
-        steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
-    due_at = _not_after(state, now + timedelta(seconds=timeout))
-    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
+        changes = {"status": "UNDOING", "undo_attempts": attempts, "finished_at": None}
+    steps = _changed(state, index, silences=0, **changes)
+    return _ask(saga, replace(state, steps=steps), index, action, now)
+
+
+def _send_again(
+    saga: Saga, state: SagaState, index: int, action: Action, now: datetime
+) -> Transition:
+    """Send what nobody has answered in time once more, as the same attempt."""
+    silences = state.steps[index].silences
+    message = f"no answer within {_time_to_answer(_step(saga, state, index), silences):g} s"
+    error = Problem(code="timeout", message=f"{message}, sent again")
+    steps = _changed(state, index, silences=silences + 1, error=error)
+    return _ask(saga, replace(state, steps=steps), index, action, now)
+
+
+def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
+    """Send the command of the step in flight, and wait for its answer."""
+    seconds = _time_to_answer(_step(saga, state, index), state.steps[index].silences)
+    due_at = _not_after(state, now + timedelta(seconds=seconds))
+    state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
     try:
         return _command(saga, state, index, action, now)
     except ValidationError as error:
@@ -268,11 +277,19 @@ def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, .
 
 def _settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
     """Change a step whose command is never sent again."""
-    return _changed(state, index, body=None, **changes)
+    return _changed(state, index, silences=0, body=None, **changes)
 
 
 def _answered(reply: Reply) -> str:
     return f"{reply.step}/{reply.action}"
+
+
+def _time_to_answer(step: Step, silences: int) -> float:
+    """Return the seconds until an attempt's command is sent again: twice as many each time.
+
+    A service that is away should neither cost a saga its work nor be flooded when it is back.
+    """
+    return min(step.timeout * 2.0 ** min(silences, 16), max(LONGEST_WAIT, step.timeout))
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:

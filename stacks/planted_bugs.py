@@ -91,9 +91,13 @@ cancel_ignored in runtime.transition:cancel
 - return _give_up(saga, state, index, problem, now)
 + return state, []
 
-timeouts_count_double in runtime.transition:on_due
-- return _send(saga, state, index, action, now)
-+ return _send(saga, _send(saga, state, index, action, now)[0], index, action, now)
+silence_uses_up_an_attempt in runtime.transition:_send_again
+- silences=silences + 1,
++ attempts=state.steps[index].attempts + 1,
+
+silence_gives_up in runtime.transition:_send_again
+- return _ask(
++ return _give_up(saga, state, index, error, now) if silences else _ask(
 
 no_deadline in runtime.transition:on_due
 - now >= state.deadline_at
@@ -131,9 +135,9 @@ backoff_flat in runtime.saga:Retry.delay
 - self.factor ** (attempt - 1)
 + 1
 
-undo_timeout_not_doubled in runtime.transition:_send
-- min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
-+ policy.timeout
+timeout_not_doubled in runtime.transition:_time_to_answer
+- min(step.timeout * 2.0 ** min(silences, 16), max(LONGEST_WAIT, step.timeout))
++ step.timeout
 
 undo_round_too_short in runtime.transition:_fault
 - policy.undo_retry, step.undo_attempts

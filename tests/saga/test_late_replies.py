@@ -66,8 +66,8 @@ def test_last_reply_told_again_sends_the_command_in_flight_again(created):
 
 def test_command_sent_for_a_repeated_reply_is_no_new_attempt(created):
     created.silence().duplicate().expect(ReserveProduct).expect_nothing()
-    assert created.sent[-1].attempt == 2
-    assert created.state.steps[1].attempts == 2
+    assert created.sent[-1].attempt == 1
+    assert created.state.steps[1].attempts == 1
 
 
 def test_repeated_rejection_sends_the_undo_in_flight_again(created):

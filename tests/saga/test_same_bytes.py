@@ -36,7 +36,7 @@ SAGA = Saga(
     "buy",
     start=Buy,
     steps=[
-        Step(Charge, undo=Refund, retry=Retry(attempts=4), undo_retry=Retry(attempts=3)),
+        Step(Charge, undo=Refund, retry=Retry(attempts=2), undo_retry=Retry(attempts=2)),
         Step(Ship),
     ],
 )

@@ -120,7 +120,7 @@ def test_what_is_due_is_acted_on_between_two_polls(hosting):
 def test_nothing_is_swept_before_its_time(hosting):
     broker = hosting.run(0.5, 0.4, 4.0)
     assert broker.sent == []
-    assert hosting.saga().steps[0].attempts == 1
+    assert hosting.saga().steps[0].silences == 0
 
 
 def test_a_poll_ends_when_a_sweep_is_due(hosting):
@@ -134,7 +134,7 @@ def test_clock_that_is_set_back_stops_no_sweep(hosting):
     assert broker.sent == ["make/do"]
 
 
-def test_what_cant_be_sent_uses_no_more_attempts_until_the_broker_answers(hosting, monkeypatch):
+def test_what_cant_be_sent_is_not_swept_again_until_the_broker_answers(hosting, monkeypatch):
     def refuse():
         hosting.checked = True
         raise BrokerUnavailable("still away")
@@ -143,7 +143,7 @@ def test_what_cant_be_sent_uses_no_more_attempts_until_the_broker_answers(hostin
     broker.refusals, broker.check = 1, refuse
     hosting.host.run(broker, broker.stop)
     assert hosting.checked
-    assert (broker.sent, hosting.saga().steps[0].attempts) == ([], 2)
+    assert (broker.sent, hosting.saga().steps[0].silences) == ([], 1)
     assert hosting.run(5.0).sent == ["make/do"]
 
 
