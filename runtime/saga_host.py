@@ -111,9 +111,10 @@ class SagaHost(BatchLoop):
         return self._to_send(commands)
 
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
-        """Return commands, and messages that tell which sagas have ended, to whoever waits."""
+        """Return each command once, and messages that tell which sagas have ended."""
+        once = {command.id: command for command in commands}
         told = [_end(self.saga, state) for state in self._ended]
-        return [message.record() for message in (*commands, *told)]
+        return [message.record() for message in (*once.values(), *told)]
 
 
 def _end(saga: Saga, state: SagaState) -> Envelope:

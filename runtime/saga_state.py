@@ -63,7 +63,7 @@ class SagaState:
     `events` is what the steps' events have told beyond the `input`, which is the start message;
     `history` is as `saga_history` writes it. `due_at` is when its host acts next, `awaiting` tells
     a sent command from a waited-out back-off, and `answered` is the last reply that was applied, as
-    `STEP/ACTION`.
+    `STEP/ACTION PLACE`, where the place is that of its record.
     """
 
     __pydantic_config__ = _CONFIG

@@ -48,8 +48,9 @@ def start(
 def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Transition:
     """Apply a reply. One that is late, early or of another step changes nothing.
 
-    The reply that led to the command now awaited may come again, because its first delivery was
-    not acknowledged: then that command may never have been sent, and is sent again.
+    The record that led to the command now awaited may come again, because its first delivery was
+    not acknowledged: then that command may never have been sent, and is sent again. A copy of it,
+    which is another record, sends nothing: else one duplicate would make one of each later command.
     """
     index = state.in_flight
     if index is None:
@@ -57,7 +58,7 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
     action: Action = "do" if state.status == "RUNNING" else "undo"
     step = state.steps[index]
     if (reply.step, reply.action) != (step.name, action):
-        if state.awaiting and state.answered == _answered(reply):
+        if state.awaiting and _was_applied(state, reply):
             return _command(saga, state, index, action, now)
         return state, []
     if reply.outcome == "failed":
@@ -281,7 +282,12 @@ def _settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, .
 
 
 def _answered(reply: Reply) -> str:
-    return f"{reply.step}/{reply.action}"
+    return f"{reply.step}/{reply.action} {reply.place}".rstrip()
+
+
+def _was_applied(state: SagaState, reply: Reply) -> bool:
+    """Tell the record applied last; a row of version 0.1 does not say which copy it was."""
+    return state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
 
 
 def _time_to_answer(step: Step, silences: int) -> float:

@@ -13,6 +13,7 @@ from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.saga import Retry
 from saga.runtime.saga_host import HostedSaga, SagaHost
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES, Start
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,9 +101,13 @@ def hosting(database):
     return Hosting(database)
 
 
-def done(step):
-    headers = Envelope("host.events", f"s/{step}/do/reply", "Made", "/x", "t", "{}", "done")
-    return headers.record()
+def done(step, offset=0):
+    answer = Envelope("host.events", f"s/{step}/do/reply", "Made", "/x", "t", "{}", "done")
+    return answer.record()._replace(partition=0, offset=offset)
+
+
+def sent(out):
+    return [decode(record).id.partition("/")[2] for record in out]
 
 
 def test_replies_are_applied_and_committed(hosting):
@@ -110,6 +115,29 @@ def test_replies_are_applied_and_committed(hosting):
     assert broker.sent == ["finish/do"]
     assert broker.log == ["poll", "finish"]
     assert hosting.saga().steps[0].status == "DONE"
+
+
+def test_record_that_comes_again_sends_its_command_again_and_a_copy_does_not(hosting):
+    """The host was killed between its commit and its commands."""
+    assert sent(hosting.host.process([done("make", 7)])) == ["finish/do"]
+    assert sent(hosting.host.process([done("make", 7)])) == ["finish/do"]
+    assert sent(hosting.host.process([done("make", 8)])) == []
+
+
+def test_copies_of_a_reply_make_one_command(hosting):
+    copies = [done("make", offset) for offset in range(50)]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
+
+
+def test_copies_make_one_command_where_the_row_does_not_tell_the_record(hosting):
+    hosting.host.process([done("make", 7)])
+    row = SagaRow.get_by_id("s")
+    older = row.state.replace("make/do host.events[0]@7", "make/do")
+    assert older != row.state
+    SagaRow.update(state=older).where(SagaRow.id == "s").execute()
+    copies = [done("make", offset) for offset in range(50)]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
 
 
 def test_what_is_due_is_acted_on_between_two_polls(hosting):
