@@ -103,6 +103,18 @@ no_deadline in runtime.transition:on_due
 - now >= state.deadline_at
 + False
 
+copy_of_a_reply_sends_again in runtime.transition:_was_applied
+- state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
++ str(state.answered).startswith(f"{reply.step}/{reply.action} ")
+
+body_made_anew in runtime.transition:_command
+- data=body
++ data=body.replace("{", "{ ") if state.steps[index].silences else body
+
+command_sent_twice in runtime.saga_host:SagaHost._to_send
+- (*once.values(), *told)
++ (*commands, *commands, *told)
+
 undo_order_reversed in runtime.transition:_undo_next
 - reversed(range(len(state.steps)))
 + range(len(state.steps))
