@@ -10,13 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
-from .errors import Conflict, ContractError
-from .message import Command, Message, reasons
+from .envelope import Action, Envelope, Problem, Reply, problem_of
+from .errors import Conflict
+from .message import Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
-
-LONGEST_WAIT = 300.0  # seconds for an answer, where a step's own time-out is no longer
+from .sending import command, command_class, make_body, time_to_answer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
@@ -213,7 +212,7 @@ def _send_again(
 ) -> Transition:
     """Send what nobody has answered in time once more, as the same attempt."""
     silences = state.steps[index].silences
-    message = f"no answer within {_time_to_answer(_step(saga, state, index), silences):g} s"
+    message = f"no answer within {time_to_answer(_step(saga, state, index), silences):g} s"
     error = Problem(code="timeout", message=f"{message}, sent again")
     steps = _changed(state, index, silences=silences + 1, error=error)
     return _ask(saga, replace(state, steps=steps), index, action, now)
@@ -221,7 +220,7 @@ def _send_again(
 
 def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Send the command of the step in flight, and wait for its answer."""
-    seconds = _time_to_answer(_step(saga, state, index), state.steps[index].silences)
+    seconds = time_to_answer(_step(saga, state, index), state.steps[index].silences)
     due_at = _not_after(state, now + timedelta(seconds=seconds))
     state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
     try:
@@ -236,34 +235,12 @@ def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Send the command in flight; its body is made the first time, and kept."""
-    cls, progress = _command_class(_step(saga, state, index), action), state.steps[index]
-    body = progress.body
+    cls = command_class(_step(saga, state, index), action)
+    body = state.steps[index].body
     if body is None:
-        body = _body(cls, state)
+        body = make_body(cls, state)
         state = replace(state, steps=_changed(state, index, body=body))
-    command = Envelope(
-        topic=cls.topic,
-        id=message_id(state.id, progress.name, action),
-        type=cls.__name__,
-        source=f"/saga/{saga.name}",
-        time=now.isoformat(),
-        data=body,
-        attempt=progress.attempts if action == "do" else progress.undo_attempts,
-        traceparent=state.traceparent,
-    )
-    return state, [command]
-
-
-def _body(cls: type[Command], state: SagaState) -> str:
-    """Build a command's body from the saga's context, by field name."""
-    return cls.model_validate(state.context).model_dump_json()
-
-
-def _command_class(step: Step, action: Action) -> type[Command]:
-    cls = step.command if action == "do" else step.undo
-    if cls is None:
-        raise ContractError(f"step {step.name} has no undo any more")
-    return cls
+    return state, [command(saga, state, state.steps[index], cls, body, now)]
 
 
 def _step(saga: Saga, state: SagaState, index: int) -> Step:
@@ -288,14 +265,6 @@ def _answered(reply: Reply) -> str:
 def _was_applied(state: SagaState, reply: Reply) -> bool:
     """Tell the record applied last; a row of version 0.1 does not say which copy it was."""
     return state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
-
-
-def _time_to_answer(step: Step, silences: int) -> float:
-    """Return the seconds until an attempt's command is sent again: twice as many each time.
-
-    A service that is away should neither cost a saga its work nor be flooded when it is back.
-    """
-    return min(step.timeout * 2.0 ** min(silences, 16), max(LONGEST_WAIT, step.timeout))
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:

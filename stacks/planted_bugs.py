@@ -83,7 +83,7 @@ stranger_is_poor in functions.user.process_payment:_refusal
 
 # What the transition may decide wrong.
 
-context_of_another_user in runtime.transition:_command
+context_of_another_user in runtime.sending:make_body
 - model_validate(state.context)
 + model_validate({**state.context, "user_id": 3})
 
@@ -107,9 +107,9 @@ copy_of_a_reply_sends_again in runtime.transition:_was_applied
 - state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
 + str(state.answered).startswith(f"{reply.step}/{reply.action} ")
 
-body_made_anew in runtime.transition:_command
+body_made_anew in runtime.sending:command
 - data=body
-+ data=body.replace("{", "{ ") if state.steps[index].silences else body
++ data=body.replace("{", "{ ") if step.silences else body
 
 command_sent_twice in runtime.saga_host:SagaHost._to_send
 - (*once.values(), *told)
@@ -147,7 +147,7 @@ backoff_flat in runtime.saga:Retry.delay
 - self.factor ** (attempt - 1)
 + 1
 
-timeout_not_doubled in runtime.transition:_time_to_answer
+timeout_not_doubled in runtime.sending:time_to_answer
 - min(step.timeout * 2.0 ** min(silences, 16), max(LONGEST_WAIT, step.timeout))
 + step.timeout
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from ..saga import Retry, Saga, Step
 from ..saga_history import Change
 from ..saga_state import SagaState
-from ..transition import LONGEST_WAIT
+from ..sending import LONGEST_WAIT
 from .path import BROKEN, Transitions
 
 DOUBLINGS = 16  # of a wait, beyond which every limit is reached

@@ -10,9 +10,9 @@ from saga.runtime.envelope import Problem
 from saga.runtime.saga import Retry, Saga
 from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import SagaState, StepState
+from saga.runtime.sending import LONGEST_WAIT
 from saga.runtime.testing.path import Transitions
 from saga.runtime.testing.sending import sending_problems, sendings
-from saga.runtime.transition import LONGEST_WAIT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DEADLINE = NOON + timedelta(days=1)
