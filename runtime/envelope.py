@@ -42,6 +42,11 @@ class Record(NamedTuple):
     offset: int = -1
     fault: str = ""
 
+    @property
+    def place(self) -> str:
+        """Where it is, as `TOPIC[PARTITION]@OFFSET`; empty until it is in a topic."""
+        return f"{self.topic}[{self.partition}]@{self.offset}" if self.offset >= 0 else ""
+
 
 class Problem(BaseModel):
     """Why a command was rejected or failed: the body of such a reply."""
@@ -64,8 +69,9 @@ def _text(word: object) -> str:
 class Envelope:
     """A message on its way: the CloudEvents attributes around its JSON body.
 
-    `outcome` is set on replies. `attempt` counts a command's sendings from 1; a failed reply
-    repeats it, so that a late failure can't be taken for that of a newer attempt.
+    `outcome` is set on replies. `attempt` counts a command's attempts from 1; a failed reply
+    repeats it, so that a late failure can't be taken for that of a newer attempt. `place` is that
+    of the record it was read from, as `Record.place` tells it.
     """
 
     topic: str
@@ -77,6 +83,7 @@ class Envelope:
     outcome: Outcome | None = None
     attempt: int = 1
     traceparent: str | None = None
+    place: str = ""
 
     @property
     def key(self) -> str:
@@ -103,7 +110,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A function's answer to a saga's command, read for the orchestrator."""
+    """A function's answer to a saga's command, read for the orchestrator, and where it was."""
 
     saga_id: str
     step: str
@@ -111,6 +118,7 @@ class Reply:
     outcome: Outcome
     attempt: int
     data: str
+    place: str = ""
 
 
 def message_id(saga_id: str, step: str, action: Action) -> str:
@@ -157,6 +165,7 @@ def decode(record: Record) -> Envelope:
         outcome=outcome,
         attempt=attempt,
         traceparent=_bounded(headers.get("traceparent")),
+        place=record.place,
     )
 
 
@@ -183,4 +192,5 @@ def read_reply(envelope: Envelope) -> Reply:
     if suffix != "reply" or envelope.outcome is None:
         raise Undecodable(f"message {envelope.id!r} is not a reply")
     saga_id, step, action = read_command_id(command_id)
-    return Reply(saga_id, step, action, envelope.outcome, envelope.attempt, envelope.data)
+    outcome, attempt = envelope.outcome, envelope.attempt
+    return Reply(saga_id, step, action, outcome, attempt, envelope.data, envelope.place)

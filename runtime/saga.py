@@ -16,10 +16,11 @@ from .topic import check_topic
 class Step:
     """One step: a command, the command that undoes it, and its policy.
 
-    A command that is not answered within `timeout` seconds counts as failed. An undo is tried more
-    often than a do: giving it up leaves work for a person. `takes` says of fields whose command's
-    answer they come from, where two events have one; the step's own is there for its undo. Raises
-    `ContractError` for a time-out that is not above 0, or over a year.
+    A command that is not answered within `timeout` seconds is sent again, each time after twice as
+    long, at most 300 s or the `timeout` itself: a do until the saga's deadline, an undo for ever.
+    An undo is tried more often than a do: giving it up leaves work for a person. `takes` says of
+    fields whose command's answer they come from, where two events have one; the step's own is there
+    for its undo. Raises `ContractError` for a time-out that is not above 0, or over a year.
     """
 
     command: type[Command]

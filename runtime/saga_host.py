@@ -83,7 +83,7 @@ class SagaHost(BatchLoop):
 
     def _sweep_and_send(self, transport: Transport) -> None:
         if self.failures:
-            transport.check()  # what can't be sent must not use up the attempts of sagas
+            transport.check()  # what can't be sent must not use up attempts, or count as silence
         self._crash.reach(crash.BEFORE_SWEEP, lambda: self._store.due(self.saga, self.clock()))
         commands = self.sweep()
         self._crash.reach(crash.AFTER_SWEEP, commands)
@@ -111,9 +111,10 @@ class SagaHost(BatchLoop):
         return self._to_send(commands)
 
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
-        """Return commands, and messages that tell which sagas have ended, to whoever waits."""
+        """Return each command once, and messages that tell which sagas have ended."""
+        once = {command.id: command for command in commands}
         told = [_end(self.saga, state) for state in self._ended]
-        return [message.record() for message in (*commands, *told)]
+        return [message.record() for message in (*once.values(), *told)]
 
 
 def _end(saga: Saga, state: SagaState) -> Envelope:

@@ -34,7 +34,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """How far one step is. `attempts` and `undo_attempts` count sendings."""
+    """How far one step is. `attempts` and `undo_attempts` count those that a fault has ended, too.
+
+    `silences` counts how often the attempt in flight went unanswered, and was sent again as it is.
+    `body` is that of its command, as long as it may be sent again: a default that is made by chance
+    or from the time must not give one command two bodies.
+    """
 
     __pydantic_config__ = _CONFIG
 
@@ -46,6 +51,8 @@ class StepState:
     finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
     told: dict[str, Any] = field(default_factory=dict, hash=False)
+    silences: int = 0
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class SagaState:
     they have told to a saga of an earlier version, which did not note which step did. `history` is
     as `saga_history` writes it. `due_at` is when its host acts next, `awaiting` tells
     a sent command from a waited-out back-off, and `answered` is the last reply that was applied, as
-    `STEP/ACTION`.
+    `STEP/ACTION PLACE`, where the place is that of its record.
     """
 
     __pydantic_config__ = _CONFIG

@@ -11,14 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from . import body
-from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
-from .errors import Conflict, ContractError
-from .message import Command, Message, reasons
+from .envelope import Action, Envelope, Problem, Reply, problem_of
+from .errors import Conflict
+from .message import Message, reasons
 from .retry import Retry
 from .saga import Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
-
-LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered, if its time-out is not longer
+from .sending import command, command_class, make_body, time_to_answer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
@@ -48,8 +47,9 @@ def start(
 def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Transition:
     """Apply a reply. One that is late, early or of another step changes nothing.
 
-    The reply that led to the command now awaited may come again, because its first delivery was
-    not acknowledged: then that command may never have been sent, and is sent again.
+    The record that led to the command now awaited may come again, because its first delivery was
+    not acknowledged: then that command may never have been sent, and is sent again. A copy of it,
+    which is another record, sends nothing: else one duplicate would make one of each later command.
     """
     index = state.in_flight
     if index is None:
@@ -57,8 +57,9 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
     action: Action = "do" if state.status == "RUNNING" else "undo"
     step = state.steps[index]
     if (reply.step, reply.action) != (step.name, action):
-        again = state.awaiting and state.answered == _answered(reply)
-        return state, [_command(saga, state, index, action, now)] if again else []
+        if state.awaiting and _was_applied(state, reply):
+            return _command(saga, state, index, action, now)
+        return state, []
     if reply.outcome == "failed":
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
@@ -70,7 +71,7 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
 
 
 def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Act on a saga whose `due_at` has passed: send again, give up, or meet the deadline."""
+    """Act on a saga whose `due_at` has passed: send again, or meet the deadline."""
     index = state.in_flight
     if index is None or state.due_at is None or now < state.due_at:
         return state, []
@@ -78,14 +79,8 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
         message = f"not completed within {saga.deadline:g} s"
         return _give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
     action: Action = "do" if state.status == "RUNNING" else "undo"
-    if not state.awaiting:
-        return _send(saga, state, index, action, now)
-    message = f"no answer within {_step(saga, state, index).timeout:g} s"
-    problem = Problem(code="timeout", message=message)
-    state, commands = _fault(saga, state, index, problem, now)
-    if state.ended or state.awaiting:
-        return state, commands
-    # The time-out was wait enough: no back-off after it.
+    if state.awaiting:
+        return _send_again(saga, state, index, action, now)
     return _send(saga, state, index, action, now)
 
 
@@ -117,7 +112,7 @@ def _do_answered(
     answered = _answered(reply)
     if reply.outcome == "rejected":
         problem = _problem(reply)
-        steps = _changed(state, index, status="REJECTED", error=problem, finished_at=now)
+        steps = _settled(state, index, status="REJECTED", error=problem, finished_at=now)
         state = replace(state, answered=answered, steps=steps)
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
@@ -128,7 +123,7 @@ def _do_answered(
             return state, []
         return _fault(saga, state, index, problem, now)
     told = saga.sources.kept(state.steps[index].name, body.values(event))
-    steps = _changed(state, index, status="DONE", error=None, finished_at=now, told=told)
+    steps = _settled(state, index, status="DONE", error=None, finished_at=now, told=told)
     state = replace(state, answered=answered, steps=steps)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
@@ -142,7 +137,7 @@ def _undo_answered(
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
         return _undo_failed(state, index, _problem(reply), now), []
-    steps = _changed(state, index, status="UNDONE", finished_at=now)
+    steps = _settled(state, index, status="UNDONE", finished_at=now)
     return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
 
 
@@ -178,7 +173,7 @@ def _give_up(
     error: Problem | None = None,
 ) -> Transition:
     """Fail the step in flight, and undo it too: it may have done its work."""
-    steps = _changed(state, index, status="FAILED", error=error or problem, finished_at=now)
+    steps = _settled(state, index, status="FAILED", error=error or problem, finished_at=now)
     state = replace(state, steps=steps)
     return _compensate(saga, state, _failure(state, index, problem), now)
 
@@ -201,21 +196,35 @@ def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
-    step, policy = state.steps[index], _step(saga, state, index)
+    step = state.steps[index]
     if action == "do":
-        attempts, started_at, timeout = step.attempts + 1, step.started_at or now, policy.timeout
-        steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
+        attempts, started_at = step.attempts + 1, step.started_at or now
+        changes = {"status": "RUNNING", "attempts": attempts, "started_at": started_at}
     else:
         attempts = step.undo_attempts + 1
-        # A service that is away for long should not cost a person's work: an undo waits longer
-        # with each attempt.
-        longest = max(policy.timeout, LONGEST_WAIT)
-        timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
-        steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
-    due_at = _not_after(state, now + timedelta(seconds=timeout))
-    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
+        changes = {"status": "UNDOING", "undo_attempts": attempts, "finished_at": None}
+    steps = _changed(state, index, silences=0, **changes)
+    return _ask(saga, replace(state, steps=steps), index, action, now)
+
+
+def _send_again(
+    saga: Saga, state: SagaState, index: int, action: Action, now: datetime
+) -> Transition:
+    """Send what nobody has answered in time once more, as the same attempt."""
+    silences = state.steps[index].silences
+    message = f"no answer within {time_to_answer(_step(saga, state, index), silences):g} s"
+    error = Problem(code="timeout", message=f"{message}, sent again")
+    steps = _changed(state, index, silences=silences + 1, error=error)
+    return _ask(saga, replace(state, steps=steps), index, action, now)
+
+
+def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
+    """Send the command of the step in flight, and wait for its answer."""
+    seconds = time_to_answer(_step(saga, state, index), state.steps[index].silences)
+    due_at = _not_after(state, now + timedelta(seconds=seconds))
+    state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
     try:
-        return state, [_command(saga, state, index, action, now)]
+        return _command(saga, state, index, action, now)
     except ValidationError as error:
         # A service's event has changed under the saga: no attempt can mend that.
         problem = Problem(code="invalid_command", message=reasons(error)[0])
@@ -224,27 +233,14 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         return _undo_failed(state, index, problem, now), []
 
 
-def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
-    """Build the command in flight from what is known, by field name."""
-    step, progress = _step(saga, state, index), state.steps[index]
-    cls = _command_class(step, action)
-    return Envelope(
-        topic=cls.topic,
-        id=message_id(state.id, step.name, action),
-        type=cls.__name__,
-        source=f"/saga/{saga.name}",
-        time=now.isoformat(),
-        data=body.write(body.made_of(cls, saga.sources.values(state, step.name, action))),
-        attempt=progress.attempts if action == "do" else progress.undo_attempts,
-        traceparent=state.traceparent,
-    )
-
-
-def _command_class(step: Step, action: Action) -> type[Command]:
-    cls = step.command if action == "do" else step.undo
-    if cls is None:
-        raise ContractError(f"step {step.name} has no undo any more")
-    return cls
+def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
+    """Send the command in flight; its body is made the first time, and kept."""
+    cls = command_class(_step(saga, state, index), action)
+    made = state.steps[index].body
+    if made is None:
+        made = make_body(saga, state, state.steps[index].name, action)
+        state = replace(state, steps=_changed(state, index, body=made))
+    return state, [command(saga, state, state.steps[index], cls, made, now)]
 
 
 def _step(saga: Saga, state: SagaState, index: int) -> Step:
@@ -257,8 +253,18 @@ def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, .
     return (*state.steps[:index], step, *state.steps[index + 1 :])
 
 
+def _settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+    """Change a step whose command is never sent again."""
+    return _changed(state, index, silences=0, body=None, **changes)
+
+
 def _answered(reply: Reply) -> str:
-    return f"{reply.step}/{reply.action}"
+    return f"{reply.step}/{reply.action} {reply.place}".rstrip()
+
+
+def _was_applied(state: SagaState, reply: Reply) -> bool:
+    """Tell the record applied last; a row of version 0.1 does not say which copy it was."""
+    return state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:

@@ -83,21 +83,37 @@ stranger_is_poor in functions.user.process_payment:_refusal
 
 # What the transition may decide wrong.
 
-context_of_another_user in runtime.transition:_command
-- saga.sources.values(state, step.name, action)
-+ {**saga.sources.values(state, step.name, action), "user_id": 3}
+context_of_another_user in runtime.sending:make_body
+- saga.sources.values(state, step, action)
++ {**saga.sources.values(state, step, action), "user_id": 3}
 
 cancel_ignored in runtime.transition:cancel
 - return _give_up(saga, state, index, problem, now)
 + return state, []
 
-timeouts_count_double in runtime.transition:on_due
-- return _send(saga, state, index, action, now)
-+ return _send(saga, _send(saga, state, index, action, now)[0], index, action, now)
+silence_uses_up_an_attempt in runtime.transition:_send_again
+- silences=silences + 1,
++ attempts=state.steps[index].attempts + 1,
+
+silence_gives_up in runtime.transition:_send_again
+- return _ask(
++ return _give_up(saga, state, index, error, now) if silences else _ask(
 
 no_deadline in runtime.transition:on_due
 - now >= state.deadline_at
 + False
+
+copy_of_a_reply_sends_again in runtime.transition:_was_applied
+- state.answered in (_answered(reply), f"{reply.step}/{reply.action}")
++ str(state.answered).startswith(f"{reply.step}/{reply.action} ")
+
+body_made_anew in runtime.sending:command
+- data=body
++ data=body.replace("{", "{ ") if step.silences else body
+
+command_sent_twice in runtime.saga_host:SagaHost._to_send
+- (*once.values(), *told)
++ (*commands, *commands, *told)
 
 undo_order_reversed in runtime.transition:_undo_next
 - reversed(range(len(state.steps)))
@@ -131,9 +147,9 @@ backoff_flat in runtime.retry:Retry.delay
 - self.factor ** (attempt - 1)
 + 1
 
-undo_timeout_not_doubled in runtime.transition:_send
-- min(policy.timeout * 2.0 ** min(attempts - 1, 16), longest)
-+ policy.timeout
+timeout_not_doubled in runtime.sending:time_to_answer
+- min(step.timeout * 2.0 ** min(silences, 16), max(LONGEST_WAIT, step.timeout))
++ step.timeout
 
 undo_round_too_short in runtime.transition:_fault
 - policy.undo_retry, step.undo_attempts

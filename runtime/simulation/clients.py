@@ -64,7 +64,9 @@ class SimulatedClient(SagaClient):
 
     def send(self, commands: Sequence[Envelope]) -> None:
         """Send what a producer would send."""
-        self._world.send(command.record() for command in commands)
+        records = [command.record() for command in commands]
+        self._world.invariants.asked((), records)
+        self._world.send(records)
 
     def _new_id(self) -> UUID:
         return self._world.uuid()

@@ -31,6 +31,9 @@ class Invariants:
         self._done: set[str] = set()
         self._answers: dict[str, tuple[str, bytes | None]] = {}
         self._answered: dict[str, set[Offset]] = {}
+        self._bodies: dict[str, bytes | None] = {}  # of commands, by their ids
+        self._sent: set[str] = set()  # commands that a saga's host has asked for
+        self._heard: set[str] = set()  # the places of replies that it has heard
         self._histories: dict[str, str] = {}  # without their end, which is open
         self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
         self.repeated = 0  # answers that were given again, to duplicates
@@ -64,6 +67,31 @@ class Invariants:
         for name, reply in told:
             if _may_change(reply) and (name, _attempt(reply)) not in asked:
                 self._found(f"{name} names attempt {_attempt(reply)}, which was not the one asked")
+
+    def asked(self, records: Sequence[Record], out: Sequence[Record]) -> None:
+        """Check the commands that a batch asks for, and learn them.
+
+        Each is asked for once, with the same bytes each time; again only by a sweep, which has no
+        records, or for a record that was heard before: then a host may have died before sending.
+        """
+        replies = [record for record in records if "ce_outcome" in dict(record.headers)]
+        again = {record.key for record in replies if record.place in self._heard}
+        commands = [(name, record) for record in out if (name := _command(record))]
+        for name, times in Counter(name for name, _ in commands).items():
+            if times > 1:
+                self._found(f"{name} was asked for {times} times in one batch")
+        for name, record in commands:
+            body = self._bodies.setdefault(name, record.value)
+            if record.value != body:
+                self._found(f"{name} was {body!r} and is {record.value!r}")
+            if records and name in self._sent and record.key not in again:
+                self._found(f"{name} was sent again, for a copy of a reply")
+            self._sent.add(name)
+        self.heard(replies)
+
+    def heard(self, records: Sequence[Record]) -> None:
+        """Learn which replies have been applied, perhaps."""
+        self._heard.update(record.place for record in records)
 
     def answered(self, group: str, offsets: Iterable[Offset]) -> None:
         """Learn which records a group has worked off, with all that comes of them sent."""
@@ -166,6 +194,12 @@ def _expected(record: Record) -> str:
         return f"{record.topic}[{record.partition}]@{record.offset}"
     headers = dict(record.headers)
     return "" if "ce_outcome" in headers else reply_id(headers["ce_id"].decode())
+
+
+def _command(record: Record) -> str:
+    """Say which command a record is; empty for any other one."""
+    name = dict(record.headers).get("ce_id", b"").decode()
+    return name if name.endswith(("/do", "/undo")) and not record.topic.endswith(SUFFIX) else ""
 
 
 def _answer(record: Record) -> str:

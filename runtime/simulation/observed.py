@@ -69,6 +69,15 @@ class ObservedTimer(Observed, Timer):
 class ObservedSagaHost(Observed, SagaHost):
     """The real host of a saga."""
 
+    heard: Callable[[Sequence[Record]], None]
+
+    def _work(self, records: Sequence[Record]) -> list[Record]:
+        try:
+            return super()._work(records)
+        except UNAVAILABLE:
+            self.heard(records)  # it may only seem to have failed
+            raise
+
     def process(self, records: Sequence[Record]) -> list[Record]:
         """Apply replies."""
         out = super().process(records)

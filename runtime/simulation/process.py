@@ -127,6 +127,7 @@ class Process:
         hosted, world = self.hosted, self._world
         if isinstance(hosted, HostedSaga):
             loop = ObservedSagaHost(hosted, self._database, world.moment, points)
+            loop.heard = world.invariants.heard
         elif hosted.kind == "timer":
             loop = ObservedTimer(hosted, self._database, world.moment, points)
         else:

@@ -101,6 +101,7 @@ class World:
         """Hear of a batch that a process has committed: check it and tell it."""
         self.invariants.committed(ran, out)
         self.invariants.worked_off(records, out)
+        self.invariants.asked(records, out)
         for record in out:
             self._seen.update(repr((self.now, who, record)).encode())
         if self.story is not None:

@@ -24,7 +24,7 @@ from ..saga_state import SagaState, from_json
 from .ending import ending_problems
 from .path import Transitions, path_problems
 from .request import MAY_FOLLOW, Request
-from .sending import sending_problems
+from .sending import sending_problems, sendings
 
 ENDS = ("COMPLETED", "COMPENSATED")
 PAGES = 4  # in which the list is read
@@ -230,7 +230,7 @@ def _kinds(case: Case) -> Iterator[str]:
     yield case.state.status.lower()
     if case.code == "cancelled":
         yield "cancels"
-    if any(step.attempts > 1 or step.undo_attempts > 1 for step in case.state.steps):
+    if any(one.number > 1 or one.silences for one in sendings(case.path)):
         yield "retries"
     if case.request.tries > 1:
         yield "repeated requests"

@@ -13,7 +13,7 @@ from ..retry import Retry
 from ..saga import Saga, Step
 from ..saga_history import Change
 from ..saga_state import SagaState
-from ..transition import LONGEST_WAIT
+from ..sending import LONGEST_WAIT
 from .path import BROKEN, Transitions
 
 DOUBLINGS = 16  # of a wait, beyond which every limit is reached
@@ -23,15 +23,16 @@ DOUBLINGS = 16  # of a wait, beyond which every limit is reached
 class Sending:
     """One sending of a step's command, which is RUNNING then, or of its undo: UNDOING.
 
-    `number` counts those of one kind from 1. `error` is the code that it ended with at `ended_at`;
-    it is empty where the answer was one, and until then. After the last one of a round it is
-    `given_up`.
+    `number` counts the attempts of one kind from 1, and `silences` the earlier sendings of the same
+    attempt. `error` is the code that it ended with at `ended_at`; it is empty where the answer was
+    one, and until then. After the last one of a round it is `given_up`.
     """
 
     step: str
     status: str
     number: int
     at: datetime
+    silences: int = 0
     ended_at: datetime | None = None
     error: str = ""
     given_up: bool = False
@@ -47,18 +48,23 @@ def sendings(path: Transitions) -> list[Sending]:
 
 
 def _follow(found: list[Sending], change: Change, at: datetime) -> None:
+    kind = change.name, change.status
     last = found[-1] if found and found[-1].step == change.name else None
     if last is not None and last.ended_at is None:
         last.ended_at = at
         # An error stays with a step until another takes its place.
         last.error = change.code if change.status in (last.status, *BROKEN) else ""
         last.given_up = change.status != last.status
-        if not last.given_up and last.error != "timeout":
+        if not last.given_up:
+            if last.error == "timeout":
+                found.append(Sending(*kind, last.number, at, last.silences + 1))
             return  # a fault, and a back-off after it
     if change.status in ("RUNNING", "UNDOING"):
-        kind = (change.name, change.status)
-        number = 1 + sum((one.step, one.status) == kind for one in found)
-        found.append(Sending(*kind, number, at))
+        found.append(Sending(*kind, _attempts(found, *kind) + 1, at))
+
+
+def _attempts(sent: list[Sending], step: str, status: str) -> int:
+    return len({one.number for one in sent if (one.step, one.status) == (step, status)})
 
 
 def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
@@ -70,6 +76,11 @@ def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
             given, whole = one.ended_at - one.at, _time_to_answer(saga.step(one.step), one)
             if given < whole:
                 yield f"{one.step} was given {given} of {whole} to answer"
+            if one.given_up:
+                yield f"{one.step} was given up because nobody answered"
+        again = one.status == "RUNNING" and (one.number > 1 or one.silences)
+        if again and one.at >= state.deadline_at:
+            yield f"went on trying {one.step} after its deadline at {state.deadline_at}"
     for one, after in pairwise(sent):
         # A late answer may have come in the back-off, and let another command go.
         again = (one.step, one.status) == (after.step, after.status) and not one.given_up
@@ -80,31 +91,25 @@ def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
 
 
 def _count_problems(saga: Saga, state: SagaState, sent: list[Sending]) -> Iterator[str]:
-    """Each sending is a transition of its own, so there are as many as are counted."""
+    """Each attempt begins with a transition of its own, so there are as many as are counted."""
     for step in state.steps:
         if step.attempts > (allowed := saga.step(step.name).retry.attempts):
             yield f"{step.name} had {step.attempts} attempts, of {allowed}"
         if step.error is not None and step.error.code == "invalid_command":
             continue  # counted, and given up in the same transition
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
-            made = sum((one.step, one.status) == (step.name, status) for one in sent)
-            if attempts != made:
+            if attempts != (made := _attempts(sent, step.name, status)):
                 yield f"{step.name} counts {attempts} attempts {status}, of {made} made"
 
 
 def _time_to_answer(step: Step, sending: Sending) -> timedelta:
-    """Return the time that a sending has: an undo's doubles each time, up to a limit."""
-    if sending.status == "RUNNING":
-        return timedelta(seconds=step.timeout)
-    longest = max(step.timeout, LONGEST_WAIT)
-    return timedelta(seconds=min(_doubled(step.timeout, 2.0, sending), longest))
+    """Return the time that a sending has: it doubles after each silence, up to a limit."""
+    doubled = step.timeout * 2.0 ** min(sending.silences, DOUBLINGS)
+    return timedelta(seconds=min(doubled, max(LONGEST_WAIT, step.timeout)))
 
 
 def _least_back_off(step: Step, sending: Sending) -> timedelta:
     """Return the least time from a fault to the next sending: half may be taken off."""
     rule: Retry = step.retry if sending.status == "RUNNING" else step.undo_retry
-    return timedelta(seconds=min(_doubled(rule.first, rule.factor, sending), rule.longest) / 2)
-
-
-def _doubled(first: float, factor: float, sending: Sending) -> float:
-    return first * factor ** min(sending.number - 1, DOUBLINGS)
+    whole = rule.first * rule.factor ** min(sending.number - 1, DOUBLINGS)
+    return timedelta(seconds=min(whole, rule.longest) / 2)

@@ -4,6 +4,7 @@ It moves the saga by its pure transitions alone: there is no broker, no database
 """
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from operator import methodcaller
 from typing import Any, NoReturn
 
@@ -47,6 +48,7 @@ class Story:
         self._account = Account(text.message(start))
         self.sent: list[Envelope] = []
         self._unexpected: list[Envelope] = []  # sent by the last move
+        self._offsets = count()
         self._last_reply: tuple[Reply, str] | None = None
         self.state: SagaState
         self._move(transition.start(saga, saga_id, start, at))
@@ -124,7 +126,7 @@ class Story:
         return self
 
     def duplicate(self) -> "Story":
-        """Deliver the last reply once more."""
+        """Deliver the last reply's record once more; `to=` makes another copy of a reply."""
         if self._last_reply is None:
             self._differs("duplicate", "of the last reply", "there was none")
         reply, what = self._last_reply
@@ -207,7 +209,8 @@ class Story:
 
     def _answer(self, command: Envelope, outcome: Outcome, data: str, what: str) -> "Story":
         saga_id, step, action = read_command_id(command.id)
-        reply = Reply(saga_id, step, action, outcome, command.attempt, data)
+        place = f"replies[0]@{next(self._offsets)}"
+        reply = Reply(saga_id, step, action, outcome, command.attempt, data, place)
         self._last_reply = reply, what
         return self._receive(reply, what)
 

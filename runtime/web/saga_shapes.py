@@ -46,7 +46,11 @@ class Failure(Error):
 
 
 class SagaStep(BaseModel):
-    """How far one step of a saga is. Its name is that of the time when the saga started."""
+    """How far one step of a saga is. Its name is that of the time when the saga started.
+
+    Attempts are those that began; each but the last ended with a fault. An `error` with the code
+    `timeout` says that an answer is waited for longer than usual, and that it was asked for again.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 

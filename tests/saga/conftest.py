@@ -107,11 +107,11 @@ def failed(created):
 def hear(story):
     """Tell what any reply would lead to, one that no service sends too; the story stays there."""
 
-    def hear(step, action="do", outcome="done", *, data=None, attempt=1):
+    def hear(step, action="do", outcome="done", *, data=None, attempt=1, place=""):
         if data is None:
             problem = Problem(code="no", message="because")
             data = (RESERVED if outcome == "done" else problem).model_dump_json()
-        reply = Reply(story.state.id, step, action, outcome, attempt, data)
+        reply = Reply(story.state.id, step, action, outcome, attempt, data, place)
         return transition.on_reply(SAGA, story.state, reply, story.now)
 
     return hear

@@ -136,13 +136,22 @@ def test_compensation_has_no_deadline(created):
     assert created.state.failure.code == "no_stock"
 
 
-def test_undo_waits_longer_with_each_attempt(created):
+def test_undo_is_sent_again_for_ever_and_its_step_tells_that_it_waits(created):
     created.reject("no_stock")
     waits = []
-    while created.state.due_at is not None:
+    for _ in range(30):
         waits.append((created.state.due_at - created.now).total_seconds())
-        created.silence()
-    assert waits == [15, 30]
+        created.silence().expect_undo(CancelOrder).expect_nothing()
+    assert waits == [15, 30, 60, 120, 240, *[300] * 25]
+    step = created.state.steps[0]
+    assert (step.status, step.undo_attempts, step.error.code) == ("UNDOING", 1, "timeout")
+    assert step.error.message == "no answer within 300 s, sent again"
+    created.reply().expect_compensated("no_stock")
+
+
+def test_undo_of_a_slow_step_waits_as_long_as_the_step(tell):
+    story = tell(Step(CreateOrder, undo=CancelOrder, timeout=1000)).cancel().silence()
+    assert story.state.due_at == story.now + timedelta(seconds=1000)
 
 
 def test_step_without_an_undo_is_passed_over(paid):

@@ -1,10 +1,16 @@
 """Replies that come late, twice or from elsewhere."""
 
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
 import pytest
 
-from saga.functions.order.messages import CancelOrder
-from saga.functions.product.messages import ReserveProduct
+from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
+from saga.functions.product.messages import ProductReserved, ReserveProduct
 
+CREATED = OrderCreated(order_id=UUID(int=1))
+RESERVED = ProductReserved(order_id=UUID(int=1), total=Decimal("5.00"))
 ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
 ACTIONS = [("do", "done"), ("do", "rejected"), ("do", "failed")]
 UNDO_ACTIONS = [("undo", "done"), ("undo", "rejected"), ("undo", "failed")]
@@ -66,8 +72,8 @@ def test_last_reply_told_again_sends_the_command_in_flight_again(created):
 
 def test_command_sent_for_a_repeated_reply_is_no_new_attempt(created):
     created.silence().duplicate().expect(ReserveProduct).expect_nothing()
-    assert created.sent[-1].attempt == 2
-    assert created.state.steps[1].attempts == 2
+    assert created.sent[-1].attempt == 1
+    assert created.state.steps[1].attempts == 1
 
 
 def test_repeated_rejection_sends_the_undo_in_flight_again(created):
@@ -80,6 +86,39 @@ def test_repeated_undone_sends_the_next_undo_again(reserved):
     sent = reserved.reject("no_money").reply().sent[-1]
     reserved.duplicate().expect_undo(CancelOrder).expect_nothing()
     assert reserved.sent[-1] == sent
+
+
+def test_copy_of_the_last_reply_sends_nothing(created):
+    before = created.state
+    for _ in range(50):
+        created.reply(CREATED, to=CreateOrder).expect_nothing()
+    assert created.state is before
+
+
+def test_record_that_was_applied_sends_again_among_any_number_of_copies(created):
+    applied = created._last_reply
+    created.reply(CREATED, to=CreateOrder).expect_nothing()
+    created._last_reply = applied
+    created.duplicate().expect(ReserveProduct).expect_nothing()
+
+
+def test_row_that_does_not_tell_the_record_sends_again_for_any_copy(created):
+    created.state = replace(created.state, answered="create_order/do")
+    created.reply(CREATED, to=CreateOrder).expect(ReserveProduct).expect_nothing()
+    created.reply(RESERVED).reply(RESERVED, to=ReserveProduct).expect_nothing()
+
+
+@pytest.mark.parametrize("place", ["order.events[0]@6", "order.events[1]@7", "events[0]@7", ""])
+def test_record_at_another_place_is_another_one(story, hear, place):
+    story.state, _ = hear("create_order", place="order.events[0]@7")
+    assert hear("create_order", place="order.events[0]@7")[1] != []
+    assert hear("create_order", place=place) == (story.state, [])
+
+
+def test_record_of_another_step_at_the_same_place_sends_nothing(reserved, hear):
+    """A broker that came back empty begins at the first offset again."""
+    reserved.state = replace(reserved.state, answered="reserve_product/do t[0]@0")
+    assert hear("create_order", place="t[0]@0") == (reserved.state, [])
 
 
 def test_older_reply_told_again_sends_nothing(reserved, hear_nothing):

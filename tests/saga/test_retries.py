@@ -81,23 +81,65 @@ def test_failed_step_without_an_undo_stays_failed(paid):
     assert paid.state.steps[3].status == "FAILED"
 
 
-def test_silence_is_answered_by_sending_again(story):
+def test_silence_is_answered_by_sending_the_same_attempt_again(story):
     story.silence().expect(CreateOrder).expect_nothing()
-    assert story.state.steps[0].attempts == 2
-    assert story.state.steps[0].error.code == "timeout"
-    assert story.state.steps[0].error.message == "no answer within 15 s"
+    first, again = story.sent
+    assert (again.id, again.attempt) == (first.id, first.attempt)
+    step = story.state.steps[0]
+    assert (step.attempts, step.silences, step.error.code) == (1, 1, "timeout")
+    assert step.error.message == "no answer within 15 s, sent again"
+
+
+def test_silence_doubles_the_time_out_until_the_deadline(story):
+    waits = []
+    while story.state.status == "RUNNING":
+        waits.append((story.state.due_at - story.now).total_seconds())
+        story.silence()
+    assert waits == [15, 30, 60, 120, 75]
+    assert story.state.failure.code == "deadline_exceeded"
+    assert sent(story) == [*["CreateOrder"] * 5, "CancelOrder"]
+
+
+def test_time_out_grows_no_longer_than_the_longest_wait(tell):
+    story = tell(Step(CreateOrder, timeout=100), deadline=10_000).silence(times=5)
+    assert story.state.due_at == story.now + 300 * SECOND
+
+
+def test_time_out_that_is_longer_than_the_longest_wait_stays_as_it_is(tell):
+    story = tell(Step(CreateOrder, timeout=1000), deadline=10_000).silence(times=5)
+    assert story.state.due_at == story.now + 1000 * SECOND
+
+
+def test_time_out_is_the_first_one_again_after_a_fault(story):
+    story.silence(times=2).fail().silence()
+    assert (story.state.steps[0].attempts, story.state.steps[0].silences) == (2, 0)
     assert story.state.due_at == story.now + 15 * SECOND
 
 
-def test_silence_uses_attempts_up(story):
-    story.silence(times=3).expect_undo(CancelOrder).expect_nothing()
-    assert story.state.failure.code == "attempts_exhausted"
-    assert sent(story) == [*["CreateOrder"] * 3, "CancelOrder"]
+def test_next_step_and_an_undo_have_the_first_time_out(story):
+    story.silence(times=2).reply(CREATED)
+    assert story.state.steps[0].silences == 0
+    assert story.state.due_at == story.now + 15 * SECOND
+    story.silence(times=2).cancel()
+    assert story.state.due_at == story.now + 15 * SECOND
+
+
+@pytest.mark.parametrize("silences", [1, 4])
+def test_service_that_is_away_for_a_while_costs_no_saga(story, silences):
+    story.silence(times=silences).reply(CREATED)
+    assert (story.state.status, story.state.steps[0].status) == ("RUNNING", "DONE")
+
+
+def test_fault_of_any_sending_of_an_attempt_counts_once(story):
+    before = story.silence().fail().state
+    assert (before.steps[0].attempts, before.awaiting) == (1, False)
+    assert story.duplicate().state is before
+    assert story.fail(to=CreateOrder).state is before
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 3])
 def test_fault_of_another_attempt_changes_nothing(story, hear, attempt):
-    story.silence()  # the second attempt is under way
+    story.fail().silence()  # the second attempt is under way
     state, commands = hear("create_order", outcome="failed", attempt=attempt)
     assert state is story.state
     assert commands == []
@@ -156,17 +198,11 @@ def test_undo_that_fails_for_good_fails_the_saga(created):
     assert created.state.due_at is None
 
 
-def test_silent_undo_fails_the_saga_too(created):
-    created.reject("no_stock").silence(times=2).expect_failed("timeout")
-    assert sent(created).count("CancelOrder") == 2
-
-
 def test_retry_gives_the_undo_another_round(created):
-    created.reject("no_stock").silence(times=2).retry()
+    created.reject("no_stock").fail(times=2).expect_failed().retry()
+    created.fail()
     assert created.state.status == "COMPENSATING"
-    created.silence()
-    assert created.state.status == "COMPENSATING"
-    created.silence().expect_failed()
+    created.silence().fail().expect_failed()
     assert created.state.steps[0].undo_attempts == 4
     created.retry().expect_undos(CancelOrder).expect_compensated()
 

@@ -31,22 +31,30 @@ def problems(changes: list[Change], *answered: Attempt) -> list[str]:
     return list(attempt_problems(place_order, Case(Request({}), state, path), set(answered)))
 
 
-def undo_given_up(attempts: int, code: str = "timeout") -> list[Change]:
-    """Make a round of an undo; all but its last attempt had no answer."""
-    unheard = [Change(PAY, "UNDOING", "timeout")] * (attempts - 1)
-    return [Change(PAY, "UNDOING"), *unheard, Change(PAY, "UNDO_FAILED", code)]
+def undo_given_up(attempts: int, code: str = "Oh") -> list[Change]:
+    """Make a round of an undo; all but its last attempt have failed."""
+    failed = [Change(PAY, "UNDOING", "Oh")] * 2 * (attempts - 1)
+    return [Change(PAY, "UNDOING"), *failed, Change(PAY, "UNDO_FAILED", code)]
 
 
-# The first attempt was not answered in time, the second one failed.
+def failures(attempts: int) -> list[Attempt]:
+    """Make the answers to so many attempts to undo."""
+    return [(f"s/{PAY}/undo/reply", "failed", str(n)) for n in range(1, attempts + 1)]
+
+
+# The first attempt was at first not answered in time; it and the second one failed.
 FAILED = [
     Change(PAY, "RUNNING"),
     Change(PAY, "RUNNING", "timeout"),
+    Change(PAY, "RUNNING", "Oh"),
+    Change(PAY, "RUNNING", "Oh"),
     Change(PAY, "UNDOING", "Oh"),
 ]
+FIRST = (f"s/{PAY}/do/reply", "failed", "1")
 
 
 def test_attempts_that_failed_or_timed_out_are_fine() -> None:
-    assert problems(FAILED, (f"s/{PAY}/do/reply", "failed", "2")) == []
+    assert problems(FAILED, FIRST, (f"s/{PAY}/do/reply", "failed", "2")) == []
 
 
 @pytest.mark.parametrize(
@@ -54,13 +62,13 @@ def test_attempts_that_failed_or_timed_out_are_fine() -> None:
     [
         (f"t/{PAY}/do/reply", "failed", "2"),
         (f"s/{PAY}/undo/reply", "failed", "2"),
-        (f"s/{PAY}/do/reply", "failed", "1"),
+        (f"s/{PAY}/do/reply", "failed", "3"),
         (f"s/{PAY}/do/reply", "done", "2"),
     ],
 )
 def test_attempt_whose_failure_nobody_has_told_is_found(answered: Attempt) -> None:
     told = f"attempt 2 of {PAY} RUNNING failed by Oh, which nobody has answered"
-    assert problems(FAILED, answered) == [told]
+    assert problems(FAILED, FIRST, answered) == [told]
 
 
 @pytest.mark.parametrize("code", ["cancelled", "deadline_exceeded", "invalid_command"])
@@ -70,15 +78,15 @@ def test_what_no_service_has_said_needs_no_answer(code: str) -> None:
 
 @pytest.mark.parametrize("attempts", [9, 11])
 def test_round_of_another_length_is_found(attempts: int) -> None:
-    assert problems(undo_given_up(10)) == []
+    assert problems(undo_given_up(10), *failures(10)) == []
     told = f"gave up at attempt {attempts} of {PAY} UNDOING, of 10 in a round"
-    assert problems(undo_given_up(attempts)) == [told]
+    assert problems(undo_given_up(attempts), *failures(attempts)) == [told]
 
 
 def test_second_round_is_as_long_as_the_first() -> None:
-    assert problems(undo_given_up(10) * 2) == []
+    assert problems(undo_given_up(10) * 2, *failures(20)) == []
     told = f"gave up at attempt 19 of {PAY} UNDOING, of 10 in a round"
-    assert problems(undo_given_up(10) + undo_given_up(9)) == [told]
+    assert problems(undo_given_up(10) + undo_given_up(9), *failures(19)) == [told]
 
 
 def test_undo_that_is_refused_is_given_up_at_once() -> None:

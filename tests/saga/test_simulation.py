@@ -276,6 +276,45 @@ def test_transitions_are_watched_in_each_run(simulator: Simulator) -> None:
     assert any(text.endswith(": a transition was written over") for text in found)
 
 
+def reply_at(offset: int) -> Record:
+    return message("/reply", outcome="done")._replace(partition=0, offset=offset)
+
+
+def test_command_that_is_sent_again_by_a_sweep_or_for_the_same_record_is_fine(
+    invariants: Invariants,
+) -> None:
+    invariants.asked([], [message()])
+    invariants.asked([], [message(attempt=2)])
+    for _ in range(2):
+        invariants.asked([reply_at(7)], [message(action="undo")])
+    invariants.asked([reply_at(8)], [])
+    assert invariants.violations == []
+
+
+def test_command_that_is_sent_for_a_copy_of_a_reply_is_a_violation(invariants: Invariants) -> None:
+    for offset in (7, 8):
+        invariants.asked([reply_at(offset)], [message(action="undo")])
+    assert invariants.violations == ["s/step/undo was sent again, for a copy of a reply"]
+
+
+def test_record_whose_batch_seemed_to_fail_is_no_copy(invariants: Invariants) -> None:
+    invariants.asked([], [message()])
+    invariants.heard([reply_at(7)])
+    invariants.asked([reply_at(7)], [message()])
+    assert invariants.violations == []
+
+
+def test_two_of_one_command_in_one_batch_are_a_violation(invariants: Invariants) -> None:
+    invariants.asked([], [message(), message()])
+    assert invariants.violations == ["s/step/do was asked for 2 times in one batch"]
+
+
+def test_command_with_other_bytes_is_a_violation(invariants: Invariants) -> None:
+    invariants.asked([], [message()])
+    invariants.asked([], [message(data="{ }")])
+    assert invariants.violations == ["s/step/do was b'{}' and is b'{ }'"]
+
+
 def test_message_outside_of_its_sagas_trace_is_a_violation(invariants: Invariants) -> None:
     invariants.committed([], [message(), message(traceparent=trace_of("s"))])
     assert invariants.violations == []

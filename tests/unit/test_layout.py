@@ -211,7 +211,7 @@ def test_no_module_is_long(path):
 
 def test_the_core_is_small():
     lines = [(ROOT / "runtime" / f"{name}.py").read_text().count("\n") for name in CORE]
-    assert sum(lines) <= 1450
+    assert sum(lines) <= 1480
 
 
 def test_four_services_are_here():

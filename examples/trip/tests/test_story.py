@@ -5,7 +5,7 @@ from uuid import UUID
 
 from saga.runtime.testing import Story, given
 
-from car.messages import CarRented, RentCar
+from car.messages import CarRented, RentCar, ReturnCar
 from flight.messages import BookFlight, CancelFlight, FlightBooked
 from hotel.messages import BookRoom, CancelRoom, RoomBooked
 from trip.book_trip import BookTrip, book_trip
@@ -47,8 +47,13 @@ def test_without_a_car_the_room_and_then_the_flight_are_cancelled() -> None:
     story.expect_undos(CancelRoom, CancelFlight).expect_compensated()
 
 
-def test_a_silent_car_service_is_asked_three_times() -> None:
+def test_a_broken_car_service_is_asked_three_times() -> None:
     story = with_flight_and_room().expect(RentCar)
-    story.silence().expect(RentCar).silence().expect(RentCar).silence()
-    assert story.state.failure is not None
-    assert story.state.failure.code == "attempts_exhausted"
+    story.fail("no key", times=3).expect_undos(ReturnCar, CancelRoom, CancelFlight)
+    story.expect_compensated("attempts_exhausted")
+
+
+def test_a_silent_car_service_is_asked_until_it_answers() -> None:
+    story = with_flight_and_room().expect(RentCar)
+    story.silence(times=4).expect(RentCar).reply(CarRented(trip_id=TRIP, plate="ZH1"))
+    story.expect_completed()

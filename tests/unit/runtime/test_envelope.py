@@ -81,6 +81,13 @@ def test_reply_is_read_back(saga_id, step, action, outcome):
     assert (reply.outcome, reply.attempt, reply.data) == (outcome, 4, "{}")
 
 
+def test_reply_tells_the_place_of_its_record():
+    sent = envelope(id="s/step/do/reply", outcome="done").record()
+    assert read_reply(decode(sent)).place == ""
+    stored = sent._replace(topic="t", partition=0, offset=0)
+    assert read_reply(decode(stored)).place == stored.place == "t[0]@0"
+
+
 def test_record_is_a_cloud_event_in_binary_mode():
     record = envelope(data='{"text": "Zoë"}', attempt=2, traceparent="00-a-b-01").record()
     assert record.value == '{"text": "Zoë"}'.encode()

@@ -13,6 +13,7 @@ from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.retry import Retry
 from saga.runtime.saga_host import HostedSaga, SagaHost
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES, Start
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,9 +101,13 @@ def hosting(database):
     return Hosting(database)
 
 
-def done(step):
-    headers = Envelope("host.events", f"s/{step}/do/reply", "Made", "/x", "t", "{}", "done")
-    return headers.record()
+def done(step, offset=0):
+    answer = Envelope("host.events", f"s/{step}/do/reply", "Made", "/x", "t", "{}", "done")
+    return answer.record()._replace(partition=0, offset=offset)
+
+
+def sent(out):
+    return [decode(record).id.partition("/")[2] for record in out]
 
 
 def test_replies_are_applied_and_committed(hosting):
@@ -110,6 +115,29 @@ def test_replies_are_applied_and_committed(hosting):
     assert broker.sent == ["finish/do"]
     assert broker.log == ["poll", "finish"]
     assert hosting.saga().steps[0].status == "DONE"
+
+
+def test_record_that_comes_again_sends_its_command_again_and_a_copy_does_not(hosting):
+    """The host was killed between its commit and its commands."""
+    assert sent(hosting.host.process([done("make", 7)])) == ["finish/do"]
+    assert sent(hosting.host.process([done("make", 7)])) == ["finish/do"]
+    assert sent(hosting.host.process([done("make", 8)])) == []
+
+
+def test_copies_of_a_reply_make_one_command(hosting):
+    copies = [done("make", offset) for offset in range(50)]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
+
+
+def test_copies_make_one_command_where_the_row_does_not_tell_the_record(hosting):
+    hosting.host.process([done("make", 7)])
+    row = SagaRow.get_by_id("s")
+    older = row.state.replace("make/do host.events[0]@7", "make/do")
+    assert older != row.state
+    SagaRow.update(state=older).where(SagaRow.id == "s").execute()
+    copies = [done("make", offset) for offset in range(50)]
+    assert sent(hosting.host.process(copies)) == ["finish/do"]
 
 
 def test_what_is_due_is_acted_on_between_two_polls(hosting):
@@ -120,7 +148,7 @@ def test_what_is_due_is_acted_on_between_two_polls(hosting):
 def test_nothing_is_swept_before_its_time(hosting):
     broker = hosting.run(0.5, 0.4, 4.0)
     assert broker.sent == []
-    assert hosting.saga().steps[0].attempts == 1
+    assert hosting.saga().steps[0].silences == 0
 
 
 def test_a_poll_ends_when_a_sweep_is_due(hosting):
@@ -134,7 +162,7 @@ def test_clock_that_is_set_back_stops_no_sweep(hosting):
     assert broker.sent == ["make/do"]
 
 
-def test_what_cant_be_sent_uses_no_more_attempts_until_the_broker_answers(hosting, monkeypatch):
+def test_what_cant_be_sent_is_not_swept_again_until_the_broker_answers(hosting, monkeypatch):
     def refuse():
         hosting.checked = True
         raise BrokerUnavailable("still away")
@@ -143,7 +171,7 @@ def test_what_cant_be_sent_uses_no_more_attempts_until_the_broker_answers(hostin
     broker.refusals, broker.check = 1, refuse
     hosting.host.run(broker, broker.stop)
     assert hosting.checked
-    assert (broker.sent, hosting.saga().steps[0].attempts) == ([], 2)
+    assert (broker.sent, hosting.saga().steps[0].silences) == ([], 1)
     assert hosting.run(5.0).sent == ["make/do"]
 
 

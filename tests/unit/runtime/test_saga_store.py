@@ -206,9 +206,9 @@ def test_sweep_acts_on_what_is_due(store):
     begin("c", saga=OTHER)
     assert store.sweep(SAGA, NOW) == []
     assert sent(store.sweep(SAGA, LATER)) == ["a/make/do"]
-    assert saga_queries.find(store.database, "a").steps[0].attempts == 2
-    assert saga_queries.find(store.database, "b").steps[0].attempts == 1
-    assert saga_queries.find(store.database, "c").steps[0].attempts == 1
+    assert saga_queries.find(store.database, "a").steps[0].silences == 1
+    assert saga_queries.find(store.database, "b").steps[0].silences == 0
+    assert saga_queries.find(store.database, "c").steps[0].silences == 0
     assert store.sweep(SAGA, LATER) == []
 
 

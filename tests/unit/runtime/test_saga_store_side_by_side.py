@@ -148,7 +148,7 @@ def test_cancel_waits_for_a_sweep_and_undoes_its_attempt(
         store, lambda: sweep(store), lambda: other.cancel(SAGA, "a", LATER)
     )
     assert swept == ["a/make/do", "b/make/do"]
-    assert (state.steps[0].status, state.steps[0].attempts) == ("UNDOING", 2)
+    assert [told for _, told, *_ in state.history] == ["0R", "0R timeout", "0U cancelled"]
 
 
 def test_sweep_waits_for_nobody_and_takes_the_others(store: SagaStore, other: SagaStore) -> None:

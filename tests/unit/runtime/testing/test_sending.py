@@ -11,11 +11,12 @@ from saga.runtime.retry import Retry
 from saga.runtime.saga import Saga
 from saga.runtime.saga_history import Change, Moment
 from saga.runtime.saga_state import SagaState, StepState
+from saga.runtime.sending import LONGEST_WAIT
 from saga.runtime.testing.path import Transitions
 from saga.runtime.testing.sending import sending_problems, sendings
-from saga.runtime.transition import LONGEST_WAIT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DEADLINE = NOON + timedelta(days=1)
 PAY = "process_payment"
 SENT, FAULT, TIMEOUT = ("RUNNING",), ("RUNNING", "Fault"), ("RUNNING", "timeout")
 UNDO, UNDO_FAULT, UNDO_TIMEOUT = ("UNDOING",), ("UNDOING", "Fault"), ("UNDOING", "timeout")
@@ -50,7 +51,7 @@ def problems(
         steps=(never, step),
         created_at=NOON,
         updated_at=NOON,
-        deadline_at=NOON,
+        deadline_at=DEADLINE,
     )
     return list(sending_problems(saga, state, path(*told)))
 
@@ -73,11 +74,17 @@ def test_fault_and_the_sending_after_it_are_two_transitions() -> None:
 
 def test_timeout_and_the_sending_after_it_are_one_transition() -> None:
     told = path((0, SENT), (15, TIMEOUT), (30, TIMEOUT), (31, DONE))
-    assert [(one.number, one.error) for one in sendings(told)] == [
-        (1, "timeout"),
-        (2, "timeout"),
-        (3, ""),
+    assert [(one.number, one.silences, one.error) for one in sendings(told)] == [
+        (1, 0, "timeout"),
+        (1, 1, "timeout"),
+        (1, 2, ""),
     ]
+
+
+def test_attempt_after_a_fault_has_had_no_silence() -> None:
+    told = path((0, SENT), (15, TIMEOUT), (16, FAULT), (17, FAULT), (18, DONE))
+    found = [(one.number, one.silences, one.error) for one in sendings(told)]
+    assert found == [(1, 0, "timeout"), (1, 1, "Fault"), (2, 0, "")]
 
 
 def test_error_of_a_step_that_could_not_be_sent_is_no_other_steps() -> None:
@@ -123,10 +130,10 @@ def test_attempts_to_undo_are_counted_by_themselves() -> None:
 
 
 def test_more_attempts_than_declared_are_told() -> None:
-    often = [(60.0 * n, TIMEOUT) for n in range(1, 6)]
+    often = [(60.0 * n, FAULT) for n in range(1, 11)]
     allowed = place_order.step(PAY).retry.attempts
     assert problems((0, SENT), *often, attempts=6) == [f"{PAY} had 6 attempts, of {allowed}"]
-    assert problems((0, SENT), *often[:-1], attempts=allowed) == []
+    assert problems((0, SENT), *often[:-2], attempts=allowed) == []
 
 
 def test_command_that_can_not_be_made_is_counted_and_not_sent() -> None:
@@ -136,43 +143,62 @@ def test_command_that_can_not_be_made_is_counted_and_not_sent() -> None:
 
 def test_timeout_before_its_time_is_told() -> None:
     seconds = place_order.step(PAY).timeout
-    assert problems((0, SENT), (seconds, TIMEOUT), attempts=2) == []
+    assert problems((0, SENT), (seconds, TIMEOUT)) == []
     found = [f"{PAY} was given 0:00:14.900000 of 0:00:15 to answer"]
-    assert problems((0, SENT), (seconds - 0.1, TIMEOUT), attempts=2) == found
-    given_up = ((0, SENT), (seconds - 0.1, UNDO_TIMEOUT))
-    assert problems(*given_up, undo_attempts=1) == found
+    assert problems((0, SENT), (seconds - 0.1, TIMEOUT)) == found
+
+
+def test_giving_up_because_nobody_answers_is_told() -> None:
+    found = [f"{PAY} was given up because nobody answered"]
+    assert problems((0, SENT), (60, UNDO_TIMEOUT), undo_attempts=1) == found
+    given_up = ((0, UNDO), (60, ("UNDO_FAILED", "timeout")))
+    assert problems(*given_up, attempts=0, undo_attempts=1) == found
+
+
+def test_trying_a_do_again_after_the_deadline_is_told() -> None:
+    late = DEADLINE - NOON
+    found = [f"went on trying {PAY} after its deadline at {DEADLINE}"]
+    assert problems((0, SENT), (late.total_seconds(), TIMEOUT)) == found
+    fault = ((0, SENT), (1, FAULT), (late.total_seconds(), FAULT))
+    assert problems(*fault, attempts=2) == found
+    assert problems((late.total_seconds(), SENT)) == []
+    undo = ((0, UNDO), (late.total_seconds(), UNDO_TIMEOUT))
+    assert problems(*undo, attempts=0, undo_attempts=1) == []
 
 
 def test_other_ends_may_come_at_once() -> None:
     assert problems((0, SENT), (0.1, ("UNDOING", "cancelled")), undo_attempts=1) == []
-    assert problems((0, SENT), (15, TIMEOUT), (15, ("DONE",)), attempts=2) == []
+    assert problems((0, SENT), (15, TIMEOUT), (15, ("DONE",))) == []
 
 
-def test_undo_has_twice_the_time_with_each_attempt() -> None:
-    begun = ((0, SENT), (0, DONE), (0, UNDO))
-    right = (*begun, (15, UNDO_TIMEOUT), (45, UNDO_TIMEOUT), (105, UNDO_TIMEOUT))
-    assert problems(*right, undo_attempts=4) == []
-    early = (*begun, (15, UNDO_TIMEOUT), (44, UNDO_TIMEOUT))
+@pytest.mark.parametrize(("sent", "silent"), [(SENT, TIMEOUT), (UNDO, UNDO_TIMEOUT)])
+def test_each_silence_has_twice_the_time(sent: tuple[str], silent: tuple[str, str]) -> None:
+    counted = {"attempts": int(sent == SENT), "undo_attempts": int(sent == UNDO)}
+    right = ((0, sent), (15, silent), (45, silent), (105, silent))
+    assert problems(*right, **counted) == []  # type: ignore[arg-type]
+    early = ((0, sent), (15, silent), (44, silent))
     found = [f"{PAY} was given 0:00:29 of 0:00:30 to answer"]
-    assert problems(*early, undo_attempts=3) == found
+    assert problems(*early, **counted) == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("timeout", "late"), [(10.0, "0:04:59 of 0:05:00"), (10 * LONGEST_WAIT, "0:49:59 of 0:50:00")]
+    ("timeout", "longest"), [(10.0, LONGEST_WAIT), (10 * LONGEST_WAIT, 10 * LONGEST_WAIT)]
 )
-def test_undo_waits_no_longer_than_the_limit_or_its_own_time_out(timeout: float, late: str) -> None:
+def test_undo_waits_no_longer_than_the_limit_or_its_own_time_out(
+    timeout: float, longest: float
+) -> None:
     steps = [replace(step, timeout=timeout) for step in place_order.steps]
     patient = replace(place_order, steps=steps)
-    waits = [min(timeout * 2**n, max(timeout, LONGEST_WAIT)) for n in range(20)]
     at = 0.0
     told: list[Told] = [(0.0, UNDO)]
-    for wait in waits:
-        at += wait
+    for n in range(20):
+        at += min(timeout * 2**n, longest)
         told.append((at, UNDO_TIMEOUT))
-    assert problems(*told, attempts=0, undo_attempts=21, saga=patient) == []
+    assert problems(*told, attempts=0, undo_attempts=1, saga=patient) == []
     told[-1] = (at - 1, UNDO_TIMEOUT)
-    [found] = problems(*told, attempts=0, undo_attempts=21, saga=patient)
-    assert found == f"{PAY} was given {late} to answer"
+    short, whole = timedelta(seconds=longest - 1), timedelta(seconds=longest)
+    found = [f"{PAY} was given {short} of {whole} to answer"]
+    assert problems(*told, attempts=0, undo_attempts=1, saga=patient) == found
 
 
 RULE = Retry(attempts=9, first=8.0, factor=2.0, longest=12.0)  # waits of 8, 12, 12, … seconds
@@ -205,8 +231,8 @@ def test_back_off_is_waited_of_which_half_may_be_taken_off(undo: bool) -> None:
 
 
 def test_after_a_timeout_there_is_no_back_off() -> None:
-    told = ((0, SENT), (15, TIMEOUT), (30, TIMEOUT))
-    assert problems(*told, attempts=3, saga=BACKING_OFF) == []
+    told = ((0, SENT), (15, TIMEOUT), (45, TIMEOUT))
+    assert problems(*told, saga=BACKING_OFF) == []
 
 
 def test_operator_need_not_wait_after_a_round() -> None:

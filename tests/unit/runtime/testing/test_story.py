@@ -119,9 +119,9 @@ def test_silence_lasts_until_the_time_out(story):
     assert story.now == NEW_YEAR + timedelta(seconds=15)
 
 
-def test_silence_uses_the_attempts_up(story):
-    story.silence(times=3).expect_undo(Bin)
-    assert story.now == NEW_YEAR + timedelta(seconds=45)
+def test_silence_lasts_twice_as_long_each_time(story):
+    story.silence(times=3).expect(Cook)
+    assert story.now == NEW_YEAR + timedelta(seconds=15 + 30 + 60)
 
 
 def test_silence_meets_the_deadline():
@@ -132,9 +132,9 @@ def test_silence_meets_the_deadline():
 
 
 def test_what_is_due_while_time_passes_happens_when_it_is_due(story):
-    story.wait(40.0)
-    assert (story.state.steps[0].attempts, story.now) == (3, NEW_YEAR + timedelta(seconds=40))
-    story.wait(5.0).expect_undo(Bin)
+    story.wait(100.0)
+    assert (len(story.sent), story.now) == (3, NEW_YEAR + timedelta(seconds=100))
+    story.wait(5.0).expect(Cook)
     story.wait(1.0).expect_nothing()
 
 
@@ -207,7 +207,7 @@ the story of supper:
 it is COMPENSATED, because of no_money at pay:
 
     cook   UNDONE
-    pay    REJECTED, 2 attempts, no_money
+    pay    REJECTED, no_money
     serve  PENDING"""
     )
 
