@@ -96,9 +96,8 @@ class SagaStore:
         after, commands = dict(before), []
         for reply in replies:
             if state := after.get(reply.saga_id):
-                after[reply.saga_id], more = _apply(
-                    state, partial(transition.on_reply, saga, reply=reply, now=now)
-                )
+                change = partial(transition.on_reply, saga, reply=reply, now=now)
+                after[reply.saga_id], more = _apply(saga, state, change, now)
                 commands += more
         moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
         self._save([(old, recorded(old, new)) for old, new in moved])
@@ -118,7 +117,7 @@ class SagaStore:
             if state is None:
                 saga_rows.postpone.on(self.database, saga_id, later_at)
                 continue
-            new, more = _apply(state, partial(transition.on_due, saga, now=now))
+            new, more = _apply(saga, state, partial(transition.on_due, saga, now=now), now)
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
@@ -200,11 +199,22 @@ def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
     return (earlier_hash or "")[:HASH_LENGTH] == request_hash
 
 
-def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:
-    """Change a saga; one that no longer fits its declaration stays as it is, and holds up none."""
+def _apply(
+    saga: Saga, state: SagaState, change: Callable[[SagaState], Transition], now: datetime
+) -> Transition:
+    """Change a saga; one whose change raises an error is given up, and holds up none.
+
+    One that no longer fits its declaration stays as it is. The database's errors are everybody's.
+    """
     try:
-        return change(state)
-    except (ContractError, ValidationError) as error:
+        try:
+            return change(state)
+        except transition.MENDABLE:
+            raise
+        except Exception as error:
+            log.error("saga %s is given up: %s", state.id, first_line(error))
+            return transition.break_off(saga, state, error, now)
+    except ContractError as error:
         log.error("saga %s stays %s: %s", state.id, state.status, error)
         return state, []
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .database.connection import UNAVAILABLE
 from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
-from .errors import Conflict, ContractError
+from .errors import Conflict, ContractError, first_line
 from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
@@ -20,6 +21,9 @@ LONGEST_WAIT = 300.0  # seconds that an undo may go unanswered
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
+
+# What a later try may mend: another declaration, or a database that a validator asks.
+MENDABLE = (ContractError, *UNAVAILABLE)
 
 
 Transition = tuple[SagaState, list[Envelope]]
@@ -111,6 +115,17 @@ def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
     return _send(saga, replace(state, status="COMPENSATING"), index, "undo", now)
 
 
+def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> Transition:
+    """Give up the do or the undo in flight, because of an error that no attempt can mend."""
+    index = state.in_flight
+    if index is None:
+        return state, []
+    problem = problem_of("invalid_command", _why(error))
+    if state.status == "RUNNING":
+        return _give_up(saga, state, index, problem, now)
+    return _undo_failed(state, index, problem, now), []
+
+
 def _do_answered(
     saga: Saga, state: SagaState, index: int, reply: Reply, now: datetime
 ) -> Transition:
@@ -122,13 +137,15 @@ def _do_answered(
         return _compensate(saga, state, _failure(state, index, problem), now)
     try:
         event = _step(saga, state, index).command.event.model_validate_json(reply.data)
-    except ValidationError as error:
-        problem = Problem(code="invalid_event", message=reasons(error)[0])
+        told = event.model_dump(mode="json")
+    except MENDABLE:
+        raise
+    except Exception as error:  # whatever a validator may raise
         if not state.awaiting:
             return state, []
-        return _fault(saga, state, index, problem, now)
+        return _fault(saga, state, index, problem_of("invalid_event", _why(error)), now)
     steps = _changed(state, index, status="DONE", error=None, finished_at=now)
-    events = {**state.events, **differing(event.model_dump(mode="json"), state.context)}
+    events = {**state.events, **differing(told, state.context)}
     state = replace(state, answered=answered, steps=steps, events=events)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
@@ -211,16 +228,14 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         # with each attempt.
         timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
         steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
-    due_at = _not_after(state, now + timedelta(seconds=timeout))
-    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
+    state = replace(state, steps=steps, awaiting=True, updated_at=now)
     try:
-        return state, [_command(saga, state, index, action, now)]
-    except ValidationError as error:
-        # A service's event has changed under the saga: no attempt can mend that.
-        problem = Problem(code="invalid_command", message=reasons(error)[0])
-        if action == "do":
-            return _give_up(saga, state, index, problem, now)
-        return _undo_failed(state, index, problem, now), []
+        due_at = _not_after(state, now + timedelta(seconds=timeout))
+        return replace(state, due_at=due_at), [_command(saga, state, index, action, now)]
+    except MENDABLE:
+        raise
+    except Exception as error:  # a service's event that has changed, whatever a validator may raise
+        return break_off(saga, state, error, now)
 
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Envelope:
@@ -274,6 +289,10 @@ def _delay(rule: Retry, state: SagaState, index: int, attempt: int) -> float:
 
 def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
     return Failure(state.steps[index].name, problem.code, problem.message)
+
+
+def _why(error: Exception) -> str:
+    return reasons(error)[0] if isinstance(error, ValidationError) else first_line(error)
 
 
 def _problem(reply: Reply) -> Problem:

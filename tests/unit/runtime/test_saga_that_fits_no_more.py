@@ -96,14 +96,13 @@ def test_reply_to_a_step_that_is_gone_holds_up_none(store, caplog):
 def test_command_that_a_saga_has_no_fields_for_holds_up_none(store, caplog):
     """The last reply comes again, as nobody acknowledged it, and asks for its command again."""
     begin_others(store, WANTS_MORE)
-    before = saga(store, "unfit")
     replies = [made("first"), made("unfit"), made("zenith")]
     assert sent(store.advance(WANTS_MORE, replies, LATER)) == [
         "first/finish/do",
         "zenith/finish/do",
     ]
-    assert saga(store, "unfit") == before
-    assert "saga unfit stays RUNNING: 1 validation error for Finish" in caplog.text
+    assert saga(store, "unfit").failure.code == "invalid_command"
+    assert "saga unfit is given up: ValidationError: 1 validation error" in caplog.text
 
 
 @pytest.mark.parametrize("declared", [RENAMED, WANTS_MORE])
