@@ -36,7 +36,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """How far one step is. `attempts` and `undo_attempts` count sendings."""
+    """How far one step is.
+
+    `attempts` and `undo_attempts` count sendings. `undo_from` is how many of the undo's there were
+    when an operator's retry last began a round.
+    """
 
     __pydantic_config__ = _CONFIG
 
@@ -47,6 +51,7 @@ class StepState:
     started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
     finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
+    undo_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)

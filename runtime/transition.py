@@ -108,7 +108,7 @@ def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
 
 
 def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Try a failed saga's failed undo again; raise `Conflict` when the saga has not failed."""
+    """Give a failed saga's failed undo a full round of attempts; raise `Conflict` if none has."""
     if state.status != "FAILED":
         raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
     index = next(i for i, step in enumerate(state.steps) if step.status == "UNDO_FAILED")
@@ -174,7 +174,7 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
             return _give_up(saga, state, index, used_up, now, problem)
     else:
         rule, attempt = policy.undo_retry, step.undo_attempts
-        if rule.exhausted(attempt):
+        if rule.exhausted(attempt - step.undo_from):
             return _undo_failed(state, index, problem, now), []
     due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
     return replace(
@@ -224,10 +224,18 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
     else:
         attempts = step.undo_attempts + 1
+        begun = step.undo_attempts if step.status == "UNDO_FAILED" else step.undo_from
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
         timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
-        steps = _changed(state, index, status="UNDOING", undo_attempts=attempts, finished_at=None)
+        steps = _changed(
+            state,
+            index,
+            status="UNDOING",
+            undo_attempts=attempts,
+            undo_from=begun,
+            finished_at=None,
+        )
     state = replace(state, steps=steps, awaiting=True, updated_at=now)
     try:
         due_at = _not_after(state, now + timedelta(seconds=timeout))

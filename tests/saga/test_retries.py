@@ -161,6 +161,15 @@ def test_retry_gives_the_undo_another_round(created):
     created.retry().expect_undos(CancelOrder).expect_compensated()
 
 
+def test_retry_gives_the_undo_a_full_round_wherever_the_last_one_has_ended(created):
+    created.reject("no_stock").fail().silence().reject("no_order").expect_failed("no_order")
+    created.retry().reject("no_order").expect_failed("no_order")
+    created.retry().fail()
+    assert created.state.status == "COMPENSATING"
+    created.silence().fail().expect_failed("Fault")
+    assert created.state.steps[0].undo_attempts == 5
+
+
 @pytest.mark.parametrize(
     "data",
     [

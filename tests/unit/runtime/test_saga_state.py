@@ -81,6 +81,7 @@ def test_row_of_version_0_1_is_read() -> None:
     older = from_json(OLDER)
     assert older == replace(STATE, history=())
     assert older.context["total"] == "19.98"
+    assert {step.undo_from for step in older.steps} == {0}
     assert from_json(to_json(older)) == older
 
 
