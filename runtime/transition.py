@@ -108,11 +108,13 @@ def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
 
 
 def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Give a failed saga's failed undo a full round of attempts; raise `Conflict` if none has."""
+    """Give all failed undos a full round of attempts, in reverse.
+
+    Raises `Conflict` when the saga has not failed.
+    """
     if state.status != "FAILED":
         raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
-    index = next(i for i, step in enumerate(state.steps) if step.status == "UNDO_FAILED")
-    return _send(saga, replace(state, status="COMPENSATING"), index, "undo", now)
+    return _undo_next(saga, replace(state, status="COMPENSATING"), len(state.steps), now)
 
 
 def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> Transition:
@@ -123,7 +125,7 @@ def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> 
     problem = problem_of("invalid_command", _why(error))
     if state.status == "RUNNING":
         return _give_up(saga, state, index, problem, now)
-    return _undo_failed(state, index, problem, now), []
+    return _undo_failed(saga, state, index, problem, now)
 
 
 def _do_answered(
@@ -158,9 +160,10 @@ def _undo_answered(
     if reply.outcome == "rejected":
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
-        return _undo_failed(state, index, _problem(reply), now), []
+        state = replace(state, answered=_answered(reply))
+        return _undo_failed(saga, state, index, _problem(reply), now)
     steps = _changed(state, index, status="UNDONE", finished_at=now)
-    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
+    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), index, now)
 
 
 def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
@@ -175,7 +178,7 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
     else:
         rule, attempt = policy.undo_retry, step.undo_attempts
         if rule.exhausted(attempt - step.undo_from):
-            return _undo_failed(state, index, problem, now), []
+            return _undo_failed(saga, state, index, problem, now)
     due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
     return replace(
         state,
@@ -201,19 +204,34 @@ def _give_up(
 
 
 def _compensate(saga: Saga, state: SagaState, failure: Failure, now: datetime) -> Transition:
-    return _undo_next(saga, replace(state, status="COMPENSATING", failure=failure), now)
+    state = replace(state, status="COMPENSATING", failure=failure)
+    return _undo_next(saga, state, len(state.steps), now)
 
 
-def _undo_next(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    for index in reversed(range(len(state.steps))):
-        if state.steps[index].status in MAY_HAVE_DONE and _step(saga, state, index).undo:
+def _undo_next(saga: Saga, state: SagaState, before: int, now: datetime) -> Transition:
+    """Undo the last of the steps before this one that asks for it; end where none does.
+
+    A step there whose undo has failed did so before a retry: it is tried again in its turn.
+    """
+    for index in reversed(range(before)):
+        status = state.steps[index].status
+        if (status in MAY_HAVE_DONE and _step(saga, state, index).undo) or status == "UNDO_FAILED":
             return _send(saga, state, index, "undo", now)
-    return _end(state, "COMPENSATED", now), []
+    return _undone(state, now), []
 
 
-def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) -> SagaState:
+def _undone(state: SagaState, now: datetime) -> SagaState:
+    """End a saga after its undos: FAILED where one of them is left to a person."""
+    left = any(step.status == "UNDO_FAILED" for step in state.steps)
+    return _end(state, "FAILED" if left else "COMPENSATED", now)
+
+
+def _undo_failed(
+    saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
+) -> Transition:
+    """Leave an undo to a person, and go on with the others."""
     steps = _changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
-    return _end(replace(state, steps=steps), "FAILED", now)
+    return _undo_next(saga, replace(state, steps=steps), index, now)
 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:

@@ -100,12 +100,16 @@ no_deadline in runtime.transition:on_due
 + False
 
 undo_order_reversed in runtime.transition:_undo_next
-- reversed(range(len(state.steps)))
-+ range(len(state.steps))
+- reversed(range(before))
++ range(before)
 
-undo_failed_is_compensated in runtime.transition:_undo_failed
-- "FAILED", now
-+ "COMPENSATED", now
+undo_failed_is_compensated in runtime.transition:_undone
+- "FAILED" if left else
++
+
+failed_undo_holds_up_others in runtime.transition:_undo_failed
+- return _undo_next(saga, replace(state, steps=steps), index, now)
++ return _end(replace(state, steps=steps), "FAILED", now), []
 
 skip_undo_of_failed in runtime.transition:_undo_next
 - in MAY_HAVE_DONE

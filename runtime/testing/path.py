@@ -36,7 +36,8 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
     """Say what a saga may not have done on its way, or left undone at its end.
 
     A step begins when the one before it is done; undos go in reverse, and each takes back a step
-    that may have done its work (Garcia-Molina and Salem, "Sagas", SIGMOD 1987).
+    that may have done its work (Garcia-Molina and Salem, "Sagas", SIGMOD 1987). One that fails
+    holds up none of the others, and a person's retry goes through all that have failed.
     """
     if not path:
         yield "has no history"
@@ -68,19 +69,37 @@ def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
 def _order_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     names = [step.name for step in state.steps]
     now = dict.fromkeys(names, "PENDING")
+    tried: set[str] = set()  # whose undo has failed since a person last asked for it
+    status = "RUNNING"
     for moment in path:
-        for name, status, _ in moment.steps:
+        if status == "FAILED":
+            tried.clear()
+        status = moment.status
+        for name, became, _ in moment.steps:
             index = names.index(name)
-            if status == "RUNNING" and any(now[earlier] != "DONE" for earlier in names[:index]):
+            if became == "RUNNING" and any(now[earlier] != "DONE" for earlier in names[:index]):
                 yield f"began {name} before the step before it was done"
-            if status == "UNDOING":
+            if became == "UNDOING":
                 for later in names[index + 1 :]:
-                    if _to_be_undone(saga, later, now):
+                    if _to_be_undone(saga, later, now) and later not in tried:
                         yield f"began to undo {name} before {later}"
-            now[name] = status
+            if became == "UNDO_FAILED":
+                tried.add(name)
+            now[name] = became
+        if status == "FAILED":
+            yield from _left_problems(saga, now)
     for step in state.steps:
         if now[step.name] != step.status:
             yield f"{step.name} is {step.status}, and in its history {now[step.name]}"
+
+
+def _left_problems(saga: Saga, now: Mapping[str, str]) -> Iterator[str]:
+    """See that what a FAILED saga leaves to a person are undos that have failed, and only they."""
+    if "UNDO_FAILED" not in now.values():
+        yield "FAILED, but no undo has"
+    for name, status in now.items():
+        if status != "UNDO_FAILED" and _to_be_undone(saga, name, now):
+            yield f"FAILED, but {name} is {status}"
 
 
 def _to_be_undone(saga: Saga, name: str, now: Mapping[str, str]) -> bool:

@@ -86,8 +86,9 @@ class Story:
 
     def expect_failed(self, code: str | None = None) -> "Story":
         """Expect that an undo has failed for good, with this code."""
-        errors = (s.error for s in self.state.steps if s.status == "UNDO_FAILED")
-        return self._expect_end("FAILED", code, next(errors, None))
+        failed = [s.error for s in self.state.steps if s.status == "UNDO_FAILED" and s.error]
+        failed.sort(key=lambda error: error.code != code)
+        return self._expect_end("FAILED", code, next(iter(failed), None))
 
     def reply(self, event: Event | None = None, *, to: type[Command] | None = None) -> "Story":
         """Answer with an event; that of an undo may be left out.

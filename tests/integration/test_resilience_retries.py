@@ -305,7 +305,7 @@ def test_an_undo_that_fails_for_good_waits_for_an_operator(
     assert compensating["status"] == "COMPENSATING"
     failed = system.ended(saga_id)
     assert failed["status"] == "FAILED"
-    assert statuses(failed) == ["DONE", "UNDO_FAILED", "UNDONE", "FAILED"]
+    assert statuses(failed) == ["UNDONE", "UNDO_FAILED", "UNDONE", "FAILED"]
     step = step_of(failed, "reserve_product")
     assert step["undo_attempts"] == UNDO_ATTEMPTS
     assert step["error"]["message"] == "RuntimeError: release_product jams"

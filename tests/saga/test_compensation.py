@@ -1,5 +1,6 @@
 """The way back: rejections, cancellations, deadlines."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -150,11 +151,24 @@ def test_step_without_an_undo_is_passed_over(paid):
     assert statuses(paid)[3] == "FAILED"
 
 
-def test_rejected_undo_fails_the_saga_at_once(reserved):
-    reserved.reject("no_money").reject("no_release").expect_nothing().expect_failed("no_release")
-    assert statuses(reserved) == ["DONE", "UNDO_FAILED", "REJECTED", "PENDING"]
+def test_rejected_undo_is_left_to_a_person_and_the_others_run(reserved):
+    reserved.reject("no_money").reject("no_release").expect_undo(CancelOrder).expect_nothing()
+    assert statuses(reserved) == ["UNDOING", "UNDO_FAILED", "REJECTED", "PENDING"]
+    reserved.reply().expect_failed("no_release")
+    assert statuses(reserved) == ["UNDONE", "UNDO_FAILED", "REJECTED", "PENDING"]
     assert reserved.state.steps[1].error.code == "no_release"
     assert reserved.state.due_at is None
+
+
+def test_rejection_of_an_undo_told_twice_only_sends_the_next_undo_again(reserved):
+    reserved.reject("no_money").reject("no_release").duplicate().expect_undo(CancelOrder)
+    assert reserved.state.steps[0].undo_attempts == 1
+
+
+def test_saga_fails_with_all_that_is_open(paid):
+    paid.cancel().reject("no_refund").fail("stuck", times=2).expect_undo(CancelOrder).reply()
+    paid.expect_failed("no_refund").expect_failed("Fault")
+    assert statuses(paid) == ["UNDONE", "UNDO_FAILED", "UNDO_FAILED", "FAILED"]
 
 
 def test_step_finishes_when_it_is_refused_undone_or_can_not_be_undone(reserved):
@@ -185,12 +199,21 @@ def test_first_cause_stays_the_sagas_failure(failed):
     assert failed.state.failure.step == "reserve_product"
 
 
-def test_retry_goes_on_where_the_saga_failed(reserved):
-    reserved.reject("no_money").reject("no_release").retry()
-    assert reserved.state.status == "COMPENSATING"
-    assert reserved.state.steps[1].undo_attempts == 2
-    reserved.expect_undo(ReleaseProduct).expect_nothing().reply()
-    reserved.expect_undos(CancelOrder).expect_compensated()
+def test_retry_tries_all_failed_undos_again_in_reverse(paid):
+    paid.cancel().reject("no_refund").reject("no_release").reply().retry()
+    assert statuses(paid) == ["UNDONE", "UNDO_FAILED", "UNDOING", "FAILED"]
+    paid.expect_undo(RefundPayment).expect_nothing().reject("no_refund")
+    paid.expect_undo(ReleaseProduct).expect_nothing().reply().expect_failed("no_refund")
+    paid.retry().expect_undo(RefundPayment).expect_nothing().reply().expect_compensated("cancelled")
+    assert [step.undo_attempts for step in paid.state.steps] == [1, 2, 3, 0]
+
+
+def test_retry_also_undoes_what_an_earlier_version_has_left(reserved):
+    """It had stopped at the first undo that failed."""
+    reserved.reject("no_money").reject("no_release").reply()
+    waiting = replace(reserved.state.steps[0], status="DONE", undo_attempts=0)
+    reserved.state = replace(reserved.state, steps=(waiting, *reserved.state.steps[1:]))
+    reserved.retry().expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
 
 
 @pytest.mark.parametrize("reached", ["story", "created", "completed"])

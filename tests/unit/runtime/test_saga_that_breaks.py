@@ -142,11 +142,18 @@ def fail_to_undo(store):
         store.cancel(UNSHIPPED, saga_id, NOW)
 
 
-def test_undo_that_can_not_be_built_has_failed_for_good(store):
+def test_undo_that_can_not_be_built_is_left_to_a_person_who_retries_it(store, monkeypatch):
     fail_to_undo(store)
-    assert statuses(store, "a")[1] == "UNDO_FAILED"
+    assert statuses(store, "a") == ["UNDOING", "UNDO_FAILED"]
     assert saga(store, "a").steps[1].error.code == "invalid_command"
-    assert statuses(store, "b")[1] == "UNDOING"
+    assert statuses(store, "b") == ["DONE", "UNDOING"]
+    store.advance(UNSHIPPED, [reply("a", "book", action="undo")], NOW)
+    assert saga(store, "a").status == "FAILED"
+    monkeypatch.setitem(ZONES, "CH", "eu-2")
+    _, commands = store.retry(UNSHIPPED, "a", LATER)
+    assert sent(commands) == ["a/pick/undo"]
+    store.advance(UNSHIPPED, [reply("a", "pick", action="undo", attempt=2)], LATER)
+    assert saga(store, "a").status == "COMPENSATED"
 
 
 def test_event_whose_validator_raises_is_a_fault(store):

@@ -92,14 +92,50 @@ def test_attempt_for_no_reason_is_told() -> None:
     ]
 
 
+# The release fails, and the order is cancelled all the same.
+FAILED = [
+    *COMPENSATED[:4],
+    f"COMPENSATING: {RESERVE} UNDO_FAILED, {CREATE} UNDOING",
+    f"FAILED: {CREATE} UNDONE",
+]
+BOTH_FAILED = [*FAILED[:-1], f"FAILED: {CREATE} UNDO_FAILED"]
+AGAIN = f"COMPENSATING: {RESERVE} UNDOING"
+
+
 def test_failed_undo_that_is_tried_again_is_fine() -> None:
-    retried = [
-        *COMPENSATED[:4],
-        f"FAILED: {RESERVE} UNDO_FAILED",
-        f"COMPENSATING: {RESERVE} UNDOING",
-        *COMPENSATED[4:],
-    ]
-    assert problems(path(*retried), reserve_product=(1, 2)) == []
+    told = path(*FAILED, AGAIN, f"COMPENSATED: {RESERVE} UNDONE")
+    assert problems(told, reserve_product=(1, 2)) == []
+
+
+def test_failed_undos_that_are_all_tried_again_are_fine() -> None:
+    told = path(
+        *BOTH_FAILED,
+        AGAIN,
+        f"COMPENSATING: {RESERVE} UNDO_FAILED, {CREATE} UNDOING",
+        f"FAILED: {CREATE} UNDONE",
+        AGAIN,
+        f"COMPENSATED: {RESERVE} UNDONE",
+    )
+    assert problems(told, reserve_product=(1, 3), create_order=(1, 2)) == []
+
+
+def test_failed_undo_that_a_retry_passes_over_is_told() -> None:
+    told = path(*BOTH_FAILED, f"COMPENSATING: {CREATE} UNDOING", f"FAILED: {CREATE} UNDONE")
+    found = problems(told, create_order=(1, 2))
+    assert found == [f"began to undo {CREATE} before {RESERVE}"]
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ([*COMPENSATED[:4], f"FAILED: {RESERVE} UNDO_FAILED"], f"FAILED, but {CREATE} is DONE"),
+        ([*COMPENSATED[:5], f"FAILED: {CREATE} UNDONE"], "FAILED, but no undo has"),
+    ],
+)
+def test_saga_that_fails_before_it_has_tried_all_undos_or_without_one_is_told(
+    told: list[str], problem: str
+) -> None:
+    assert problems(path(*told)) == [problem]
 
 
 def test_saga_without_a_path_has_a_problem() -> None:
@@ -222,7 +258,7 @@ def test_step_and_saga_do_not_go_back(line: str, text: str) -> None:
 
 
 def test_failed_saga_does_not_end_without_another_try() -> None:
-    skipped = [*COMPENSATED[:4], f"FAILED: {RESERVE} UNDO_FAILED", COMPENSATED[5]]
+    skipped = [*BOTH_FAILED, COMPENSATED[5]]
     assert "was FAILED and became COMPENSATED" in problems(path(*skipped))
 
 
