@@ -18,6 +18,8 @@ StepStatus = Literal[
 # Times are seconds since 1970 in UTC, exact to the microsecond until the year 2096.
 _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
 
+SKIPPED = "skipped"  # the code of a step that a person has undone by hand
+
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import peewee
 from pydantic import ValidationError
 
-from . import saga_rows, transition
+from . import intervention, saga_guard, saga_rows, transition
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Reply
-from .errors import Conflict, ContractError, NotFound, first_line
+from .errors import Conflict, NotFound, first_line
 from .message import Message
 from .saga import Saga
 from .saga_history import recorded
@@ -97,7 +97,7 @@ class SagaStore:
         for reply in replies:
             if state := after.get(reply.saga_id):
                 change = partial(transition.on_reply, saga, reply=reply, now=now)
-                after[reply.saga_id], more = _apply(saga, state, change, now)
+                after[reply.saga_id], more = saga_guard.apply(saga, state, change, now)
                 commands += more
         moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
         self._save([(old, recorded(old, new)) for old, new in moved])
@@ -117,7 +117,9 @@ class SagaStore:
             if state is None:
                 saga_rows.postpone.on(self.database, saga_id, later_at)
                 continue
-            new, more = _apply(saga, state, partial(transition.on_due, saga, now=now), now)
+            new, more = saga_guard.apply(
+                saga, state, partial(transition.on_due, saga, now=now), now
+            )
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
@@ -128,11 +130,19 @@ class SagaStore:
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
         """Cancel a saga; raise `NotFound`, or `Conflict` when it has ended."""
-        return self._change(saga, saga_id, lambda state: transition.cancel(saga, state, now))
+        return self._change(saga, saga_id, lambda state: intervention.cancel(saga, state, now))
 
     def retry(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
-        """Retry a failed saga's undo; raise `NotFound`, or `Conflict` when it has not failed."""
-        return self._change(saga, saga_id, lambda state: transition.retry(saga, state, now))
+        """Retry a failed saga's undos; raise `NotFound`, or `Conflict` when it has not failed."""
+        return self._change(saga, saga_id, lambda state: intervention.retry(saga, state, now))
+
+    def skip(
+        self, saga: Saga, saga_id: str, now: datetime, *, step: str, by: str, reason: str
+    ) -> Transition:
+        """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
+        return self._change(
+            saga, saga_id, lambda state: intervention.skip(saga, state, step, by, reason, now)
+        )
 
     def _start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         taken = self._taken_keys(requests)
@@ -197,26 +207,6 @@ class SagaStore:
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
     return (earlier_hash or "")[:HASH_LENGTH] == request_hash
-
-
-def _apply(
-    saga: Saga, state: SagaState, change: Callable[[SagaState], Transition], now: datetime
-) -> Transition:
-    """Change a saga; one whose change raises an error is given up, and holds up none.
-
-    One that no longer fits its declaration stays as it is. The database's errors are everybody's.
-    """
-    try:
-        try:
-            return change(state)
-        except transition.MENDABLE:
-            raise
-        except Exception as error:
-            log.error("saga %s is given up: %s", state.id, first_line(error))
-            return transition.break_off(saga, state, error, now)
-    except ContractError as error:
-        log.error("saga %s stays %s: %s", state.id, state.status, error)
-        return state, []
 
 
 def _readable(saga_id: str, text: str) -> SagaState | None:

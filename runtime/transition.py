@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from .database.connection import UNAVAILABLE
-from .envelope import Action, Envelope, Problem, Reply, message_id, problem_of
-from .errors import Conflict, ContractError, first_line
+from .envelope import Action, Envelope, Problem, Reply, message_id, problem_in, problem_of
+from .errors import ContractError, first_line
 from .message import Command, Message, reasons
 from .saga import Retry, Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, differing
@@ -67,7 +67,7 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
             return state, []
-        return _fault(saga, state, index, _problem(reply), now)
+        return _fault(saga, state, index, problem_in(reply), now)
     if action == "undo":
         return _undo_answered(saga, state, index, reply, now)
     return _do_answered(saga, state, index, reply, now)
@@ -80,7 +80,7 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
         return state, []
     if state.status == "RUNNING" and now >= state.deadline_at:
         message = f"not completed within {saga.deadline:g} s"
-        return _give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
+        return give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
     action: Action = "do" if state.status == "RUNNING" else "undo"
     if not state.awaiting:
         return _send(saga, state, index, action, now)
@@ -93,30 +93,6 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
     return _send(saga, state, index, action, now)
 
 
-def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Undo a running saga on request; a compensating one goes on as it is.
-
-    Raises `Conflict` when the saga has ended.
-    """
-    if state.ended:
-        raise Conflict(f"saga {state.id} has already ended: {state.status}")
-    index = state.in_flight
-    if index is None or state.status == "COMPENSATING":
-        return state, []
-    problem = Problem(code="cancelled", message="cancelled on request")
-    return _give_up(saga, state, index, problem, now)
-
-
-def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Give all failed undos a full round of attempts, in reverse.
-
-    Raises `Conflict` when the saga has not failed.
-    """
-    if state.status != "FAILED":
-        raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
-    return _undo_next(saga, replace(state, status="COMPENSATING"), len(state.steps), now)
-
-
 def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> Transition:
     """Give up the do or the undo in flight, because of an error that no attempt can mend."""
     index = state.in_flight
@@ -124,7 +100,7 @@ def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> 
         return state, []
     problem = problem_of("invalid_command", _why(error))
     if state.status == "RUNNING":
-        return _give_up(saga, state, index, problem, now)
+        return give_up(saga, state, index, problem, now)
     return _undo_failed(saga, state, index, problem, now)
 
 
@@ -133,10 +109,11 @@ def _do_answered(
 ) -> Transition:
     answered = _answered(reply)
     if reply.outcome == "rejected":
-        problem = _problem(reply)
-        steps = _changed(state, index, status="REJECTED", error=problem, finished_at=now)
-        state = replace(state, answered=answered, steps=steps)
-        return _compensate(saga, state, _failure(state, index, problem), now)
+        problem = problem_in(reply)
+        steps = changed(state, index, status="REJECTED", error=problem, finished_at=now)
+        failure = _failure(state, index, problem)
+        state = replace(state, answered=answered, steps=steps, failure=failure)
+        return compensate(saga, state, now)
     try:
         event = _step(saga, state, index).command.event.model_validate_json(reply.data)
         told = event.model_dump(mode="json")
@@ -146,7 +123,7 @@ def _do_answered(
         if not state.awaiting:
             return state, []
         return _fault(saga, state, index, problem_of("invalid_event", _why(error)), now)
-    steps = _changed(state, index, status="DONE", error=None, finished_at=now)
+    steps = changed(state, index, status="DONE", error=None, finished_at=now)
     events = {**state.events, **differing(told, state.context)}
     state = replace(state, answered=answered, steps=steps, events=events)
     if index + 1 < len(state.steps):
@@ -161,8 +138,8 @@ def _undo_answered(
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
         state = replace(state, answered=_answered(reply))
-        return _undo_failed(saga, state, index, _problem(reply), now)
-    steps = _changed(state, index, status="UNDONE", finished_at=now)
+        return _undo_failed(saga, state, index, problem_in(reply), now)
+    steps = changed(state, index, status="UNDONE", finished_at=now)
     return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), index, now)
 
 
@@ -174,7 +151,7 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
         if rule.exhausted(attempt):
             message = f"{step.name} failed {attempt} times, lastly: {problem.message}"
             used_up = Problem(code="attempts_exhausted", message=message)
-            return _give_up(saga, state, index, used_up, now, problem)
+            return give_up(saga, state, index, used_up, now, problem)
     else:
         rule, attempt = policy.undo_retry, step.undo_attempts
         if rule.exhausted(attempt - step.undo_from):
@@ -182,14 +159,14 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
     due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
     return replace(
         state,
-        steps=_changed(state, index, error=problem),
+        steps=changed(state, index, error=problem),
         awaiting=False,
         updated_at=now,
         due_at=_not_after(state, due_at),
     ), []
 
 
-def _give_up(
+def give_up(
     saga: Saga,
     state: SagaState,
     index: int,
@@ -198,39 +175,35 @@ def _give_up(
     error: Problem | None = None,
 ) -> Transition:
     """Fail the step in flight, and undo it too: it may have done its work."""
-    steps = _changed(state, index, status="FAILED", error=error or problem, finished_at=now)
-    state = replace(state, steps=steps)
-    return _compensate(saga, state, _failure(state, index, problem), now)
+    steps = changed(state, index, status="FAILED", error=error or problem, finished_at=now)
+    failure = _failure(state, index, problem)
+    return compensate(saga, replace(state, steps=steps, failure=failure), now)
 
 
-def _compensate(saga: Saga, state: SagaState, failure: Failure, now: datetime) -> Transition:
-    state = replace(state, status="COMPENSATING", failure=failure)
-    return _undo_next(saga, state, len(state.steps), now)
+def compensate(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    """Undo what is done and what has failed, in reverse."""
+    return _undo_next(saga, replace(state, status="COMPENSATING"), len(state.steps), now)
 
 
 def _undo_next(saga: Saga, state: SagaState, before: int, now: datetime) -> Transition:
     """Undo the last of the steps before this one that asks for it; end where none does.
 
-    A step there whose undo has failed did so before a retry: it is tried again in its turn.
+    A step there whose undo has failed did so before a retry: it is tried again in its turn. An undo
+    that has failed in this round is left to a person.
     """
     for index in reversed(range(before)):
         status = state.steps[index].status
         if (status in MAY_HAVE_DONE and _step(saga, state, index).undo) or status == "UNDO_FAILED":
             return _send(saga, state, index, "undo", now)
-    return _undone(state, now), []
-
-
-def _undone(state: SagaState, now: datetime) -> SagaState:
-    """End a saga after its undos: FAILED where one of them is left to a person."""
     left = any(step.status == "UNDO_FAILED" for step in state.steps)
-    return _end(state, "FAILED" if left else "COMPENSATED", now)
+    return _end(state, "FAILED" if left else "COMPENSATED", now), []
 
 
 def _undo_failed(
     saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
 ) -> Transition:
     """Leave an undo to a person, and go on with the others."""
-    steps = _changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
+    steps = changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
     return _undo_next(saga, replace(state, steps=steps), index, now)
 
 
@@ -239,14 +212,14 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
     step, policy = state.steps[index], _step(saga, state, index)
     if action == "do":
         attempts, started_at, timeout = step.attempts + 1, step.started_at or now, policy.timeout
-        steps = _changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
+        steps = changed(state, index, status="RUNNING", attempts=attempts, started_at=started_at)
     else:
         attempts = step.undo_attempts + 1
         begun = step.undo_attempts if step.status == "UNDO_FAILED" else step.undo_from
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
         timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
-        steps = _changed(
+        steps = changed(
             state,
             index,
             status="UNDOING",
@@ -292,7 +265,8 @@ def _step(saga: Saga, state: SagaState, index: int) -> Step:
     return saga.step(state.steps[index].name)
 
 
-def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+def changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+    """Return a saga's steps with changes to one of them."""
     step = replace(state.steps[index], **changes)
     return (*state.steps[:index], step, *state.steps[index + 1 :])
 
@@ -319,11 +293,3 @@ def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
 
 def _why(error: Exception) -> str:
     return reasons(error)[0] if isinstance(error, ValidationError) else first_line(error)
-
-
-def _problem(reply: Reply) -> Problem:
-    try:
-        told = Problem.model_validate_json(reply.data)
-    except ValidationError:
-        told = Problem(code="unknown", message=reply.data)
-    return problem_of(told.code, told.message)

@@ -87,8 +87,8 @@ context_of_another_user in runtime.transition:_command
 - model_validate(state.context)
 + model_validate({**state.context, "user_id": 3})
 
-cancel_ignored in runtime.transition:cancel
-- return _give_up(saga, state, index, problem, now)
+cancel_ignored in runtime.intervention:cancel
+- return give_up(saga, state, index, problem, now)
 + return state, []
 
 timeouts_count_double in runtime.transition:on_due
@@ -103,7 +103,7 @@ undo_order_reversed in runtime.transition:_undo_next
 - reversed(range(before))
 + range(before)
 
-undo_failed_is_compensated in runtime.transition:_undone
+undo_failed_is_compensated in runtime.transition:_undo_next
 - "FAILED" if left else
 +
 

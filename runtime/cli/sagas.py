@@ -1,4 +1,4 @@
-"""Look at sagas: `sagas`, `show`."""
+"""Look at sagas: `sagas`, `show`; act on those that wait for a person: `retry`, `skip`."""
 
 import json
 from datetime import datetime
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from .. import saga_queries
+from ..client import SagaClient
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
 from ..saga_history import histories
@@ -66,6 +67,32 @@ def show(
         when = f"{moment.at.astimezone():%H:%M:%S.%f}"[:-3]
         changes = escape(", ".join(map(str, moment.steps)))
         console.print(f"[dim]{when}[/]  {coloured(moment.status):<14} {changes}")
+
+
+@app.command()
+def retry(
+    saga_id: Annotated[str, typer.Argument(help="The saga's id.")], data: Data = None
+) -> None:
+    """Try all failed undos of a FAILED saga again."""
+    with SagaClient(settings_for(data)) as client:
+        _tell(client.retry(saga_id))
+
+
+@app.command()
+def skip(
+    saga_id: Annotated[str, typer.Argument(help="The saga's id.")],
+    step: Annotated[str, typer.Argument(help="The step whose undo has failed.")],
+    by: Annotated[str, typer.Option(help="Who has done it.")],
+    reason: Annotated[str, typer.Option(help="How it was done, or why it need not be.")],
+    data: Data = None,
+) -> None:
+    """Record that a person has done a failed undo by hand, and go on."""
+    with SagaClient(settings_for(data)) as client:
+        _tell(client.skip(saga_id, step, by, reason))
+
+
+def _tell(state: SagaState) -> None:
+    console.print(f"{state.name} {state.id} is {coloured(state.status)}")
 
 
 def open_sagas(data: Path | None) -> peewee.Database:

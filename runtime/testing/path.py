@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from ..saga import Saga
-from ..saga_history import Change, Moment
-from ..saga_state import Failure, SagaState
+from ..saga_history import BY_HAND, Change, Moment
+from ..saga_state import SKIPPED, Failure, SagaState
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
@@ -37,7 +37,7 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
 
     A step begins when the one before it is done; undos go in reverse, and each takes back a step
     that may have done its work (Garcia-Molina and Salem, "Sagas", SIGMOD 1987). One that fails
-    holds up none of the others, and a person's retry goes through all that have failed.
+    holds up none of the others; a person retries all that have failed, or does one by hand.
     """
     if not path:
         yield "has no history"
@@ -55,15 +55,25 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
 def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
     """See that no step and no saga goes back, or on from where it has ended."""
     for before, after in pairwise(path):
-        if after.status not in SAGA_MOVES[before.status]:
+        by_hand = before.status == "FAILED" and any(_by_hand(change) for change in after.steps)
+        allowed = (*SAGA_MOVES[before.status], *(["COMPENSATED"] if by_hand else []))
+        if after.status not in allowed:
             yield f"was {before.status} and became {after.status}"
     now = dict.fromkeys((step.name for step in state.steps), "PENDING")
-    for name, status, code in _told(path):
-        if status not in STEP_MOVES[now[name]]:
+    for change in _told(path):
+        name, status, code = change
+        by_hand = (now[name], status) == BY_HAND and _by_hand(change)
+        if status not in STEP_MOVES[now[name]] and not by_hand:
             yield f"{name} was {now[name]} and became {status}"
         if status == now[name] and not code:
             yield f"{name} was {status} and was sent again, though nothing had failed"
         now[name] = status
+
+
+def _by_hand(change: Change) -> bool:
+    """Tell whether it is said who has undone a step by hand, and why."""
+    code, *told = change.code.split(": ", 2)
+    return (change.status, code, len(told)) == ("UNDONE", SKIPPED, 2)
 
 
 def _order_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from typing import Any, NoReturn
 
-from .. import transition
+from .. import intervention, transition
 from ..envelope import Action, Envelope, Outcome, Problem, Reply, read_command_id
 from ..errors import ContractError
 from ..message import Command, Event, Message
@@ -152,14 +152,20 @@ class Story:
 
     def cancel(self) -> "Story":
         """Cancel the saga; raises `Conflict` when it has ended."""
-        change = transition.cancel(self._saga, self.state, self.now)
+        change = intervention.cancel(self._saga, self.state, self.now)
         self._note("cancel")
         return self._move(change)
 
     def retry(self) -> "Story":
-        """Retry the undo of a failed saga; raises `Conflict` when it has not failed."""
-        change = transition.retry(self._saga, self.state, self.now)
+        """Retry the undos of a failed saga; raises `Conflict` when it has not failed."""
+        change = intervention.retry(self._saga, self.state, self.now)
         self._note("retry")
+        return self._move(change)
+
+    def skip(self, step: str, by: str = "somebody", reason: str = "done by hand") -> "Story":
+        """Record that a person has done a step's failed undo; raises `Conflict` if none failed."""
+        change = intervention.skip(self._saga, self.state, step, by, reason, self.now)
+        self._note("skip", f"{step}, by {by}: {reason}")
         return self._move(change)
 
     def _expect_command(

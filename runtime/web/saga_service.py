@@ -95,8 +95,13 @@ class SagaService:
         return await self._change(self._store.cancel, saga_id)
 
     async def retry(self, saga_id: UUID) -> SagaState:
-        """Try a failed saga's undo again; raise `NotFound`, or `Conflict` otherwise."""
+        """Try a failed saga's undos again; raise `NotFound`, or `Conflict` otherwise."""
         return await self._change(self._store.retry, saga_id)
+
+    async def skip(self, saga_id: UUID, step: str, by: str, reason: str) -> SagaState:
+        """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
+        change = partial(self._store.skip, step=step, by=by, reason=reason)
+        return await self._change(change, saga_id)
 
     async def _change(self, change: Callable[..., Transition], saga_id: UUID) -> SagaState:
         try:

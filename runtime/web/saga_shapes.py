@@ -19,10 +19,11 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from ..errors import ContractError
+from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..message import Message
 from ..saga import Saga
 from ..saga_state import SagaState, SagaStatus, StepStatus
-from .fields import QueryNumber
+from .fields import Name, QueryNumber, Text
 from .paging import TimedPage
 from .payload import Body
 from .problems import invalid
@@ -73,6 +74,14 @@ class ShownSaga(BaseModel):
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
+
+
+class Skip(Body):
+    """A failed undo that a person has done by hand: of which step, who it was, and why."""
+
+    step: Name
+    by: Annotated[str, Text(BY_LIMIT)]
+    reason: Annotated[str, Text(REASON_LIMIT)]
 
 
 class SagaPage(TimedPage):

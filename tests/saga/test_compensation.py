@@ -216,6 +216,69 @@ def test_retry_also_undoes_what_an_earlier_version_has_left(reserved):
     reserved.retry().expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
 
 
+@pytest.fixture
+def stuck(paid):
+    """A saga that has failed with two undos to be done by hand."""
+    return paid.wait(1).cancel().reject("no_refund").reject("no_release").reply()
+
+
+def test_undos_that_a_person_has_done_by_hand_compensate_the_saga(stuck):
+    stuck.wait(1).skip("process_payment", "Ada", "paid in cash").expect_nothing()
+    assert (stuck.state.status, stuck.state.updated_at) == ("FAILED", stuck.now)
+    assert statuses(stuck) == ["UNDONE", "UNDO_FAILED", "UNDONE", "FAILED"]
+    assert stuck.state.steps[2].error == Problem(code="skipped", message="Ada: paid in cash")
+    assert stuck.state.steps[2].finished_at == stuck.now
+    stuck.skip("reserve_product", "Bob", "back on its shelf").expect_nothing()
+    stuck.expect_compensated("cancelled")
+
+
+def test_skipped_undo_is_not_retried(stuck):
+    stuck.skip("reserve_product").retry().expect_undos(RefundPayment).expect_compensated()
+
+
+def test_undo_may_be_skipped_while_the_others_run(paid):
+    paid.cancel().reject("no_refund").skip("process_payment").expect_nothing()
+    assert statuses(paid) == ["DONE", "UNDOING", "UNDONE", "FAILED"]
+    paid.reply().expect_undos(CancelOrder).expect_compensated()
+
+
+def test_skip_goes_on_with_what_an_earlier_version_has_left(reserved):
+    reserved.reject("no_money").reject("no_release").reply()
+    waiting = replace(reserved.state.steps[0], status="DONE", undo_attempts=0)
+    reserved.state = replace(reserved.state, steps=(waiting, *reserved.state.steps[1:]))
+    reserved.skip("reserve_product").expect_undos(CancelOrder).expect_compensated()
+
+
+def test_late_answer_to_a_skipped_undo_changes_nothing(stuck):
+    stuck.skip("process_payment").skip("reserve_product")
+    before = stuck.state
+    stuck.reply(to=RefundPayment).expect_nothing()
+    assert stuck.state is before
+
+
+@pytest.mark.parametrize("step", ["create_order", "complete_order", "wrap_gift"])
+def test_only_a_failed_undo_can_be_skipped(stuck, step):
+    with pytest.raises(Conflict, match=f"is FAILED, and has no failed undo of '{step}'"):
+        stuck.skip(step)
+
+
+@pytest.mark.parametrize("reached", ["created", "completed", "compensated"])
+def test_saga_without_a_failed_undo_has_nothing_to_skip(request, reached):
+    with pytest.raises(Conflict, match="has no failed undo"):
+        request.getfixturevalue(reached).skip("create_order")
+
+
+@pytest.mark.parametrize(("by", "reason"), [(" ", "paid"), ("Ada", ""), ("", "")])
+def test_skip_says_who_and_why(stuck, by, reason):
+    with pytest.raises(Conflict, match="by hand, and why"):
+        stuck.skip("process_payment", by, reason)
+
+
+def test_who_and_why_are_cut_to_their_limits(stuck):
+    stuck.skip("process_payment", "A" * 101, "b" * 501)
+    assert stuck.state.steps[2].error.message == "A" * 100 + ": " + "b" * 500
+
+
 @pytest.mark.parametrize("reached", ["story", "created", "completed"])
 def test_only_a_failed_saga_can_be_retried(request, reached):
     story = request.getfixturevalue(reached)

@@ -43,7 +43,7 @@ ROOMS = {
     "testing": {"flat", "database"},
     "simulation": {"flat", "client", "database", "system", "testing"},
     "authoring": {"flat", "system"},
-    "cli": {"flat", "database", "kafka", "system", "deploy", "authoring"},
+    "cli": {"flat", "client", "database", "kafka", "system", "deploy", "authoring"},
 }
 
 

@@ -153,6 +153,17 @@ def test_failed_saga_is_retried(client, broker):
     assert broker.sent[-1] == "create_order/undo"
 
 
+def test_undo_done_by_hand_compensates(client, broker):
+    state = client.start(place_order, ORDER)
+    client.cancel(state.id)
+    reply(client, state, "create_order", "rejected", "undo")
+    with pytest.raises(Conflict, match="no failed undo of 'process_payment'"):
+        client.skip(state.id, "process_payment", "Ada", "paid in cash")
+    assert client.skip(state.id, "create_order", "Ada", "torn up").status == "COMPENSATED"
+    assert client.find(state.id).steps[0].error.message == "Ada: torn up"
+    assert broker.sent == ["create_order/do", "create_order/undo"]
+
+
 @pytest.mark.parametrize("call", ["find", "cancel", "retry"])
 def test_unknown_saga_is_not_found(client, call):
     with pytest.raises(NotFound):

@@ -21,7 +21,7 @@ def path(*told: str) -> Transitions:
     moments = []
     for second, line in enumerate(told):
         status, _, words = line.partition(": ")
-        steps = [Change(*word.split()) for word in words.split(", ")]
+        steps = [Change(*word.split(maxsplit=2)) for word in words.split(", ")]
         moments.append(Moment(NOON + timedelta(seconds=second), status, steps))
     return moments
 
@@ -123,6 +123,36 @@ def test_failed_undo_that_a_retry_passes_over_is_told() -> None:
     told = path(*BOTH_FAILED, f"COMPENSATING: {CREATE} UNDOING", f"FAILED: {CREATE} UNDONE")
     found = problems(told, create_order=(1, 2))
     assert found == [f"began to undo {CREATE} before {RESERVE}"]
+
+
+BY_HAND = "UNDONE skipped: Ada: paid in cash"
+
+
+def test_undo_done_by_hand_is_fine() -> None:
+    assert problems(path(*FAILED, f"COMPENSATED: {RESERVE} {BY_HAND}")) == []
+    both = [*BOTH_FAILED, f"FAILED: {RESERVE} {BY_HAND}", f"COMPENSATED: {CREATE} {BY_HAND}"]
+    assert problems(path(*both)) == []
+    while_others_run = [*BOTH_FAILED[:5], f"COMPENSATING: {RESERVE} {BY_HAND}", COMPENSATED[5]]
+    assert problems(path(*while_others_run)) == []
+
+
+@pytest.mark.parametrize("words", ["", " no_release", " skipped", " skipped: Ada"])
+def test_failed_undo_that_is_undone_without_a_person_and_a_reason_is_told(words: str) -> None:
+    assert problems(path(*FAILED, f"COMPENSATED: {RESERVE} UNDONE{words}")) == [
+        "was FAILED and became COMPENSATED",
+        f"{RESERVE} was UNDO_FAILED and became UNDONE",
+    ]
+
+
+@pytest.mark.parametrize(("told", "before"), [(FORWARD[:2], "DONE"), (FORWARD[:1], "RUNNING")])
+def test_what_no_undo_has_failed_of_is_not_done_by_hand(told: list[str], before: str) -> None:
+    found = problems(path(*told, f"COMPENSATED: {CREATE} {BY_HAND}"))
+    assert f"{CREATE} was {before} and became UNDONE" in found
+
+
+def test_saga_whose_other_undo_is_open_is_not_compensated_by_hand() -> None:
+    found = problems(path(*BOTH_FAILED, f"COMPENSATED: {RESERVE} {BY_HAND}"))
+    assert found == [f"COMPENSATED, but {CREATE} is UNDO_FAILED"]
 
 
 @pytest.mark.parametrize(

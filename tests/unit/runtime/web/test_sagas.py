@@ -303,6 +303,39 @@ def test_failed_saga_is_retried(api, broker):
     assert api.get(f"/sagas/{saga_id}").json["status"] == "COMPENSATED"
 
 
+HAND = {"step": "bake_layers", "by": "Ada", "reason": "the birds have had it"}
+
+
+def test_undo_done_by_hand_is_recorded_with_who_and_why(api, broker):
+    saga_id = make(api)
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+    broker.replies = answering("rejected", NO)
+    api.delete(f"/sagas/{saga_id}")
+    other = api.post(f"/sagas/{saga_id}/skip", {**HAND, "step": "sell_cake"})
+    assert other.status_code == 409
+    assert "no failed undo of 'sell_cake'" in other.json["detail"]
+    done = api.post(f"/sagas/{saga_id}/skip", HAND)
+    assert (done.status_code, done.headers["location"]) == (202, f"/sagas/{saga_id}")
+    assert done.json["status"] == "COMPENSATED"
+    assert done.json["steps"][0]["error"] == {
+        "code": "skipped",
+        "message": "Ada: the birds have had it",
+    }
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, value) for field in HAND for value in ("", " ", "a\0", None, 7)],
+        *[("by", "x" * 101), ("reason", "x" * 501), ("when", "now")],
+    ],
+)
+def test_undo_done_by_hand_has_a_name_and_a_reason_of_a_bounded_size(api, field, value):
+    response = api.post(f"/sagas/{make(api)}/skip", {**HAND, field: value})
+    assert (response.status_code, list(response.json["errors"])) == (422, [field])
+
+
 def test_saga_of_another_declaration_is_not_there(api):
     cake = make(api)
     other = bread(api.get(f"/sagas/{cake}").json["cake_id"])
@@ -311,6 +344,7 @@ def test_saga_of_another_declaration_is_not_there(api):
     assert api.get(f"/sagas/{other}").status_code == 404
     assert api.delete(f"/sagas/{other}").status_code == 404
     assert api.post(f"/sagas/{other}/retry").status_code == 404
+    assert api.post(f"/sagas/{other}/skip", HAND).status_code == 404
 
 
 def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
@@ -328,7 +362,7 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
         for path in api.get("/openapi.json").json["paths"].values()
         for operation in path.values()
     ]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 14
 
 
 def rename_step(state):
