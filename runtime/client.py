@@ -88,7 +88,7 @@ class SagaClient:
         return self._send(started)
 
     def find(self, saga_id: str) -> SagaState:
-        """Return a saga; raise `NotFound`."""
+        """Return a saga, UNREADABLE where its row can't be read; raise `NotFound`."""
         with self._connection():
             return saga_queries.find(self._database, saga_id)
 
@@ -112,7 +112,10 @@ class SagaClient:
         return self._change(self._store.cancel, saga_id)
 
     def retry(self, saga_id: str) -> SagaState:
-        """Try a FAILED saga's failed undos again; raise `NotFound`, or `Conflict` otherwise."""
+        """Try a FAILED saga's failed undos again, or take up one that was UNREADABLE.
+
+        Raises `NotFound`, or `Conflict` when it has not failed or still can't be read.
+        """
         return self._change(self._store.retry, saga_id)
 
     def skip(self, saga_id: str, step: str, by: str, reason: str) -> SagaState:

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    TypeAdapter,
+    ValidationError,
+)
 from typing_extensions import TypedDict
 
 from .envelope import Problem
 
-SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
+StoredStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
+# The last one is of a row that this version can't read: its state tells none.
+SagaStatus = Literal[StoredStatus, "UNREADABLE"]
 StepStatus = Literal[
     "PENDING", "RUNNING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE", "UNDO_FAILED"
 ]
@@ -70,7 +79,7 @@ class SagaState:
 
     id: str
     name: str
-    status: SagaStatus
+    status: Annotated[SagaStatus, GetPydanticSchema(lambda _, read: read(StoredStatus))]
     input: dict[str, Any]
     events: dict[str, Any]
     steps: tuple[StepState, ...]

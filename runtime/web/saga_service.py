@@ -95,7 +95,10 @@ class SagaService:
         return await self._change(self._store.cancel, saga_id)
 
     async def retry(self, saga_id: UUID) -> SagaState:
-        """Try a failed saga's undos again; raise `NotFound`, or `Conflict` otherwise."""
+        """Try a failed saga's undos again, or take up one that was UNREADABLE.
+
+        Raises `NotFound`, or `Conflict` otherwise.
+        """
         return await self._change(self._store.retry, saga_id)
 
     async def skip(self, saga_id: UUID, step: str, by: str, reason: str) -> SagaState:

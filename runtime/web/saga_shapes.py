@@ -61,7 +61,10 @@ class SagaStep(BaseModel):
 
 
 class ShownSaga(BaseModel):
-    """A saga. `due_at` is when it is acted on next; null once it has ended."""
+    """A saga. `due_at` is when it is acted on next; null once it has ended.
+
+    One whose row can't be read is UNREADABLE: its `failure` says why, and it has no steps.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -108,7 +108,7 @@ class _Routes:
         return self._accepted(await self.service.cancel(saga_id))
 
     async def retry(self, _: Request, saga_id: UUID) -> HTTPResponse:
-        """Try the failed undos of a FAILED saga again."""
+        """Try the failed undos of a FAILED saga again, or take up one that was UNREADABLE."""
         return self._accepted(await self.service.retry(saga_id))
 
     async def skip(self, request: Request, saga_id: UUID) -> HTTPResponse:

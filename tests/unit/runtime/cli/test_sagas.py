@@ -12,6 +12,7 @@ from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict
 from saga.runtime.kafka import producer
+from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import SagaState
 from saga.runtime.settings import Settings
 
@@ -62,6 +63,20 @@ def test_failed_saga_is_retried(
     assert capsys.readouterr().out == f"place-order {failed.id} is COMPENSATING\n"
     assert broker.sent == ["create_order/undo"]
     with pytest.raises(Conflict):
+        sagas.retry(failed.id)
+
+
+def test_saga_that_cant_be_read_is_listed_with_the_reason(
+    failed: SagaState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = SagaRow.update(state="{}").where(SagaRow.id == failed.id)
+    row.execute(sagas.open_sagas(None))
+    sagas.sagas(limit=9)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{failed.id} place-order UNREADABLE" in told
+    sagas.show(failed.id)
+    assert "unreadable: can't be read: id: Field required" in capsys.readouterr().out
+    with pytest.raises(Conflict, match="can't be read: id: Field required"):
         sagas.retry(failed.id)
 
 

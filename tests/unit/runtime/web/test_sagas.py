@@ -365,6 +365,46 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
     assert len(names) == len(set(names)) == 14
 
 
+def pause(saga_id):
+    """Change a saga's row, as a newer version might have written it; return it as it was."""
+    row = SagaRow.get(SagaRow.id == saga_id)
+    paused = row.state.replace('"status":"RUNNING"', '"status":"PAUSED"', 1)
+    SagaRow.update(state=paused).where(SagaRow.id == saga_id).execute()
+    return row.state
+
+
+def test_saga_whose_row_cant_be_read_is_shown_with_the_reason(api):
+    good, bad = make(api), make(api)
+    before = pause(bad)
+    shown = api.get(f"/sagas/{bad}").json
+    assert (shown["status"], shown["input"], shown["steps"]) == ("UNREADABLE", SHOWN, [])
+    assert (shown["failure"]["step"], shown["failure"]["code"]) == ("", "unreadable")
+    assert "can't be read: status: Input should be" in shown["failure"]["message"]
+    assert [saga["status"] for saga in api.get("/sagas").json] == ["RUNNING", "UNREADABLE"]
+    refused = [api.post(f"/sagas/{bad}/retry"), api.delete(f"/sagas/{bad}")]
+    assert [answer.status_code for answer in refused] == [409, 409]
+    assert "can't be read: status" in refused[0].json["detail"]
+    assert listed(api, "?status=UNREADABLE") == []
+    SagaStore(SagaRow._meta.database).advance(CAKE, [answered(bad)], utcnow())
+    assert listed(api, "?status=UNREADABLE") == [bad]
+    SagaRow.update(state=before).where(SagaRow.id == bad).execute()
+    assert api.post(f"/sagas/{bad}/retry").json["status"] == "RUNNING"
+    assert listed(api, "?status=RUNNING") == [good, bad]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"input": {"baker": {}, "price": 1e999}}'])
+def test_row_that_holds_anything_is_listed(api, text):
+    saga_id = make(api)
+    SagaRow.update(state=text).where(SagaRow.id == saga_id).execute()
+    # The document describes what was asked for, and of this one nobody knows.
+    [shown] = api.get("/sagas", described=False).json
+    assert (shown["saga_id"], shown["status"]) == (saga_id, "UNREADABLE")
+
+
+def answered(saga_id):
+    return Reply(saga_id, "bake_layers", "do", "done", 1, DONE)
+
+
 def rename_step(state):
     state["steps"][0]["name"] = "bake_everything"
 
