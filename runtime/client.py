@@ -15,7 +15,7 @@ from . import saga_queries
 from .clock import utcnow
 from .database.connection import UNAVAILABLE, connect
 from .database.schema import create_missing
-from .errors import BrokerUnavailable, Conflict, ContractError, SagaError
+from .errors import BrokerUnavailable, ContractError, SagaError
 from .message import Message
 from .saga import Saga
 from .saga_state import SagaState
@@ -83,7 +83,7 @@ class SagaClient:
                     f"is {self._settings.saga_stacks} the right folder? SAGA_STACKS names it"
                 )
             [started] = self._store.start(saga, [request], utcnow())
-        if isinstance(started, Conflict):
+        if isinstance(started, Exception):
             raise started
         return self._send(started)
 

@@ -12,8 +12,9 @@ from pydantic_core import from_json as json_value
 
 from . import saga_rows, transition
 from .errors import ContractError, first_line
-from .message import reasons
+from .message import Message, reasons
 from .saga import Saga
+from .saga_history import recorded
 from .saga_state import Failure, SagaState, from_json
 from .transition import Transition
 
@@ -23,6 +24,19 @@ UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # when a row that can't be read was 
 AGAIN = "was set aside, and can be read again: a retry takes it up"
 
 _instant = TypeAdapter(AwareDatetime)
+
+
+def begin(
+    saga: Saga, saga_id: str, message: Message, now: datetime, traceparent: str | None
+) -> Transition | Exception:
+    """Begin a saga, or return what its message raises, whose own code may write it down."""
+    try:
+        state, commands = transition.start(saga, saga_id, message, now, traceparent)
+    except transition.MENDABLE:
+        raise
+    except Exception as error:
+        return error
+    return recorded(None, state), commands
 
 
 def read(saga_id: str, name: str, text: str, status: str = "") -> SagaState:

@@ -54,7 +54,7 @@ class Start:
         return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:HASH_LENGTH]
 
 
-Started = Transition | Conflict
+Started = Transition | Exception
 Change = tuple[SagaState, SagaState]  # before and after
 
 
@@ -74,7 +74,8 @@ class SagaStore:
         """Store new sagas in one transaction; return each with the command that the caller sends.
 
         When an idempotency key was used before with the same fingerprint, the saga of that time is
-        returned, with no command; with another fingerprint, a `Conflict` is returned in its place.
+        returned, with no command. An error is returned in the place of what can't be started: a
+        `Conflict` for a key with another fingerprint, or whatever the message's own code raises.
         """
         try:
             with transaction(self.database):
@@ -133,7 +134,7 @@ class SagaStore:
     def retry(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
         """Retry a failed saga's undos, or take one up that was UNREADABLE and can be read again.
 
-        Raises `NotFound`, or `Conflict` when it has not failed or still can't be read.
+        Raises `NotFound`, or `Conflict`.
         """
         with transaction(self.database):
             if taken_up := saga_guard.take_up(self.database, saga, saga_id, now):
@@ -161,11 +162,13 @@ class SagaStore:
                 conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
                 results.append((earlier, []) if same else conflict)
                 continue
-            state, commands = transition.start(
+            begun = saga_guard.begin(
                 saga, request.saga_id, request.message, now, request.traceparent
             )
-            state = recorded(None, state)
-            results.append((state, commands))
+            results.append(begun)
+            if isinstance(begun, Exception):
+                continue
+            state = begun[0]
             rows.append((*_columns(state), saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:

@@ -219,14 +219,8 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         # A service that is away for long should not cost a person's work: an undo waits longer
         # with each attempt.
         timeout = min(policy.timeout * 2.0 ** min(attempts - 1, 16), LONGEST_WAIT)
-        steps = changed(
-            state,
-            index,
-            status="UNDOING",
-            undo_attempts=attempts,
-            undo_from=begun,
-            finished_at=None,
-        )
+        counted = {"undo_attempts": attempts, "undo_from": begun}
+        steps = changed(state, index, status="UNDOING", finished_at=None, **counted)
     state = replace(state, steps=steps, awaiting=True, updated_at=now)
     try:
         due_at = _not_after(state, now + timedelta(seconds=timeout))

@@ -58,7 +58,7 @@ class SagaService:
         nothing. Raises `Conflict` where the idempotency key was used for something else.
         """
         started = await self._starting.add(start)
-        if isinstance(started, Conflict):
+        if isinstance(started, Exception):
             raise started
         state, commands = started
         self._crash.reach(AFTER_ROW, commands)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import peewee
 import pytest
-from pydantic import field_validator
+from pydantic import field_serializer, field_validator
 
 from saga.runtime import Command, Event, Message, Retry, Saga, Step, saga_queries, saga_store
 from saga.runtime.database.schema import bind
@@ -81,6 +81,24 @@ def store(database):
 
 def begin(store, declared):
     store.start(declared, [Start(i, Begin()) for i in ("a", "b")], NOW)
+
+
+class Odd(Message):
+    country: str
+
+    @field_serializer("country")
+    def _zone(self, country):
+        return ZONES[country]
+
+
+def test_message_that_can_not_be_written_down_is_its_starters_error(store):
+    declared = Saga("odd", start=Odd, steps=[Step(Book)])
+    odd, good = (Odd(country=name) for name in ("CH", "DE"))
+    refused, begun = store.start(declared, [Start("a", odd), Start("b", good)], NOW)
+    assert isinstance(refused, Exception)
+    assert "CH" in str(refused)
+    assert sent(begun[1]) == ["b/book/do"]
+    assert [state.id for state in saga_queries.page(store.database, 9)] == ["b"]
 
 
 def reply(saga_id, step, data="{}", attempt=1, action="do", outcome="done"):

@@ -119,13 +119,18 @@ def test_failed_undos_that_are_all_tried_again_are_fine() -> None:
     assert problems(told, reserve_product=(1, 3), create_order=(1, 2)) == []
 
 
+def test_undo_that_is_tried_more_than_once_after_another_has_failed_is_fine() -> None:
+    again = [f"COMPENSATING: {CREATE} UNDOING Fault"] * 2
+    assert problems(path(*FAILED[:-1], *again, FAILED[-1]), create_order=(1, 2)) == []
+
+
 def test_failed_undo_that_a_retry_passes_over_is_told() -> None:
     told = path(*BOTH_FAILED, f"COMPENSATING: {CREATE} UNDOING", f"FAILED: {CREATE} UNDONE")
     found = problems(told, create_order=(1, 2))
     assert found == [f"began to undo {CREATE} before {RESERVE}"]
 
 
-BY_HAND = "UNDONE skipped: Ada: paid in cash"
+BY_HAND = "UNDONE skipped: Ada: see note 7: in cash"
 
 
 def test_undo_done_by_hand_is_fine() -> None:
@@ -142,6 +147,11 @@ def test_failed_undo_that_is_undone_without_a_person_and_a_reason_is_told(words:
         "was FAILED and became COMPENSATED",
         f"{RESERVE} was UNDO_FAILED and became UNDONE",
     ]
+
+
+def test_completed_saga_is_not_compensated_by_hand() -> None:
+    found = problems(path(*COMPLETED, f"COMPENSATED: {CREATE} {BY_HAND}"))
+    assert "was COMPLETED and became COMPENSATED" in found
 
 
 @pytest.mark.parametrize(("told", "before"), [(FORWARD[:2], "DONE"), (FORWARD[:1], "RUNNING")])
