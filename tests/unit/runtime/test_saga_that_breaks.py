@@ -83,6 +83,10 @@ def begin(store, declared):
     store.start(declared, [Start(i, Begin()) for i in ("a", "b")], NOW)
 
 
+class Placed(Message):
+    country: str
+
+
 class Odd(Message):
     country: str
 
@@ -149,6 +153,7 @@ def test_back_off_beyond_all_time_is_that_sagas_failure(store, monkeypatch, swep
         assert sent(store.advance(SHIPPED, failed, NOW)) == ["a/book/undo"]
     failure = saga(store, "a").failure
     assert (failure.code, failure.step) == ("invalid_command", "book")
+    assert failure.message == "OverflowError: cannot convert float infinity to integer"
     assert saga(store, "b").status == "RUNNING"
 
 
@@ -181,6 +186,12 @@ def test_event_whose_validator_raises_is_a_fault(store):
     assert saga(store, "a").steps[0].error.code == "invalid_event"
     assert saga(store, "a").steps[0].error.message == "KeyError: 'CH'"
     assert saga(store, "b").status == "COMPLETED"
+
+
+def test_database_that_is_away_at_the_start_is_told_as_that(store):
+    declared = Saga("odd", start=Placed, steps=[Step(Ship)])
+    with pytest.raises(peewee.OperationalError, match="away"):
+        store.start(declared, [Start("a", Placed(country="away"))], NOW)
 
 
 @pytest.mark.parametrize(("declared", "step"), [(SHIPPED, "book"), (ZONED, "book_zone")])

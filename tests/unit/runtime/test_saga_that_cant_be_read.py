@@ -10,6 +10,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, NotFound
 from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import Failure
 from saga.runtime.saga_store import SagaStore, Start
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,6 +104,12 @@ def test_row_that_cant_be_read_is_set_aside_as_it_is_when_it_is_due(store, writt
     assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (written, SET_ASIDE)
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+    unknown = datetime(1970, 1, 1, tzinfo=UTC)
+    assert (saga(store).input, saga(store).created_at, saga(store).updated_at) == (
+        {},
+        unknown,
+        unknown,
+    )
     assert store.sweep(SAGA, LATER + timedelta(seconds=1)) == []
     assert caplog.text.count("saga b can't be read: ") == 1
 
@@ -135,6 +142,7 @@ def test_state_of_another_saga_is_not_read_as_this_ones(store):
     write(text("a"))
     store.sweep(SAGA, LATER)
     assert columns() == SET_ASIDE
+    assert saga(store).name == "unread"
     assert saga(store).failure.message == "can't be read: its row has the state of unread a"
     assert saga(store, "a").steps[0].attempts == 2
 
@@ -165,8 +173,10 @@ def set_aside(store, saga_id="b"):
 
 def test_saga_that_can_be_read_again_waits_for_its_retry(store):
     before = set_aside(store)
-    assert saga(store).status == "UNREADABLE"
-    assert saga(store).failure.message.endswith("can be read again: a retry takes it up")
+    assert (saga(store).status, saga(store).due_at) == ("UNREADABLE", None)
+    assert saga(store).failure == Failure(
+        "", "unreadable", "was set aside, and can be read again: a retry takes it up"
+    )
     assert store.advance(SAGA, [reply("b")], LATER) == []
     assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (before, SET_ASIDE)
@@ -237,6 +247,8 @@ def test_key_of_a_saga_that_cant_be_read_gives_that_saga(store):
 
 
 def test_what_can_be_told_of_a_row_is_told(store):
-    write(json.dumps({"input": {"goods": "tea"}, "created_at": 1767225600.5, "status": "NEW"}))
+    told = {"created_at": 1767225600.5, "updated_at": "2026-01-01T00:00:20Z"}
+    write(json.dumps({"input": {"goods": "tea"}, "status": "NEW", **told}))
     assert saga(store).input == {"goods": "tea"}
     assert saga(store).created_at == NOW + timedelta(seconds=0.5)
+    assert saga(store).updated_at == LATER
