@@ -1,10 +1,10 @@
-"""Start, find, await, cancel and retry sagas from Python, as the adapters do over HTTP."""
+"""Start, find, await, cancel, retry and skip from Python, as the adapters do over HTTP."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from . import saga_queries
 from .clock import utcnow
 from .database.connection import UNAVAILABLE, connect
 from .database.schema import create_missing
-from .errors import BrokerUnavailable, Conflict, ContractError, SagaError
+from .errors import BrokerUnavailable, ContractError, SagaError
 from .message import Message
 from .saga import Saga
 from .saga_state import SagaState
@@ -83,12 +83,12 @@ class SagaClient:
                     f"is {self._settings.saga_stacks} the right folder? SAGA_STACKS names it"
                 )
             [started] = self._store.start(saga, [request], utcnow())
-        if isinstance(started, Conflict):
+        if isinstance(started, Exception):
             raise started
         return self._send(started)
 
     def find(self, saga_id: str) -> SagaState:
-        """Return a saga; raise `NotFound`."""
+        """Return a saga, UNREADABLE where its row can't be read; raise `NotFound`."""
         with self._connection():
             return saga_queries.find(self._database, saga_id)
 
@@ -112,8 +112,20 @@ class SagaClient:
         return self._change(self._store.cancel, saga_id)
 
     def retry(self, saga_id: str) -> SagaState:
-        """Try a FAILED saga's failed undo again; raise `NotFound`, or `Conflict` otherwise."""
+        """Try a FAILED saga's failed undos again, or take up one that was UNREADABLE.
+
+        Raises `NotFound`, or `Conflict` when it has not failed or still can't be read.
+        """
         return self._change(self._store.retry, saga_id)
+
+    def skip(self, saga_id: str, step: str, by: str, reason: str) -> SagaState:
+        """Record that a person has done a step's failed undo by hand, and go on.
+
+        Of `by`, who it was, 100 characters are kept, of `reason` 500. Raises `NotFound`, or
+        `Conflict` when there is no such failed undo, or where nobody or no reason is named.
+        """
+        change = partial(self._store.skip, step=step, by=by, reason=reason)
+        return self._change(change, saga_id)
 
     def _new_id(self) -> UUID:
         return uuid7()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from .errors import Undecodable, said
 
@@ -119,6 +119,15 @@ class Reply:
     attempt: int
     data: str
     place: str = ""
+
+
+def problem_in(reply: Reply) -> Problem:
+    """Read why a command was rejected or failed, whatever the reply holds."""
+    try:
+        told = Problem.model_validate_json(reply.data)
+    except ValidationError:
+        told = Problem(code="unknown", message=reply.data)
+    return problem_of(told.code, told.message)
 
 
 def message_id(saga_id: str, step: str, action: Action) -> str:

@@ -42,8 +42,5 @@ class Retry:
         return whole * (1 - jitter / 2)
 
     def exhausted(self, attempt: int) -> bool:
-        """Tell whether `attempt` was the last one of its round.
-
-        An operator's retry starts another round, and the count goes on: hence the remainder.
-        """
-        return attempt % self.attempts == 0
+        """Tell whether `attempt`, counted from 1, was the last one of its round."""
+        return attempt >= self.attempts

@@ -2,7 +2,8 @@
 
 It is a part of the saga's row, an entry for a transition: the microseconds since the saga's start,
 then each step that changed, as `3R` or `3J CODE`: its index, a letter for its status, and the code
-of its error, and last the saga's status where that changed.
+of its error, and last the saga's status where that changed. What a person has undone by hand is
+`3N skipped: WHO: WHY`.
 """
 
 import re
@@ -28,12 +29,16 @@ _LETTERS: dict[StepStatus, str] = {
     "UNDONE": "N",
     "UNDO_FAILED": "X",
 }
+BY_HAND = ("UNDO_FAILED", "UNDONE")  # a step so changes when a person has undone it
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 _WORDS = re.compile(rf"(\w+) ({'|'.join(get_args(StepStatus))})\b(?: \(([^)]*)\))?")
 
 
 class Change(NamedTuple):
-    """What became of one step, and the code of the error that it has since."""
+    """What became of one step, and the code of the error that it has since.
+
+    Of one that a person has undone by hand, the code is `skipped: WHO: WHY`.
+    """
 
     name: str
     status: str
@@ -77,7 +82,7 @@ def recorded(old: SagaState | None, new: SagaState) -> SagaState:
     ]
     # What ended comes before what was begun because of it.
     changed.sort(key=lambda found: found[1].status in IN_FLIGHT.values())
-    told = [_told(index, step) for index, step in changed]
+    told = [_told(index, before[index], step) for index, step in changed]
     if old is not None and old.status != new.status:
         told.append(new.status)
     if not told:
@@ -96,8 +101,12 @@ def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[st
     return found
 
 
-def _told(index: int, step: StepState) -> str:
-    return f"{index}{_LETTERS[step.status]}" + (f" {step.error.code}" if step.error else "")
+def _told(index: int, was: StepState | None, step: StepState) -> str:
+    letter, error = _LETTERS[step.status], step.error
+    if error is None:
+        return f"{index}{letter}"
+    by_hand = was is not None and (was.status, step.status) == BY_HAND
+    return f"{index}{letter} {error.code}" + (f": {error.message}" if by_hand else "")
 
 
 def _moments(state: SagaState, status: str) -> Iterator[Moment]:

@@ -8,29 +8,30 @@ from typing import Any, get_args
 
 import peewee
 
+from . import saga_guard
 from .database.statements import one_of, prepared
 from .errors import NotFound
 from .saga import Saga
 from .saga_rows import SagaRow
 from .saga_search import select_matching
-from .saga_state import IN_FLIGHT, SagaState, SagaStatus, from_json
+from .saga_state import IN_FLIGHT, SagaState, SagaStatus
 
 CHUNK = 500  # ids in one statement
 
 
 def find(database: peewee.Database, saga_id: str) -> SagaState:
-    """Return a saga; raise `NotFound`."""
-    for (text,) in _select_states.on(database, [saga_id]):
-        return from_json(text)
+    """Return a saga, UNREADABLE where its row can't be read; raise `NotFound`."""
+    for row in _select_by_id.on(database, [saga_id]):
+        return saga_guard.read(*row)
     raise NotFound(f"no saga {saga_id}")
 
 
 def find_many(database: peewee.Database, saga_ids: Sequence[str]) -> list[SagaState]:
     """Return those of the sagas that are here."""
     return [
-        from_json(text)
+        saga_guard.read(*row)
         for chunk in peewee.chunked(saga_ids, CHUNK)
-        for (text,) in _select_states.on(database, chunk)
+        for row in _select_by_id.on(database, chunk)
     ]
 
 
@@ -82,8 +83,9 @@ def _names(database: peewee.Database) -> list[str]:
 
 
 @prepared
-def _select_states(saga_ids: Iterable[str]) -> Any:
-    return SagaRow.select(SagaRow.state).where(one_of(SagaRow.id, saga_ids))
+def _select_by_id(saga_ids: Iterable[str]) -> Any:
+    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state, SagaRow.status)
+    return found.where(one_of(SagaRow.id, saga_ids))
 
 
 @prepared

@@ -76,22 +76,25 @@ def update_state(saga_id: str, state: str) -> Any:
 
 
 @prepared
-def postpone(saga_id: str, due_at: datetime) -> Any:
-    """Let a saga be looked at later."""
-    return SagaRow.update(due_at=due_at).where(SagaRow.id == saga_id)
+def mark(saga_id: str, status: str, due_at: datetime | None) -> Any:
+    """Change what is asked of a saga, and leave its state as it is."""
+    return SagaRow.update(status=status, due_at=due_at).where(SagaRow.id == saga_id)
 
 
 @prepared
 def select_locked(saga_ids: Iterable[str]) -> Any:
     """Select sagas, in the order of their ids: so two transactions can't wait for each other."""
-    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state)
+    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state, SagaRow.status)
     return found.where(one_of(SagaRow.id, saga_ids)).order_by(SagaRow.id).for_update()
 
 
 @prepared
 def select_taken(keys: Iterable[str]) -> Any:
     """Select the sagas that were started with these keys."""
-    found = SagaRow.select(SagaRow.idempotency_key, SagaRow.request_hash, SagaRow.state)
+    row = SagaRow
+    found = row.select(
+        row.idempotency_key, row.request_hash, row.id, row.name, row.state, row.status
+    )
     return found.where(one_of(SagaRow.idempotency_key, keys))
 
 

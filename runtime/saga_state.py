@@ -4,17 +4,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
+from pydantic import AliasChoices, ConfigDict, Field, GetPydanticSchema, TypeAdapter
 
 from .envelope import Problem
 
-SagaStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
+StoredStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
+# The last one is of a row that this version can't read: its state tells none.
+SagaStatus = Literal[StoredStatus, "UNREADABLE"]
 StepStatus = Literal[
     "PENDING", "RUNNING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE", "UNDO_FAILED"
 ]
 
 # Times are seconds since 1970 in UTC, exact to the microsecond until the year 2096.
 _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
+
+SKIPPED = "skipped"  # the code of a step that a person has undone by hand
 
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 
@@ -39,6 +43,8 @@ class StepState:
     `silences` counts how often the attempt in flight went unanswered, and was sent again as it is.
     `body` is that of its command, as long as it may be sent again: a default that is made by chance
     or from the time must not give one command two bodies.
+    `undo_from` is how many of the undo's attempts there were when an operator's retry last began a
+    round.
     """
 
     __pydantic_config__ = _CONFIG
@@ -53,6 +59,7 @@ class StepState:
     told: dict[str, Any] = field(default_factory=dict, hash=False)
     silences: int = 0
     body: str | None = None
+    undo_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class SagaState:
 
     id: str
     name: str
-    status: SagaStatus
+    status: Annotated[SagaStatus, GetPydanticSchema(lambda _, read: read(StoredStatus))]
     input: dict[str, Any]
     steps: tuple[StepState, ...]
     created_at: datetime

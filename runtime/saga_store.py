@@ -1,10 +1,10 @@
 """Driving sagas in the orchestrator's database: one row each, with its history.
 
 The row is the truth about a saga. Whatever the broker loses, the saga's host sends again from here.
+One that can't be read, of another version perhaps, is set aside as it is.
 """
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,22 +12,19 @@ from functools import partial
 from typing import Any
 
 import peewee
-from pydantic import ValidationError
 
-from . import saga_rows, transition
+from . import intervention, saga_guard, saga_rows, transition
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Reply
-from .errors import Conflict, ContractError, NotFound, first_line
+from .errors import Conflict, NotFound
 from .message import Message
 from .saga import Saga
 from .saga_history import recorded
 from .saga_rows import SagaRow
 from .saga_search import SearchRow, add_values
-from .saga_state import SagaState, from_json, to_json
+from .saga_state import SagaState, to_json
 from .transition import Transition
-
-log = logging.getLogger(__name__)
 
 HASH_LENGTH = 32  # characters; version 0.1 has stored twice as many
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
@@ -57,7 +54,7 @@ class Start:
         return hashlib.sha256(self.fingerprint.encode()).hexdigest()[:HASH_LENGTH]
 
 
-Started = Transition | Conflict
+Started = Transition | Exception
 Change = tuple[SagaState, SagaState]  # before and after
 
 
@@ -77,7 +74,8 @@ class SagaStore:
         """Store new sagas in one transaction; return each with the command that the caller sends.
 
         When an idempotency key was used before with the same fingerprint, the saga of that time is
-        returned, with no command; with another fingerprint, a `Conflict` is returned in its place.
+        returned, with no command. An error is returned in the place of what can't be started: a
+        `Conflict` for a key with another fingerprint, or whatever the message's own code raises.
         """
         try:
             with transaction(self.database):
@@ -92,13 +90,13 @@ class SagaStore:
 
         A reply to a saga that is not here is passed over: its command came from somebody else.
         """
-        before = self._load(saga, {reply.saga_id for reply in replies})
+        before = saga_guard.load(self.database, saga, {reply.saga_id for reply in replies})
         after, commands = dict(before), []
         for reply in replies:
-            if state := after.get(reply.saga_id):
-                after[reply.saga_id], more = _apply(
-                    state, partial(transition.on_reply, saga, reply=reply, now=now)
-                )
+            state = after.get(reply.saga_id)
+            if state is not None and state.status != "UNREADABLE":
+                change = partial(transition.on_reply, saga, reply=reply, now=now)
+                after[reply.saga_id], more = saga_guard.apply(saga, state, change, now)
                 commands += more
         moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
         self._save([(old, recorded(old, new)) for old, new in moved])
@@ -114,11 +112,13 @@ class SagaStore:
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
         for saga_id, text in saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
-            state = _readable(saga_id, text)
-            if state is None:
-                saga_rows.postpone.on(self.database, saga_id, later_at)
+            state = saga_guard.read(saga_id, saga.name, text)
+            if state.status == "UNREADABLE":
+                saga_guard.set_aside(self.database, state)
                 continue
-            new, more = _apply(state, partial(transition.on_due, saga, now=now))
+            new, more = saga_guard.apply(
+                saga, state, partial(transition.on_due, saga, now=now), now
+            )
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
@@ -129,11 +129,25 @@ class SagaStore:
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
         """Cancel a saga; raise `NotFound`, or `Conflict` when it has ended."""
-        return self._change(saga, saga_id, lambda state: transition.cancel(saga, state, now))
+        return self._change(saga, saga_id, lambda state: intervention.cancel(saga, state, now))
 
     def retry(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
-        """Retry a failed saga's undo; raise `NotFound`, or `Conflict` when it has not failed."""
-        return self._change(saga, saga_id, lambda state: transition.retry(saga, state, now))
+        """Retry a failed saga's undos, or take one up that was UNREADABLE and can be read again.
+
+        Raises `NotFound`, or `Conflict`.
+        """
+        with transaction(self.database):
+            if taken_up := saga_guard.take_up(self.database, saga, saga_id, now):
+                return taken_up, []
+        return self._change(saga, saga_id, lambda state: intervention.retry(saga, state, now))
+
+    def skip(
+        self, saga: Saga, saga_id: str, now: datetime, *, step: str, by: str, reason: str
+    ) -> Transition:
+        """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
+        return self._change(
+            saga, saga_id, lambda state: intervention.skip(saga, state, step, by, reason, now)
+        )
 
     def _start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         taken = self._taken_keys(requests)
@@ -148,11 +162,13 @@ class SagaStore:
                 conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
                 results.append((earlier, []) if same else conflict)
                 continue
-            state, commands = transition.start(
+            begun = saga_guard.begin(
                 saga, request.saga_id, request.message, now, request.traceparent
             )
-            state = recorded(None, state)
-            results.append((state, commands))
+            results.append(begun)
+            if isinstance(begun, Exception):
+                continue
+            state = begun[0]
             rows.append((*_columns(state), saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:
@@ -166,25 +182,22 @@ class SagaStore:
         if not keys:
             return {}
         found = saga_rows.select_taken.on(self.database, keys)
-        return {key: (request_hash, from_json(text)) for key, request_hash, text in found}
+        return {key: (request_hash, saga_guard.read(*row)) for key, request_hash, *row in found}
 
     def _change(
         self, saga: Saga, saga_id: str, change: Callable[[SagaState], Transition]
     ) -> Transition:
         with transaction(self.database):
-            state = self._load(saga, {saga_id}).get(saga_id)
+            state = saga_guard.load(self.database, saga, {saga_id}).get(saga_id)
             if state is None:
                 raise NotFound(f"no saga {saga_id}")
+            if state.status == "UNREADABLE":
+                raise Conflict(f"saga {saga_id} {state.failure and state.failure.message}")
             new, commands = change(state)
             if new is not state:
                 new = recorded(state, new)
                 self._save([(state, new)])
         return new, commands
-
-    def _load(self, saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
-        found = saga_rows.select_locked.on(self.database, saga_ids)
-        states = {key: _readable(key, text) for key, name, text in found if name == saga.name}
-        return {key: state for key, state in states.items() if state is not None}
 
     def _save(self, changes: Sequence[Change], *, swept: bool = False) -> None:
         moved = [new for old, new in changes if swept or _moves(old, new)]
@@ -198,24 +211,6 @@ class SagaStore:
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
     return (earlier_hash or "")[:HASH_LENGTH] == request_hash
-
-
-def _apply(state: SagaState, change: Callable[[SagaState], Transition]) -> Transition:
-    """Change a saga; one that no longer fits its declaration stays as it is, and holds up none."""
-    try:
-        return change(state)
-    except (ContractError, ValidationError) as error:
-        log.error("saga %s stays %s: %s", state.id, state.status, error)
-        return state, []
-
-
-def _readable(saga_id: str, text: str) -> SagaState | None:
-    """Read a saga; one that can't be read, of another version perhaps, holds up no other."""
-    try:
-        return from_json(text)
-    except ValidationError as error:
-        log.error("saga %s can't be read: %s", saga_id, first_line(error))
-        return None
 
 
 def _moves(old: SagaState, new: SagaState) -> bool:

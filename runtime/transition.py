@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from . import body
-from .envelope import Action, Envelope, Problem, Reply, problem_of
-from .errors import Conflict
+from .database.connection import UNAVAILABLE
+from .envelope import Action, Envelope, Problem, Reply, problem_in, problem_of
+from .errors import ContractError, first_line
 from .message import Message, reasons
 from .retry import Retry
 from .saga import Saga, Step
@@ -21,6 +22,9 @@ from .sending import command, command_class, make_body, time_to_answer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
+
+# What a later try may mend: another declaration, or a database that a validator asks.
+MENDABLE = (ContractError, *UNAVAILABLE)
 
 
 Transition = tuple[SagaState, list[Envelope]]
@@ -64,7 +68,7 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
             return state, []
-        return _fault(saga, state, index, _problem(reply), now)
+        return _fault(saga, state, index, problem_in(reply), now)
     if action == "undo":
         return _undo_answered(saga, state, index, reply, now)
     return _do_answered(saga, state, index, reply, now)
@@ -77,33 +81,22 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
         return state, []
     if state.status == "RUNNING" and now >= state.deadline_at:
         message = f"not completed within {saga.deadline:g} s"
-        return _give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
+        return give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
     action: Action = "do" if state.status == "RUNNING" else "undo"
     if state.awaiting:
         return _send_again(saga, state, index, action, now)
     return _send(saga, state, index, action, now)
 
 
-def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Undo a running saga on request; a compensating one goes on as it is.
-
-    Raises `Conflict` when the saga has ended.
-    """
-    if state.ended:
-        raise Conflict(f"saga {state.id} has already ended: {state.status}")
+def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> Transition:
+    """Give up the do or the undo in flight, because of an error that no attempt can mend."""
     index = state.in_flight
-    if index is None or state.status == "COMPENSATING":
+    if index is None:
         return state, []
-    problem = Problem(code="cancelled", message="cancelled on request")
-    return _give_up(saga, state, index, problem, now)
-
-
-def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    """Try a failed saga's failed undo again; raise `Conflict` when the saga has not failed."""
-    if state.status != "FAILED":
-        raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
-    index = next(i for i, step in enumerate(state.steps) if step.status == "UNDO_FAILED")
-    return _send(saga, replace(state, status="COMPENSATING"), index, "undo", now)
+    problem = problem_of("invalid_command", _why(error))
+    if state.status == "RUNNING":
+        return give_up(saga, state, index, problem, now)
+    return _undo_failed(saga, state, index, problem, now)
 
 
 def _do_answered(
@@ -111,19 +104,21 @@ def _do_answered(
 ) -> Transition:
     answered = _answered(reply)
     if reply.outcome == "rejected":
-        problem = _problem(reply)
-        steps = _settled(state, index, status="REJECTED", error=problem, finished_at=now)
-        state = replace(state, answered=answered, steps=steps)
-        return _compensate(saga, state, _failure(state, index, problem), now)
+        problem = problem_in(reply)
+        steps = settled(state, index, status="REJECTED", error=problem, finished_at=now)
+        failure = _failure(state, index, problem)
+        state = replace(state, answered=answered, steps=steps, failure=failure)
+        return compensate(saga, state, now)
     try:
-        event = body.read(_step(saga, state, index).command.event, reply.data)
-    except ValidationError as error:
-        problem = Problem(code="invalid_event", message=reasons(error)[0])
+        event = body.values(body.read(_step(saga, state, index).command.event, reply.data))
+    except MENDABLE:
+        raise
+    except Exception as error:  # whatever a validator may raise
         if not state.awaiting:
             return state, []
-        return _fault(saga, state, index, problem, now)
-    told = saga.sources.kept(state.steps[index].name, body.values(event))
-    steps = _settled(state, index, status="DONE", error=None, finished_at=now, told=told)
+        return _fault(saga, state, index, problem_of("invalid_event", _why(error)), now)
+    told = saga.sources.kept(state.steps[index].name, event)
+    steps = settled(state, index, status="DONE", error=None, finished_at=now, told=told)
     state = replace(state, answered=answered, steps=steps)
     if index + 1 < len(state.steps):
         return _send(saga, state, index + 1, "do", now)
@@ -136,9 +131,10 @@ def _undo_answered(
     if reply.outcome == "rejected":
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
-        return _undo_failed(state, index, _problem(reply), now), []
-    steps = _settled(state, index, status="UNDONE", finished_at=now)
-    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), now)
+        state = replace(state, answered=_answered(reply))
+        return _undo_failed(saga, state, index, problem_in(reply), now)
+    steps = settled(state, index, status="UNDONE", finished_at=now)
+    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), index, now)
 
 
 def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
@@ -149,22 +145,22 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
         if rule.exhausted(attempt):
             message = f"{step.name} failed {attempt} times, lastly: {problem.message}"
             used_up = Problem(code="attempts_exhausted", message=message)
-            return _give_up(saga, state, index, used_up, now, problem)
+            return give_up(saga, state, index, used_up, now, problem)
     else:
         rule, attempt = policy.undo_retry, step.undo_attempts
-        if rule.exhausted(attempt):
-            return _undo_failed(state, index, problem, now), []
+        if rule.exhausted(attempt - step.undo_from):
+            return _undo_failed(saga, state, index, problem, now)
     due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
     return replace(
         state,
-        steps=_changed(state, index, error=problem),
+        steps=changed(state, index, error=problem),
         awaiting=False,
         updated_at=now,
         due_at=_not_after(state, due_at),
     ), []
 
 
-def _give_up(
+def give_up(
     saga: Saga,
     state: SagaState,
     index: int,
@@ -173,37 +169,50 @@ def _give_up(
     error: Problem | None = None,
 ) -> Transition:
     """Fail the step in flight, and undo it too: it may have done its work."""
-    steps = _settled(state, index, status="FAILED", error=error or problem, finished_at=now)
-    state = replace(state, steps=steps)
-    return _compensate(saga, state, _failure(state, index, problem), now)
+    steps = settled(state, index, status="FAILED", error=error or problem, finished_at=now)
+    failure = _failure(state, index, problem)
+    return compensate(saga, replace(state, steps=steps, failure=failure), now)
 
 
-def _compensate(saga: Saga, state: SagaState, failure: Failure, now: datetime) -> Transition:
-    return _undo_next(saga, replace(state, status="COMPENSATING", failure=failure), now)
+def compensate(saga: Saga, state: SagaState, now: datetime) -> Transition:
+    """Undo what is done and what has failed, in reverse."""
+    return _undo_next(saga, replace(state, status="COMPENSATING"), len(state.steps), now)
 
 
-def _undo_next(saga: Saga, state: SagaState, now: datetime) -> Transition:
-    for index in reversed(range(len(state.steps))):
-        if state.steps[index].status in MAY_HAVE_DONE and _step(saga, state, index).undo:
+def _undo_next(saga: Saga, state: SagaState, before: int, now: datetime) -> Transition:
+    """Undo the last of the steps before this one that asks for it; end where none does.
+
+    A step there whose undo has failed did so before a retry: it is tried again in its turn. An undo
+    that has failed in this round is left to a person.
+    """
+    for index in reversed(range(before)):
+        status = state.steps[index].status
+        if (status in MAY_HAVE_DONE and _step(saga, state, index).undo) or status == "UNDO_FAILED":
             return _send(saga, state, index, "undo", now)
-    return _end(state, "COMPENSATED", now), []
+    left = any(step.status == "UNDO_FAILED" for step in state.steps)
+    return _end(state, "FAILED" if left else "COMPENSATED", now), []
 
 
-def _undo_failed(state: SagaState, index: int, problem: Problem, now: datetime) -> SagaState:
-    steps = _changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
-    return _end(replace(state, steps=steps), "FAILED", now)
+def _undo_failed(
+    saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
+) -> Transition:
+    """Leave an undo to a person, and go on with the others."""
+    steps = changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
+    return _undo_next(saga, replace(state, steps=steps), index, now)
 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
     step = state.steps[index]
     if action == "do":
-        attempts, started_at = step.attempts + 1, step.started_at or now
-        changes = {"status": "RUNNING", "attempts": attempts, "started_at": started_at}
+        changes = {"attempts": step.attempts + 1, "started_at": step.started_at or now}
     else:
-        attempts = step.undo_attempts + 1
-        changes = {"status": "UNDOING", "undo_attempts": attempts, "finished_at": None}
-    steps = _changed(state, index, silences=0, **changes)
+        # An operator's retry begins another round.
+        begun = step.undo_attempts if step.status == "UNDO_FAILED" else step.undo_from
+        counted = {"undo_attempts": step.undo_attempts + 1, "undo_from": begun}
+        changes = {"finished_at": None, **counted}
+    status = "RUNNING" if action == "do" else "UNDOING"
+    steps = changed(state, index, status=status, silences=0, **changes)
     return _ask(saga, replace(state, steps=steps), index, action, now)
 
 
@@ -214,23 +223,21 @@ def _send_again(
     silences = state.steps[index].silences
     message = f"no answer within {time_to_answer(_step(saga, state, index), silences):g} s"
     error = Problem(code="timeout", message=f"{message}, sent again")
-    steps = _changed(state, index, silences=silences + 1, error=error)
+    steps = changed(state, index, silences=silences + 1, error=error)
     return _ask(saga, replace(state, steps=steps), index, action, now)
 
 
 def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Send the command of the step in flight, and wait for its answer."""
     seconds = time_to_answer(_step(saga, state, index), state.steps[index].silences)
-    due_at = _not_after(state, now + timedelta(seconds=seconds))
-    state = replace(state, awaiting=True, updated_at=now, due_at=due_at)
+    state = replace(state, awaiting=True, updated_at=now)
     try:
-        return _command(saga, state, index, action, now)
-    except ValidationError as error:
-        # A service's event has changed under the saga: no attempt can mend that.
-        problem = Problem(code="invalid_command", message=reasons(error)[0])
-        if action == "do":
-            return _give_up(saga, state, index, problem, now)
-        return _undo_failed(state, index, problem, now), []
+        due_at = _not_after(state, now + timedelta(seconds=seconds))
+        return _command(saga, replace(state, due_at=due_at), index, action, now)
+    except MENDABLE:
+        raise
+    except Exception as error:  # a service's event that has changed, whatever a validator may raise
+        return break_off(saga, state, error, now)
 
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
@@ -239,7 +246,7 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
     made = state.steps[index].body
     if made is None:
         made = make_body(saga, state, state.steps[index].name, action)
-        state = replace(state, steps=_changed(state, index, body=made))
+        state = replace(state, steps=changed(state, index, body=made))
     return state, [command(saga, state, state.steps[index], cls, made, now)]
 
 
@@ -248,14 +255,15 @@ def _step(saga: Saga, state: SagaState, index: int) -> Step:
     return saga.step(state.steps[index].name)
 
 
-def _changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+def changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+    """Return a saga's steps with changes to one of them."""
     step = replace(state.steps[index], **changes)
     return (*state.steps[:index], step, *state.steps[index + 1 :])
 
 
-def _settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
+def settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
     """Change a step whose command is never sent again."""
-    return _changed(state, index, silences=0, body=None, **changes)
+    return changed(state, index, silences=0, body=None, **changes)
 
 
 def _answered(reply: Reply) -> str:
@@ -283,9 +291,5 @@ def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
     return Failure(state.steps[index].name, problem.code, problem.message)
 
 
-def _problem(reply: Reply) -> Problem:
-    try:
-        told = Problem.model_validate_json(reply.data)
-    except ValidationError:
-        told = Problem(code="unknown", message=reply.data)
-    return problem_of(told.code, told.message)
+def _why(error: Exception) -> str:
+    return reasons(error)[0] if isinstance(error, ValidationError) else first_line(error)

@@ -19,7 +19,7 @@ MODULES = {
     "databases": ("create-databases",),
     "running": ("up", "down", "ps", "logs", "run"),
     "deploying": ("deploy", "rollback", "scale", "remove", "deployments", "invoke"),
-    "sagas": ("sagas", "show"),
+    "sagas": ("sagas", "show", "retry", "skip"),
     "dlq": ("dlq",),
     "render": ("render",),
 }

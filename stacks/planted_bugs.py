@@ -87,8 +87,8 @@ context_of_another_user in runtime.sending:make_body
 - saga.sources.values(state, step, action)
 + {**saga.sources.values(state, step, action), "user_id": 3}
 
-cancel_ignored in runtime.transition:cancel
-- return _give_up(saga, state, index, problem, now)
+cancel_ignored in runtime.intervention:cancel
+- return give_up(saga, state, index, problem, now)
 + return state, []
 
 silence_uses_up_an_attempt in runtime.transition:_send_again
@@ -97,7 +97,7 @@ silence_uses_up_an_attempt in runtime.transition:_send_again
 
 silence_gives_up in runtime.transition:_send_again
 - return _ask(
-+ return _give_up(saga, state, index, error, now) if silences else _ask(
++ return give_up(saga, state, index, error, now) if silences else _ask(
 
 no_deadline in runtime.transition:on_due
 - now >= state.deadline_at
@@ -108,20 +108,24 @@ copy_of_a_reply_sends_again in runtime.transition:_was_applied
 + str(state.answered).startswith(f"{reply.step}/{reply.action} ")
 
 body_made_anew in runtime.sending:command
-- data=body
-+ data=body.replace("{", "{ ") if step.silences else body
+- data=data
++ data=data.replace("{", "{ ") if step.silences else data
 
 command_sent_twice in runtime.saga_host:SagaHost._to_send
 - (*once.values(), *told)
 + (*commands, *commands, *told)
 
 undo_order_reversed in runtime.transition:_undo_next
-- reversed(range(len(state.steps)))
-+ range(len(state.steps))
+- reversed(range(before))
++ range(before)
 
-undo_failed_is_compensated in runtime.transition:_undo_failed
-- "FAILED", now
-+ "COMPENSATED", now
+undo_failed_is_compensated in runtime.transition:_undo_next
+- "FAILED" if left else
++
+
+failed_undo_holds_up_others in runtime.transition:_undo_failed
+- return _undo_next(saga, replace(state, steps=steps), index, now)
++ return _end(replace(state, steps=steps), "FAILED", now), []
 
 skip_undo_of_failed in runtime.transition:_undo_next
 - in MAY_HAVE_DONE

@@ -14,7 +14,6 @@ from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime import saga_queries
 from saga.runtime.clock import utcnow
-from saga.runtime.errors import Conflict
 from saga.runtime.saga_store import SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.testing.request import Request
@@ -81,7 +80,7 @@ def _start_now(waiting: list[tuple[Start, datetime]], producer: Any) -> Iterator
     for chunk in peewee.chunked(waiting, saga_queries.CHUNK):
         starts = [start for start, _ in chunk]
         transitions = SagaStore(ledger.sagas()).start(place_order, starts, utcnow())
-        producer.send([c for t in transitions if not isinstance(t, Conflict) for c in t[1]])
+        producer.send([c for t in transitions if not isinstance(t, Exception) for c in t[1]])
         for start, due in chunk:
             wanted = start.message.model_dump(mode="json")
             yield Started(Request(wanted, told=[start.saga_id], tries=1), due)

@@ -55,6 +55,7 @@ STATUS_COLOURS = {
     "REJECTED": "red",
     "FAILED": "red",
     "UNDO_FAILED": "bold red",
+    "UNREADABLE": "bold red",
 }
 
 

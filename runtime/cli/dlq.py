@@ -212,7 +212,7 @@ def _state(sagas: peewee.Database | None, dead_letter: DeadLetter) -> SagaState 
 def _refusal(sagas: peewee.Database | None, dead_letter: DeadLetter) -> str | None:
     """Say why a dead letter can't be replayed; None where it can."""
     state = _state(sagas, dead_letter)
-    if state is not None and state.ended:
+    if state is not None and state.ended and state.status != "UNREADABLE":
         return "its saga has ended, there is nothing to replay for"
     if dead_letter.truncated:
         return f"its record was cut to fit, of bytes: {dead_letter.truncated}"

@@ -1,4 +1,4 @@
-"""Look at sagas: `sagas`, `show`."""
+"""Look at sagas: `sagas`, `show`; act on those that wait for a person: `retry`, `skip`."""
 
 import json
 from datetime import datetime
@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from .. import saga_queries
+from ..client import SagaClient
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
 from ..saga_history import histories
-from ..saga_state import SagaState, SagaStatus, StepState
+from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
 from .app import Data, Json, app, bare_table, coloured, console, settings_for
 
@@ -42,7 +43,7 @@ def sagas(
     for column in ("SAGA", "NAME", "STATUS", "STARTED", "WHY"):
         table.add_column(column, no_wrap=column != "WHY")
     for state in found:
-        failure = f"{state.failure.step}: {state.failure.code}" if state.failure else ""
+        failure = escape(_in_short(state.failure)) if state.failure else ""
         started = f"{state.created_at.astimezone():%m-%d %H:%M:%S}"
         table.add_row(state.id, state.name, coloured(state.status), started, failure)
     console.print(table if found else "No sagas.")
@@ -68,6 +69,32 @@ def show(
         console.print(f"[dim]{when}[/]  {coloured(moment.status):<14} {changes}")
 
 
+@app.command()
+def retry(
+    saga_id: Annotated[str, typer.Argument(help="The saga's id.")], data: Data = None
+) -> None:
+    """Try all failed undos of a FAILED saga again; take up one that was UNREADABLE."""
+    with SagaClient(settings_for(data)) as client:
+        _tell(client.retry(saga_id))
+
+
+@app.command()
+def skip(
+    saga_id: Annotated[str, typer.Argument(help="The saga's id.")],
+    step: Annotated[str, typer.Argument(help="The step whose undo has failed.")],
+    by: Annotated[str, typer.Option(help="Who has done it.")],
+    reason: Annotated[str, typer.Option(help="How it was done, or why it need not be.")],
+    data: Data = None,
+) -> None:
+    """Record that a person has done a failed undo by hand, and go on."""
+    with SagaClient(settings_for(data)) as client:
+        _tell(client.skip(saga_id, step, by, reason))
+
+
+def _tell(state: SagaState) -> None:
+    console.print(f"{state.name} {state.id} is {coloured(state.status)}")
+
+
 def open_sagas(data: Path | None) -> peewee.Database:
     """Open the database of the stack that hosts sagas; raise `SagaError` if there is none."""
     settings = settings_for(data)
@@ -84,7 +111,7 @@ def story(state: SagaState) -> Group:
     """Tell a saga as a table of its steps."""
     head = Text.from_markup(f"{state.name} [bold]{state.id}[/]  {coloured(state.status)}")
     if state.failure is not None:
-        head.append(f"  {state.failure.step}: {state.failure.message}")
+        head.append(f"  {state.failure.step or state.failure.code}: {state.failure.message}")
     table = bare_table("STEP", "STATUS", "ATTEMPTS", "UNDOS", "TOOK", "ERROR")
     for step in state.steps:
         error = f"{step.error.code}: {step.error.message}" if step.error else ""
@@ -98,6 +125,10 @@ def as_dict(state: SagaState) -> dict[str, Any]:
     whole: dict[str, Any] = to_jsonable_python(state)
     del whole["events"], whole["history"]
     return {**whole, "context": state.context}
+
+
+def _in_short(failure: Failure) -> str:
+    return f"{failure.step}: {failure.code}" if failure.step else failure.message
 
 
 def _took(step: StepState) -> str:

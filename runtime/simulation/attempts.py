@@ -1,5 +1,6 @@
 """Attempts: each that failed was answered so, or not at all; a round has all of them."""
 
+from collections import Counter
 from collections.abc import Iterator, Set
 
 from ..envelope import Action, message_id, reply_id
@@ -14,14 +15,18 @@ OWN = ("", "timeout", "cancelled", "deadline_exceeded", "invalid_command")
 
 def attempt_problems(saga: Saga, case: Case, answered: Set[Attempt]) -> Iterator[str]:
     """Say which attempts have failed without an answer, and which rounds were too short."""
+    in_round: Counter[str] = Counter()
     for sending in sendings(case.path):
         told = [o for o in ("failed", "rejected") if _answer(case, sending, o) in answered]
         if sending.error not in OWN and not told:
             yield f"attempt {_named(sending)} failed by {sending.error}, which nobody has answered"
-        if sending.status == "UNDOING" and sending.given_up and sending.error not in OWN[:1]:
+        if sending.status != "UNDOING":
+            continue
+        in_round[sending.step] += 1
+        if sending.given_up and sending.error not in OWN[:1]:
             attempts = saga.step(sending.step).undo_retry.attempts
             refused = "rejected" in told or sending.error == "invalid_command"
-            if sending.number % attempts and not refused:
+            if in_round.pop(sending.step) != attempts and not refused:
                 yield f"gave up at attempt {_named(sending)}, of {attempts} in a round"
 
 

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from .. import body, crash, saga_queries
+from .. import body, crash, intervention, saga_queries
 from ..client import SagaClient
 from ..database.connection import UNAVAILABLE
-from ..envelope import Envelope
-from ..errors import Conflict, SagaError
+from ..envelope import Envelope, read_command_id
+from ..errors import BrokerUnavailable, Conflict, SagaError
 from ..message import Message
 from ..saga import Saga
 from ..saga_rows import SagaRow
@@ -28,6 +28,7 @@ from .world import World
 ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one of these
 DEADLINES = (8.0, 30.0)  # seconds that sagas have in some runs, instead of their own
 CANCEL_AFTER = (0.02, 20.0)  # seconds, at least and at most
+BY_HAND = 0.5  # the share of failed undos that the operator does, and does not retry
 OPERATOR_EVERY = 20.0  # seconds between two looks of the operator after failed sagas
 ASK_AGAIN = 1.0  # seconds until a client without an answer repeats its request
 
@@ -82,7 +83,7 @@ class SimulatedClient(SagaClient):
 
 
 class Clients:
-    """Start sagas, cancel some, and retry what has failed; `requests` are what they have asked."""
+    """Start sagas, cancel some, retry or skip what has failed; `requests` are what they asked."""
 
     def __init__(self, world: World, saga: Saga, messages: Sequence[Message]) -> None:
         self.requests: list[Request] = []
@@ -155,8 +156,24 @@ class Clients:
         for state in saga_queries.page(self._client.database, many, status="FAILED"):
             # Its client may have waited long enough, too.
             self._act("client", "cancels", self._client.cancel, state.id)
-            self._act("operator", "retries", self._client.retry, state.id)
+            self._see_to(state)
         self._world.after(OPERATOR_EVERY, self._operate)
+
+    def _see_to(self, state: SagaState) -> None:
+        """Retry failed undos, or give the function one by hand and skip it once that is done."""
+        world = self._world
+        for command in intervention.retry(self.saga, state, world.moment())[1]:
+            step = read_command_id(command.id)[1]
+            if world.invariants.is_done(command.id):
+                skip = partial(self._client.skip, step=step, by="operator", reason="it is done")
+                self._act("operator", f"skips {step} of", skip, state.id, (*COMPENSATES, "FAILED"))
+                return
+            if world.chance.random() < BY_HAND:
+                world.tell("operator", f"does the undo of {step} of {state.id} by hand")
+                with suppress(BrokerUnavailable):
+                    world.send([command.record()])
+                return
+        self._act("operator", "retries", self._client.retry, state.id)
 
     def _hear(self, request: Request, status: str) -> None:
         try:
@@ -165,7 +182,12 @@ class Clients:
             self._found(str(contradiction))
 
     def _act(
-        self, who: str, what: str, action: Callable[[str], SagaState], saga_id: str
+        self,
+        who: str,
+        what: str,
+        action: Callable[[str], SagaState],
+        saga_id: str,
+        then: Sequence[str] = COMPENSATES,
     ) -> SagaState | None:
         """Change a saga; return it if an answer said that it is changed."""
         self._world.skew = 0.0
@@ -177,7 +199,7 @@ class Clients:
             self._see_why(who, what, saga_id)
             return None
         self._world.tell(who, f"{what} {saga_id}")
-        if state.status not in COMPENSATES:
+        if state.status not in then:
             self._found(f"the {who} {what} {saga_id}, and it is {state.status}")
         return state
 

@@ -38,6 +38,10 @@ class Invariants:
         self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
         self.repeated = 0  # answers that were given again, to duplicates
 
+    def is_done(self, command_id: str) -> bool:
+        """Tell whether a command was answered as done, be it that nobody has heard it."""
+        return self._answers.get(reply_id(command_id), ("", None))[0] == "done"
+
     def committed(self, ran: Ran, replies: Sequence[Record]) -> None:
         """Check the handlers that ran in a transaction and the replies that come of it."""
         answers = dict(ran)

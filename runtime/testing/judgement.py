@@ -20,7 +20,7 @@ from ..saga_history import histories
 from ..saga_queries import CHUNK
 from ..saga_rows import SagaRow
 from ..saga_search import SearchRow
-from ..saga_state import SagaState, from_json
+from ..saga_state import SKIPPED, SagaState, from_json
 from .ending import ending_problems
 from .path import Transitions, path_problems
 from .request import MAY_FOLLOW, Request
@@ -230,6 +230,8 @@ def _kinds(case: Case) -> Iterator[str]:
     yield case.state.status.lower()
     if case.code == "cancelled":
         yield "cancels"
+    if any(step.error and step.error.code == SKIPPED for step in case.state.steps):
+        yield "skips"
     if any(one.number > 1 or one.silences for one in sendings(case.path)):
         yield "retries"
     if case.request.tries > 1:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from ..saga import Saga
-from ..saga_history import Change, Moment
-from ..saga_state import Failure, SagaState
+from ..saga_history import BY_HAND, Change, Moment
+from ..saga_state import SKIPPED, Failure, SagaState
 
 # What a step may have left behind that its undo has to take back.
 UNSETTLED = ("RUNNING", "DONE", "FAILED", "UNDOING", "UNDO_FAILED")
@@ -36,7 +36,8 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
     """Say what a saga may not have done on its way, or left undone at its end.
 
     A step begins when the one before it is done; undos go in reverse, and each takes back a step
-    that may have done its work (Garcia-Molina and Salem, "Sagas", SIGMOD 1987).
+    that may have done its work (Garcia-Molina and Salem, "Sagas", SIGMOD 1987). One that fails
+    holds up none of the others; a person retries all that have failed, or does one by hand.
     """
     if not path:
         yield "has no history"
@@ -54,33 +55,61 @@ def path_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[s
 def _move_problems(state: SagaState, path: Transitions) -> Iterator[str]:
     """See that no step and no saga goes back, or on from where it has ended."""
     for before, after in pairwise(path):
-        if after.status not in SAGA_MOVES[before.status]:
+        by_hand = before.status == "FAILED" and any(_by_hand(change) for change in after.steps)
+        allowed = (*SAGA_MOVES[before.status], *(["COMPENSATED"] if by_hand else []))
+        if after.status not in allowed:
             yield f"was {before.status} and became {after.status}"
     now = dict.fromkeys((step.name for step in state.steps), "PENDING")
-    for name, status, code in _told(path):
-        if status not in STEP_MOVES[now[name]]:
+    for change in _told(path):
+        name, status, code = change
+        by_hand = (now[name], status) == BY_HAND and _by_hand(change)
+        if status not in STEP_MOVES[now[name]] and not by_hand:
             yield f"{name} was {now[name]} and became {status}"
         if status == now[name] and not code:
             yield f"{name} was {status} and was sent again, though nothing had failed"
         now[name] = status
 
 
+def _by_hand(change: Change) -> bool:
+    """Tell whether it is said who has undone a step by hand, and why."""
+    code, *told = change.code.split(": ", 2)
+    return (change.status, code, len(told)) == ("UNDONE", SKIPPED, 2)
+
+
 def _order_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     names = [step.name for step in state.steps]
     now = dict.fromkeys(names, "PENDING")
+    tried: set[str] = set()  # whose undo has failed since a person last asked for it
+    status = "RUNNING"
     for moment in path:
-        for name, status, _ in moment.steps:
+        if status == "FAILED":
+            tried.clear()
+        status = moment.status
+        for name, became, _ in moment.steps:
             index = names.index(name)
-            if status == "RUNNING" and any(now[earlier] != "DONE" for earlier in names[:index]):
+            if became == "RUNNING" and any(now[earlier] != "DONE" for earlier in names[:index]):
                 yield f"began {name} before the step before it was done"
-            if status == "UNDOING":
+            if became == "UNDOING":
                 for later in names[index + 1 :]:
-                    if _to_be_undone(saga, later, now):
+                    if _to_be_undone(saga, later, now) and later not in tried:
                         yield f"began to undo {name} before {later}"
-            now[name] = status
+            if became == "UNDO_FAILED":
+                tried.add(name)
+            now[name] = became
+        if status == "FAILED":
+            yield from _left_problems(saga, now)
     for step in state.steps:
         if now[step.name] != step.status:
             yield f"{step.name} is {step.status}, and in its history {now[step.name]}"
+
+
+def _left_problems(saga: Saga, now: Mapping[str, str]) -> Iterator[str]:
+    """See that what a FAILED saga leaves to a person are undos that have failed, and only they."""
+    if "UNDO_FAILED" not in now.values():
+        yield "FAILED, but no undo has"
+    for name, status in now.items():
+        if status != "UNDO_FAILED" and _to_be_undone(saga, name, now):
+            yield f"FAILED, but {name} is {status}"
 
 
 def _to_be_undone(saga: Saga, name: str, now: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from itertools import count
 from operator import methodcaller
 from typing import Any, NoReturn
 
-from .. import body, transition
+from .. import body, intervention, transition
 from ..envelope import Action, Envelope, Outcome, Problem, Reply, read_command_id
 from ..errors import ContractError
 from ..message import Command, Event, Message
@@ -88,8 +88,9 @@ class Story:
 
     def expect_failed(self, code: str | None = None) -> "Story":
         """Expect that an undo has failed for good, with this code."""
-        errors = (s.error for s in self.state.steps if s.status == "UNDO_FAILED")
-        return self._expect_end("FAILED", code, next(errors, None))
+        failed = [s.error for s in self.state.steps if s.status == "UNDO_FAILED" and s.error]
+        failed.sort(key=lambda error: error.code != code)
+        return self._expect_end("FAILED", code, next(iter(failed), None))
 
     def reply(self, event: Event | None = None, *, to: type[Command] | None = None) -> "Story":
         """Answer with an event; that of an undo may be left out.
@@ -153,14 +154,20 @@ class Story:
 
     def cancel(self) -> "Story":
         """Cancel the saga; raises `Conflict` when it has ended."""
-        change = transition.cancel(self._saga, self.state, self.now)
+        change = intervention.cancel(self._saga, self.state, self.now)
         self._note("cancel")
         return self._move(change)
 
     def retry(self) -> "Story":
-        """Retry the undo of a failed saga; raises `Conflict` when it has not failed."""
-        change = transition.retry(self._saga, self.state, self.now)
+        """Retry the undos of a failed saga; raises `Conflict` when it has not failed."""
+        change = intervention.retry(self._saga, self.state, self.now)
         self._note("retry")
+        return self._move(change)
+
+    def skip(self, step: str, by: str = "somebody", reason: str = "done by hand") -> "Story":
+        """Record that a person has done a step's failed undo; raises `Conflict` if none failed."""
+        change = intervention.skip(self._saga, self.state, step, by, reason, self.now)
+        self._note("skip", f"{step}, by {by}: {reason}")
         return self._move(change)
 
     def _expect_command(

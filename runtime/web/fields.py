@@ -123,24 +123,32 @@ class Amount:
         return f"({_at_most(self.le)}|-{_at_most(-min(lowest, 0))})"
 
 
+@dataclass(frozen=True)
+class Text:
+    """Marks a `str` as a text in a request that is not blank, of at most `limit` characters."""
+
+    limit: int
+
+    def __get_pydantic_core_schema__(
+        self, _: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Return how pydantic reads it."""
+        schema = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": self.limit,
+            "pattern": rf"^[^\x00]*{_VISIBLE}[^\x00]*$",
+        }
+        checks = (Field(max_length=self.limit), AfterValidator(_name), WithJsonSchema(schema))
+        return handler.generate_schema(Annotated[str, *checks])
+
+
 Money = Annotated[
     Decimal,
     PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["19.99"]}),
 ]
-Name = Annotated[
-    str,
-    Field(max_length=200),
-    AfterValidator(_name),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 200,
-            "pattern": rf"^[^\x00]*{_VISIBLE}[^\x00]*$",
-        }
-    ),
-]
+Name = Annotated[str, Text(200)]
 Email = Annotated[
     str,
     Field(max_length=254),

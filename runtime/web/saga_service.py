@@ -58,7 +58,7 @@ class SagaService:
         nothing. Raises `Conflict` where the idempotency key was used for something else.
         """
         started = await self._starting.add(start)
-        if isinstance(started, Conflict):
+        if isinstance(started, Exception):
             raise started
         state, commands = started
         self._crash.reach(AFTER_ROW, commands)
@@ -95,8 +95,16 @@ class SagaService:
         return await self._change(self._store.cancel, saga_id)
 
     async def retry(self, saga_id: UUID) -> SagaState:
-        """Try a failed saga's undo again; raise `NotFound`, or `Conflict` otherwise."""
+        """Try a failed saga's undos again, or take up one that was UNREADABLE.
+
+        Raises `NotFound`, or `Conflict` otherwise.
+        """
         return await self._change(self._store.retry, saga_id)
+
+    async def skip(self, saga_id: UUID, step: str, by: str, reason: str) -> SagaState:
+        """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
+        change = partial(self._store.skip, step=step, by=by, reason=reason)
+        return await self._change(change, saga_id)
 
     async def _change(self, change: Callable[..., Transition], saga_id: UUID) -> SagaState:
         try:

@@ -19,10 +19,11 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from ..errors import ContractError
+from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..message import Message
 from ..saga import Saga
 from ..saga_state import SagaState, SagaStatus, StepStatus
-from .fields import QueryNumber
+from .fields import Name, QueryNumber, Text
 from .paging import TimedPage
 from .payload import Body
 from .problems import invalid
@@ -64,7 +65,10 @@ class SagaStep(BaseModel):
 
 
 class ShownSaga(BaseModel):
-    """A saga. `due_at` is when it is acted on next; null once it has ended."""
+    """A saga. `due_at` is when it is acted on next; null once it has ended.
+
+    One whose row can't be read is UNREADABLE: its `failure` says why, and it has no steps.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -77,6 +81,14 @@ class ShownSaga(BaseModel):
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
+
+
+class Skip(Body):
+    """A failed undo that a person has done by hand: of which step, who it was, and why."""
+
+    step: Name
+    by: Annotated[str, Text(BY_LIMIT)]
+    reason: Annotated[str, Text(REASON_LIMIT)]
 
 
 class SagaPage(TimedPage):

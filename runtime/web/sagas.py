@@ -1,4 +1,4 @@
-"""A REST API for a saga, made from its declaration: start, list, show, cancel and retry."""
+"""A REST API for a saga, made from its declaration: start, list, show, cancel, retry and skip."""
 
 import re
 from uuid import UUID
@@ -15,7 +15,7 @@ from .openapi import Headers, describe
 from .paging import page, query
 from .payload import answer, read
 from .saga_service import SagaService, Send
-from .saga_shapes import Assigned, SagaShapes
+from .saga_shapes import Assigned, SagaShapes, Skip
 
 START = "Start a saga.\n\nIts row is written before its first command is sent: nothing gets lost."
 START_HEADERS: Headers = {
@@ -59,6 +59,7 @@ def saga_blueprint(
     api.add_route(routes.show, one, methods=["GET", "HEAD"])
     api.add_route(routes.cancel, one, methods=["DELETE"])
     api.add_route(routes.retry, f"{one}/retry", methods=["POST"])
+    api.add_route(routes.skip, f"{one}/skip", methods=["POST"])
     return api
 
 
@@ -107,8 +108,13 @@ class _Routes:
         return self._accepted(await self.service.cancel(saga_id))
 
     async def retry(self, _: Request, saga_id: UUID) -> HTTPResponse:
-        """Try the failed undo of a FAILED saga again."""
+        """Try the failed undos of a FAILED saga again, or take up one that was UNREADABLE."""
         return self._accepted(await self.service.retry(saga_id))
+
+    async def skip(self, request: Request, saga_id: UUID) -> HTTPResponse:
+        """Record that a person has done a failed undo by hand, and go on."""
+        done = read(request, Skip)
+        return self._accepted(await self.service.skip(saga_id, done.step, done.by, done.reason))
 
     def describe(self, name: str, summary: str) -> None:
         """Describe the operations, each by a name that no other saga's has."""
@@ -119,7 +125,7 @@ class _Routes:
             errors=(409,),
             headers=START_HEADERS,
             response_headers=LOCATION | APPLIED,
-            links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry")},
+            links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry", "skip")},
             name=f"start_{name}",
             summary=summary,
         )(self.start)
@@ -132,9 +138,17 @@ class _Routes:
         describe(
             {200: shown}, errors=(404,), headers=WAIT, response_headers=APPLIED, name=f"show_{name}"
         )(self.show)
-        for handler, verb in ((self.cancel, "cancel"), (self.retry, "retry")):
+        for handler, verb, body in (
+            (self.cancel, "cancel", None),
+            (self.retry, "retry", None),
+            (self.skip, "skip", Skip),
+        ):
             describe(
-                {202: shown}, errors=(404, 409), response_headers=LOCATION, name=f"{verb}_{name}"
+                {202: shown},
+                body=body,
+                errors=(404, 409),
+                response_headers=LOCATION,
+                name=f"{verb}_{name}",
             )(handler)
 
     def _accepted(

@@ -6,6 +6,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..saga_state import SagaState, from_json
 
@@ -37,10 +39,9 @@ class Waiting:
 
     async def until_ended(self, state: SagaState, seconds: float) -> SagaState | None:
         """Return the saga when it has ended, or None after `seconds`."""
-        if told := self._told.get(state.id):
-            end = from_json(told)
-            if end.updated_at >= state.updated_at:
-                return end
+        end = _read(self._told.get(state.id))
+        if end is not None and end.updated_at >= state.updated_at:
+            return end
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._waiters[state.id][waiter] = state.updated_at
         if self._polling is None:
@@ -59,7 +60,8 @@ class Waiting:
         while len(self._told) > KEPT:
             self._told.popitem(last=False)
         for saga_id in ended.keys() & self._waiters.keys():
-            self._wake(from_json(ended[saga_id]))
+            if end := _read(ended[saga_id]):
+                self._wake(end)
 
     def release(self) -> None:
         """Let everybody go, ended or not."""
@@ -89,6 +91,14 @@ class Waiting:
         for waiter, since in self._waiters.get(end.id, {}).items():
             if end.updated_at >= since:
                 _let_go(waiter, end)
+
+
+def _read(told: str | None) -> SagaState | None:
+    """Read an end that was told; one of another version is left to the poll."""
+    try:
+        return None if told is None else from_json(told)
+    except ValidationError:
+        return None
 
 
 def _let_go(waiter: Waiter, end: SagaState | None) -> None:

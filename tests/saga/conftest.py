@@ -17,7 +17,7 @@ from saga.functions.product.messages import ProductReserved
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.messages import PaymentProcessed
 from saga.functions.user.store import Payment, User
-from saga.runtime import Retry, Saga, saga_queries, transition
+from saga.runtime import Retry, Saga, intervention, saga_queries, transition
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Problem, Reply
@@ -41,6 +41,9 @@ SAGA = Saga(
 )
 
 
+MOVES = {transition: ("start", "on_reply", "on_due"), intervention: ("cancel", "retry", "skip")}
+
+
 def made_twice(move):
     """See that a move is a pure function."""
 
@@ -57,8 +60,9 @@ def made_twice(move):
 @pytest.fixture
 def tell(monkeypatch):
     """Begin stories of other sagas than the order's."""
-    for name in ("start", "on_reply", "on_due", "cancel", "retry"):
-        monkeypatch.setattr(transition, name, made_twice(getattr(transition, name)))
+    for module, names in MOVES.items():
+        for name in names:
+            monkeypatch.setattr(module, name, made_twice(getattr(module, name)))
     return lambda *steps, **policy: given(
         Saga("story", start=PlaceOrder, steps=list(steps), **policy), START
     )

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.runtime import Retry, inbox, transition
+from saga.runtime import Retry, inbox, intervention, transition
 from saga.runtime.envelope import Reply, read_command_id
 from saga.runtime.inbox import Answer
 
@@ -39,7 +39,10 @@ LEGAL_NEXT = {
 LEGAL_STEPS = {
     "RUNNING": {"PENDING", "RUNNING", "DONE"},
     "COMPLETED": {"DONE"},
-    "COMPENSATING": {"PENDING", "DONE", "REJECTED", "FAILED", "UNDOING", "UNDONE"},
+    "COMPENSATING": {
+        *("PENDING", "DONE", "REJECTED", "FAILED"),
+        *("UNDOING", "UNDONE", "UNDO_FAILED"),
+    },
     "COMPENSATED": {"PENDING", "REJECTED", "FAILED", "UNDONE"},
     "FAILED": {"PENDING", "DONE", "REJECTED", "FAILED", "UNDONE", "UNDO_FAILED"},
 }
@@ -131,12 +134,12 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(really=st.sampled_from([False, False, False, True]))
     def somebody_cancels(self, really):
         if really:
-            self.become(transition.cancel(SAGA, self.state, self.now))
+            self.become(intervention.cancel(SAGA, self.state, self.now))
 
     @precondition(lambda self: self.state.status == "FAILED")
     @rule()
     def operator_retries(self):
-        self.state, commands = transition.retry(SAGA, self.state, self.now)
+        self.state, commands = intervention.retry(SAGA, self.state, self.now)
         self.commands += commands
 
     @invariant()

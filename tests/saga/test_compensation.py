@@ -1,5 +1,6 @@
 """The way back: rejections, cancellations, deadlines."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -159,11 +160,24 @@ def test_step_without_an_undo_is_passed_over(paid):
     assert statuses(paid)[3] == "FAILED"
 
 
-def test_rejected_undo_fails_the_saga_at_once(reserved):
-    reserved.reject("no_money").reject("no_release").expect_nothing().expect_failed("no_release")
-    assert statuses(reserved) == ["DONE", "UNDO_FAILED", "REJECTED", "PENDING"]
+def test_rejected_undo_is_left_to_a_person_and_the_others_run(reserved):
+    reserved.reject("no_money").reject("no_release").expect_undo(CancelOrder).expect_nothing()
+    assert statuses(reserved) == ["UNDOING", "UNDO_FAILED", "REJECTED", "PENDING"]
+    reserved.reply().expect_failed("no_release")
+    assert statuses(reserved) == ["UNDONE", "UNDO_FAILED", "REJECTED", "PENDING"]
     assert reserved.state.steps[1].error.code == "no_release"
     assert reserved.state.due_at is None
+
+
+def test_rejection_of_an_undo_told_twice_only_sends_the_next_undo_again(reserved):
+    reserved.reject("no_money").reject("no_release").duplicate().expect_undo(CancelOrder)
+    assert reserved.state.steps[0].undo_attempts == 1
+
+
+def test_saga_fails_with_all_that_is_open(paid):
+    paid.cancel().reject("no_refund").fail("stuck", times=2).expect_undo(CancelOrder).reply()
+    paid.expect_failed("no_refund").expect_failed("Fault")
+    assert statuses(paid) == ["UNDONE", "UNDO_FAILED", "UNDO_FAILED", "FAILED"]
 
 
 def test_step_finishes_when_it_is_refused_undone_or_can_not_be_undone(reserved):
@@ -194,12 +208,84 @@ def test_first_cause_stays_the_sagas_failure(failed):
     assert failed.state.failure.step == "reserve_product"
 
 
-def test_retry_goes_on_where_the_saga_failed(reserved):
-    reserved.reject("no_money").reject("no_release").retry()
-    assert reserved.state.status == "COMPENSATING"
-    assert reserved.state.steps[1].undo_attempts == 2
-    reserved.expect_undo(ReleaseProduct).expect_nothing().reply()
-    reserved.expect_undos(CancelOrder).expect_compensated()
+def test_retry_tries_all_failed_undos_again_in_reverse(paid):
+    paid.cancel().reject("no_refund").reject("no_release").reply().retry()
+    assert statuses(paid) == ["UNDONE", "UNDO_FAILED", "UNDOING", "FAILED"]
+    paid.expect_undo(RefundPayment).expect_nothing().reject("no_refund")
+    paid.expect_undo(ReleaseProduct).expect_nothing().reply().expect_failed("no_refund")
+    paid.retry().expect_undo(RefundPayment).expect_nothing().reply().expect_compensated("cancelled")
+    assert [step.undo_attempts for step in paid.state.steps] == [1, 2, 3, 0]
+
+
+def test_retry_also_undoes_what_an_earlier_version_has_left(reserved):
+    """It had stopped at the first undo that failed."""
+    reserved.reject("no_money").reject("no_release").reply()
+    waiting = replace(reserved.state.steps[0], status="DONE", undo_attempts=0)
+    reserved.state = replace(reserved.state, steps=(waiting, *reserved.state.steps[1:]))
+    reserved.retry().expect_undos(ReleaseProduct, CancelOrder).expect_compensated()
+
+
+@pytest.fixture
+def stuck(paid):
+    """A saga that has failed with two undos to be done by hand."""
+    return paid.wait(1).cancel().reject("no_refund").reject("no_release").reply()
+
+
+def test_undos_that_a_person_has_done_by_hand_compensate_the_saga(stuck):
+    stuck.wait(1).skip("process_payment", "Ada", "paid in cash").expect_nothing()
+    assert (stuck.state.status, stuck.state.updated_at) == ("FAILED", stuck.now)
+    assert statuses(stuck) == ["UNDONE", "UNDO_FAILED", "UNDONE", "FAILED"]
+    assert stuck.state.steps[2].error == Problem(code="skipped", message="Ada: paid in cash")
+    assert stuck.state.steps[2].finished_at == stuck.now
+    stuck.skip("reserve_product", "Bob", "back on its shelf").expect_nothing()
+    stuck.expect_compensated("cancelled")
+
+
+def test_skipped_undo_is_not_retried(stuck):
+    stuck.skip("reserve_product").retry().expect_undos(RefundPayment).expect_compensated()
+
+
+def test_undo_may_be_skipped_while_the_others_run(paid):
+    paid.cancel().reject("no_refund").skip("process_payment").expect_nothing()
+    assert statuses(paid) == ["DONE", "UNDOING", "UNDONE", "FAILED"]
+    paid.reply().expect_undos(CancelOrder).expect_compensated()
+
+
+def test_skip_goes_on_with_what_an_earlier_version_has_left(reserved):
+    reserved.reject("no_money").reject("no_release").reply()
+    waiting = replace(reserved.state.steps[0], status="DONE", undo_attempts=0)
+    reserved.state = replace(reserved.state, steps=(waiting, *reserved.state.steps[1:]))
+    reserved.skip("reserve_product").expect_undos(CancelOrder).expect_compensated()
+
+
+def test_late_answer_to_a_skipped_undo_changes_nothing(stuck):
+    stuck.skip("process_payment").skip("reserve_product")
+    before = stuck.state
+    stuck.reply(to=RefundPayment).expect_nothing()
+    assert stuck.state is before
+
+
+@pytest.mark.parametrize("step", ["create_order", "complete_order", "wrap_gift"])
+def test_only_a_failed_undo_can_be_skipped(stuck, step):
+    with pytest.raises(Conflict, match=f"is FAILED, and has no failed undo of '{step}'"):
+        stuck.skip(step)
+
+
+@pytest.mark.parametrize("reached", ["created", "completed", "compensated"])
+def test_saga_without_a_failed_undo_has_nothing_to_skip(request, reached):
+    with pytest.raises(Conflict, match="has no failed undo"):
+        request.getfixturevalue(reached).skip("create_order")
+
+
+@pytest.mark.parametrize(("by", "reason"), [(" ", "paid"), ("Ada", " "), ("", "")])
+def test_skip_says_who_and_why(stuck, by, reason):
+    with pytest.raises(Conflict, match="by hand, and why"):
+        stuck.skip("process_payment", by, reason)
+
+
+def test_who_and_why_are_cut_to_their_limits(stuck):
+    stuck.skip("process_payment", "A" * 101, "b" * 501)
+    assert stuck.state.steps[2].error.message == "A" * 100 + ": " + "b" * 500
 
 
 @pytest.mark.parametrize("reached", ["story", "created", "completed"])

@@ -207,6 +207,15 @@ def test_retry_gives_the_undo_another_round(created):
     created.retry().expect_undos(CancelOrder).expect_compensated()
 
 
+def test_retry_gives_the_undo_a_full_round_wherever_the_last_one_has_ended(created):
+    created.reject("no_stock").fail().silence().reject("no_order").expect_failed("no_order")
+    created.retry().reject("no_order").expect_failed("no_order")
+    created.retry().fail()
+    assert created.state.status == "COMPENSATING"
+    created.silence().fail().expect_failed("Fault")
+    assert created.state.steps[0].undo_attempts == 5
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -276,13 +285,12 @@ def test_command_that_can_not_be_built_is_given_up(tell):
 
 def test_undo_that_can_not_be_built_fails_the_saga(tell):
     story = tell(Step(CreateOrder, undo=CancelOrder), Step(Ask), Step(PayLater, undo=PayPrice))
-    story.reply(CREATED).reply(AnyPrice(price="dear")).cancel().expect_nothing()
-    assert story.state.status == "FAILED"
+    story.reply(CREATED).reply(AnyPrice(price="dear")).cancel()
     assert story.state.steps[2].status == "UNDO_FAILED"
     assert story.state.steps[2].error.code == "invalid_command"
     assert story.state.steps[2].finished_at == story.now
-    story.retry()
-    assert story.state.status == "FAILED"
+    story.expect_undos(CancelOrder).expect_failed("invalid_command")
+    story.retry().expect_nothing().expect_failed("invalid_command")
 
 
 def test_single_attempt_is_not_repeated(tell):

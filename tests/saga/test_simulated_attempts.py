@@ -89,6 +89,13 @@ def test_second_round_is_as_long_as_the_first() -> None:
     assert problems(undo_given_up(10) + undo_given_up(9), *failures(19)) == [told]
 
 
+def test_round_after_a_refusal_is_a_full_one() -> None:
+    refusal = (f"s/{PAY}/undo/reply", "rejected", "1")
+    assert problems(undo_given_up(1, "no") + undo_given_up(10), refusal, *failures(11)) == []
+    told = f"gave up at attempt 10 of {PAY} UNDOING, of 10 in a round"
+    assert problems(undo_given_up(1, "no") + undo_given_up(9), refusal, *failures(10)) == [told]
+
+
 def test_undo_that_is_refused_is_given_up_at_once() -> None:
     refused = undo_given_up(1, "no")
     assert problems(refused, (f"s/{PAY}/undo/reply", "rejected", "1")) == []

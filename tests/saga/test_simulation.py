@@ -154,7 +154,14 @@ def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
     wanted = [f"is killed {point.replace('_', ' ')}" for point in points]
     wanted += ["stands still after commit", "loses", "delays", "will repeat", "joins"]
     wanted += ["is scaled away", "restarts empty", "forgets all offsets", "is away", "is broken"]
-    wanted += ["refuses everything", "cancels", "retries", "dead letter", "without running it"]
+    wanted += [
+        "refuses everything",
+        "cancels",
+        "retries",
+        "skips",
+        "dead letter",
+        "without running it",
+    ]
     wanted += ["reports an error", "offsets were not committed", "gets no answer", "attempt 2"]
     wanted += ["(SimulatedFault)", "(insufficient_stock)", "(insufficient_funds)", "(cancelled)"]
     for seed in range(300):

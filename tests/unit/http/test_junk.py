@@ -2,6 +2,7 @@
 
 import json
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ BODY_ROUTES = {
     "user": [("POST", "/users"), ("PUT", "/users/1")],
     "product": [("POST", "/products"), ("PUT", "/products/1")],
     "order": [("POST", "/orders")],
-    "orchestrator": [("POST", "/orders")],
+    "orchestrator": [("POST", "/orders"), ("POST", f"/sagas/{UUID(int=1)}/skip")],
 }
 LISTS = {"user": "/users", "product": "/products", "order": "/orders", "orchestrator": "/sagas"}
 

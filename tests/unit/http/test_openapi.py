@@ -31,6 +31,7 @@ ROUTES = {
         ("get", "/sagas/{saga_id}"): {200, 404},
         ("delete", "/sagas/{saga_id}"): {202, 404, 409},
         ("post", "/sagas/{saga_id}/retry"): {202, 404, 409},
+        ("post", "/sagas/{saga_id}/skip"): {202, 404, 409, 415, 422},
     },
 }
 ANYWHERE = {400, 413, 503}
@@ -126,7 +127,8 @@ def test_started_saga_is_linked_with_what_can_be_done_with_it(all_apis):
     start = all_apis["orchestrator"].get("/openapi.json").json["paths"]["/orders"]["post"]
     for status in ("200", "202"):
         links = start["responses"][status]["links"]
-        assert set(links) == {"show_place_order", "cancel_place_order", "retry_place_order"}
+        done = {"show", "cancel", "retry", "skip"}
+        assert set(links) == {f"{verb}_place_order" for verb in done}
 
 
 def test_operations_have_names_and_summaries(document):

@@ -14,6 +14,7 @@ from saga.runtime.envelope import Reply
 from saga.runtime.errors import BrokerUnavailable, Conflict, ContractError, NotFound, NotRunning
 from saga.runtime.kafka import producer as kafka
 from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import to_json
 from saga.runtime.saga_store import SagaStore
 from saga.runtime.settings import Settings
 
@@ -151,6 +152,34 @@ def test_failed_saga_is_retried(client, broker):
     assert client.find(state.id).status == "FAILED"
     assert client.retry(state.id).status == "COMPENSATING"
     assert broker.sent[-1] == "create_order/undo"
+
+
+def test_undo_done_by_hand_compensates(client, broker):
+    state = client.start(place_order, ORDER)
+    client.cancel(state.id)
+    reply(client, state, "create_order", "rejected", "undo")
+    with pytest.raises(Conflict, match="no failed undo of 'process_payment'"):
+        client.skip(state.id, "process_payment", "Ada", "paid in cash")
+    assert client.skip(state.id, "create_order", "Ada", "torn up").status == "COMPENSATED"
+    assert client.find(state.id).steps[0].error.message == "Ada: torn up"
+    assert broker.sent == ["create_order/do", "create_order/undo"]
+
+
+def write(client, state, text):
+    row = SagaRow.update(state=text).where(SagaRow.id == state.id)
+    row.execute(client._database)
+
+
+def test_saga_that_cant_be_read_is_found_and_taken_up_when_it_can(client):
+    state = client.start(place_order, ORDER)
+    write(client, state, "{}")
+    assert client.wait(state.id, timeout=0.0).status == "UNREADABLE"
+    with pytest.raises(Conflict, match="can't be read"):
+        client.retry(state.id)
+    reply(client, state, "create_order")
+    write(client, state, to_json(state))
+    assert client.retry(state.id).status == "RUNNING"
+    assert client.find(state.id) == state
 
 
 @pytest.mark.parametrize("call", ["find", "cancel", "retry"])

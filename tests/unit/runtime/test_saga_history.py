@@ -39,6 +39,20 @@ def test_what_ended_is_told_before_what_was_begun(sqlite: peewee.Database) -> No
     assert str(changes[0]) == "pay REJECTED (no (more) tea)"
 
 
+def test_error_of_an_undo_that_was_done_in_the_end_is_told_by_its_code(
+    sqlite: peewee.Database,
+) -> None:
+    """A service's own code may be the one that stands for what is done by hand."""
+    error = Problem(code="skipped", message="for now")
+    undoing = StepState("make", "UNDOING", 1, 2, error=error)
+    before, after = (
+        replace(STATE, steps=(step, STATE.steps[1]))
+        for step in (undoing, replace(undoing, status="UNDONE"))
+    )
+    [path] = histories(sqlite, [recorded(before, after)]).values()
+    assert path[-1].steps == [Change("make", "UNDONE", "skipped")]
+
+
 def test_each_attempt_has_its_own_moment(sqlite: peewee.Database) -> None:
     again = replace(BEGUN, steps=(StepState("make", "RUNNING", 2), StepState("pay")))
     [path] = histories(sqlite, [recorded(BEGUN, again)]).values()

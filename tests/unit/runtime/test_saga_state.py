@@ -84,6 +84,7 @@ def test_row_of_version_0_1_is_read() -> None:
     assert older == replace(STATE, history=(), answered="make/do", steps=steps, events=known)
     assert older.context == known
     assert older.context["total"] == "19.98"
+    assert {step.undo_from for step in older.steps} == {0}
     assert from_json(to_json(older)) == older
 
 

@@ -336,7 +336,26 @@ def test_failed_saga_is_retried(store):
         store.retry(SAGA, "a", LATER)
 
 
-@pytest.mark.parametrize("change", [SagaStore.cancel, SagaStore.retry])
+HAND = {"step": "make", "by": "Ada", "reason": "paid in cash"}
+
+
+def test_undo_done_by_hand_is_told_with_who_and_why(store):
+    begin("a")
+    store.cancel(SAGA, "a", NOW)
+    with pytest.raises(Conflict, match="has no failed undo"):
+        store.skip(SAGA, "a", NOW, **HAND)
+    store.advance(SAGA, [reply("a", "make", "undo", "rejected")], NOW)
+    state, commands = store.skip(SAGA, "a", LATER, **HAND)
+    assert (state.status, commands) == ("COMPENSATED", [])
+    assert SagaRow.get_by_id("a").status == "COMPENSATED"
+    assert told("a")[-1] == ("COMPENSATED", "make UNDONE (skipped: Ada: paid in cash)")
+    assert moments("a")[-1].at == LATER
+
+
+@pytest.mark.parametrize(
+    "change",
+    [SagaStore.cancel, SagaStore.retry, lambda store, *asked: store.skip(*asked, **HAND)],
+)
 def test_unknown_saga_is_not_changed(change, store):
     begin("b", saga=OTHER)
     for unknown in ("a", "b"):

@@ -105,14 +105,13 @@ def test_row_without_its_command_that_has_no_fields_for_it_holds_up_none(store, 
     begin_others(store, WANTS_MORE)
     written = SagaRow.get_by_id("unfit").state
     SagaRow.update(state=written.replace(',"body":"{}"', "")).where(SagaRow.id == "unfit").execute()
-    before = saga(store, "unfit")
     replies = [made("first"), made("unfit"), made("zenith")]
     assert sent(store.advance(WANTS_MORE, replies, LATER)) == [
         "first/finish/do",
         "zenith/finish/do",
     ]
-    assert saga(store, "unfit") == before
-    assert "saga unfit stays RUNNING: 1 validation error for Finish" in caplog.text
+    assert saga(store, "unfit").failure.code == "invalid_command"
+    assert "saga unfit is given up: ValidationError: 1 validation error" in caplog.text
 
 
 def test_sweep_passes_by_what_fits_no_more(store):
@@ -137,39 +136,14 @@ def test_what_fits_no_more_is_looked_at_a_minute_later(store, caplog):
     assert "stays" not in caplog.text
 
 
-@pytest.fixture
-def unreadable(store):
-    """The same store, with the row as another version may have written it."""
-    SagaRow.update(state='{"status": "NEW"}').where(SagaRow.id == "unfit").execute()
-    return store
-
-
-def test_row_that_cant_be_read_holds_up_no_other(unreadable, caplog):
-    begin_others(unreadable, BEFORE)
-    unreadable.start(BEFORE, [Start("later", Begin(goods="x"))], LATER)
-    replies = [finished("unfit"), made("first")]
-    assert sent(unreadable.advance(BEFORE, replies, NOW)) == ["first/finish/do"]
-    commands = unreadable.sweep(BEFORE, LATER)
-    assert sorted(sent(commands)) == ["first/finish/do", "zenith/make/do"]
-    assert SagaRow.get_by_id("unfit").due_at == LATER + timedelta(minutes=1)
-    assert SagaRow.get_by_id("later").due_at == LATER + timedelta(seconds=15)
-    assert caplog.text.count("saga unfit can't be read") == 2
-
-
-def test_row_that_cant_be_read_holds_up_no_start_with_a_key(unreadable):
+def test_store_keeps_to_its_own_database(store):
     request = Start("new", Begin(goods="x"), "key")
-    ((state, _),) = unreadable.start(BEFORE, [request], NOW)
-    assert state.id == "new"
-
-
-def test_store_keeps_to_its_own_database(unreadable):
-    request = Start("new", Begin(goods="x"), "key")
-    unreadable.start(BEFORE, [request], LATER)
+    store.start(BEFORE, [request], LATER)
     elsewhere = connect("sqlite://")
     bind(elsewhere, saga_store.TABLES)
-    ((state, commands),) = unreadable.start(BEFORE, [replace(request, saga_id="newer")], LATER)
+    ((state, commands),) = store.start(BEFORE, [replace(request, saga_id="newer")], LATER)
     assert (state.id, commands) == ("new", [])
-    assert unreadable.sweep(BEFORE, LATER) == []
-    bind(unreadable.database, saga_store.TABLES)
+    assert store.sweep(RENAMED, LATER) == []
+    bind(store.database, saga_store.TABLES)
     assert SagaRow.get_by_id("unfit").due_at == LATER + timedelta(minutes=1)
     elsewhere.close()

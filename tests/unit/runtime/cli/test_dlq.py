@@ -3,9 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
-from saga.runtime.cli.dlq import Filter, dlq
+from saga.runtime.cli.dlq import Filter, _refusal, dlq
+from saga.runtime.database.schema import bind
 from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.envelope import Record
+from saga.runtime.saga_rows import SagaRow
 
 
 def dead_letter(topic, saga_id, reason):
@@ -35,3 +37,10 @@ def test_filter_lets_through_what_meets_all_of_it(only, found):
 def test_every_command_on_many_takes_the_filter(command):
     shown = CliRunner().invoke(dlq, [command, "--help"]).stdout
     assert all(option in shown for option in ("--topic", "--saga", "--reason"))
+
+
+def test_dead_letter_of_a_saga_that_cant_be_read_may_be_replayed(sqlite):
+    """What comes of it is there when the saga is taken up."""
+    bind(sqlite, [SagaRow])
+    SagaRow.create(id="s1", name="shop", status="UNREADABLE", state="{}")
+    assert _refusal(sqlite, PAY) is None

@@ -21,7 +21,7 @@ def path(*told: str) -> Transitions:
     moments = []
     for second, line in enumerate(told):
         status, _, words = line.partition(": ")
-        steps = [Change(*word.split()) for word in words.split(", ")]
+        steps = [Change(*word.split(maxsplit=2)) for word in words.split(", ")]
         moments.append(Moment(NOON + timedelta(seconds=second), status, steps))
     return moments
 
@@ -91,14 +91,90 @@ def test_attempt_for_no_reason_is_told() -> None:
     ]
 
 
+# The release fails, and the order is cancelled all the same.
+FAILED = [
+    *COMPENSATED[:4],
+    f"COMPENSATING: {RESERVE} UNDO_FAILED, {CREATE} UNDOING",
+    f"FAILED: {CREATE} UNDONE",
+]
+BOTH_FAILED = [*FAILED[:-1], f"FAILED: {CREATE} UNDO_FAILED"]
+AGAIN = f"COMPENSATING: {RESERVE} UNDOING"
+
+
 def test_failed_undo_that_is_tried_again_is_fine() -> None:
-    retried = [
-        *COMPENSATED[:4],
-        f"FAILED: {RESERVE} UNDO_FAILED",
-        f"COMPENSATING: {RESERVE} UNDOING",
-        *COMPENSATED[4:],
+    told = path(*FAILED, AGAIN, f"COMPENSATED: {RESERVE} UNDONE")
+    assert problems(told, reserve_product=(1, 2)) == []
+
+
+def test_failed_undos_that_are_all_tried_again_are_fine() -> None:
+    told = path(
+        *BOTH_FAILED,
+        AGAIN,
+        f"COMPENSATING: {RESERVE} UNDO_FAILED, {CREATE} UNDOING",
+        f"FAILED: {CREATE} UNDONE",
+        AGAIN,
+        f"COMPENSATED: {RESERVE} UNDONE",
+    )
+    assert problems(told, reserve_product=(1, 3), create_order=(1, 2)) == []
+
+
+def test_undo_that_is_tried_more_than_once_after_another_has_failed_is_fine() -> None:
+    again = [f"COMPENSATING: {CREATE} UNDOING Fault"] * 2
+    assert problems(path(*FAILED[:-1], *again, FAILED[-1]), create_order=(1, 2)) == []
+
+
+def test_failed_undo_that_a_retry_passes_over_is_told() -> None:
+    told = path(*BOTH_FAILED, f"COMPENSATING: {CREATE} UNDOING", f"FAILED: {CREATE} UNDONE")
+    found = problems(told, create_order=(1, 2))
+    assert found == [f"began to undo {CREATE} before {RESERVE}"]
+
+
+BY_HAND = "UNDONE skipped: Ada: see note 7: in cash"
+
+
+def test_undo_done_by_hand_is_fine() -> None:
+    assert problems(path(*FAILED, f"COMPENSATED: {RESERVE} {BY_HAND}")) == []
+    both = [*BOTH_FAILED, f"FAILED: {RESERVE} {BY_HAND}", f"COMPENSATED: {CREATE} {BY_HAND}"]
+    assert problems(path(*both)) == []
+    while_others_run = [*BOTH_FAILED[:5], f"COMPENSATING: {RESERVE} {BY_HAND}", COMPENSATED[5]]
+    assert problems(path(*while_others_run)) == []
+
+
+@pytest.mark.parametrize("words", ["", " no_release", " skipped", " skipped: Ada"])
+def test_failed_undo_that_is_undone_without_a_person_and_a_reason_is_told(words: str) -> None:
+    assert problems(path(*FAILED, f"COMPENSATED: {RESERVE} UNDONE{words}")) == [
+        "was FAILED and became COMPENSATED",
+        f"{RESERVE} was UNDO_FAILED and became UNDONE",
     ]
-    assert problems(path(*retried), reserve_product=(1, 2)) == []
+
+
+def test_completed_saga_is_not_compensated_by_hand() -> None:
+    found = problems(path(*COMPLETED, f"COMPENSATED: {CREATE} {BY_HAND}"))
+    assert "was COMPLETED and became COMPENSATED" in found
+
+
+@pytest.mark.parametrize(("told", "before"), [(FORWARD[:2], "DONE"), (FORWARD[:1], "RUNNING")])
+def test_what_no_undo_has_failed_of_is_not_done_by_hand(told: list[str], before: str) -> None:
+    found = problems(path(*told, f"COMPENSATED: {CREATE} {BY_HAND}"))
+    assert f"{CREATE} was {before} and became UNDONE" in found
+
+
+def test_saga_whose_other_undo_is_open_is_not_compensated_by_hand() -> None:
+    found = problems(path(*BOTH_FAILED, f"COMPENSATED: {RESERVE} {BY_HAND}"))
+    assert found == [f"COMPENSATED, but {CREATE} is UNDO_FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ([*COMPENSATED[:4], f"FAILED: {RESERVE} UNDO_FAILED"], f"FAILED, but {CREATE} is DONE"),
+        ([*COMPENSATED[:5], f"FAILED: {CREATE} UNDONE"], "FAILED, but no undo has"),
+    ],
+)
+def test_saga_that_fails_before_it_has_tried_all_undos_or_without_one_is_told(
+    told: list[str], problem: str
+) -> None:
+    assert problems(path(*told)) == [problem]
 
 
 def test_saga_without_a_path_has_a_problem() -> None:
@@ -211,7 +287,7 @@ def test_step_and_saga_do_not_go_back(line: str, text: str) -> None:
 
 
 def test_failed_saga_does_not_end_without_another_try() -> None:
-    skipped = [*COMPENSATED[:4], f"FAILED: {RESERVE} UNDO_FAILED", COMPENSATED[5]]
+    skipped = [*BOTH_FAILED, COMPENSATED[5]]
     assert "was FAILED and became COMPENSATED" in problems(path(*skipped))
 
 

@@ -143,6 +143,12 @@ def test_undo_that_fails_for_good_is_retried_on_request(story):
     story.expect_failed("Full").retry().expect_undos(Bin).expect_compensated()
 
 
+def test_undo_may_be_done_by_hand(story):
+    story.reply(COOKED).reject("no_money").reject("no_bin")
+    story.skip("cook", "Ada", "fed the cat").expect_compensated("no_money")
+    assert "skip         cook, by Ada: fed the cat" in str(story)
+
+
 def test_rejected_undo_fails_the_saga(story):
     story.reply(COOKED).reject("no_money").reject("no_bin").expect_failed("no_bin")
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
-from saga.runtime.errors import Conflict, ContractError
+from saga.runtime.errors import ContractError
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import from_json, to_json
 from saga.runtime.saga_store import TABLES, SagaStore, Start
@@ -103,7 +103,7 @@ def bread(cake_id):
     """Start a saga of another declaration in the same database."""
     begin = Start(str(UUID(int=1)), BakeBread(cake_id=cake_id))
     [started] = SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
-    assert not isinstance(started, Conflict)
+    assert not isinstance(started, Exception)
     state, _ = started
     return state.id
 
@@ -303,6 +303,39 @@ def test_failed_saga_is_retried(api, broker):
     assert api.get(f"/sagas/{saga_id}").json["status"] == "COMPENSATED"
 
 
+HAND = {"step": "bake_layers", "by": "Ada", "reason": "the birds have had it"}
+
+
+def test_undo_done_by_hand_is_recorded_with_who_and_why(api, broker):
+    saga_id = make(api)
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+    broker.replies = answering("rejected", NO)
+    api.delete(f"/sagas/{saga_id}")
+    other = api.post(f"/sagas/{saga_id}/skip", {**HAND, "step": "sell_cake"})
+    assert other.status_code == 409
+    assert "no failed undo of 'sell_cake'" in other.json["detail"]
+    done = api.post(f"/sagas/{saga_id}/skip", HAND)
+    assert (done.status_code, done.headers["location"]) == (202, f"/sagas/{saga_id}")
+    assert done.json["status"] == "COMPENSATED"
+    assert done.json["steps"][0]["error"] == {
+        "code": "skipped",
+        "message": "Ada: the birds have had it",
+    }
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, value) for field in HAND for value in ("", " ", "a\0", None, 7)],
+        *[("by", "x" * 101), ("reason", "x" * 501), ("when", "now")],
+    ],
+)
+def test_undo_done_by_hand_has_a_name_and_a_reason_of_a_bounded_size(api, field, value):
+    response = api.post(f"/sagas/{make(api)}/skip", {**HAND, field: value})
+    assert (response.status_code, list(response.json["errors"])) == (422, [field])
+
+
 def test_saga_of_another_declaration_is_not_there(api):
     cake = make(api)
     other = bread(api.get(f"/sagas/{cake}").json["cake_id"])
@@ -311,6 +344,7 @@ def test_saga_of_another_declaration_is_not_there(api):
     assert api.get(f"/sagas/{other}").status_code == 404
     assert api.delete(f"/sagas/{other}").status_code == 404
     assert api.post(f"/sagas/{other}/retry").status_code == 404
+    assert api.post(f"/sagas/{other}/skip", HAND).status_code == 404
 
 
 def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
@@ -328,7 +362,47 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
         for path in api.get("/openapi.json").json["paths"].values()
         for operation in path.values()
     ]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 14
+
+
+def pause(saga_id):
+    """Change a saga's row, as a newer version might have written it; return it as it was."""
+    row = SagaRow.get(SagaRow.id == saga_id)
+    paused = row.state.replace('"status":"RUNNING"', '"status":"PAUSED"', 1)
+    SagaRow.update(state=paused).where(SagaRow.id == saga_id).execute()
+    return row.state
+
+
+def test_saga_whose_row_cant_be_read_is_shown_with_the_reason(api):
+    good, bad = make(api), make(api)
+    before = pause(bad)
+    shown = api.get(f"/sagas/{bad}").json
+    assert (shown["status"], shown["input"], shown["steps"]) == ("UNREADABLE", SHOWN, [])
+    assert (shown["failure"]["step"], shown["failure"]["code"]) == ("", "unreadable")
+    assert "can't be read: status: Input should be" in shown["failure"]["message"]
+    assert [saga["status"] for saga in api.get("/sagas").json] == ["RUNNING", "UNREADABLE"]
+    refused = [api.post(f"/sagas/{bad}/retry"), api.delete(f"/sagas/{bad}")]
+    assert [answer.status_code for answer in refused] == [409, 409]
+    assert "can't be read: status" in refused[0].json["detail"]
+    assert listed(api, "?status=UNREADABLE") == []
+    SagaStore(SagaRow._meta.database).advance(CAKE, [answered(bad)], utcnow())
+    assert listed(api, "?status=UNREADABLE") == [bad]
+    SagaRow.update(state=before).where(SagaRow.id == bad).execute()
+    assert api.post(f"/sagas/{bad}/retry").json["status"] == "RUNNING"
+    assert listed(api, "?status=RUNNING") == [good, bad]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"input": {"baker": {}, "price": 1e999}}'])
+def test_row_that_holds_anything_is_listed(api, text):
+    saga_id = make(api)
+    SagaRow.update(state=text).where(SagaRow.id == saga_id).execute()
+    # The document describes what was asked for, and of this one nobody knows.
+    [shown] = api.get("/sagas", described=False).json
+    assert (shown["saga_id"], shown["status"]) == (saga_id, "UNREADABLE")
+
+
+def answered(saga_id):
+    return Reply(saga_id, "bake_layers", "do", "done", 1, DONE)
 
 
 def rename_step(state):

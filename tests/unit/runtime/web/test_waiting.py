@@ -67,6 +67,26 @@ def test_database_that_comes_back_is_asked_again():
     assert asyncio.run(Waiting(at_last).until_ended(saga("a"), 10)).id == "a"
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_end_that_another_version_has_told_is_left_to_the_poll(early):
+    ends = []
+
+    async def look(saga_ids):
+        return ends
+
+    async def wait():
+        waiting = Waiting(look)
+        if early:
+            waiting.tell({"a": "{}"})
+        going = asyncio.create_task(waiting.until_ended(saga("a"), 10))
+        await asyncio.sleep(0)
+        waiting.tell({"a": "{}", "b": to_json(ended("b"))})
+        ends.append(ended("a"))
+        return await going
+
+    assert asyncio.run(wait()).status == "COMPLETED"
+
+
 def test_released_waiters_go_at_once():
     async def scenario():
         waiting = Waiting(never)

@@ -1,0 +1,90 @@
+"""What a person does about a saga that waits for one."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from saga.functions.orchestrator.place_order import PlaceOrder, place_order
+from saga.runtime import SagaClient
+from saga.runtime.cli import sagas
+from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Reply
+from saga.runtime.errors import Conflict
+from saga.runtime.kafka import producer
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import SagaState
+from saga.runtime.settings import Settings
+
+ORDER = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=4, quantity=5)
+REFUSAL = '{"code": "no_cancel", "message": "not today"}'
+
+
+class Broker:
+    """Takes the place of the producer."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def producer(self, _: Settings) -> "Broker":
+        return self
+
+    def send(self, commands: Any) -> None:
+        self.sent += [command.id.partition("/")[2] for command in commands]
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def broker(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+    monkeypatch.setattr(producer, "Producer", broker.producer)
+    monkeypatch.setenv("SAGA_DATA", str(tmp_path))
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    return broker
+
+
+@pytest.fixture
+def failed(broker: Broker) -> SagaState:
+    """A saga whose undo has failed for good."""
+    with SagaClient() as client:
+        state = client.start(place_order, ORDER)
+        client.cancel(state.id)
+        refused = Reply(state.id, "create_order", "undo", "rejected", 1, REFUSAL)
+        client._store.advance(place_order, [refused], utcnow())
+    broker.sent.clear()
+    return state
+
+
+def test_failed_saga_is_retried(
+    failed: SagaState, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sagas.retry(failed.id)
+    assert capsys.readouterr().out == f"place-order {failed.id} is COMPENSATING\n"
+    assert broker.sent == ["create_order/undo"]
+    with pytest.raises(Conflict):
+        sagas.retry(failed.id)
+
+
+def test_saga_that_cant_be_read_is_listed_with_the_reason(
+    failed: SagaState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = SagaRow.update(state="{}").where(SagaRow.id == failed.id)
+    row.execute(sagas.open_sagas(None))
+    sagas.sagas(limit=9)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{failed.id} place-order UNREADABLE" in told
+    sagas.show(failed.id)
+    assert "unreadable: can't be read: id: Field required" in capsys.readouterr().out
+    with pytest.raises(Conflict, match="can't be read: id: Field required"):
+        sagas.retry(failed.id)
+
+
+def test_undo_done_by_hand_is_shown_with_who_and_why(
+    failed: SagaState, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sagas.skip(failed.id, "create_order", by="Ada", reason="torn up [by hand]")
+    assert capsys.readouterr().out == f"place-order {failed.id} is COMPENSATED\n"
+    sagas.show(failed.id)
+    assert "create_order UNDONE (skipped: Ada: torn up [by hand])" in capsys.readouterr().out
+    assert broker.sent == []

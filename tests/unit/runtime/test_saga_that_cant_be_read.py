@@ -1,0 +1,254 @@
+"""A saga whose row can't be read is set aside visibly, and holds up none of the others."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_store
+from saga.runtime.database.schema import bind
+from saga.runtime.envelope import Reply
+from saga.runtime.errors import Conflict, NotFound
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import Failure
+from saga.runtime.saga_store import SagaStore, Start
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=20)
+HAND = {"step": "make", "by": "Ada", "reason": "made by hand"}
+
+
+class Begin(Message):
+    goods: str
+
+
+class Happened(Event, topic="unread.events"):
+    pass
+
+
+class Make(Command, topic="unread.make", event=Happened):
+    pass
+
+
+class Unmake(Command, topic="unread.unmake", event=Happened):
+    pass
+
+
+class Finish(Command, topic="unread.finish", event=Happened):
+    pass
+
+
+STEPS = [Step(Make, undo=Unmake), Step(Finish)]
+SAGA = Saga("unread", start=Begin, steps=STEPS, search=("goods",))
+OTHER = Saga("other", start=Begin, steps=STEPS)
+
+
+@pytest.fixture
+def store(database):
+    """Three sagas that wait for their first step."""
+    bind(database, saga_store.TABLES)
+    store = SagaStore(database)
+    store.start(SAGA, [Start(i, Begin(goods="ü")) for i in ("a", "b", "c")], NOW)
+    return store
+
+
+def text(saga_id="b"):
+    return SagaRow.get_by_id(saga_id).state
+
+
+def write(written, saga_id="b"):
+    SagaRow.update(state=written).where(SagaRow.id == saga_id).execute()
+    return written
+
+
+def paused(saga_id="b"):
+    """Write a row as a newer version does, which can pause a saga; return it as it was."""
+    before = text(saga_id)
+    write(before.replace('"status":"RUNNING"', '"status":"PAUSED"', 1), saga_id)
+    return before
+
+
+def columns(saga_id="b"):
+    row = SagaRow.get_by_id(saga_id)
+    return row.status, row.due_at
+
+
+def reply(saga_id, step="make", action="do", outcome="done"):
+    return Reply(saga_id, step, action, outcome, 1, "{}")
+
+
+def sent(commands):
+    return [command.id for command in commands]
+
+
+def saga(store, saga_id="b"):
+    return saga_queries.find(store.database, saga_id)
+
+
+def page(store, **options):
+    return saga_queries.page(store.database, 9, **options)
+
+
+def shown(states):
+    return {state.id: state.status for state in states}
+
+
+SET_ASIDE = ("UNREADABLE", None)
+BROKEN = ["", "no saga", "[]", "{}", '{"input": 7, "created_at": "x"}', '{"input": "\\ud83d"}']
+BROKEN += ['{"created_at": 1e300, "updated_at": "2026-01-01T00:00:00"}', "[" * 10_000]
+
+
+@pytest.mark.parametrize("written", BROKEN)
+def test_row_that_cant_be_read_is_set_aside_as_it_is_when_it_is_due(store, written, caplog):
+    write(written)
+    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert (text(), columns()) == (written, SET_ASIDE)
+    assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+    unknown = datetime(1970, 1, 1, tzinfo=UTC)
+    assert (saga(store).input, saga(store).created_at, saga(store).updated_at) == (
+        {},
+        unknown,
+        unknown,
+    )
+    assert store.sweep(SAGA, LATER + timedelta(seconds=1)) == []
+    assert caplog.text.count("saga b can't be read: ") == 1
+
+
+def test_row_that_cant_be_read_is_set_aside_when_a_reply_comes(store, caplog):
+    paused()
+    before = text()
+    replies = [reply("a"), reply("b"), reply("b"), reply("c")]
+    assert sent(store.advance(SAGA, replies, NOW)) == ["a/finish/do", "c/finish/do"]
+    assert (text(), columns()) == (before, SET_ASIDE)
+    assert store.advance(SAGA, [reply("b")], NOW) == []
+    assert caplog.text.count("saga b can't be read: ") == 1
+
+
+@pytest.mark.parametrize("met", [False, True])
+def test_row_that_cant_be_read_is_shown_with_the_reason(store, met):
+    paused()
+    if met:
+        store.sweep(SAGA, LATER)
+    for found in (saga(store), page(store)[1], page(store, saga=SAGA, search={"goods": "ü"})[1]):
+        assert (found.id, found.name, found.status) == ("b", "unread", "UNREADABLE")
+        assert (found.failure.step, found.failure.code) == ("", "unreadable")
+        assert found.failure.message.startswith("can't be read: status: Input should be 'RUNNING'")
+        assert (found.input, found.created_at, found.due_at) == ({"goods": "ü"}, NOW, None)
+        assert found.ended
+    assert shown(page(store, status="UNREADABLE")) == ({"b": "UNREADABLE"} if met else {})
+
+
+def test_state_of_another_saga_is_not_read_as_this_ones(store):
+    write(text("a"))
+    store.sweep(SAGA, LATER)
+    assert columns() == SET_ASIDE
+    assert saga(store).name == "unread"
+    assert saga(store).failure.message == "can't be read: its row has the state of unread a"
+    assert saga(store, "a").steps[0].silences == 1
+
+
+def test_state_that_calls_itself_unreadable_is_so(store):
+    write(text().replace('"RUNNING"', '"UNREADABLE"', 1))
+    store.sweep(SAGA, LATER)
+    assert columns() == SET_ASIDE
+    with pytest.raises(Conflict, match="saga b can't be read: status: "):
+        store.retry(SAGA, "b", LATER)
+
+
+def test_retry_of_what_still_cant_be_read_is_refused_with_the_reason(store):
+    paused()
+    for _ in range(2):  # before and after its host has met it
+        with pytest.raises(Conflict, match="saga b can't be read: status: Input should be"):
+            store.retry(SAGA, "b", LATER)
+        store.sweep(SAGA, LATER)
+    assert columns() == SET_ASIDE
+
+
+def set_aside(store, saga_id="b"):
+    """Set a saga aside and repair its row; return it."""
+    before = paused(saga_id)
+    store.advance(SAGA, [reply(saga_id)], NOW)
+    return write(before, saga_id)
+
+
+def test_saga_that_can_be_read_again_waits_for_its_retry(store):
+    before = set_aside(store)
+    assert (saga(store).status, saga(store).due_at) == ("UNREADABLE", None)
+    assert saga(store).failure == Failure(
+        "", "unreadable", "was set aside, and can be read again: a retry takes it up"
+    )
+    assert store.advance(SAGA, [reply("b")], LATER) == []
+    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert (text(), columns()) == (before, SET_ASIDE)
+    state, commands = store.retry(SAGA, "b", LATER)
+    assert (state, commands) == (saga(store), [])
+    assert (text(), columns()) == (before, ("RUNNING", LATER))
+    assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
+    assert sent(store.advance(SAGA, [reply("b")], LATER)) == ["b/finish/do"]
+
+
+def test_saga_that_is_taken_up_before_it_is_due_waits_until_then(store):
+    set_aside(store)
+    store.retry(SAGA, "b", NOW)
+    assert columns() == ("RUNNING", NOW)
+    assert store.sweep(SAGA, NOW) == []
+    assert columns() == ("RUNNING", NOW + timedelta(seconds=15))
+
+
+def test_saga_that_had_ended_is_taken_up_as_that(store):
+    store.advance(SAGA, [reply("b"), reply("b", "finish")], NOW)
+    before = text()
+    write(before.replace('"COMPLETED"', '"FINISHED"', 1))
+    store.advance(SAGA, [reply("b")], NOW)
+    assert columns() == SET_ASIDE
+    write(before)
+    assert store.retry(SAGA, "b", LATER)[0].status == "COMPLETED"
+    assert columns() == ("COMPLETED", None)
+
+
+def test_saga_that_had_failed_is_taken_up_and_retried(store):
+    store.cancel(SAGA, "b", NOW)
+    store.advance(SAGA, [reply("b", action="undo", outcome="rejected")], NOW)
+    before = text()
+    write(before.replace('"FAILED"', '"STUCK"', 1))
+    store.advance(SAGA, [reply("b")], NOW)
+    write(before)
+    state, commands = store.retry(SAGA, "b", LATER)
+    assert (state.status, sent(commands)) == ("COMPENSATING", ["b/make/undo"])
+    assert columns()[0] == "COMPENSATING"
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+@pytest.mark.parametrize(
+    "change", [SagaStore.cancel, lambda store, *asked: store.skip(*asked, **HAND)]
+)
+def test_saga_that_is_set_aside_is_not_changed(store, change, repaired):
+    before = set_aside(store) if repaired else paused()
+    why = "can be read again: a retry takes it up" if repaired else "can't be read: status: "
+    with pytest.raises(Conflict, match=f"saga b .*{why}"):
+        change(store, SAGA, "b", NOW)
+    assert (text() == before) == repaired
+
+
+def test_unreadable_saga_of_another_declaration_is_not_found(store):
+    set_aside(store)
+    with pytest.raises(NotFound):
+        store.retry(OTHER, "b", LATER)
+    assert columns() == SET_ASIDE
+
+
+def test_key_of_a_saga_that_cant_be_read_gives_that_saga(store):
+    requests = [Start(i, Begin(goods="x"), f"key of {i}", "f") for i in ("d", "e")]
+    store.start(SAGA, requests[:1], NOW)
+    paused("d")
+    again, other = store.start(SAGA, requests, LATER)
+    assert (again[0].id, again[0].status, again[1]) == ("d", "UNREADABLE", [])
+    assert sent(other[1]) == ["e/make/do"]
+
+
+def test_what_can_be_told_of_a_row_is_told(store):
+    told = {"created_at": 1767225600.5, "updated_at": "2026-01-01T00:00:20Z"}
+    write(json.dumps({"input": {"goods": "tea"}, "status": "NEW", **told}))
+    assert saga(store).input == {"goods": "tea"}
+    assert saga(store).created_at == NOW + timedelta(seconds=0.5)
+    assert saga(store).updated_at == LATER
