@@ -220,6 +220,12 @@ def test_sweep_takes_the_longest_overdue_first(monkeypatch, store):
     assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
 
 
+def test_one_saga_is_enough_to_tell_that_some_are_due(store):
+    begin("a", "b")
+    assert len(store.due(SAGA, LATER)) == 1
+    assert len(store.due(SAGA, NOW)) == 0
+
+
 def test_saga_that_has_moved_on_is_looked_at_and_not_acted_on(store):
     begin("a")
     store.advance(SAGA, [reply("a")], LATER)
