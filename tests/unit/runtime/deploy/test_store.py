@@ -154,7 +154,7 @@ def test_endpoint_that_is_away_is_told_soon(call):
     begin = time.monotonic()
     with pytest.raises(ArtifactError, match=r"^the artifact store s3://shelf: .*connect"):
         CALLS[call](S3Store("s3://shelf"))
-    assert time.monotonic() - begin < 20  # seconds
+    assert time.monotonic() - begin < 120  # seconds
 
 
 @pytest.mark.usefixtures("nobody")
