@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
     if os.environ.get("CI") and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
+    # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
+    os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
 
 
 def pytest_collection_finish() -> None:
