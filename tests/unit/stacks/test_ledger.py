@@ -415,6 +415,7 @@ def test_saga_that_gave_up_too_early_is_found(shop: Shop) -> None:
         failure = {"step": "process_payment", "code": code, "message": ""}
         change_state(case, failure=failure)
         assert found(shop, text)
+        assert not found(shop, "there is no reason")
 
 
 def test_too_many_that_gave_up_are_found(shop: Shop) -> None:
