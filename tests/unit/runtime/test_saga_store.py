@@ -257,7 +257,7 @@ def test_each_end_is_told_once(store, together):
     assert ends[0].status == "COMPLETED"
 
 
-def test_sweep_writes_each_saga_once(store, monkeypatch):
+def test_each_saga_is_written_once(store, monkeypatch):
     begin("a", "b")
     written = []
     for name in ("update", "update_state"):
@@ -266,6 +266,9 @@ def test_sweep_writes_each_saga_once(store, monkeypatch):
             saga_rows, name, Written(spy, lambda rows: written.extend(row[0] for row in rows))
         )
     store.sweep(SAGA, LATER)
+    assert sorted(written) == ["a", "b"]
+    written.clear()
+    store.advance(SAGA, [reply("a"), reply("a", "finish"), reply("b")], LATER)
     assert sorted(written) == ["a", "b"]
 
 
