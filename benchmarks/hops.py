@@ -157,7 +157,7 @@ def _records(consumer: Consumer, topics: set[str]) -> Iterator[tuple[str, Sent]]
     left = sum(consumer.get_watermark_offsets(place)[1] for place in places)
     consumer.assign(places)
     while left:
-        records = consumer.consume(500, CONSUME_TIMEOUT)
+        records = consumer.consume(min(left, 500), CONSUME_TIMEOUT)  # it waits for all
         if not records:
             raise Failed(f"{left} records of {', '.join(sorted(topics))} do not come")
         for record in records:

@@ -16,7 +16,7 @@ from saga.runtime.polling import poll_until
 
 ROOT = Path(__file__).parents[1]
 STOP_TIMEOUT = 15.0  # seconds until a program that was asked to stop is killed
-START_TIMEOUT = 60.0  # seconds
+START_TIMEOUT = 240.0  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Command = Sequence[str | Path]

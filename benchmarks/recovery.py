@@ -32,7 +32,7 @@ from .system import Running
 
 IN_FLIGHT = 8  # orders
 CALM = 11.0  # seconds between two kills: one sooner is taken for a series, which is slowed down
-LONGEST = 30.0  # seconds until an answer
+LONGEST = 240.0  # seconds until an answer
 ON_ITS_WAY = 0.05  # seconds in which answers of the killed process still arrive
 
 

@@ -219,7 +219,7 @@ def _reason_problems(
     # Whether anybody asked for a cancellation is looked at for every saga.
     if failure is None or code == "cancelled" or code in excuses:
         return
-    if not reasons.get((failure.step, code), False):
+    if not reasons.get((failure.step, code)):
         yield f"refused in {failure.step} by {code}, for which there is no reason"
 
 

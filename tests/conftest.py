@@ -1,5 +1,6 @@
 """The fixtures that all suites share: the two databases of stores, and systems of processes."""
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -29,6 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
     if os.environ.get("CI") and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
+    # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
+    os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more at what was imported, which is a lot."""
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

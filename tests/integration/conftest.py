@@ -9,7 +9,7 @@ from support.project import Project, lay_out, make_gifts
 from support.system import RunningSystem, run_system
 
 
-# Of the module, not of the session: a system that idles takes a quarter of a core.
+# Of the module, not of the session: what one file did to it would be another one's surprise.
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     """The order system."""

@@ -1,7 +1,8 @@
-"""Bytes that nobody can read, on every topic of a running system."""
+"""Bytes that nobody can read, on every topic of a running system, and `saga dlq` on it."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -65,3 +66,70 @@ def test_junk_ends_in_the_dead_letters_and_the_function_goes_on(
 
     saga = system.order(system.make_user(), system.make_product())
     assert saga["status"] == "COMPLETED"
+
+
+@pytest.fixture
+def bury(system: Any, until: Callable[..., Any]) -> Callable[[str], dict[str, Any]]:
+    """Send a command that its function can't read, and return its dead letter."""
+
+    def bury(saga_id: str) -> dict[str, Any]:
+        producer = Producer({"bootstrap.servers": system.broker()})
+        headers = {"ce_id": f"{saga_id}/x/do", "ce_type": "ReserveProduct", "ce_source": "/test"}
+        producer.produce("product.reserve", value=b"{}", key=saga_id, headers=headers)
+        assert producer.flush(DEADLINE) == 0
+        return until(lambda: open_dead_letters(system, saga_id), "the dead letter is there")[0]
+
+    return bury
+
+
+def open_dead_letters(system: Any, saga_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        system.saga("dlq", "list", "--saga", saga_id, "--json").stdout
+    )
+    return found
+
+
+def test_a_dead_letter_is_listed_shown_and_dropped(system: Any, bury: Callable[..., Any]) -> None:
+    dead_letter = bury("stranger-1")
+    assert dead_letter["function"] == "product.reserve_product"
+    assert "order_id: Field required" in dead_letter["reason"]
+    assert dead_letter["saga_status"] is None
+    shown = system.saga("dlq", "show", dead_letter["id"]).stdout
+    assert "ce_type: ReserveProduct" in shown
+    assert "1 would be dropped" in system.saga("dlq", "drop", dead_letter["id"], "--dry-run").stdout
+    assert open_dead_letters(system, "stranger-1") == [dead_letter]
+    system.saga("dlq", "drop", dead_letter["id"])
+    assert open_dead_letters(system, "stranger-1") == []
+
+
+def test_a_replayed_dead_letter_comes_back_with_its_count(
+    system: Any, bury: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    dead_letter = bury("stranger-2")
+    system.saga("dlq", "replay", "--saga", "stranger-2")
+    again = until(
+        lambda: [
+            row for row in open_dead_letters(system, "stranger-2") if row["id"] != dead_letter["id"]
+        ],
+        "the dead letter comes back",
+    )
+    assert [row["replays"] for row in again] == [1]
+
+
+def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
+    system: Any, bury: Callable[..., Any]
+) -> None:
+    saga = system.order(system.make_user(), system.make_product())
+    dead_letter = bury(saga["saga_id"])
+    assert dead_letter["saga_status"] == "COMPLETED"
+    refused = system.saga("dlq", "replay", dead_letter["id"], check=False)
+    assert refused.returncode == 1
+    assert "its saga has ended" in refused.stderr
+    passed = system.saga("dlq", "replay", "--saga", saga["saga_id"]).stdout
+    assert "passed over" in passed
+    assert open_dead_letters(system, saga["saga_id"]) == [dead_letter]
+
+
+def test_an_unknown_dead_letter_and_a_missing_filter_are_clear_errors(system: Any) -> None:
+    assert "no open dead letter nope" in system.saga("dlq", "show", "nope", check=False).stderr
+    assert "--topic, --saga or --reason" in system.saga("dlq", "drop", check=False).stderr

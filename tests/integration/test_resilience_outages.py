@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from support.missing import missing
+from support.waiting import DEADLINE
 
 pytestmark = pytest.mark.proof
 
@@ -185,7 +186,7 @@ def test_locked_databases_answer_503_and_lose_nothing(
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
     """Hold the write lock of every service's database."""
-    connections = [sqlite3.connect(data / f"{name}.db", timeout=30) for name in SERVICES]
+    connections = [sqlite3.connect(data / f"{name}.db", timeout=DEADLINE) for name in SERVICES]
     try:
         for connection in connections:
             connection.isolation_level = None

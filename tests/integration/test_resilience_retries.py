@@ -484,5 +484,5 @@ def committed(system: Any, group: str, topic: str) -> int:
     """Return the offset that a group has committed on a topic's only partition."""
     servers = {"bootstrap.servers": system.broker(), "group.id": group}
     with closing(Consumer(servers)) as consumer:
-        [where] = consumer.committed([TopicPartition(topic, 0)], timeout=10)
+        [where] = consumer.committed([TopicPartition(topic, 0)], timeout=DEADLINE)
         return max(0, where.offset)

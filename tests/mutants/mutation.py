@@ -81,7 +81,12 @@ class _Place:
 
 def mutants(source: str, filename: str) -> Iterator[Mutant]:
     """Make each mutant of each function: of its body, as what is above runs but once, on import."""
-    tree = ast.parse(source)
+    for node in ast.parse(source).body:
+        # Alone, it compiles far sooner than the whole module would, once for each mutant.
+        yield from _mutants(ast.Module([node], []), filename)
+
+
+def _mutants(tree: ast.Module, filename: str) -> Iterator[Mutant]:
     for name, function in _functions(tree):
         original, seen = code_of(tree, filename, name), Counter[str]()
         for place in _places(function):

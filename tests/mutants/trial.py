@@ -67,17 +67,18 @@ class Bench:
     def survives(self, file: str, mutant: Mutant) -> bool:
         """Tell whether all tests pass that run the function."""
         where = file, mutant.function
-        return forked(lambda: self._trial(where, mutant.code)) is True
+        functions = self.functions[where]  # not in the fork: its error would be a mutant killed
+        return forked(lambda: self._trial(where, functions, mutant.code)) is True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notice that a test failed."""
         self.failed |= report.failed
 
-    def _trial(self, where: Where, code: CodeType) -> bool:
+    def _trial(self, where: Where, functions: list[FunctionType], code: CodeType) -> bool:
         tests = sorted(self.tests.get(where, []))
         limit = int(LEAST + PATIENCE * sum(seconds for seconds, _ in tests))
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        for function in self.functions[where]:
+        for function in functions:
             function.__code__ = code
         return all(self._passed(number for _, number in tests))
 
@@ -123,7 +124,10 @@ def live_functions(files: Iterable[str]) -> dict[Where, list[FunctionType]]:
     for name in names:
         import_module(f"saga.{name.removesuffix('.py').replace('/', '.')}")
     found: dict[Where, list[FunctionType]] = {}
-    for one in gc.get_objects():
+    gc.unfreeze()  # it tells of nothing that is frozen
+    objects = gc.get_objects()
+    gc.freeze()
+    for one in objects:
         if isinstance(one, FunctionType) and (file := _file(one.__code__.co_filename)) in names:
             found.setdefault((file, one.__code__.co_qualname), []).append(one)
     return found

@@ -162,7 +162,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 
 
 def test_system_outlives_the_worst_databases(simulator: Simulator) -> None:
-    assert run_all(simulator, range(60)).violations == {}
+    assert run_all(simulator, range(30)).violations == {}
 
 
 def test_faults_of_databases_are_told(simulator: Simulator) -> None:

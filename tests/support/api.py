@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import peewee
 from sanic import Sanic
 
-from saga.runtime import Saga
+from saga.runtime import Saga, Table
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Envelope, Reply
 from saga.runtime.saga_rows import SagaRow
@@ -23,6 +24,7 @@ with warnings.catch_warnings():
     from sanic_testing.reusable import ReusableClient
 
 JSON = {"content-type": "application/json"}
+NUMBERS = "sqlite_sequence"
 
 
 class Api:
@@ -85,6 +87,18 @@ def run_app(app: Sanic[Any, Any]) -> Iterator[Api]:
         app.ctx.threads.database.close()
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def empty(api: Api, tables: Sequence[type[Table]]) -> None:
+    """Let a running app have no rows; its tables may have been another app's meanwhile."""
+    database: peewee.Database = api.app.ctx.threads.database
+    database.bind(tables)
+    with database.atomic():
+        for table in tables:
+            table.delete().execute()
+        # Where SQLite remembers the ids that it gave, they begin again.
+        if database.execute_sql(f"SELECT 1 FROM sqlite_master WHERE name = '{NUMBERS}'").fetchone():
+            database.execute_sql(f"DELETE FROM {NUMBERS}")
 
 
 class Broker:

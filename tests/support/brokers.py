@@ -3,6 +3,7 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
@@ -113,9 +114,9 @@ class Broker(ABC):
         member.close()
 
     def close(self) -> None:
-        """Close all members."""
-        for member in self._open:
-            member.close()
+        """Close all members, side by side: most of what each takes is waiting."""
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda member: member.close(), self._open))
 
     @abstractmethod
     def away(self) -> AbstractContextManager[None]:

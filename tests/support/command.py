@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
@@ -21,7 +21,7 @@ from .waiting import DEADLINE
 
 SAGA = Path(sys.executable).with_name("saga")
 # Of the others, `up` leaves a process behind, and those that know the orders bind their tables.
-HERE = {"deploy", "deployments", "dlq", "down", "invoke", "logs"}
+HERE = {"check", "deploy", "deployments", "dlq", "down", "invoke", "logs", "new"}
 HERE |= {"ps", "remove", "rollback", "sagas", "scale", "show"}
 
 Done = subprocess.CompletedProcess[str]
@@ -59,6 +59,7 @@ def _run_here(
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         _as_it_was(folder),
+        chdir(folder or Path()),
         mock.patch.dict(os.environ, environment, clear=True),
         mock.patch.object(sys, "argv", ["saga", *arguments]),
         mock.patch.object(sys, "stdin", io.StringIO(stdin or "")),

@@ -1,5 +1,6 @@
 """The mutants of `make mutants`: small changes that are changes."""
 
+import gc
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mutants.mutation import mutants
+from mutants.trial import live_functions
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())
@@ -80,3 +82,11 @@ def test_source_is_as_before_after_all_mutants():
 def test_survivors_with_a_reason_are_mutants(file):
     made = {mutant.label for mutant in mutants((ROOT / file).read_text(), file)}
     assert CONFIGURATION["survivors"][file].keys() - made == set()
+
+
+def test_functions_to_change_are_found_though_they_are_frozen():
+    file = "runtime/inbox.py"
+    live_functions([file])
+    gc.freeze()
+    found = {name for _, name in live_functions([file])}
+    assert {mutant.function for mutant in mutants((ROOT / file).read_text(), file)} <= found

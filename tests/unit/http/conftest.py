@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 
-import peewee
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
@@ -12,9 +11,7 @@ from saga.http import orchestrator, order, product, user
 from saga.runtime.settings import Settings
 from saga.runtime.web import App
 from saga.stacks.ledger import TABLES
-from support.api import Api, Broker, run_app
-
-NUMBERS = "sqlite_sequence"
+from support.api import Api, Broker, empty, run_app
 
 Serve = Callable[[str], Api]
 
@@ -70,14 +67,7 @@ def broker(shared_broker: Broker) -> Broker:
 
 
 def emptied(serve: Serve, service: str) -> Api:
-    """Return a service without rows; its tables may have been another app's meanwhile."""
-    api, tables = serve(service), TABLES[service]
-    database: peewee.Database = api.app.ctx.threads.database
-    database.bind(tables)
-    with database.atomic():
-        for table in tables:
-            table.delete().execute()
-        # Where SQLite remembers the ids that it gave, they begin again.
-        if database.execute_sql(f"SELECT 1 FROM sqlite_master WHERE name = '{NUMBERS}'").fetchone():
-            database.execute_sql(f"DELETE FROM {NUMBERS}")
+    """Return a service without rows."""
+    api = serve(service)
+    empty(api, TABLES[service])
     return api

@@ -104,7 +104,7 @@ def test_wait_returns_when_the_saga_has_ended(client):
     state = client.start(place_order, ORDER)
     ending = threading.Timer(0.05, lambda: reply(client, state, "create_order", "rejected"))
     ending.start()
-    assert client.wait(state.id, timeout=30.0).status == "COMPENSATED"
+    assert client.wait(state.id, timeout=240.0).status == "COMPENSATED"
     ending.join()
 
 

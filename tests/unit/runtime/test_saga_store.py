@@ -220,6 +220,12 @@ def test_sweep_takes_the_longest_overdue_first(monkeypatch, store):
     assert sent(store.sweep(SAGA, LATER)) == ["b/make/do"]
 
 
+def test_one_saga_is_enough_to_tell_that_some_are_due(store):
+    begin("a", "b")
+    assert len(store.due(SAGA, LATER)) == 1
+    assert len(store.due(SAGA, NOW)) == 0
+
+
 def test_saga_that_has_moved_on_is_looked_at_and_not_acted_on(store):
     begin("a")
     store.advance(SAGA, [reply("a")], LATER)
@@ -251,7 +257,7 @@ def test_each_end_is_told_once(store, together):
     assert ends[0].status == "COMPLETED"
 
 
-def test_sweep_writes_each_saga_once(store, monkeypatch):
+def test_each_saga_is_written_once(store, monkeypatch):
     begin("a", "b")
     written = []
     for name in ("update", "update_state"):
@@ -260,6 +266,9 @@ def test_sweep_writes_each_saga_once(store, monkeypatch):
             saga_rows, name, Written(spy, lambda rows: written.extend(row[0] for row in rows))
         )
     store.sweep(SAGA, LATER)
+    assert sorted(written) == ["a", "b"]
+    written.clear()
+    store.advance(SAGA, [reply("a"), reply("a", "finish"), reply("b")], LATER)
     assert sorted(written) == ["a", "b"]
 
 

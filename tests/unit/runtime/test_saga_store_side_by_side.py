@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_rows, saga_store
 from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Reply
@@ -156,3 +157,32 @@ def test_sweep_waits_for_nobody_and_takes_the_others(store: SagaStore, other: Sa
         store.cancel(SAGA, "a", NOW)
         assert sweep(other) == ["b/make/do"]
     assert steps(store) == ["UNDOING", "PENDING"]
+
+
+def test_transitions_of_many_sagas_lock_them_in_one_order(
+    store: SagaStore, other: SagaStore
+) -> None:
+    """Wherever they are stored: one that waits for the first of them holds no other."""
+    saga_rows.postpone.on(store.database, "a", LATER)  # PostgreSQL writes it anew, behind `b`
+    free = "SELECT 1 FROM saga WHERE id = 'b' FOR UPDATE NOWAIT"
+
+    def lock_both() -> None:
+        with transaction(other.database):
+            other.advance(SAGA, [replace(MADE, saga_id="b"), MADE], NOW)
+
+    with ThreadPoolExecutor(1) as thread, transaction(store.database):
+        store.cancel(SAGA, "a", NOW)
+        later = thread.submit(lock_both)
+        wait_until(lambda: waits(store.database), "the other one waits")
+        assert store.database.execute_sql(free).fetchone()
+    later.result(DEADLINE)
+
+
+def test_sweep_takes_the_longest_overdue_first_where_no_index_is_read(
+    store: SagaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scan in ("indexscan", "bitmapscan"):
+        store.database.execute_sql(f"SET enable_{scan} = off")
+    monkeypatch.setattr(saga_store, "SWEEP_LIMIT", 1)
+    saga_rows.postpone.on(store.database, "b", NOW)
+    assert [sweep(store), sweep(store)] == [["b/make/do"], ["a/make/do"]]

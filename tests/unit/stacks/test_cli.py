@@ -1,5 +1,6 @@
 """The command `saga` is there whatever the order system's files are like."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,69 +13,108 @@ from saga.stacks import cli
 from support.waiting import DEADLINE
 
 BROKEN = (
-    "import sys; sys.modules['saga.functions.orchestrator.place_order'] = None; "
-    "from saga.stacks.cli import main; sys.argv = ['saga', *sys.argv[1:]]; main()"
+    "sys.modules['saga.functions.orchestrator.place_order'] = None; "
+    "from saga.stacks.cli import main as run"
 )
 # What takes long to import: drivers, clients, and what brings them along.
 HEAVY = {"boto3", "confluent_kafka", "docker", "httpx", "jgo", "peewee", "psycopg", "quixstreams"}
 HEAVY |= {"requests", "sanic", "saga.runtime.simulation", "saga.stacks.ledger"}
 WATCHED = (
-    "import atexit, sys; from saga.stacks.cli import main; "
-    "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
-    "sys.argv = ['saga', *sys.argv[1:]]; main()"
+    "from saga.stacks.cli import main as run; "
+    "atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
 )
-HELP = (
-    "import sys; from saga.stacks import cli; "
-    "getattr(cli, sys.argv[1])(); sys.argv = ['saga', *sys.argv[2:]]; cli.run()"
-)
+HELP = "from saga.stacks.cli import {0}, run; {0}()"
+# A new Python for each command would take most of the time.
+FORKS = """
+import atexit, json, os, sys
+{beginning}
+forks = []
+for number, words in enumerate(json.loads(sys.argv[1])):
+    forks.append(os.fork())
+    if forks[-1] == 0:
+        for output in (1, 2):
+            os.dup2(os.open(f"{{number}}.{{output}}", os.O_CREAT | os.O_WRONLY), output)
+        sys.argv = ["saga", *words]
+        sys.exit(run())
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) for fork in forks]))
+"""
 
 
-def python(code: str, *arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
+def saga(beginning: str, folder: Path, *commands: str) -> dict[str, CompletedProcess[str]]:
+    """Run commands, each in a fork of a new Python that begins so."""
+    words = [command.split() for command in commands]
+    code = FORKS.format(beginning=beginning)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(words)],
+        stdout=subprocess.PIPE,
         text=True,
         timeout=DEADLINE,
-        cwd=cwd,
+        cwd=folder,
+        check=True,
     )
+    ends = enumerate(zip(commands, json.loads(done.stdout), strict=True))
+    return {
+        command: CompletedProcess(
+            command, end, *((folder / f"{number}.{output}").read_text() for output in (1, 2))
+        )
+        for number, (command, end) in ends
+    }
 
 
-def saga(*arguments: str) -> CompletedProcess[str]:
-    """Run the command where the order saga can't be imported."""
-    return python(BROKEN, *arguments)
+@pytest.fixture(scope="module")
+def where_the_orders_are_broken(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, CompletedProcess[str]]:
+    """Run commands where the order saga can't be imported."""
+    commands = ("bench", "simulate", "--help", "down --help", "check")
+    return saga(BROKEN, tmp_path_factory.mktemp("broken"), *commands)
 
 
 @pytest.mark.parametrize("name", ["bench", "simulate"])
-def test_commands_of_the_orders_say_that_they_cant_be_imported(name: str) -> None:
-    done = saga(name)
+def test_commands_of_the_orders_say_that_they_cant_be_imported(
+    where_the_orders_are_broken: dict[str, CompletedProcess[str]], name: str
+) -> None:
+    done = where_the_orders_are_broken[name]
     assert done.returncode == 1
     assert done.stderr.startswith("saga: the order system can't be imported, see `saga check`:")
     assert "Traceback" not in done.stderr
 
 
-def test_other_commands_work() -> None:
-    assert "simulate" in saga("--help").stdout
-    assert saga("down", "--help").returncode == 0
-    assert "place_order" in saga("check").stdout
+def test_other_commands_work(
+    where_the_orders_are_broken: dict[str, CompletedProcess[str]],
+) -> None:
+    assert "simulate" in where_the_orders_are_broken["--help"].stdout
+    assert where_the_orders_are_broken["down --help"].returncode == 0
+    assert "place_order" in where_the_orders_are_broken["check"].stdout
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["--help", "", "ps", "-- ps", "logs", "down", "deployments x", "render compose"]
-    + [f"{name} --help" for name in ("up", "deploy", "scale", "create-databases")],
-)
-def test_command_runs_without_drivers_and_clients(tmp_path: Path, words: str) -> None:
-    done = python(WATCHED, *words.split(), cwd=tmp_path)
-    imported = done.stderr.splitlines()[-1].split()
-    assert "saga.stacks.cli" in imported
-    assert HEAVY.intersection(imported) == set()
+LIGHT = ["--help", "", "ps", "-- ps", "logs", "down", "deployments x", "render compose"]
+LIGHT += [f"{name} --help" for name in ("up", "deploy", "scale", "create-databases")]
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("nosuch",), ("simulat",)])
-def test_help_is_that_of_the_commands(words: tuple[str, ...]) -> None:
-    outlined, loaded = (python(HELP, how, *words) for how in ("outline", "load"))
-    assert (outlined.returncode, outlined.stdout) == (loaded.returncode, loaded.stdout)
-    assert outlined.stderr == loaded.stderr
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Tell what each command imports."""
+    done = saga(WATCHED, tmp_path_factory.mktemp("light"), *LIGHT)
+    return {words: {*done[words].stderr.splitlines()[-1].split()} for words in LIGHT}
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_command_runs_without_drivers_and_clients(
+    imported: dict[str, set[str]], words: str
+) -> None:
+    assert "saga.stacks.cli" in imported[words]
+    assert HEAVY.intersection(imported[words]) == set()
+
+
+def test_help_is_that_of_the_commands(tmp_path_factory: pytest.TempPathFactory) -> None:
+    outlined, loaded = (
+        saga(HELP.format(how), tmp_path_factory.mktemp(how), "", "--help", "nosuch", "simulat")
+        for how in ("outline", "load")
+    )
+    for words, done in outlined.items():
+        assert vars(done) == vars(loaded[words])
+    assert {done.returncode for done in outlined.values()} == {0, 2}
 
 
 def test_commands_are_listed_with_their_modules() -> None:

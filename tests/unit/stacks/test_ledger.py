@@ -329,20 +329,20 @@ def test_input_that_nobody_has_given_is_found(shop: Shop) -> None:
 def test_order_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
     other = STRANGER if name == "saga_id" else 4711
     Order.update({name: other}).where(Order.id == order_id(shop.case("COMPLETED"))).execute()
-    assert found(shop, f"the {name} of its order")
+    assert found(shop, f"the {name} of its order is")
 
 
 @pytest.mark.parametrize("name", ["product_id", "quantity"])
 def test_reservation_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> None:
     case = shop.case("COMPLETED")
     Reservation.update({name: 4711}).where(Reservation.order_id == order_id(case)).execute()
-    assert found(shop, f"the {name} of its reservation")
+    assert found(shop, f"the {name} of its reservation is")
 
 
 def test_payment_of_another_user_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     Payment.update(user_id=4711).where(Payment.order_id == order_id(case)).execute()
-    assert found(shop, f"^saga {case.state.id}: the user_id of its payment")
+    assert found(shop, f"^saga {case.state.id}: the user_id of its payment is 4711")
 
 
 @pytest.mark.parametrize(
@@ -415,6 +415,7 @@ def test_saga_that_gave_up_too_early_is_found(shop: Shop) -> None:
         failure = {"step": "process_payment", "code": code, "message": ""}
         change_state(case, failure=failure)
         assert found(shop, text)
+        assert not found(shop, "there is no reason")
 
 
 def test_too_many_that_gave_up_are_found(shop: Shop) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
-from saga.stacks import calls
+from saga.stacks import calls, load
 from saga.stacks.calls import Calls
 from saga.stacks.load import Client, Load
 
@@ -68,15 +68,18 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def place(api: Api, until: Callable[..., object]) -> Callable[..., Load]:
+def place(
+    api: Api, until: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Load]:
     """Place orders of one client, with these answers, until all is answered."""
+    monkeypatch.setattr(load, "CANCEL_AFTER", (0.001, 0.002))
 
     def place(*answers: Reply, orders: int = 1, cancels: float = 0.0) -> Load:
         api.answers = list(answers)
         wishes = [Request(dict(WISH), key=f"k{n}") for n in range(orders)]
-        with Load(("127.0.0.1", api.server_port), wishes, clients=1, cancels=cancels) as load:
-            until(lambda: not load.busy, "all is answered")
-        return load
+        with Load(("127.0.0.1", api.server_port), wishes, clients=1, cancels=cancels) as placed:
+            until(lambda: not placed.busy, "all is answered")
+        return placed
 
     return place
 
@@ -94,19 +97,19 @@ AWAY: Reply = (503, {})
 
 
 def test_accepted_order_is_remembered(place: Callable[..., Load], api: Api) -> None:
-    load = place(ACCEPTED, saga("s2"), orders=2)
-    assert [request.told for request in load.requests] == [["s1"], ["s2"]]
-    assert [request.tries for request in load.requests] == [1, 1]
+    placed = place(ACCEPTED, saga("s2"), orders=2)
+    assert [request.told for request in placed.requests] == [["s1"], ["s2"]]
+    assert [request.tries for request in placed.requests] == [1, 1]
     assert api.heard == [("POST", "/orders", "k0", WISH), ("POST", "/orders", "k1", WISH)]
-    assert (load.accepted, load.refused) == (2, [])
+    assert (placed.accepted, placed.refused) == (2, [])
 
 
 @pytest.mark.parametrize("first", [AWAY, None])
 def test_what_has_no_answer_or_is_away_is_repeated_with_its_key(
     place: Callable[..., Load], api: Api, first: Reply
 ) -> None:
-    load = place(first, ACCEPTED)
-    assert (load.requests[0].told, load.requests[0].tries) == (["s1"], 2)
+    placed = place(first, ACCEPTED)
+    assert (placed.requests[0].told, placed.requests[0].tries) == (["s1"], 2)
     assert api.heard == [("POST", "/orders", "k0", WISH)] * 2
 
 
@@ -238,7 +241,7 @@ def test_cancellation_that_is_refused_ends_the_load(place: Callable[..., Load]) 
 
 def test_stopped_load_repeats_nothing_more(api: Api, until: Callable[..., object]) -> None:
     api.answers = [AWAY] * 1000
-    with Load(("127.0.0.1", api.server_port), [Request(dict(WISH), key="k")], clients=1) as load:
-        until(lambda: load.refused, "an order is refused")
-    assert load.requests[0].told == []
-    assert load.accepted == 0
+    with Load(("127.0.0.1", api.server_port), [Request(dict(WISH), key="k")], clients=1) as placed:
+        until(lambda: placed.refused, "an order is refused")
+    assert placed.requests[0].told == []
+    assert placed.accepted == 0

@@ -3,9 +3,7 @@
 import importlib
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from saga.runtime.authoring.check import check
 from saga.runtime.authoring.facts import Facts, Finding
 from saga.runtime.authoring.survey import collect
 from saga.runtime.settings import Settings
-from support.waiting import DEADLINE
+from support.command import run_saga
 
 registry_module = importlib.import_module("saga.runtime.function")
 
@@ -460,23 +458,23 @@ def test_the_shipped_system_has_no_findings():
     )
 
 
-def saga(folder: Path, *arguments: str, path: str = ".") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("saga"), *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "SAGA_STACKS": "stacks"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
+@pytest.fixture
+def saga(monkeypatch):
+    """Run the command in a folder."""
+    monkeypatch.setattr(registry_module, "_registry", {})
+
+    def run(folder, *arguments):
+        return run_saga(arguments, {**os.environ, "SAGA_STACKS": "stacks"}, folder)
+
+    return run
 
 
-def test_the_command_counts_what_is_healthy(project):
+def test_the_command_counts_what_is_healthy(saga, project):
     done = saga(project({}), "check")
     assert (done.returncode, done.stdout) == (0, "3 functions, 1 saga, no problems.\n"), done.stderr
 
 
-def test_the_command_fails_on_errors(project):
+def test_the_command_fails_on_errors(saga, project):
     files, _ = WRONG["function without an entry"]
     folder = project(files)
     done = saga(folder, "check")
@@ -492,7 +490,7 @@ def test_the_command_fails_on_errors(project):
     ]
 
 
-def test_the_command_shows_the_file_and_not_a_link_to_it(project):
+def test_the_command_shows_the_file_and_not_a_link_to_it(saga, project, monkeypatch):
     """What is installed editable is imported over links."""
     files, _ = WRONG["function without an entry"]
     folder = project(files)
@@ -500,18 +498,19 @@ def test_the_command_shows_the_file_and_not_a_link_to_it(project):
     for package in ("chef", "oven"):
         (folder / package).rename(folder / f"{package}-real")
         (folder / "links" / package).symlink_to(folder / f"{package}-real")
-    done = saga(folder, "check", path="links")
+    monkeypatch.syspath_prepend(folder / "links")
+    done = saga(folder, "check")
     assert done.stdout.startswith("chef-real/dinner.py:13: error: "), done.stdout + done.stderr
 
 
-def test_the_command_lets_warnings_pass(project):
+def test_the_command_lets_warnings_pass(saga, project):
     files, _ = WRONG["command that nobody sends"]
     done = saga(project(files), "check")
     assert done.returncode == 0
     assert done.stdout.endswith("4 functions, 1 saga, 2 warnings.\n")
 
 
-def test_the_command_makes_a_function_once(tmp_path):
+def test_the_command_makes_a_function_once(saga, tmp_path):
     done = saga(tmp_path, "new", "function", "gift.wrap_gift")
     assert done.returncode == 0, done.stderr
     assert "made     gift/wrap_gift.py\n" in done.stdout

@@ -48,8 +48,7 @@ class UniqueKeys(yaml.SafeLoader):
 
 
 def services_of(document: str) -> dict[str, dict[str, Any]]:
-    yaml.load(document, UniqueKeys)
-    return yaml.safe_load(document)["services"]
+    return yaml.load(document, UniqueKeys)["services"]
 
 
 def render(*stacks: Stack) -> dict[str, dict[str, Any]]:

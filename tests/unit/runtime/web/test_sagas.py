@@ -15,10 +15,11 @@ from saga.runtime.errors import ContractError
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import from_json, to_json
 from saga.runtime.saga_store import TABLES, SagaStore, Start
+from saga.runtime.settings import Settings
 from saga.runtime.web.app import new_app
 from saga.runtime.web.payload import Body
 from saga.runtime.web.sagas import saga_blueprint
-from support.api import Broker
+from support.api import Broker, empty, run_app
 
 EXACT = "900000000000.0312345678901234567"
 WISH = {"baker": "Ada", "layers": 3, "price": "12.50", "day": "2027-05-01"}
@@ -78,15 +79,27 @@ CAKE = Saga(
 BREAD = Saga("bake-bread", BakeBread, [Step(BakeLayers, undo=EatLayers)], search=("cake_id",))
 
 
+SHARED_BROKER = Broker(CAKE)
+
+
 @pytest.fixture
 def broker():
-    return Broker(CAKE)
+    SHARED_BROKER.forget()
+    return SHARED_BROKER
+
+
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory):
+    settings = Settings(saga_data=tmp_path_factory.mktemp("data"))
+    cakes = saga_blueprint(CAKE, assigned={"cake_id": uuid4}, send=SHARED_BROKER.send)
+    with run_app(new_app("bakery", settings, TABLES, cakes)) as api:
+        yield api
 
 
 @pytest.fixture
-def api(settings, start, broker):
-    cakes = saga_blueprint(CAKE, assigned={"cake_id": uuid4}, send=broker.send)
-    return start(new_app("bakery", settings, TABLES, cakes))
+def api(shared_api, broker):
+    empty(shared_api, TABLES)
+    return shared_api
 
 
 def answering(outcome, data=DONE):
