@@ -163,7 +163,9 @@ def test_transitions_of_many_sagas_lock_them_in_one_order(
     store: SagaStore, other: SagaStore
 ) -> None:
     """Wherever they are stored: one that waits for the first of them holds no other."""
-    saga_rows.postpone.on(store.database, "a", LATER)  # PostgreSQL writes it anew, behind `b`
+    saga_rows.mark.on(
+        store.database, "a", "RUNNING", LATER
+    )  # PostgreSQL writes it anew, behind `b`
     free = "SELECT 1 FROM saga WHERE id = 'b' FOR UPDATE NOWAIT"
 
     def lock_both() -> None:
@@ -184,5 +186,5 @@ def test_sweep_takes_the_longest_overdue_first_where_no_index_is_read(
     for scan in ("indexscan", "bitmapscan"):
         store.database.execute_sql(f"SET enable_{scan} = off")
     monkeypatch.setattr(saga_store, "SWEEP_LIMIT", 1)
-    saga_rows.postpone.on(store.database, "b", NOW)
+    saga_rows.mark.on(store.database, "b", "RUNNING", NOW)
     assert [sweep(store), sweep(store)] == [["b/make/do"], ["a/make/do"]]
