@@ -23,6 +23,7 @@ ID_LIMIT = 200  # characters in a message id
 INVALID_COMMAND = "invalid_command"  # the code where a command can't be made, or can't be read
 CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 
+BODY_LIMIT = 200_000  # characters in a body; brokers take messages of 1 MB at most
 TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
 
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
@@ -110,12 +111,15 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A function's answer to a saga's command, read for the orchestrator, and where it was."""
+    """A function's answer to a saga's command, read for the orchestrator, and where it was.
+
+    `unsent` is what its host answers itself: the broker will never take that command.
+    """
 
     saga_id: str
     step: str
     action: Action
-    outcome: Outcome
+    outcome: Outcome | Literal["unsent"]
     attempt: int
     data: str
     place: str = ""

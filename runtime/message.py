@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ContractError
+from .errors import ContractError, first_line
 from .topic import check_topic
 
 
@@ -88,3 +88,8 @@ def snake_case(name: str) -> str:
 def reasons(error: ValidationError, root: str = "body") -> list[str]:
     """List all that pydantic has found, as `FIELD: MESSAGE`; `root` is what is in no field."""
     return [f"{'.'.join(map(str, e['loc'])) or root}: {e['msg']}" for e in error.errors()]
+
+
+def why(error: Exception) -> str:
+    """Say in one line why a message could not be made, or be read."""
+    return reasons(error)[0] if isinstance(error, ValidationError) else first_line(error)

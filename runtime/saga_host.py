@@ -12,14 +12,15 @@ from .batch_loop import POLL_TIMEOUT, BatchLoop
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .database.schema import Table
-from .envelope import Envelope, Record, read_reply
-from .errors import ContractError
+from .envelope import Envelope, Record, Reply, decode, problem_of, read_command_id, read_reply
+from .errors import ContractError, Undecodable
 from .function import import_declaring
 from .saga import Saga
 from .saga_state import SagaState, to_json
 from .saga_store import TABLES, SagaStore
-from .transport import Transport
+from .transport import Refusal, Transport
 
+NOT_SENT = "not_sent"  # the code where the broker will never take a command
 SWEEP_EVERY = timedelta(seconds=1)  # at once again where there was something to do
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,6 +78,8 @@ class SagaHost(BatchLoop):
 
     def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> float:
         super()._turn(transport, min(timeout, self.next_sweep()))
+        if refused := transport.refused():
+            self._give_up(refused, transport)
         if not self.next_sweep():
             self._sweep_and_send(transport)
         return 0.0
@@ -88,18 +91,30 @@ class SagaHost(BatchLoop):
         commands = self.sweep()
         self._crash.reach(crash.AFTER_SWEEP, commands)
         self._swept_at = LONG_AGO if commands else self.clock()
-        transport.send(commands)
+        if commands:
+            transport.finish(commands)
         self._crash.reach(crash.AFTER_SWEEP_SENT, commands)
+
+    def _give_up(self, refused: Sequence[Refusal], transport: Transport) -> None:
+        """Let sagas make no more attempts whose commands the broker will never take.
+
+        A topic that is missing may be there later: such a command is waited for as any other.
+        """
+        replies = [r for one in refused if not one.missing and (r := _unsent(one)) is not None]
+        if replies:
+            transport.finish(self._retried(lambda: self._advance(replies)))
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, read_reply)
-        replies = [heard[1] for _, heard in found if heard is not None]
+        letters = [letter for letter, _ in found if letter is not None]
+        return letters + self._advance([heard[1] for _, heard in found if heard is not None])
+
+    def _advance(self, replies: Sequence[Reply]) -> list[Record]:
         self._ended.clear()
         with transaction(self.database):
             commands = self._store.advance(self.saga, replies, self.clock())
             self._crash.reach(crash.BEFORE_COMMIT, commands)
-        letters = [letter for letter, _ in found if letter is not None]
-        return letters + self._to_send(commands)
+        return self._to_send(commands)
 
     def _sweep(self) -> list[Record]:
         if not self._store.due(self.saga, self.clock()):
@@ -115,6 +130,17 @@ class SagaHost(BatchLoop):
         once = {command.id: command for command in commands}
         told = [_end(self.saga, state) for state in self._ended]
         return [message.record() for message in (*once.values(), *told)]
+
+
+def _unsent(refusal: Refusal) -> Reply | None:
+    """Answer for a command that nobody will ever have; None for what is no command."""
+    try:
+        command = decode(refusal.record)
+        saga_id, step, action = read_command_id(command.id)
+    except Undecodable:
+        return None
+    problem = problem_of(NOT_SENT, refusal.reason).model_dump_json()
+    return Reply(saga_id, step, action, "unsent", command.attempt, problem)
 
 
 def _end(saga: Saga, state: SagaState) -> Envelope:

@@ -3,12 +3,14 @@
 from datetime import datetime
 
 from . import body
-from .envelope import Action, Envelope, message_id
-from .errors import ContractError
+from .envelope import BODY_LIMIT, INVALID_COMMAND, Action, Envelope, message_id
+from .errors import ContractError, Rejected
 from .message import Command
 from .saga import Saga, Step
 from .saga_state import SagaState, StepState
 
+COMMAND_TOO_LARGE = "command_too_large"  # the code of one that is over the limit
+UNMADE = frozenset({INVALID_COMMAND, COMMAND_TOO_LARGE})  # the codes where there is none to send
 LONGEST_WAIT = 300.0  # seconds for an answer, where a step's own time-out is no longer
 
 
@@ -32,10 +34,14 @@ def command(
 def make_body(saga: Saga, state: SagaState, step: str, action: Action) -> str:
     """Build a command's body from what the saga knows, by field name.
 
-    Raises `pydantic.ValidationError` where that is not what the command wants.
+    Raises `pydantic.ValidationError` where that is not what the command wants, and `Rejected` where
+    it is too large for a broker.
     """
     cls = command_class(saga.step(step), action)
-    return body.write(body.made_of(cls, saga.sources.values(state, step, action)))
+    made = body.write(body.made_of(cls, saga.sources.values(state, step, action)))
+    if len(made) > BODY_LIMIT:
+        raise Rejected(COMMAND_TOO_LARGE, f"{len(made)} characters of {BODY_LIMIT}")
+    return made
 
 
 def command_class(step: Step, action: Action) -> type[Command]:

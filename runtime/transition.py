@@ -8,13 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from . import body
 from .database.connection import UNAVAILABLE
-from .envelope import Action, Envelope, Problem, Reply, problem_in, problem_of
-from .errors import ContractError, first_line
-from .message import Message, reasons
+from .envelope import INVALID_COMMAND, Action, Envelope, Problem, Reply, problem_in, problem_of
+from .errors import ContractError, Rejected
+from .message import Message, why
 from .retry import Retry
 from .saga import Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
@@ -64,11 +62,12 @@ def on_reply(saga: Saga, state: SagaState, reply: Reply, now: datetime) -> Trans
         if state.awaiting and _was_applied(state, reply):
             return _command(saga, state, index, action, now)
         return state, []
-    if reply.outcome == "failed":
+    if reply.outcome in ("failed", "unsent"):
         attempt = step.attempts if action == "do" else step.undo_attempts
         if not state.awaiting or reply.attempt != attempt:
             return state, []
-        return _fault(saga, state, index, problem_in(reply), now)
+        end = _fault if reply.outcome == "failed" else _end_attempts
+        return end(saga, state, index, problem_in(reply), now)
     if action == "undo":
         return _undo_answered(saga, state, index, reply, now)
     return _do_answered(saga, state, index, reply, now)
@@ -93,7 +92,16 @@ def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> 
     index = state.in_flight
     if index is None:
         return state, []
-    problem = problem_of("invalid_command", _why(error))
+    if isinstance(error, Rejected):
+        return _end_attempts(saga, state, index, problem_of(error.code, error.message), now)
+    problem = problem_of(INVALID_COMMAND, why(error))
+    return _end_attempts(saga, state, index, problem, now)
+
+
+def _end_attempts(
+    saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
+) -> Transition:
+    """Make no more attempts of the step in flight; earlier ones may have done its work."""
     if state.status == "RUNNING":
         return give_up(saga, state, index, problem, now)
     return _undo_failed(saga, state, index, problem, now)
@@ -116,7 +124,7 @@ def _do_answered(
     except Exception as error:  # whatever a validator may raise
         if not state.awaiting:
             return state, []
-        return _fault(saga, state, index, problem_of("invalid_event", _why(error)), now)
+        return _fault(saga, state, index, problem_of("invalid_event", why(error)), now)
     told = saga.sources.kept(state.steps[index].name, event)
     steps = settled(state, index, status="DONE", error=None, finished_at=now, told=told)
     state = replace(state, answered=answered, steps=steps)
@@ -289,7 +297,3 @@ def _delay(rule: Retry, state: SagaState, index: int, attempt: int) -> float:
 
 def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
     return Failure(state.steps[index].name, problem.code, problem.message)
-
-
-def _why(error: Exception) -> str:
-    return reasons(error)[0] if isinstance(error, ValidationError) else first_line(error)

@@ -16,6 +16,7 @@ from .database.connection import (
     transaction,
 )
 from .envelope import (
+    BODY_LIMIT,
     INVALID_COMMAND,
     Envelope,
     Outcome,
@@ -35,7 +36,6 @@ from .transport import Transport
 
 log = logging.getLogger(__name__)
 
-ANSWER_LIMIT = 200_000  # characters of an event; brokers take messages of 1 MB at most
 PROCESS_ENDED = "process_ended"  # the code of one that does so whenever it is handled
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
@@ -158,8 +158,8 @@ class Worker(BatchLoop):
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)
-            if len(answer.data) > ANSWER_LIMIT:
-                raise Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {ANSWER_LIMIT}")
+            if len(answer.data) > BODY_LIMIT:
+                raise Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {BODY_LIMIT}")
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None:

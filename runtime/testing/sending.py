@@ -13,7 +13,7 @@ from ..retry import Retry
 from ..saga import Saga, Step
 from ..saga_history import Change
 from ..saga_state import SagaState
-from ..sending import LONGEST_WAIT
+from ..sending import LONGEST_WAIT, UNMADE
 from .path import BROKEN, Transitions
 
 DOUBLINGS = 16  # of a wait, beyond which every limit is reached
@@ -95,7 +95,7 @@ def _count_problems(saga: Saga, state: SagaState, sent: list[Sending]) -> Iterat
     for step in state.steps:
         if step.attempts > (allowed := saga.step(step.name).retry.attempts):
             yield f"{step.name} had {step.attempts} attempts, of {allowed}"
-        if step.error is not None and step.error.code == "invalid_command":
+        if step.error is not None and step.error.code in UNMADE:
             continue  # counted, and given up in the same transition
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
             if attempts != (made := _attempts(sent, step.name, status)):

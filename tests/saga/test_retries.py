@@ -10,6 +10,7 @@ from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReleaseProduct
 from saga.functions.user.messages import RefundPayment
 from saga.runtime import Command, Event, Retry, Step
+from saga.runtime.envelope import BODY_LIMIT
 
 SECOND = timedelta(seconds=1)
 ORDER = UUID(int=1)
@@ -281,6 +282,32 @@ def test_command_that_can_not_be_built_is_given_up(tell):
     assert "price" in story.state.failure.message
     story.expect_undos(RefundPayment, CancelOrder).expect_compensated()
     assert "PayPrice" not in sent(story)
+
+
+class Label(Command, topic="story.label", event=Paid):
+    price: str
+
+
+def around(price):
+    return len(Label(price=price).model_dump_json()) - len(price)
+
+
+def test_command_over_the_limit_is_never_sent(tell):
+    story = tell(Step(CreateOrder, undo=CancelOrder), Step(Ask), Step(Label))
+    price = "x" * (BODY_LIMIT - around("x"))
+    story.reply(CREATED).reply(AnyPrice(price=price + "x"))
+    assert story.state.failure.step == "label"
+    assert story.state.failure.code == "command_too_large"
+    assert story.state.failure.message == f"{BODY_LIMIT + 1} characters of {BODY_LIMIT}"
+    story.expect_undos(CancelOrder).expect_compensated()
+    assert "Label" not in sent(story)
+
+
+def test_command_of_the_longest_length_is_sent(tell):
+    story = tell(Step(CreateOrder, undo=CancelOrder), Step(Ask), Step(Label))
+    story.reply(CREATED).reply(AnyPrice(price="x" * (BODY_LIMIT - around("x"))))
+    assert story.state.status == "RUNNING"
+    assert "Label" in sent(story)
 
 
 def test_undo_that_can_not_be_built_fails_the_saga(tell):

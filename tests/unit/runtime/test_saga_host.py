@@ -1,6 +1,7 @@
 """A saga's host: applies replies, and between two polls acts on what is due."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from saga.runtime.retry import Retry
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES, Start
+from saga.runtime.transport import Refusal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,6 +47,7 @@ class Broker:
         self.hosting, self.batches, self.stop = hosting, list(batches), threading.Event()
         self.log, self.sent, self.timeouts = [], [], []
         self.refusals = 0
+        self.never_taken = []
 
     def poll(self, timeout):
         self.log.append("poll")
@@ -70,6 +73,10 @@ class Broker:
 
     def rewind(self):
         self.log.append("rewind")
+
+    def refused(self):
+        refused, self.never_taken = self.never_taken, []
+        return refused
 
 
 class Hosting:
@@ -173,6 +180,43 @@ def test_what_cant_be_sent_is_not_swept_again_until_the_broker_answers(hosting, 
     assert hosting.checked
     assert (broker.sent, hosting.saga().steps[0].silences) == ([], 1)
     assert hosting.run(5.0).sent == ["make/do"]
+
+
+def refusal(*, step="make", action="do", attempt=1, missing=False):
+    command = Envelope(f"host.{step}", f"s/{step}/{action}", "Make", "/x", "t", "{}")
+    record = replace(command, attempt=attempt).record()
+    return Refusal(record, "Broker: Message size too large", missing)
+
+
+def test_command_that_no_broker_will_ever_take_ends_its_sagas_attempts(hosting):
+    """It may have been sent in an earlier attempt: the step counts as one that may be done."""
+    broker = Broker(hosting, 0.0, 0.0)
+    broker.never_taken = [refusal()]
+    hosting.host.run(broker, broker.stop)
+    failure = hosting.saga().failure
+    assert (failure.step, failure.code) == ("make", "not_sent")
+    assert failure.message == "Broker: Message size too large"
+    assert hosting.saga().steps[0].status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "other", [{"missing": True}, {"attempt": 2}, {"step": "finish"}, {"action": "undo"}]
+)
+def test_other_refusals_change_nothing(hosting, other):
+    broker = Broker(hosting, 0.0, 0.0)
+    broker.never_taken = [refusal(**other)]
+    before = hosting.saga()
+    hosting.host.run(broker, broker.stop)
+    assert hosting.saga() == before
+
+
+def test_end_that_no_broker_will_ever_take_is_told_to_nobody(hosting):
+    broker = Broker(hosting, 0.0, 0.0)
+    ended = Envelope(SAGA.ended_topic, "s/ended", "SagaEnded", "/x", "t", "{}").record()
+    broker.never_taken = [Refusal(ended, "too large", missing=False)]
+    before = hosting.saga()
+    hosting.host.run(broker, broker.stop)
+    assert hosting.saga() == before
 
 
 def test_a_sweep_that_fails_rewinds_no_committed_batch(hosting):

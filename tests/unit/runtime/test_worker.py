@@ -9,10 +9,10 @@ import peewee
 import pytest
 
 from saga.runtime import Rejected, crash
-from saga.runtime.envelope import decode
+from saga.runtime.envelope import BODY_LIMIT, decode
 from saga.runtime.errors import ContractError
 from saga.runtime.function import Function
-from saga.runtime.worker import ANSWER_LIMIT, Worker
+from saga.runtime.worker import Worker
 
 DONE = ("s/bake/do/reply", "done")
 REJECTED = ("s/bake/do/reply", "rejected")
@@ -131,7 +131,7 @@ def test_event_of_the_longest_length_is_an_answer(bakery, outcomes):
     bakery.after.append(lambda: longest)
     (record,) = bakery.baker.process([bakery.bake_record()])
     assert outcomes([record]) == [DONE]
-    assert len(record.value.decode()) == ANSWER_LIMIT
+    assert len(record.value.decode()) == BODY_LIMIT
     assert len(record.value) < 900_000
     assert bakery.baker.process([bakery.bake_record()]) == [record]
 
@@ -152,7 +152,7 @@ def test_event_one_longer_is_refused_and_leaves_nothing(bakery, outcomes):
 
 def longest_event(bakery, letter):
     around = len(bakery.Baked(name="").model_dump_json())
-    return bakery.Baked(name=letter * (ANSWER_LIMIT - around))
+    return bakery.Baked(name=letter * (BODY_LIMIT - around))
 
 
 def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):
