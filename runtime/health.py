@@ -15,10 +15,14 @@ ANSWER_TIMEOUT = 5.0  # seconds
 
 
 class HealthFile:
-    """Written by the process that it speaks for; without a path it does nothing."""
+    """Written by the process that it speaks for; without a path it does nothing.
 
-    def __init__(self, path: Path | None) -> None:
+    `patience` is for how many seconds its work may keep it from saying so.
+    """
+
+    def __init__(self, path: Path | None, patience: float = 0.0) -> None:
         self._path = path
+        self._patience = patience
         self.mark_unhealthy()
 
     def mark_healthy(self, address: str = "", again_in: float = 0.0) -> None:
@@ -28,7 +32,7 @@ class HealthFile:
         """
         if self._path is not None:
             self._path.write_text(address)
-            then = time.time() + again_in
+            then = time.time() + self._patience + again_in
             os.utime(self._path, (then, then))
 
     def mark_unhealthy(self) -> None:
@@ -37,15 +41,23 @@ class HealthFile:
             self._path.unlink(missing_ok=True)
 
 
+def stands_still(path: Path) -> str | None:
+    """Say that a loop turns no more, which no outage is a reason for; None where it does."""
+    try:
+        age = time.time() - path.stat().st_mtime
+        return f"its loop stands still for {age:.0f} s" if age > STALE_AFTER else None
+    except OSError:  # it waits to join its group
+        return None
+
+
 def unhealthy_because(path: Path) -> str | None:
     """Say what is wrong, None if all is well."""
     try:
         address = path.read_text()
-        age = time.time() - path.stat().st_mtime
     except OSError:
         return "not ready: it has not joined its group, or does not answer yet"
     if not address:
-        return f"its loop stands still for {age:.0f} s" if age > STALE_AFTER else None
+        return stands_still(path)
     import urllib.request  # takes longer to import than all the rest here
 
     try:

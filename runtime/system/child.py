@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BrokerUnavailable
+from ..health import stands_still
 from ..retry import Retry
 from .state import ProcessInfo
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is rotated at the next start
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
 HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
+LOOK_EVERY = 5.0  # seconds between two looks at a process's health
 BACK_OFF = Retry(first=0.2, longest=10.0)
 
 
@@ -35,12 +37,15 @@ class Child:
     launch: Callable[[], Any]
     log_file: Path
     partitions: int = 1
+    health: Path | None = None  # a file that it touches as long as its loop turns
     process: Any = None
     reports: Connection | None = None
     failures: int = 0
     started_at: float = 0.0
     restart_at: float = 0.0
     stop_by: float = 0.0
+    look_at: float = 0.0
+    stood_still: int = 0  # looks at its health in succession
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
@@ -52,6 +57,7 @@ class Child:
         """Start the process; raise what `launch` raises."""
         rotate(self.log_file)
         self.started_at = time.monotonic()
+        self.look_at, self.stood_still = self.started_at + LOOK_EVERY, 0
         self.info.state = "starting"
         launched = self.launch()
         if isinstance(launched, subprocess.Popen):
@@ -94,7 +100,20 @@ class Child:
         if not self.alive():
             self._plan_restart(exit_reason(self.process))
             return True
+        self._check_health()
         return self.info.state == "starting" and self._check_starting()
+
+    def _check_health(self) -> None:
+        """End what does not do its work: with a traceback in its log, if it still can."""
+        if self.health is None or time.monotonic() < self.look_at:
+            return
+        self.look_at = time.monotonic() + LOOK_EVERY
+        why = stands_still(self.health)
+        # The first time, this machine may only have slept.
+        self.stood_still = self.stood_still + 1 if why else 0
+        if self.stood_still > 1:
+            log.warning("%s is ended: %s", self.info.name, why)
+            self.signal(signal.SIGALRM if self.stood_still == 2 else signal.SIGKILL)
 
     def _check_stopping(self) -> bool:
         if not self.alive():

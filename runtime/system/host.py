@@ -141,6 +141,7 @@ def _run(
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
+        host.time_limit = Watchdog(0.0)  # it calls no handler, but may be told to end
         _run_loop(host, hosted, points, settings, stop, on_ready, create)
     elif hosted.kind == "timer":
         timer = Timer(hosted, database, crash_points=points)
@@ -162,7 +163,8 @@ def _run_loop(
     on_ready: Callable[[], None],
     create: Callable[[], None],
 ) -> None:
-    health, topics = HealthFile(settings.saga_health), hosted.topics
+    patience = hosted.timeout if isinstance(hosted, Function) else 0.0
+    health, topics = HealthFile(settings.saga_health, patience), hosted.topics
     transport = KafkaTransport(settings, hosted.name, topics, on_ready, create, health, points)
     try:
         loop.run(transport, stop)
@@ -173,7 +175,8 @@ def _run_loop(
 def _run_timer(
     timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    producer, health = Producer(settings, timer.name), HealthFile(settings.saga_health)
+    producer = Producer(settings, timer.name)
+    health = HealthFile(settings.saga_health, timer.function.timeout)
     every = timer.function.every or 0.0
 
     def send(commands: Iterable[Record]) -> None:

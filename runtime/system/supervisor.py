@@ -57,6 +57,7 @@ class Supervisor:
         self.settings = settings
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
+        self.health = self.data / "health"
         self.stacks = find_stacks(settings.saga_stacks)
         self._context = multiprocessing.get_context("forkserver")
         self.broker = SystemBroker(broker, settings, self.data, self._context)
@@ -83,6 +84,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
             self.logs.mkdir(exist_ok=True)
+            self.health.mkdir(exist_ok=True)
             end_leftovers(self.data)
             try:
                 self._start_all()
@@ -165,10 +167,12 @@ class Supervisor:
         stack = read_stack(code / STACK_FILE)
         entry = wanted.deployed.partition(".")[2] or None
         self._secrets |= stack.all_secrets()
+        health = self.health / name if entry else None
+        own = {"saga_code": code, "saga_health": health}
         host = Host(
             stack,
             entry,
-            self.broker.settings.model_copy(update={"saga_code": code}),
+            self.broker.settings.model_copy(update=own),
             self.logs / f"{name}.log",
             frozenset(self._secrets.difference(stack.resources(entry).secrets)),
         )
@@ -180,7 +184,7 @@ class Supervisor:
             port=None if entry else stack.port,
         )
         partitions = stack.entries[entry].partitions if entry else 1
-        return Child(info, Launch(self._context, host), host.log_file, partitions)
+        return Child(info, Launch(self._context, host), host.log_file, partitions, health)
 
     def _check_all(self, on_ready: OnReady) -> None:
         changed = [child.check() for child in self.children]

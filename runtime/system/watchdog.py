@@ -11,7 +11,10 @@ import sys
 
 
 class Watchdog:
-    """For the handler of one process: a context in which its time counts, in seconds."""
+    """For the handler of one process: a context in which its time counts, in seconds.
+
+    A supervisor that finds a loop standing still sends SIGALRM, too.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

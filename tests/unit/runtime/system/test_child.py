@@ -1,5 +1,6 @@
 """One process under supervision: back-off, drain and kill, seen on small programs."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from typing import IO
 import pytest
 
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.health import STALE_AFTER
 from saga.runtime.system import child as module
-from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, Child
+from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, LOOK_EVERY, Child
 from saga.runtime.system.state import ProcessInfo
 from support.waiting import DEADLINE
 
@@ -48,7 +50,8 @@ class Program:
         self.started = list["subprocess.Popen[str]"]()
         self.folder = folder
         info = ProcessInfo(name="shop.sell", kind="function")
-        self.child = Child(info, self.launch, folder / "log")
+        self.health = folder / "health"
+        self.child = Child(info, self.launch, folder / "log", health=self.health)
 
     def launch(self) -> "subprocess.Popen[str]":
         if self.errors:
@@ -221,3 +224,56 @@ def test_a_process_is_ready_when_it_has_reported_its_topics(tmp_path: Path) -> N
     theirs.close()
     assert not child.check()
     ours.close()
+
+
+def stand_still(program: Program, seconds: float) -> None:
+    program.health.touch()
+    then = program.health.stat().st_mtime - seconds
+    os.utime(program.health, (then, then))
+
+
+def look(program: Program, clock: Clock) -> None:
+    clock.now += LOOK_EVERY
+    program.child.check()
+
+
+def test_what_stands_still_is_ended_and_started_again(program: Program, clock: Clock) -> None:
+    program.child.start()
+    stand_still(program, STALE_AFTER + 60)
+    look(program, clock)
+    assert program.child.alive(), "this machine may have slept"
+    look(program, clock)
+    assert program.started[0].wait(DEADLINE) == -signal.SIGALRM
+    program.see_the_end()
+    program.start_again(clock)
+    assert len(program.started) == 2
+    look(program, clock)
+    assert program.child.alive()
+
+
+def test_what_does_not_even_die_of_it_is_killed(program: Program, clock: Clock) -> None:
+    program.run(f"trap '' ALRM; {RUNS}")
+    stand_still(program, STALE_AFTER + 60)
+    for _ in range(3):
+        look(program, clock)
+    assert program.started[0].wait(DEADLINE) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("seconds", [0.0, STALE_AFTER - 10, None])
+def test_what_turns_its_loop_or_waits_to_join_is_left_alone(
+    program: Program, clock: Clock, seconds: float | None
+) -> None:
+    program.child.start()
+    if seconds is not None:
+        stand_still(program, seconds)
+    for _ in range(3):
+        look(program, clock)
+    assert program.child.alive()
+
+
+def test_one_that_turns_again_is_left_alone(program: Program, clock: Clock) -> None:
+    program.child.start()
+    for seconds in (STALE_AFTER + 60, 0.0, STALE_AFTER + 60):
+        stand_still(program, seconds)
+        look(program, clock)
+    assert program.child.alive()
