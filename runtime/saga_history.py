@@ -78,7 +78,7 @@ def recorded(old: SagaState | None, new: SagaState) -> SagaState:
     changed = [
         (index, step)
         for index, (was, step) in enumerate(zip(before, new.steps, strict=True))
-        if index == failed or (step != was and step.status != "PENDING")
+        if index == failed or (step is not was and step != was and step.status != "PENDING")
     ]
     # What ended comes before what was begun because of it.
     changed.sort(key=lambda found: found[1].status in IN_FLIGHT.values())

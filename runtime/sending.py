@@ -14,11 +14,10 @@ UNMADE = frozenset({INVALID_COMMAND, COMMAND_TOO_LARGE})  # the codes where ther
 LONGEST_WAIT = 300.0  # seconds for an answer, where a step's own time-out is no longer
 
 
-def command(
-    saga: Saga, state: SagaState, step: StepState, cls: type[Command], data: str, now: datetime
-) -> Envelope:
+def command(saga: Saga, state: SagaState, step: StepState, data: str, now: datetime) -> Envelope:
     """Put the body of a step's command into its envelope."""
     action: Action = "do" if step.status == "RUNNING" else "undo"
+    cls = command_class(saga.step(step.name), action)
     return Envelope(
         topic=cls.topic,
         id=message_id(state.id, step.name, action),

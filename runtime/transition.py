@@ -13,17 +13,15 @@ from .database.connection import UNAVAILABLE
 from .envelope import INVALID_COMMAND, Action, Envelope, Problem, Reply, problem_in, problem_of
 from .errors import ContractError, Rejected
 from .message import Message, why
-from .retry import Retry
 from .saga import Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
-from .sending import command, command_class, make_body, time_to_answer
+from .sending import command, make_body, time_to_answer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
 MAY_HAVE_DONE: frozenset[StepStatus] = frozenset({"DONE", "RUNNING", "FAILED"})
 
 # What a later try may mend: another declaration, or a database that a validator asks.
 MENDABLE = (ContractError, *UNAVAILABLE)
-
 
 Transition = tuple[SagaState, list[Envelope]]
 
@@ -128,9 +126,9 @@ def _do_answered(
     told = saga.sources.kept(state.steps[index].name, event)
     steps = settled(state, index, status="DONE", error=None, finished_at=now, told=told)
     state = replace(state, answered=answered, steps=steps)
-    if index + 1 < len(state.steps):
-        return _send(saga, state, index + 1, "do", now)
-    return _end(state, "COMPLETED", now), []
+    if index + 1 == len(steps):
+        return _end(state, "COMPLETED", now), []
+    return _send(saga, state, index + 1, "do", now)
 
 
 def _undo_answered(
@@ -158,7 +156,7 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
         rule, attempt = policy.undo_retry, step.undo_attempts
         if rule.exhausted(attempt - step.undo_from):
             return _undo_failed(saga, state, index, problem, now)
-    due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
+    due_at = now + timedelta(seconds=rule.delay(attempt, f"{state.id}/{step.name}"))
     return replace(
         state,
         steps=changed(state, index, error=problem),
@@ -212,6 +210,7 @@ def _undo_failed(
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
     """Put a step in flight, as a new attempt."""
     step = state.steps[index]
+    changes: dict[str, Any]
     if action == "do":
         changes = {"attempts": step.attempts + 1, "started_at": step.started_at or now}
     else:
@@ -220,8 +219,7 @@ def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetim
         counted = {"undo_attempts": step.undo_attempts + 1, "undo_from": begun}
         changes = {"finished_at": None, **counted}
     status = "RUNNING" if action == "do" else "UNDOING"
-    steps = changed(state, index, status=status, silences=0, **changes)
-    return _ask(saga, replace(state, steps=steps), index, action, now)
+    return _ask(saga, state, index, action, now, status=status, silences=0, **changes)
 
 
 def _send_again(
@@ -231,31 +229,36 @@ def _send_again(
     silences = state.steps[index].silences
     message = f"no answer within {time_to_answer(_step(saga, state, index), silences):g} s"
     error = Problem(code="timeout", message=f"{message}, sent again")
-    steps = changed(state, index, silences=silences + 1, error=error)
-    return _ask(saga, replace(state, steps=steps), index, action, now)
+    return _ask(saga, state, index, action, now, silences=silences + 1, error=error)
 
 
-def _ask(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
-    """Send the command of the step in flight, and wait for its answer."""
-    seconds = time_to_answer(_step(saga, state, index), state.steps[index].silences)
-    state = replace(state, awaiting=True, updated_at=now)
+def _ask(
+    saga: Saga, state: SagaState, index: int, action: Action, now: datetime, **changes: Any
+) -> Transition:
+    """Change a step and send its command, which is made the first time, and wait for the answer."""
+    before = state.steps[index]
     try:
+        made = before.body or make_body(saga, state, before.name, action)
+        seconds = time_to_answer(_step(saga, state, index), changes["silences"])
         due_at = _not_after(state, now + timedelta(seconds=seconds))
-        return _command(saga, replace(state, due_at=due_at), index, action, now)
     except MENDABLE:
         raise
     except Exception as error:  # a service's event that has changed, whatever a validator may raise
-        return break_off(saga, state, error, now)
+        steps = changed(state, index, **changes)
+        asked = replace(state, steps=steps, awaiting=True, updated_at=now)
+        return break_off(saga, asked, error, now)
+    steps = changed(state, index, body=made, **changes)
+    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
+    return state, [command(saga, state, steps[index], made, now)]
 
 
 def _command(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
-    """Send the command in flight; its body is made the first time, and kept."""
-    cls = command_class(_step(saga, state, index), action)
-    made = state.steps[index].body
-    if made is None:
-        made = make_body(saga, state, state.steps[index].name, action)
+    """Send the command in flight as it is; a row of version 0.1 has not kept its body."""
+    step = state.steps[index]
+    made = step.body or make_body(saga, state, step.name, action)
+    if step.body is None:
         state = replace(state, steps=changed(state, index, body=made))
-    return state, [command(saga, state, state.steps[index], cls, made, now)]
+    return state, [command(saga, state, step, made, now)]
 
 
 def _step(saga: Saga, state: SagaState, index: int) -> Step:
@@ -289,10 +292,6 @@ def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:
 
 def _not_after(state: SagaState, due_at: datetime) -> datetime:
     return min(due_at, state.deadline_at) if state.status == "RUNNING" else due_at
-
-
-def _delay(rule: Retry, state: SagaState, index: int, attempt: int) -> float:
-    return rule.delay(attempt, f"{state.id}/{state.steps[index].name}")
 
 
 def _failure(state: SagaState, index: int, problem: Problem) -> Failure:

@@ -144,7 +144,7 @@ retry_extends_deadline in runtime.transition:_fault
 + awaiting=False, deadline_at=now + timedelta(seconds=saga.deadline),
 
 backoff_forgotten in runtime.transition:_fault
-- due_at = now + timedelta(seconds=_delay(rule, state, index, attempt))
+- due_at = now + timedelta(seconds=rule.delay(attempt, f"{state.id}/{step.name}"))
 + due_at = now
 
 backoff_flat in runtime.retry:Retry.delay
