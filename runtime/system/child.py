@@ -58,6 +58,8 @@ class Child:
         rotate(self.log_file)
         self.started_at = time.monotonic()
         self.look_at, self.stood_still = self.started_at + LOOK_EVERY, 0
+        if self.health is not None:  # which its predecessor has left
+            self.health.unlink(missing_ok=True)
         self.info.state = "starting"
         launched = self.launch()
         if isinstance(launched, subprocess.Popen):

@@ -247,6 +247,7 @@ def test_what_stands_still_is_ended_and_started_again(program: Program, clock: C
     program.see_the_end()
     program.start_again(clock)
     assert len(program.started) == 2
+    assert not program.health.exists(), "what its predecessor has left tells nothing of it"
     look(program, clock)
     assert program.child.alive()
 
