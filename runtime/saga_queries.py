@@ -74,6 +74,13 @@ def ended(database: peewee.Database, saga_ids: Iterable[str]) -> set[str]:
     }
 
 
+def in_flight(database: peewee.Database, saga: Saga, most: int) -> int:
+    """Count the sagas of a declaration that have not ended, up to `most`."""
+    found = SagaRow.select(SagaRow.due_at).where(SagaRow.name == saga.name)
+    query = found.where(SagaRow.due_at.is_null(False)).limit(most)
+    return int(query.bind(database).count())
+
+
 def _names(database: peewee.Database) -> list[str]:
     """Return the names that there are, each found by a look into the index."""
     names = [""]

@@ -31,6 +31,9 @@ LASTING = MISSING | {
 }
 
 
+POSTED = 10_000  # messages that may be on their way in the background
+
+
 class Failure(NamedTuple):
     """Why a record was not taken; `lasting` tells that it never will be."""
 
@@ -58,8 +61,10 @@ class Producer:
     def post(self, envelopes: Sequence[Envelope]) -> None:
         """Let messages be sent in the background; what is not taken is told in the log alone.
 
-        Raises `BrokerUnavailable` when no more can be on their way.
+        Raises `BrokerUnavailable` when no more can be on their way; it waits for nothing.
         """
+        if len(self._producer) >= POSTED:
+            raise BrokerUnavailable(f"{POSTED} messages are on their way to the broker")
         self.hand_over((envelope.record() for envelope in envelopes), _log_failure)
 
     def send_records(self, records: Iterable[Record]) -> None:

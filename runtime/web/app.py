@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -23,11 +24,11 @@ from .problems import ProblemHandler, Unavailable
 from .threads import DatabaseThreads
 
 App: TypeAlias = Sanic[Any, Any]
-Check: TypeAlias = Callable[[], Awaitable[object]]
 
 READ = ("GET", "HEAD")
 BODY_LIMIT = 1024 * 1024  # bytes
 CHECK_TIMEOUT = 5.0  # seconds
+CHECKED_FOR = 1.0  # seconds that what a check has said is good for
 
 _numbers = itertools.count(1)
 
@@ -48,7 +49,7 @@ def new_app(
     )
     _configure(app)
     app.ctx.service, app.ctx.settings = service, settings
-    app.ctx.checks = {"database": lambda: app.ctx.threads.ask()}
+    app.ctx.checks = {"database": Check(lambda: app.ctx.threads.ask())}
 
     @app.before_server_start
     async def open_database(app: App) -> None:
@@ -64,6 +65,8 @@ def new_app(
     app.router.register_pattern("id", path_id, r"[^/]+")
     app.blueprint([*apis, docs])
     app.add_route(get_health, "/health", methods=READ)
+    app.add_route(get_live, "/health/live", methods=READ)
+    app.add_route(get_ready, "/health/ready", methods=READ)
     app.add_route(get_document, "/openapi.json", methods=READ)
     app.register_middleware(_harden, "response")
     return app
@@ -72,12 +75,19 @@ def new_app(
 @openapi.describe({200: Health})
 async def get_health(request: Request) -> HTTPResponse:
     """Tell whether the service and what it needs are there."""
-    checks: dict[str, Check] = request.app.ctx.checks
-    alive = await asyncio.gather(*(_is_alive(check) for check in checks.values()))
-    away = [name for name, well in zip(checks, alive, strict=True) if not well]
-    if away:
-        raise Unavailable(away)
+    return await _well(request, request.app.ctx.checks)
+
+
+@openapi.describe({200: Health})
+async def get_live(_: Request) -> HTTPResponse:
+    """Answer, which is all that a process has to do that need not be started again."""
     return answer(Health())
+
+
+@openapi.describe({200: Health})
+async def get_ready(request: Request) -> HTTPResponse:
+    """Tell whether requests can be served. The orchestrator's can while the broker is away."""
+    return await _well(request, ["database"])
 
 
 @openapi.describe({200: dict[str, Any]})
@@ -86,13 +96,39 @@ async def get_document(request: Request) -> HTTPResponse:
     return HTTPResponse(request.app.ctx.document, content_type=MEDIA_TYPE)
 
 
-async def _is_alive(check: Check) -> bool:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            await check()
-    except (peewee.PeeweeException, BrokerUnavailable, TimeoutError):
-        return False
-    return True
+async def _well(request: Request, names: Iterable[str]) -> HTTPResponse:
+    checks: dict[str, Check] = request.app.ctx.checks
+    alive = await asyncio.gather(*(checks[name]() for name in names))
+    if away := [name for name, well in zip(names, alive, strict=True) if not well]:
+        raise Unavailable(away)
+    return answer(Health())
+
+
+class Check:
+    """Asks for a sign of life, once for all who want to know within a second."""
+
+    def __init__(self, ask: Callable[[], Awaitable[object]]) -> None:
+        self._ask = ask
+        self._asked_at = -CHECKED_FOR
+        self._asking: asyncio.Future[bool] | None = None
+
+    async def __call__(self) -> bool:
+        """Return whether there was one."""
+        if self._asking is None or (
+            self._asking.done() and time.monotonic() - self._asked_at >= CHECKED_FOR
+        ):
+            self._asked_at = time.monotonic()
+            self._asking = asyncio.ensure_future(self._is_alive())
+        # One who goes away must not take the answer along that others wait for.
+        return await asyncio.shield(self._asking)
+
+    async def _is_alive(self) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self._ask()
+        except (peewee.PeeweeException, BrokerUnavailable, TimeoutError):
+            return False
+        return True
 
 
 def _configure(app: App) -> None:

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from .problems import Busy
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 LIMIT = 500  # items in a batch
+QUEUED = 4 * LIMIT  # items that may wait for their batch
 
 
 class Batches(Generic[T, R]):
@@ -22,7 +25,12 @@ class Batches(Generic[T, R]):
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
-        """Return the item's result, or raise what its batch failed with."""
+        """Return the item's result, or raise what its batch failed with.
+
+        Raises `Busy` where too many are waiting.
+        """
+        if len(self._gathered) >= QUEUED:
+            raise Busy(f"{QUEUED} requests are waiting")
         result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._gathered.append((item, result))
         if self._task is None:
@@ -43,6 +51,10 @@ class Batches(Generic[T, R]):
             self._task = None
 
     async def _finish(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        # A request that has gone away has cancelled its future: nobody would hear of its item.
+        batch = [(item, waiting) for item, waiting in batch if not waiting.done()]
+        if not batch:
+            return
         try:
             results = await self._work([item for item, _ in batch])
         except Exception as error:

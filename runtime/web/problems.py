@@ -74,6 +74,16 @@ class Unavailable(SanicException):
         super().__init__(detail, context={"away": list(away)}, headers=RETRY_AFTER)
 
 
+class Busy(SanicException):
+    """There is too much to do already: to be asked again a moment later."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    quiet = True
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"busy: {detail}", headers=RETRY_AFTER)
+
+
 def invalid(error: ValidationError) -> Invalid:
     """Turn pydantic's findings into a problem, one reason a field."""
     reasons: dict[str, str] = {}

@@ -22,7 +22,8 @@ from ..saga_state import SagaState
 from ..saga_store import SagaStore, Start, Started
 from ..settings import Settings
 from ..transition import Transition
-from .app import App
+from .admission import Admission
+from .app import App, Check
 from .batches import Batches
 from .threads import DatabaseThreads
 from .waiting import SELDOM, Waiting
@@ -55,8 +56,10 @@ class SagaService:
         """Store a new saga, then send its first command; return the saga.
 
         The row is there before the command is sent, so that whatever happens in between loses
-        nothing. Raises `Conflict` where the idempotency key was used for something else.
+        nothing. Raises `Conflict` where the idempotency key was used for something else, and `Busy`
+        where too many sagas are in flight.
         """
+        await self._admission.enter()
         started = await self._starting.add(start)
         if isinstance(started, Exception):
             raise started
@@ -136,6 +139,8 @@ class SagaService:
         self._database, self._run = threads.database, threads.run
         self._store = SagaStore(self._database)
         self._starting = Batches[Start, Started](lambda some: threads.run(self._start_all, some))
+        limit = app.ctx.settings.saga_in_flight
+        self._admission = Admission(limit, self._in_flight)
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
         if self._send is None:
             self._connect(app)
@@ -167,7 +172,10 @@ class SagaService:
         producer = Producer(settings)
         self._post = producer.post
         self._connections = [producer, Tail(settings, self.saga.ended_topic, tell)]
-        app.ctx.checks["broker"] = partial(asyncio.to_thread, producer.check)
+        app.ctx.checks["broker"] = Check(partial(asyncio.to_thread, producer.check))
+
+    async def _in_flight(self, most: int) -> int:
+        return await self._run(saga_queries.in_flight, self._database, self.saga, most)
 
     async def _which_ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
         return await self._run(self._ended, saga_ids)

@@ -12,11 +12,13 @@ import peewee
 from sanic import Request
 
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
+from .problems import Busy
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4  # peewee opens one connection a thread
+QUEUED = 1_000  # calls that may wait for a thread
 CLOSING = 5.0  # seconds that a busy thread is waited for
 
 
@@ -26,15 +28,27 @@ class DatabaseThreads:
     def __init__(self, database: peewee.Database) -> None:
         self.database = database
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        # Asked for a sign of life, however busy the others are.
+        self._own = ThreadPoolExecutor(1, thread_name_prefix="health")
+        self._running = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work` in one of the threads."""
+        """Call `work` in one of the threads; raise `Busy` where too many calls wait for one."""
+        if self._running >= THREADS + QUEUED:
+            raise Busy(f"{QUEUED} requests are waiting for the database")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, partial(self._work, work, *args, **kwargs))
+        self._running += 1
+        try:
+            return await loop.run_in_executor(
+                self._pool, partial(self._work, work, *args, **kwargs)
+            )
+        finally:
+            self._running -= 1
 
     async def ask(self) -> None:
         """Ask the database for a sign of life."""
-        await self.run(self.database.execute_sql, "SELECT 1")
+        ask = partial(self._work, self.database.execute_sql, "SELECT 1")
+        await asyncio.get_running_loop().run_in_executor(self._own, ask)
 
     def close(self) -> None:
         """Close every thread's connection, and end the threads."""
@@ -43,6 +57,8 @@ class DatabaseThreads:
         for _ in range(THREADS):
             self._pool.submit(self._leave, everybody)
         self._pool.shutdown()
+        self._own.submit(self.database.close)
+        self._own.shutdown()
 
     def _work(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

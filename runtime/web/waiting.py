@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 OFTEN = 0.02  # seconds between two polls where nobody tells
 SELDOM = 0.5  # seconds, for what was told in vain
+WAITERS = 2_000  # requests that may wait at once; others are answered without
 KEPT = 1_000  # sagas whose end was told last: a client may come to wait a moment later
 
 Ended = Callable[[Sequence[str]], Awaitable[Sequence[SagaState]]]
@@ -34,16 +35,23 @@ class Waiting:
         # Who waits, each for an end that is not older than a moment: an operator may have taken a
         # saga up again that had ended.
         self._waiters: defaultdict[str, dict[Waiter, datetime]] = defaultdict(dict)
+        self._count = 0
         self._told: OrderedDict[str, str] = OrderedDict()
         self._polling: asyncio.Task[None] | None = None
 
     async def until_ended(self, state: SagaState, seconds: float) -> SagaState | None:
-        """Return the saga when it has ended, or None after `seconds`."""
+        """Return the saga when it has ended, or None after `seconds`.
+
+        Returns None at once where too many are waiting.
+        """
         end = _read(self._told.get(state.id))
         if end is not None and end.updated_at >= state.updated_at:
             return end
+        if self._count >= WAITERS:
+            return None
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._waiters[state.id][waiter] = state.updated_at
+        self._count += 1
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
         try:
@@ -70,6 +78,7 @@ class Waiting:
                 _let_go(waiter, None)
 
     def _forget(self, saga_id: str, waiter: Waiter) -> None:
+        self._count -= 1
         del self._waiters[saga_id][waiter]
         if not self._waiters[saga_id]:
             del self._waiters[saga_id]

@@ -10,6 +10,8 @@ import pytest
 
 from saga.http import orchestrator, user
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.web import app as app_module
+from saga.runtime.web import threads as threads_module
 from saga.runtime.web.threads import THREADS
 
 ANN = {"name": "Ann", "email": "ann@example.com", "balance": "10.50"}
@@ -125,6 +127,7 @@ def test_absent_database_is_unavailable(users, monkeypatch, error):
         raise error("server closed the connection")
 
     users.post("/users", ANN)
+    monkeypatch.setattr(app_module, "CHECKED_FOR", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(users.app.ctx.threads.database, "execute_sql", fail)
         for response in (users.get("/users"), users.post("/users", ANN), users.get("/health")):
@@ -132,6 +135,58 @@ def test_absent_database_is_unavailable(users, monkeypatch, error):
             assert response.headers["retry-after"] == "1"
             assert response.json["away"] == ["database"]
     assert users.get("/users/1").status_code == 200
+
+
+def test_live_is_who_answers_and_ready_who_has_a_database(users, monkeypatch):
+    def fail(*args, **kwargs):
+        raise peewee.OperationalError("server closed the connection")
+
+    monkeypatch.setattr(app_module, "CHECKED_FOR", 0.0)
+    monkeypatch.setattr(users.app.ctx.threads.database, "execute_sql", fail)
+    assert users.get("/health/live").status_code == 200
+    response = users.get("/health/ready")
+    assert is_problem(response, 503)
+    assert response.json["away"] == ["database"]
+
+
+def test_health_is_asked_for_once_a_second(users, monkeypatch):
+    asked = []
+    monkeypatch.setattr(app_module, "CHECKED_FOR", 60.0)
+    check = app_module.Check(lambda: users.app.ctx.threads.ask())
+    ask = check._ask
+
+    async def counted():
+        asked.append(1)
+        await ask()
+
+    check._ask = counted
+    monkeypatch.setitem(users.app.ctx.checks, "database", check)
+    assert {users.get("/health").status_code for _ in range(5)} == {200}
+    assert len(asked) == 1
+
+
+def test_health_waits_for_no_busy_thread(users):
+    """All threads that serve requests stand still; another one asks for a sign of life."""
+    go_on, threads = threading.Event(), users.app.ctx.threads
+
+    async def ask_while_busy():
+        busy = [asyncio.ensure_future(threads.run(go_on.wait)) for _ in range(2 * THREADS)]
+        await threads.ask()
+        done = [task.done() for task in busy]
+        go_on.set()
+        await asyncio.gather(*busy)
+        return done
+
+    assert users.run(ask_while_busy()) == [False] * 2 * THREADS
+
+
+def test_request_that_would_wait_too_long_for_a_thread_is_told_to_come_again(users, monkeypatch):
+    monkeypatch.setattr(threads_module, "QUEUED", -THREADS)
+    response = users.get("/users")
+    assert is_problem(response, 503)
+    assert response.headers["retry-after"] == "1"
+    monkeypatch.undo()
+    assert users.get("/users").status_code == 200
 
 
 def test_connection_that_has_failed_is_replaced(users):
@@ -177,10 +232,13 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
         module = types.ModuleType(f"saga.runtime.kafka.{stub.__name__.lower()}")
         monkeypatch.setattr(module, stub.__name__, stub, raising=False)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(app_module, "CHECKED_FOR", 0.0)
     api = start(orchestrator.make_app(settings))
     response = api.get("/health")
     assert is_problem(response, 503)
     assert response.json["away"] == ["broker"]
+    # It takes orders all the same.
+    assert api.get("/health/ready").status_code == 200
     away.clear()
     assert api.get("/health").status_code == 200
 

@@ -35,7 +35,12 @@ ROUTES = {
     },
 }
 ANYWHERE = {400, 413, 503}
-COMMON = {("get", "/health"), ("get", "/openapi.json")}
+COMMON = {
+    ("get", "/health"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+    ("get", "/openapi.json"),
+}
 
 
 def operations(document):

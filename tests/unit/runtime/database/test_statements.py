@@ -1,6 +1,6 @@
 """Statements that are built once do what peewee's own would do."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import count
 from uuid import uuid4
@@ -236,6 +236,7 @@ class Lease(Table):
     day = peewee.DateField(default=lambda: Calendar.today)
     rent = Money(default=lambda: Decimal("9.50"))
     since = peewee.DateField(default=date(2020, 1, 1))
+    from_ = peewee.TimeField(default=time(12, 30))
     note = peewee.CharField(null=True, default=lambda: peewee.fn.lower("NEW"))
 
 
@@ -271,8 +272,8 @@ def test_default_that_moves_slowly_is_the_one_of_its_call(leases, monkeypatch):
     let(2)
     days = {lease.number: lease.day for lease in leases.select()}
     assert days == {1: date(2026, 12, 31), 2: date(2027, 1, 1)}
-    others = {(lease.since, lease.note, lease.rent) for lease in leases.select()}
-    assert others == {(date(2020, 1, 1), "new", Decimal("9.50"))}
+    others = {(lease.since, lease.from_, lease.note, lease.rent) for lease in leases.select()}
+    assert others == {(date(2020, 1, 1), time(12, 30), "new", Decimal("9.50"))}
 
 
 def test_none_is_compared_as_null(leases):

@@ -9,6 +9,7 @@ from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES
+from saga.runtime.web import admission
 from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 
@@ -44,6 +45,21 @@ def fail(error):
 @pytest.fixture
 def api(settings, start):
     return start(parcels(settings, lambda _: None))
+
+
+def test_saga_beyond_those_that_may_be_in_flight_is_refused_until_others_end(
+    settings, start, monkeypatch
+):
+    monkeypatch.setattr(admission, "COUNTED_FOR", 0.0)
+    few = settings.model_copy(update={"saga_in_flight": 2})
+    api = start(parcels(few, lambda _: None))
+    started = [api.post("/sagas", {"goods": goods}) for goods in ("tea", "milk", "sugar")]
+    assert [answer.status_code for answer in started] == [202, 202, 503]
+    assert started[2].headers["retry-after"] == "1"
+    assert started[2].json["detail"] == "busy: 2 sagas are in flight"
+    assert SagaRow.select().count() == 2
+    SagaRow.update(due_at=None).where(SagaRow.id == started[0].json["saga_id"]).execute()
+    assert api.post("/sagas", {"goods": "sugar"}).status_code == 202
 
 
 @pytest.mark.parametrize("error", AWAY)

@@ -375,7 +375,7 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
         for path in api.get("/openapi.json").json["paths"].values()
         for operation in path.values()
     ]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 16
 
 
 def pause(saga_id):

@@ -12,6 +12,7 @@ from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.runtime import transition
 from saga.runtime.clock import utcnow
 from saga.runtime.saga_state import to_json
+from saga.runtime.web import waiting as module
 from saga.runtime.web.batches import Batches
 from saga.runtime.web.waiting import KEPT, Waiting
 
@@ -85,6 +86,24 @@ def test_end_that_another_version_has_told_is_left_to_the_poll(early):
         return await going
 
     assert asyncio.run(wait()).status == "COMPLETED"
+
+
+def test_who_comes_when_too_many_wait_is_answered_at_once(monkeypatch):
+    monkeypatch.setattr(module, "WAITERS", 1)
+
+    async def scenario():
+        waiting = Waiting(never)
+        task = asyncio.create_task(waiting.until_ended(saga("a"), 600))
+        await asyncio.sleep(0)
+        answer = await waiting.until_ended(saga("b"), 600)
+        waiting.release()
+        await task
+        task = asyncio.create_task(waiting.until_ended(saga("b"), 600))
+        await asyncio.sleep(0)
+        waiting.tell({"b": to_json(ended("b"))})
+        return answer, (await task).status
+
+    assert asyncio.run(scenario()) == (None, "COMPLETED")
 
 
 def test_released_waiters_go_at_once():

@@ -1,0 +1,93 @@
+"""Admission: so many are let in, and counted anew only now and then."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from saga.runtime.web import admission, batches
+from saga.runtime.web.admission import Admission
+from saga.runtime.web.batches import Batches
+from saga.runtime.web.problems import Busy
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(admission, "time", clock)
+    return clock
+
+
+async def let_in(gate: Admission, wanted: int) -> int:
+    """Return how many of so many are let in."""
+    results = await asyncio.gather(*(gate.enter() for _ in range(wanted)), return_exceptions=True)
+    assert all(result is None or isinstance(result, Busy) for result in results)
+    return results.count(None)
+
+
+def test_as_many_are_let_in_as_there_is_room_for_and_counted_once(clock: Clock) -> None:
+    counted = []
+
+    async def count(most: int) -> int:
+        counted.append(most)
+        return 7
+
+    async def run() -> list[int]:
+        gate = Admission(10, count)
+        first = await let_in(gate, 1) + await let_in(gate, 9)
+        later = await let_in(gate, 1)
+        clock.now += admission.COUNTED_FOR
+        return [first, later, await let_in(gate, 1) + await let_in(gate, 9)]
+
+    assert asyncio.run(run()) == [3, 0, 3]
+    assert counted == [10, 10]
+
+
+def test_item_that_nobody_waits_for_is_not_worked_on() -> None:
+    worked: list[list[int]] = []
+
+    async def run() -> None:
+        first = asyncio.Event()
+
+        async def work(items: Sequence[int]) -> Sequence[int]:
+            worked.append(list(items))
+            await first.wait()
+            return items
+
+        items = Batches(work)
+        tasks = [asyncio.ensure_future(items.add(n)) for n in range(4)]
+        await asyncio.sleep(0)
+        more = [asyncio.ensure_future(items.add(n)) for n in (4, 5)]
+        await asyncio.sleep(0)
+        more[0].cancel()
+        await asyncio.sleep(0)
+        first.set()
+        assert await asyncio.gather(*tasks) == [0, 1, 2, 3]
+        assert await more[1] == 5
+
+    asyncio.run(run())
+    assert worked == [[0, 1, 2, 3], [5]]
+
+
+def test_item_beyond_those_that_may_wait_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "QUEUED", 2)
+
+    async def run() -> list[object]:
+        async def work(items: Sequence[int]) -> Sequence[int]:
+            return items
+
+        items = Batches(work)
+        return await asyncio.gather(*(items.add(n) for n in range(3)), return_exceptions=True)
+
+    *taken, refused = asyncio.run(run())
+    assert taken == [0, 1]
+    assert isinstance(refused, Busy)
