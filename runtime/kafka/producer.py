@@ -30,7 +30,6 @@ LASTING = MISSING | {
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
 }
 
-
 POSTED = 10_000  # messages that may be on their way in the background
 
 
@@ -63,6 +62,7 @@ class Producer:
 
         Raises `BrokerUnavailable` when no more can be on their way; it waits for nothing.
         """
+        self.poll(0)  # what has arrived meanwhile counts no more
         if len(self._producer) >= POSTED:
             raise BrokerUnavailable(f"{POSTED} messages are on their way to the broker")
         self.hand_over((envelope.record() for envelope in envelopes), _log_failure)
