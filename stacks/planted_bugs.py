@@ -205,6 +205,10 @@ reply_is_of_attempt_one in runtime.worker:Worker._reply
 - 1 if inbox.is_final(command, answer) else command.attempt
 + 1
 
+unreadable_command_unanswered in runtime.worker:Worker._unreadable
+- return envelope, self._refusal("rejected", problem_of(INVALID_COMMAND, reason))
++ return None
+
 dead_letters_lost in runtime.saga_host:SagaHost._work
 - return letters +
 + return

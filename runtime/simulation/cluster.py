@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from ..envelope import Record
+from ..envelope import Envelope, Record, message_id
 from ..function import Function
+from ..message import Command
 from .database import SimulatedDatabase
-from .invariants import JUNK, JUNK_HEADERS
+from .invariants import JUNK, JUNK_HEADERS, trace_of
 from .process import Hosted, Process
 from .world import World
 
@@ -95,4 +96,24 @@ class Cluster:
 
     def _send_junk(self) -> None:
         topic = self._world.chance.choice(sorted({t for h, _ in self._deployed for t in h.topics}))
-        self._world.broker.append(Record(topic, None, JUNK, JUNK_HEADERS))
+        junk = Record(topic, None, JUNK, JUNK_HEADERS)
+        asked = [h.command for h, _ in self._deployed if isinstance(h, Function) and h.command]
+        commands = [command for command in asked if command.topic == topic]
+        if commands and self._world.chance.random() < 0.5:
+            junk = self._addressed(junk, commands[0])
+        self._world.broker.append(junk)
+
+    def _addressed(self, junk: Record, command: type[Command]) -> Record:
+        """Make it a command of nobody's saga, of which the headers can be read."""
+        saga_id = str(self._world.uuid())
+        command_id = message_id(saga_id, command.step_name(), "do")
+        sent = Envelope(
+            topic=junk.topic,
+            id=command_id,
+            type=command.__name__,
+            source="/junk",
+            time="",
+            data="",
+            traceparent=trace_of(saga_id),
+        ).record()
+        return sent._replace(value=junk.value, headers=[*junk.headers, *sent.headers])

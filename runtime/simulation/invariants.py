@@ -61,7 +61,7 @@ class Invariants:
 
     def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
         """Check that each record of a batch has its own answer: a reply, or a dead letter."""
-        asked = [(name, _attempt(r)) for r in records if (name := _expected(r))]
+        asked = [(name, _attempt(r)) for r in records for name in _expected(r)]
         told = [(name, r) for r in out if (name := _answer(r))]
         came, went = Counter(name for name, _ in asked), Counter(name for name, _ in told)
         for name in came - went:
@@ -192,12 +192,16 @@ def _may_change(record: Record) -> bool:
     return not _is_final(headers["ce_id"].decode(), headers["ce_outcome"].decode())
 
 
-def _expected(record: Record) -> str:
-    """Say what a record has to be answered with; a reply that a saga hears, with nothing."""
-    if record.value == JUNK:
-        return f"{record.topic}[{record.partition}]@{record.offset}"
+def _expected(record: Record) -> list[str]:
+    """Say what a record has to be answered with; a reply that a saga hears, with nothing.
+
+    What can't be read is a dead letter, and answered, too, where its headers say whose it is.
+    """
     headers = dict(record.headers)
-    return "" if "ce_outcome" in headers else reply_id(headers["ce_id"].decode())
+    letter = [record.place] if record.value == JUNK else []
+    if "ce_outcome" in headers or "ce_id" not in headers:
+        return letter
+    return [*letter, reply_id(headers["ce_id"].decode())]
 
 
 def _command(record: Record) -> str:
