@@ -56,6 +56,8 @@ class Settings(BaseSettings):
 
     kafka_bootstrap_servers: str | None = None
     kafka_replication_factor: int = 1
+    # Before each topic and group, so that systems which share a broker keep to themselves.
+    kafka_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
     kafka_security_protocol: str | None = None
     kafka_sasl_mechanism: str | None = None
     kafka_sasl_username: str | None = None

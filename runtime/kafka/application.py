@@ -39,11 +39,12 @@ def application(
 ) -> Application:
     """Make the Quix Streams application that consumers and producers come from.
 
-    `consuming` and `producing` have more options of librdkafka's for either.
+    `consuming` and `producing` have more options of librdkafka's for either. The group gets its
+    prefix here; topics do where they are handed to librdkafka.
     """
     return Application(
         broker_address=_connection(settings),
-        consumer_group=group,
+        consumer_group=settings.kafka_prefix + group,
         auto_offset_reset="earliest",
         loglevel=None,
         consumer_extra_config={
@@ -97,6 +98,7 @@ class Admin:
 
         connection = _connection(settings).as_librdkafka_dict()
         self._reported = reported
+        self._prefix = settings.kafka_prefix
         # Silent: what librdkafka would print is in the error that is raised.
         options = {**connection, "log_level": 0, "error_cb": note}
         try:
@@ -105,10 +107,14 @@ class Admin:
             raise BrokerUnavailable(f"no way to a broker: {reason(error)}") from error
 
     def topics(self, timeout: float = ADMIN_TIMEOUT) -> dict[str, Any]:
-        """Return what topics there are, by their names; raise `BrokerUnavailable`."""
+        """Return what topics there are with our prefix, by their names without it.
+
+        Raises `BrokerUnavailable`.
+        """
         try:
-            found: dict[str, Any] = self.client.list_topics(timeout=timeout).topics
-            return found
+            found = self.client.list_topics(timeout=timeout).topics
+            prefix = self._prefix
+            return {n.removeprefix(prefix): it for n, it in found.items() if n.startswith(prefix)}
         except KafkaException as error:
             self.client.poll(0)  # hands over what librdkafka has reported meanwhile
             told = [self._reported[code] for code in TELLING if code in self._reported]

@@ -107,7 +107,7 @@ class Producer:
     def _produce(self, producer: Any, record: Record, on_delivery: Callable[..., None]) -> None:
         try:
             producer.produce(
-                record.topic,
+                self._settings.kafka_prefix + record.topic,
                 value=record.value,
                 key=record.key,
                 headers=list(record.headers),

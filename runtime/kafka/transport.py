@@ -55,6 +55,7 @@ class KafkaTransport:
     ) -> None:
         self._producer = Producer(settings, group)
         self._group = group
+        self._prefix = settings.kafka_prefix
         self._batch: list[Record] = []
         self._refused: list[Refusal] = []
         self._in_flight = InFlight()
@@ -66,7 +67,7 @@ class KafkaTransport:
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=True)
         self._consumer.subscribe(
-            list(topics),
+            [self._prefix + topic for topic in topics],
             on_assign=lambda *_: self._joined(),
             on_revoke=lambda *_: self._left(),
             on_lost=lambda *_: self._left(),
@@ -98,7 +99,7 @@ class KafkaTransport:
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._batch = [to_record(message) for message in messages if message.error() is None]
+        self._batch = [to_record(m, self._prefix) for m in messages if m.error() is None]
         if len(self._batch) < len(messages):
             self._see_to_errors(error for m in messages if (error := m.error()) is not None)
         return self._batch
@@ -157,7 +158,10 @@ class KafkaTransport:
         """Hand over what may be committed; librdkafka does it, and tries again what fails."""
         if ends := self._in_flight.take_done():
             self._crash.reach(crash.AFTER_TAKEN, ends)
-            offsets = [TopicPartition(*place, offset) for place, offset in ends.items()]
+            offsets = [
+                TopicPartition(self._prefix + topic, number, offset)
+                for (topic, number), offset in ends.items()
+            ]
             try:
                 self._consumer.store_offsets(offsets=offsets)
             except KafkaException as error:  # no partition of ours any more
@@ -209,7 +213,8 @@ class KafkaTransport:
     def _seek(self, starts: Offsets) -> None:
         """Go on there, where a partition is still ours."""
         for partition in self._consumer.assignment():
-            start = starts.get((partition.topic, partition.partition))
+            topic = partition.topic.removeprefix(self._prefix)
+            start = starts.get((topic, partition.partition))
             if start is not None:
                 self._consumer.seek(TopicPartition(partition.topic, partition.partition, start))
 
