@@ -49,6 +49,9 @@ def application(
         loglevel=None,
         consumer_extra_config={
             **SILENT,
+            # Among librdkafka's few warnings is that an offset is out of range, and what it begins
+            # with instead.
+            "log_level": 4,
             "session.timeout.ms": settings.kafka_session_timeout_ms,
             "heartbeat.interval.ms": max(300, settings.kafka_session_timeout_ms // 10),
             # How long a group waits for a member that was killed as it joined, and the longest

@@ -56,6 +56,7 @@ class KafkaTransport:
         self._producer = Producer(settings, group)
         self._group = group
         self._prefix = settings.kafka_prefix
+        self._is_embedded = settings.kafka_is_embedded
         self._batch: list[Record] = []
         self._refused: list[Refusal] = []
         self._in_flight = InFlight()
@@ -91,7 +92,8 @@ class KafkaTransport:
         """Wait for a first record, then take along what has been fetched with it."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_EVERY
-            self._look_for_an_empty_broker()
+            if self._is_embedded:
+                self._look_for_an_empty_broker()
             if self._is_member:
                 self._health.mark_healthy()
         self._see_to_answers()
@@ -171,8 +173,9 @@ class KafkaTransport:
     def _look_for_an_empty_broker(self) -> None:
         """Begin again where a partition ends before our position: its broker has forgotten it.
 
-        Apache Kafka tells a consumer so by an error, which librdkafka heeds; the embedded broker
-        says nothing, and records would be passed over until it has as many as before.
+        Apache Kafka tells a consumer so by an error, which librdkafka heeds and logs; the embedded
+        broker says nothing, and records would be passed over until it has as many as before. In a
+        cluster, a watermark may lag behind after a failover, and nothing is forgotten.
         """
         for position in self._consumer.position(self._consumer.assignment()):
             if position.offset > 0:

@@ -85,6 +85,13 @@ def test_a_killed_process_is_let_go_within_a_second_by_a_broker_of_our_own(broke
     assert own.saga_log_level == "DEBUG"
 
 
+@pytest.mark.parametrize(
+    ("broker", "embedded"), [("embedded", True), ("kafka", False), (None, False)]
+)
+def test_embedded_broker_is_known_as_such(broker, embedded):
+    assert Settings().on_broker("127.0.0.1:1", broker).kafka_is_embedded is embedded
+
+
 @pytest.fixture
 def secrets(tmp_path, monkeypatch):
     """A folder of secret files; the passwords of databases are not in the environment."""
