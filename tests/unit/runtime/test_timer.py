@@ -263,6 +263,58 @@ def test_tick_whose_commit_was_not_heard_of_is_not_run_again(billing, monkeypatc
     assert bills.ticks == 1
 
 
+def test_tick_that_was_not_heard_of_is_looked_for_later_too(billing, monkeypatch):
+    bills = billing([], [1], [])
+    timer = bills.timer()
+    bills.run(timer)
+    bills.now += timedelta(seconds=EVERY)
+    with monkeypatch.context() as patched:
+        patched.setattr(timer, "_crash", DiesAt(crash.BEFORE_COMMIT))
+        with pytest.raises(Killed):
+            timer.tick()
+    bills.results.insert(0, [1])
+    bills.timer().tick()
+    assert [record for _, record in timer.tick()] == records(1)
+
+
+def test_what_another_replica_is_sending_is_not_sent_beside_it(billing):
+    bills = billing([], [1])
+    one, other = bills.timer(), bills.timer()
+    bills.run(other)
+    bills.now += timedelta(seconds=EVERY)
+    assert len(one.tick()) == 1
+    bills.run(other)
+    assert bills.sent == []
+
+
+def test_broker_is_asked_for_after_a_failure_alone(billing):
+    bills, asked = billing([1], [2], []), []
+    bills.fail = [BrokerUnavailable("away")]
+    bills.timer().run(bills.send, bills.stop, lambda: asked.append(bills.ticks))
+    assert asked == [1]
+
+
+def test_handler_is_given_the_time_and_so_much_time(billing):
+    bills, given = billing(), []
+
+    def tick(now):
+        given.append(now)
+        return []
+
+    class Limit:
+        def __enter__(self):
+            given.append("begin")
+
+        def __exit__(self, *_):
+            given.append("end")
+
+    timer = bills.timer()
+    timer.function = Function(NAME, tick, "timer", (), every=EVERY)
+    timer.time_limit = Limit()
+    timer.tick()
+    assert given == ["begin", NOW, "end"]
+
+
 def test_function_without_an_interval_is_no_timer(billing):
     with pytest.raises(ContractError, match="is no timer"):
         billing().timer(every=None)
