@@ -52,10 +52,10 @@ class Function:
         """List the tables that the handler and the runtime use on its behalf."""
         from .database.schema import tables_in
         from .inbox import InboxRow
+        from .outbox import TABLES
 
-        if self.kind == "timer":
-            return tables_in(_store(self.handler))
-        return [InboxRow, *tables_in(_store(self.handler))]
+        own = TABLES if self.kind == "timer" else [InboxRow]
+        return [*own, *tables_in(_store(self.handler))]
 
 
 @overload
@@ -74,7 +74,8 @@ def function(
     """Declare a handler as a function of its service; the handler itself stays as it is.
 
     Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
-    `@function(every=SECONDS)` is for `(now) -> commands`, on a timer.
+    `@function(every=SECONDS)` is for `(now) -> commands`, on a timer, of which there is one in the
+    system, however many replicas it has.
     A handler that takes longer than `timeout` seconds ends its process, with a traceback in the
     log, and is tried again in another; the third time, its message is set aside.
     Raises `ContractError` when the annotations say something else, or SECONDS is no time to wait.

@@ -52,20 +52,15 @@ class Loop:
         self.time_limit: AbstractContextManager[None] = nullcontext()  # around each handler
         self._crash = crash_points
 
-    def _repeat(
-        self, turn: Callable[[], float], stop: threading.Event, at_least: float = 0.0
-    ) -> None:
-        """Take turns until `stop` is set; a turn returns for how many seconds to wait then.
-
-        One that something unavailable has ended is taken again after `at_least` seconds.
-        """
+    def _repeat(self, turn: Callable[[], float], stop: threading.Event) -> None:
+        """Take turns until `stop` is set; a turn returns for how many seconds to wait then."""
         while not stop.is_set():
             try:
                 delay = turn()
                 self.failures = 0
             except UNAVAILABLE as error:
                 self.failures += 1
-                delay = max(at_least, WAIT.delay(self.failures, self.name))
+                delay = WAIT.delay(self.failures, self.name)
                 log.warning("%s; trying again in %.1f s", first_line(error), delay)
                 self._reconnect()
             if delay:

@@ -55,7 +55,10 @@ class Settings(BaseSettings):
     saga_database_url: SecretStr = SecretStr("sqlite:///{data}/{service}.db")
 
     kafka_bootstrap_servers: str | None = None
+    kafka_is_embedded: bool = False  # the broker tells nobody that it came back empty
     kafka_replication_factor: int = 1
+    # Before each topic and group, so that systems which share a broker keep to themselves.
+    kafka_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
     kafka_security_protocol: str | None = None
     kafka_sasl_mechanism: str | None = None
     kafka_sasl_username: str | None = None
@@ -107,6 +110,8 @@ class Settings(BaseSettings):
         Ours let a killed process go soon.
         """
         changes: dict[str, object] = {"kafka_bootstrap_servers": address}
+        if broker == EMBEDDED:
+            changes["kafka_is_embedded"] = True
         if broker in (EMBEDDED, KAFKA):
             changes["kafka_session_timeout_ms"] = OWN_SESSION_TIMEOUT
         return self.model_copy(update=changes)

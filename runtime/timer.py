@@ -1,20 +1,34 @@
-"""A timer: runs a function every so many seconds, and sends the commands that it returns."""
+"""A timer: runs a function every so many seconds, and sends the commands that it returns.
+
+One tick is one database transaction, in which its commands are stored. They are deleted when the
+broker has them all; until then there is no other tick.
+"""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 import peewee
 
-from . import crash
+from . import crash, outbox
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .envelope import Record
+from .errors import ContractError
 from .function import Function
 from .loop import Loop
+from .outbox import Unsent
+
+# The clocks of two machines differ by less. A timer that is due later than this after its interval
+# had a longer one, or the clock has been set back.
+CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 class Timer(Loop):
-    """Runs one function of kind `timer`."""
+    """Runs one function of kind `timer`; raises `ContractError` for another.
+
+    Of many on one database, one ticks at a time, and for the others it is not due then.
+    """
 
     def __init__(
         self,
@@ -24,10 +38,18 @@ class Timer(Loop):
         crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
         super().__init__(function.name, database, clock, crash_points)
+        if function.every is None:
+            raise ContractError(f"{function.name} is no timer")
         self.function = function
+        self.every = timedelta(seconds=function.every)
+        self._due_at = clock()
+        self._may_have_left = True  # something unsent: whoever was here before may have died
 
-    def tick(self) -> list[Record]:
-        """Run the function in one transaction; return the commands to send."""
+    def tick(self) -> list[Unsent]:
+        """Run the function in one transaction, if it is due; return the commands to send.
+
+        Where there are some of an earlier tick, these are returned, and the function has to wait.
+        """
         return self._retried(self._tick)
 
     def run(
@@ -38,9 +60,9 @@ class Timer(Loop):
     ) -> None:
         """Tick until `stop` is set, at once again when there was something to do.
 
-        `check` raises `BrokerUnavailable` as long as there is no sense in another try.
+        `send` and `check` raise `BrokerUnavailable`: when the broker has not taken all, and as
+        long as there is no sense in another try.
         """
-        every = self.function.every or 0.0
 
         def turn() -> float:
             if self.failures:
@@ -48,15 +70,44 @@ class Timer(Loop):
             self._crash.reach(crash.BEFORE_HANDLER, [self.function])
             commands = self.tick()
             self._crash.reach(crash.AFTER_COMMIT, commands)
-            send(commands)
+            send([command.record for command in commands])
             self._crash.reach(crash.AFTER_SEND, commands)
-            return 0.0 if commands else every
+            if commands:
+                self._retried(lambda: self._delete(commands))
+            self._may_have_left = False
+            return self._seconds_left()
 
-        self._repeat(turn, stop, at_least=every)
+        self._repeat(turn, stop)
 
-    def _tick(self) -> list[Record]:
+    def _tick(self) -> list[Unsent]:
+        now, look = self.clock(), self._may_have_left
+        self._may_have_left = True  # until all is sent: this may be tried again, or not be heard of
         with transaction(self.database):
-            with self.time_limit:
-                commands = self.function.handler(self.clock())
+            self._due_at = outbox.lock_due(self.database, self.name, now)
+            due = not now < self._due_at <= now + self.every + CLOCKS_DIFFER
+            commands = self._unsent() if due or look else []
+            if due:
+                self._set_due(now + self.every)
+            if due and not commands:
+                with self.time_limit:
+                    asked = [command.record() for command in self.function.handler(now)]
+                outbox.put(self.database, self.name, asked)
+                commands = self._unsent() if asked else []
             self._crash.reach(crash.BEFORE_COMMIT, commands)
-        return [command.record() for command in commands]
+        return commands
+
+    def _delete(self, commands: Sequence[Unsent]) -> None:
+        with transaction(self.database):
+            self._set_due(self.clock())
+            outbox.delete(self.database, [command.number for command in commands])
+
+    def _unsent(self) -> list[Unsent]:
+        return outbox.unsent(self.database, self.name)
+
+    def _set_due(self, due_at: datetime) -> None:
+        outbox.set_due(self.database, self.name, due_at)
+        self._due_at = due_at
+
+    def _seconds_left(self) -> float:
+        left = min(self.every, self._due_at - self.clock())
+        return max(0.0, left.total_seconds())

@@ -5,7 +5,8 @@ import re
 from .dead_letter import SUFFIX
 from .errors import ContractError
 
-LIMIT = 249 - len(SUFFIX)  # characters; the topic of its dead letters has a name, too
+NAME_LIMIT = 249  # characters
+LIMIT = NAME_LIMIT - len(SUFFIX)  # characters; the topic of its dead letters has a name, too
 
 
 def check_topic(whose: str, name: object) -> None:

@@ -37,6 +37,7 @@ HEAD = """\
 """
 SYSTEM = "${SAGA_SYSTEM:-saga}"
 LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
+PREFIX = "${KAFKA_PREFIX:-}"
 POSTGRES_PASSWORD = "${POSTGRES_PASSWORD:-postgres}"  # noqa: S105 - a default, for a laptop
 LOGGING = {"driver": LOG_DRIVER, "options": LOG_ROTATION}
 
@@ -81,6 +82,7 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
         "SAGA_SYSTEM": SYSTEM,
         "SAGA_IMAGE": _image(image),
         "SAGA_LOG_LEVEL": LOG_LEVEL,
+        "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
         **_passwords(stacks),
     }
@@ -103,6 +105,7 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
     # The runtime fills in the password: each container has that of its own database alone.
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": BROKER,
+        "KAFKA_PREFIX": PREFIX,
         "SAGA_DATABASE_URL": DATABASE,
         "SAGA_LOG_LEVEL": LOG_LEVEL,
     }

@@ -10,6 +10,7 @@ from ..dead_letter import SUFFIX
 from ..envelope import Record
 from ..errors import BrokerUnavailable, first_line
 from ..settings import Settings
+from ..topic import NAME_LIMIT
 from .application import ADMIN_TIMEOUT, RECORD_LIMIT, Admin, application, reason
 from .record import to_record
 
@@ -19,20 +20,24 @@ log = logging.getLogger(__name__)
 def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
     """Create the topics that are missing, and add the partitions that are.
 
-    Raises `BrokerUnavailable` if the broker creates none. That it adds no partitions is told in the
-    log alone: those that are there do.
+    Raises `BrokerUnavailable` if the broker creates none, as it does where a name is too long with
+    its prefix. That it adds no partitions is told in the log alone: those that are there do.
     """
-    admin = Admin(settings)
+    prefix, admin = settings.kafka_prefix, Admin(settings)
+    for name in partitions:
+        if len(prefix + name) > NAME_LIMIT:
+            why = f"with KAFKA_PREFIX it is over {NAME_LIMIT} characters"
+            raise BrokerUnavailable(f"topics not created: {prefix + name}: {why}")
     existing = admin.topics()
     missing = [
-        NewTopic(name, count, settings.kafka_replication_factor, config=_config(name))
+        NewTopic(prefix + name, count, settings.kafka_replication_factor, config=_config(name))
         for name, count in sorted(partitions.items())
         if name not in existing
     ]
     if missing and not _create(admin, missing):
         existing = admin.topics()  # somebody else has created some, perhaps with fewer partitions
     small = [
-        NewPartitions(name, count)
+        NewPartitions(prefix + name, count)
         for name, count in sorted(partitions.items())
         if name in existing and 0 < len(existing[name].partitions) < count
     ]
@@ -40,7 +45,7 @@ def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
         for name, future in admin.client.create_partitions(small).items():
             try:
                 future.result(ADMIN_TIMEOUT)
-                log.info("%s has %d partitions now", name, partitions[name])
+                log.info("%s has %d partitions now", name, partitions[name.removeprefix(prefix)])
             except (KafkaException, TimeoutError) as error:
                 log.warning("%s keeps its partitions: %s", name, first_line(error))
 
@@ -70,7 +75,7 @@ def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
     with application(settings, group).get_consumer(auto_commit_enable=False) as consumer:
         try:
             partitions = [
-                TopicPartition(topic, number)
+                TopicPartition(settings.kafka_prefix + topic, number)
                 for topic in topics
                 if topic in known
                 for number in known[topic].partitions
@@ -90,13 +95,13 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
 
     Raises `BrokerUnavailable` when the broker does not answer.
     """
-    records, known = [], Admin(settings).topics()
+    records, known, prefix = [], Admin(settings).topics(), settings.kafka_prefix
     reader = application(settings, "saga.reader", consuming={"enable.partition.eof": True})
     with reader.get_consumer(auto_commit_enable=False) as consumer:
         try:
             ends = {
-                (topic, number): consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=ADMIN_TIMEOUT
+                (prefix + topic, number): consumer.get_watermark_offsets(
+                    TopicPartition(prefix + topic, number), timeout=ADMIN_TIMEOUT
                 )
                 for topic in topics
                 if topic in known
@@ -110,7 +115,7 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
                     raise BrokerUnavailable(f"no answer within {ADMIN_TIMEOUT:g} s")
                 where = (message.topic(), message.partition())
                 if (error := message.error()) is None:
-                    records.append(to_record(message))
+                    records.append(to_record(message, prefix))
                 elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 # What a transaction leaves at the end is no record: nothing comes of that offset.

@@ -39,15 +39,19 @@ def application(
 ) -> Application:
     """Make the Quix Streams application that consumers and producers come from.
 
-    `consuming` and `producing` have more options of librdkafka's for either.
+    `consuming` and `producing` have more options of librdkafka's for either. The group gets its
+    prefix here; topics do where they are handed to librdkafka.
     """
     return Application(
         broker_address=_connection(settings),
-        consumer_group=group,
+        consumer_group=settings.kafka_prefix + group,
         auto_offset_reset="earliest",
         loglevel=None,
         consumer_extra_config={
             **SILENT,
+            # Among librdkafka's few warnings is that an offset is out of range, and what it begins
+            # with instead.
+            "log_level": 4,
             "session.timeout.ms": settings.kafka_session_timeout_ms,
             "heartbeat.interval.ms": max(300, settings.kafka_session_timeout_ms // 10),
             # How long a group waits for a member that was killed as it joined, and the longest
@@ -97,6 +101,7 @@ class Admin:
 
         connection = _connection(settings).as_librdkafka_dict()
         self._reported = reported
+        self._prefix = settings.kafka_prefix
         # Silent: what librdkafka would print is in the error that is raised.
         options = {**connection, "log_level": 0, "error_cb": note}
         try:
@@ -105,10 +110,14 @@ class Admin:
             raise BrokerUnavailable(f"no way to a broker: {reason(error)}") from error
 
     def topics(self, timeout: float = ADMIN_TIMEOUT) -> dict[str, Any]:
-        """Return what topics there are, by their names; raise `BrokerUnavailable`."""
+        """Return what topics there are with our prefix, by their names without it.
+
+        Raises `BrokerUnavailable`.
+        """
         try:
-            found: dict[str, Any] = self.client.list_topics(timeout=timeout).topics
-            return found
+            found = self.client.list_topics(timeout=timeout).topics
+            prefix = self._prefix
+            return {n.removeprefix(prefix): it for n, it in found.items() if n.startswith(prefix)}
         except KafkaException as error:
             self.client.poll(0)  # hands over what librdkafka has reported meanwhile
             told = [self._reported[code] for code in TELLING if code in self._reported]

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
+from ..transport import Refusal
 from .application import DELIVERY_TIMEOUT, Admin, application
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,27 @@ class Producer:
 
     def send_records(self, records: Iterable[Record]) -> None:
         """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
-        told: list[Failure | None] = []
-        sent = self.hand_over(records, lambda _, failure: told.append(failure))
+        if refused := self.offer(records):
+            raise BrokerUnavailable(f"{len(refused)} messages not taken: {refused[0].reason}")
+
+    def offer(self, records: Iterable[Record]) -> list[Refusal]:
+        """Send records as they are; return those that the broker will never take.
+
+        Raises `BrokerUnavailable` unless all others have arrived.
+        """
+        told: list[tuple[Record, Failure | None]] = []
+        sent = self.hand_over(records, lambda *answer: told.append(answer))
         self.flush()
-        failures = [failure.reason for failure in told if failure is not None]
-        if failures or len(told) < sent:
-            why = failures[0] if failures else "no answer"
-            raise BrokerUnavailable(f"{sent - len(told) + len(failures)} messages not taken: {why}")
+        refused = [
+            Refusal(record, failure.reason, failure.missing)
+            for record, failure in told
+            if failure is not None and failure.lasting
+        ]
+        lost = [failure.reason for _, failure in told if failure and not failure.lasting]
+        if lost or len(told) < sent:
+            why = lost[0] if lost else "no answer"
+            raise BrokerUnavailable(f"{sent - len(told) + len(lost)} messages not taken: {why}")
+        return refused
 
     def hand_over(self, records: Iterable[Record], delivered: Delivered) -> int:
         """Let records be sent in the background; return how many there are.
@@ -92,7 +107,7 @@ class Producer:
     def _produce(self, producer: Any, record: Record, on_delivery: Callable[..., None]) -> None:
         try:
             producer.produce(
-                record.topic,
+                self._settings.kafka_prefix + record.topic,
                 value=record.value,
                 key=record.key,
                 headers=list(record.headers),

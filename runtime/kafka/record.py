@@ -5,8 +5,8 @@ from typing import Any
 from ..envelope import Record
 
 
-def to_record(message: Any) -> Record:
-    """Read what a consumer has got as a record."""
+def to_record(message: Any, prefix: str = "") -> Record:
+    """Read what a consumer has got as a record; its topic's name is without the prefix."""
     headers: Any = []
     fault = ""
     try:
@@ -16,7 +16,7 @@ def to_record(message: Any) -> Record:
         # hole in it for whoever asks again: nobody may.
         fault = "the name of a header is not UTF-8"
     return Record(
-        topic=message.topic(),
+        topic=message.topic().removeprefix(prefix),
         key=message.key(),
         value=message.value(),
         headers=headers,

@@ -31,7 +31,8 @@ def _exchange(settings: Settings, command: Envelope, replies: str, timeout: floa
     if replies not in known:
         raise BrokerUnavailable(f"there is no topic {replies}")
     with application(settings, "saga.invoke").get_consumer(auto_commit_enable=False) as consumer:
-        ends = [TopicPartition(replies, number) for number in known[replies].partitions]
+        topic = settings.kafka_prefix + replies
+        ends = [TopicPartition(topic, number) for number in known[replies].partitions]
         for end in ends:  # what is on the topic already is no reply
             end.offset = consumer.get_watermark_offsets(end, timeout=ADMIN_TIMEOUT)[1]
         consumer.assign(ends)

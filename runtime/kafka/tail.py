@@ -29,7 +29,8 @@ class Tail:
     def __init__(
         self, settings: Settings, topic: str, on_records: Callable[[Sequence[Record]], None]
     ) -> None:
-        self._topic = topic
+        self._topic = settings.kafka_prefix + topic
+        self._prefix = settings.kafka_prefix
         self._on_records = on_records
         self._stop = threading.Event()
         # No group: nothing is committed under this name, nobody joins.
@@ -69,4 +70,4 @@ class Tail:
         if first is None:
             return
         messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._on_records([to_record(m) for m in messages if m.error() is None])
+        self._on_records([to_record(m, self._prefix) for m in messages if m.error() is None])

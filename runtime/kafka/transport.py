@@ -55,6 +55,8 @@ class KafkaTransport:
     ) -> None:
         self._producer = Producer(settings, group)
         self._group = group
+        self._prefix = settings.kafka_prefix
+        self._is_embedded = settings.kafka_is_embedded
         self._batch: list[Record] = []
         self._refused: list[Refusal] = []
         self._in_flight = InFlight()
@@ -66,7 +68,7 @@ class KafkaTransport:
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=True)
         self._consumer.subscribe(
-            list(topics),
+            [self._prefix + topic for topic in topics],
             on_assign=lambda *_: self._joined(),
             on_revoke=lambda *_: self._left(),
             on_lost=lambda *_: self._left(),
@@ -90,7 +92,8 @@ class KafkaTransport:
         """Wait for a first record, then take along what has been fetched with it."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_EVERY
-            self._look_for_an_empty_broker()
+            if self._is_embedded:
+                self._look_for_an_empty_broker()
             if self._is_member:
                 self._health.mark_healthy()
         self._see_to_answers()
@@ -98,7 +101,7 @@ class KafkaTransport:
         messages = []
         if first is not None:
             messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._batch = [to_record(message) for message in messages if message.error() is None]
+        self._batch = [to_record(m, self._prefix) for m in messages if m.error() is None]
         if len(self._batch) < len(messages):
             self._see_to_errors(error for m in messages if (error := m.error()) is not None)
         return self._batch
@@ -157,7 +160,10 @@ class KafkaTransport:
         """Hand over what may be committed; librdkafka does it, and tries again what fails."""
         if ends := self._in_flight.take_done():
             self._crash.reach(crash.AFTER_TAKEN, ends)
-            offsets = [TopicPartition(*place, offset) for place, offset in ends.items()]
+            offsets = [
+                TopicPartition(self._prefix + topic, number, offset)
+                for (topic, number), offset in ends.items()
+            ]
             try:
                 self._consumer.store_offsets(offsets=offsets)
             except KafkaException as error:  # no partition of ours any more
@@ -167,8 +173,9 @@ class KafkaTransport:
     def _look_for_an_empty_broker(self) -> None:
         """Begin again where a partition ends before our position: its broker has forgotten it.
 
-        Apache Kafka tells a consumer so by an error, which librdkafka heeds; the embedded broker
-        says nothing, and records would be passed over until it has as many as before.
+        Apache Kafka tells a consumer so by an error, which librdkafka heeds and logs; the embedded
+        broker says nothing, and records would be passed over until it has as many as before. In a
+        cluster, a watermark may lag behind after a failover, and nothing is forgotten.
         """
         for position in self._consumer.position(self._consumer.assignment()):
             if position.offset > 0:
@@ -209,7 +216,8 @@ class KafkaTransport:
     def _seek(self, starts: Offsets) -> None:
         """Go on there, where a partition is still ours."""
         for partition in self._consumer.assignment():
-            start = starts.get((partition.topic, partition.partition))
+            topic = partition.topic.removeprefix(self._prefix)
+            start = starts.get((topic, partition.partition))
             if start is not None:
                 self._consumer.seek(TopicPartition(partition.topic, partition.partition, start))
 

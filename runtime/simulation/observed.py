@@ -6,6 +6,7 @@ from ..batch_loop import Read
 from ..envelope import Envelope, Record
 from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
+from ..outbox import Unsent
 from ..saga_host import SagaHost
 from ..timer import Timer
 from ..worker import Asked, Worker
@@ -59,10 +60,10 @@ class ObservedWorker(Observed, Worker):
 class ObservedTimer(Observed, Timer):
     """The real timer."""
 
-    def tick(self) -> list[Record]:
+    def tick(self) -> list[Unsent]:
         """Run the function."""
         out = super().tick()
-        self.committed([], [], out)
+        self.committed([], [], [record for _, record in out])
         return out
 
 

@@ -17,11 +17,13 @@ import peewee
 import tenacity
 
 from ..batch_loop import BatchLoop
+from ..clock import utcnow
 from ..crash import CrashPoints
 from ..database.connection import connect
 from ..database.schema import bind
+from ..dead_letter import to_dead_letter
 from ..envelope import Record
-from ..errors import ContractError
+from ..errors import BrokerUnavailable, ContractError
 from ..function import Function
 from ..health import HealthFile
 from ..kafka.admin import create_topics
@@ -33,6 +35,7 @@ from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
 from ..timer import Timer
+from ..transport import Refusal
 from ..worker import Worker
 from .code import import_from
 from .stack import Resources, Stack, needed_by
@@ -177,15 +180,39 @@ def _run_timer(
 ) -> None:
     producer = Producer(settings, timer.name)
     health = HealthFile(settings.saga_health, timer.function.timeout)
-    every = timer.function.every or 0.0
+    every = timer.every.total_seconds()
 
     def send(commands: Iterable[Record]) -> None:
-        producer.send_records(commands)
+        refused = _offer(producer, commands, settings)
+        for command, why, _ in refused:
+            log.error("not taken by %s: %s", command.topic, why)
+        letters = [
+            to_dead_letter(command, timer.name, f"not sent: {why}", utcnow())
+            for command, why, _ in refused
+        ]
+        _offer(producer, letters, settings)
         health.mark_healthy(again_in=every)
+
+    def check() -> None:
+        health.mark_healthy(again_in=every)  # the loop turns, whatever is away
+        producer.check()
 
     health.mark_healthy(again_in=every)
     on_ready()
     try:
-        timer.run(send, stop, producer.check)
+        timer.run(send, stop, check)
     finally:
         producer.close()
+
+
+def _offer(producer: Producer, records: Iterable[Record], settings: Settings) -> list[Refusal]:
+    """Send records; return those that the broker will never take.
+
+    Raises `BrokerUnavailable` where all have to be sent once more, be it that a topic was missing:
+    its reader may be deployed later, and adds to the one partition that it has now.
+    """
+    refused = producer.offer(records)
+    if missing := {refusal.record.topic for refusal in refused if refusal.missing}:
+        create_topics(settings, dict.fromkeys(missing, 1))
+        raise BrokerUnavailable(f"there was no topic {', '.join(sorted(missing))}")
+    return refused

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from saga.runtime.errors import BrokerUnavailable
@@ -13,7 +13,7 @@ from saga.runtime.kafka.admin import create_topics, read_topics
 from saga.runtime.kafka.application import Admin
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
-from support.brokers import POLL, Server, group, record, values
+from support.brokers import POLL, Server, group, poll_one, read, record, values
 from support.waiting import DEADLINE, wait_until
 
 _numbers = count()
@@ -104,6 +104,30 @@ class TopicContract:
             return number in got
 
         return reads
+
+    def test_offset_out_of_range_is_logged_with_what_is_read_instead(
+        self, settings: Settings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        topic, name = new_topic(), group()
+        create_topics(settings, {topic: 1})
+        member = KafkaTransport(settings, name, [topic])
+        member.send([record(topic, n) for n in range(5)])
+        batch = poll_one(member)
+        if batch[1:]:
+            member.put_back(batch[1:])
+        member.finish([])
+        member.poll(0)
+        member.close()
+        admin = Admin(settings).client
+        for future in admin.delete_records([TopicPartition(topic, 0, 3)]).values():
+            future.result()
+        again = KafkaTransport(settings, name, [topic])
+        assert values(read(again, 2)) == [3, 4]
+        again.close()
+        [said] = [text for text in caplog.messages if "offset reset" in text]
+        assert topic in said
+        assert "BEGINNING" in said
+        assert "out of range" in said
 
 
 class TestEmbedded(TopicContract):

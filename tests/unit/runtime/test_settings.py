@@ -63,6 +63,19 @@ def test_session_timeout_out_of_range_is_refused(monkeypatch, value):
         Settings()
 
 
+@pytest.mark.parametrize("prefix", ["", "shop.", "Shop_2-", "a" * 100])
+def test_prefix_may_have_all_that_kafka_allows(monkeypatch, prefix):
+    monkeypatch.setenv("KAFKA_PREFIX", prefix)
+    assert Settings().kafka_prefix == prefix
+
+
+@pytest.mark.parametrize("prefix", ["two words", "größe", "a/", "shop.\n", "a" * 101])
+def test_prefix_that_no_kafka_takes_is_refused(monkeypatch, prefix):
+    monkeypatch.setenv("KAFKA_PREFIX", prefix)
+    with pytest.raises(ValueError, match="kafka_prefix"):
+        Settings()
+
+
 @pytest.mark.parametrize("broker", ["embedded", "kafka"])
 def test_a_killed_process_is_let_go_within_a_second_by_a_broker_of_our_own(broker):
     elsewhere = Settings(saga_log_level="DEBUG")
@@ -70,6 +83,13 @@ def test_a_killed_process_is_let_go_within_a_second_by_a_broker_of_our_own(broke
     assert own.kafka_bootstrap_servers == "127.0.0.1:1"
     assert own.kafka_session_timeout_ms == 1_000
     assert own.saga_log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("broker", "embedded"), [("embedded", True), ("kafka", False), (None, False)]
+)
+def test_embedded_broker_is_known_as_such(broker, embedded):
+    assert Settings().on_broker("127.0.0.1:1", broker).kafka_is_embedded is embedded
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import pytest
 
 from saga.runtime import loop as module
 from saga.runtime.errors import BrokerUnavailable, ContractError
-from saga.runtime.function import Function
 from saga.runtime.retry import Retry
-from saga.runtime.timer import Timer
 
 
 @pytest.fixture(autouse=True)
@@ -184,70 +182,3 @@ def test_stop_cuts_a_wait_short(bakery, monkeypatch):
     shelf.rewind = shelf.stop.set
     bakery.baker.run(shelf, shelf.stop)
     assert shelf.log == ["poll", "finish"]
-
-
-class Ticks:
-    """A timer function's handler, and what is sent for it."""
-
-    def __init__(self, database, *results, every=0.0):
-        self.results, self.sent, self.stop = list(results), [], threading.Event()
-        self.waits, self.fail = [], []
-        function = Function("bakery.tick", self.tick, "timer", (), every=every)
-        self.worker = Timer(function, database)
-        self.stop.wait = self.waits.append  # type: ignore[assignment]
-
-    def tick(self, now):
-        result = self.results.pop(0)
-        if not self.results:
-            self.stop.set()
-        return result
-
-    def send(self, records):
-        if self.fail:
-            raise self.fail.pop()
-        self.sent += records
-
-    def run(self):
-        self.worker.run(self.send, self.stop)
-
-
-class Alarm:
-    """As much of a command as a timer's sending needs."""
-
-    def record(self):
-        return "alarm"
-
-
-def test_timer_waits_when_it_had_nothing_to_do(sqlite):
-    ticks = Ticks(sqlite, [], [], every=7.5)
-    ticks.run()
-    assert ticks.waits == [7.5, 7.5]
-
-
-def test_timer_goes_on_at_once_when_it_had_something_to_do(sqlite):
-    ticks = Ticks(sqlite, [Alarm()], [], every=7.5)
-    ticks.run()
-    assert ticks.waits == [7.5]
-    assert ticks.sent == ["alarm"]
-
-
-def test_timer_outlives_the_brokers_absence(sqlite):
-    ticks = Ticks(sqlite, [Alarm()], [Alarm()], every=7.5)
-    ticks.fail = [away()]
-    ticks.run()
-    assert ticks.sent == ["alarm"]
-    assert ticks.waits[0] >= 7.5
-
-
-def test_timer_outlives_the_databases_absence(sqlite, monkeypatch):
-    ticks = Ticks(sqlite, [Alarm()], every=7.5)
-    tick, failures = ticks.worker.tick, [peewee.OperationalError("away")]
-
-    def fail_first():
-        if failures:
-            raise failures.pop()
-        return tick()
-
-    monkeypatch.setattr(ticks.worker, "tick", fail_first)
-    ticks.run()
-    assert ticks.sent == ["alarm"]
