@@ -31,6 +31,7 @@ from .errors import ContractError, Rejected, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
 from .message import Command, Message, reasons
+from .outside import note_begun, unseen
 from .poison import DEATHS, Suspects
 from .transport import Transport
 
@@ -77,6 +78,24 @@ class Worker(BatchLoop):
         self._guilty = False  # the only message in hand has ended too many processes
         self.suspects: Suspects | None = None
 
+    def process(self, records: Sequence[Record]) -> list[Record]:
+        """Work off a batch in one transaction; return what is to be sent once it is committed.
+
+        What acts outside has a transaction for each record: what is rolled back is not undone
+        there, so no record's handler runs again for another's sake.
+        """
+        return self._one_by_one(records) if self.function.outside else super().process(records)
+
+    def _one_by_one(self, records: Sequence[Record]) -> list[Record]:
+        until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
+        for record in records:
+            out += super().process([record])
+            worked += 1
+            if self.stopwatch() > until:
+                break
+        self.unworked = records[worked:]
+        return out
+
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
         """Take a batch in hand, or what of it may be."""
         if self.suspects is None or not self.suspects.watch():
@@ -95,6 +114,9 @@ class Worker(BatchLoop):
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
         undone: dict[int, Answer] = {}
+        if self.function.outside:
+            commands = [on[0] for _, on in found if on is not None and isinstance(on[1], Message)]
+            note_begun(self.database, commands, self.clock())
         try:
             out, worked = self._answer_all(found, undone, guarded=self._guarded > 0)
         except _UndoneWithItsBatch:
@@ -116,7 +138,8 @@ class Worker(BatchLoop):
         """
         now, until, out, worked = self.clock(), self.stopwatch() + LONGEST_BATCH, [], 0
         with transaction(self.database, alone=True):
-            ids = inbox.related(command[0] for _, command in found if command is not None)
+            commands = [command[0] for _, command in found if command is not None]
+            ids = inbox.related(commands, outside=self.function.outside)
             known, fresh = inbox.load(self.database, ids), dict[str, Answer]()
             for place, (letter, command) in enumerate(found):
                 worked += 1
@@ -125,6 +148,8 @@ class Worker(BatchLoop):
                 if command is None:
                     continue
                 envelope, asked = command
+                if isinstance(asked, Answer):
+                    asked = unseen(envelope, asked, known)
                 decision = inbox.decide(envelope, known, now)
                 answer = decision.answer or undone.get(place)
                 if answer is None:
@@ -153,13 +178,16 @@ class Worker(BatchLoop):
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self._call(asked)
+            event = self._call(asked, envelope.id)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)
             if len(answer.data) > BODY_LIMIT:
-                raise Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {BODY_LIMIT}")
+                size = f"{len(answer.data)} characters of {BODY_LIMIT}"
+                if self.function.outside:  # has acted: that has to be undone
+                    raise ContractError(f"{EVENT_TOO_LARGE}: {size}")
+                raise Rejected(EVENT_TOO_LARGE, size)
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None:
@@ -183,9 +211,11 @@ class Worker(BatchLoop):
         run_sql("RELEASE SAVEPOINT handler")
         return answer
 
-    def _call(self, message: Message) -> Any:
+    def _call(self, message: Message, key: str) -> Any:
         try:
             with self.time_limit:
+                if self.function.keyed:
+                    return self.function.handler(message, key=key)
                 return self.function.handler(message)
         except (Exception, KeyboardInterrupt):
             raise
