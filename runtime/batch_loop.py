@@ -10,6 +10,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from . import crash
@@ -46,6 +47,17 @@ class BatchLoop(Loop, ABC):
         Retries for a second what passes by itself; then raises the database's error.
         """
         return self._retried(lambda: self._work(records))
+
+    def _process_each(self, records: Sequence[Record], longest: float) -> list[Record]:
+        """Work off records in a transaction each, as `process` does, for `longest` seconds."""
+        until, out, worked = self.stopwatch() + longest, list[Record](), 0
+        for record in records:
+            out += self._retried(partial(self._work, [record]))
+            worked += 1
+            if self.stopwatch() > until:
+                break
+        self.unworked = records[worked:]
+        return out
 
     def run(self, transport: Transport, stop: threading.Event) -> None:
         """Work until `stop` is set; a batch that has been begun is finished."""

@@ -20,7 +20,7 @@ from .inbox import Answer, Known
 def note_begun(database: peewee.Database, commands: Iterable[Envelope], now: datetime) -> None:
     """Note, in a transaction, those dos that are about to act outside for the first time."""
     dos = [command for command in commands if read_command_id(command.id)[2] == "do"]
-    with transaction(database, alone=True):
+    with transaction(database):
         known = inbox.load(database, inbox.related(dos, outside=True))
         inbox.save(database, begun(dos, known, now))
 

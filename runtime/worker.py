@@ -11,9 +11,10 @@ from . import body, crash, inbox
 from .batch_loop import BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
+    CommitRefused,
+    batch_transaction,
     is_serialization_failure,
     rows_written,
-    transaction,
 )
 from .envelope import (
     BODY_LIMIT,
@@ -81,20 +82,17 @@ class Worker(BatchLoop):
     def process(self, records: Sequence[Record]) -> list[Record]:
         """Work off a batch in one transaction; return what is to be sent once it is committed.
 
-        What acts outside has a transaction for each record: what is rolled back is not undone
-        there, so no record's handler runs again for another's sake.
+        Records have a transaction each where what they have written together is refused, so that
+        the one is found whose fault it is; and where they act outside: what is rolled back is not
+        undone there, so no record's handler runs again for another's sake.
         """
-        return self._one_by_one(records) if self.function.outside else super().process(records)
-
-    def _one_by_one(self, records: Sequence[Record]) -> list[Record]:
-        until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
-        for record in records:
-            out += super().process([record])
-            worked += 1
-            if self.stopwatch() > until:
-                break
-        self.unworked = records[worked:]
-        return out
+        if self.function.outside:
+            return self._process_each(records, LONGEST_BATCH)
+        try:
+            return super().process(records)
+        except CommitRefused as refused:
+            log.warning("taken one by one, as their commit was refused: %s", refused)
+            return self._process_each(records, LONGEST_BATCH)
 
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
         """Take a batch in hand, or what of it may be."""
@@ -122,6 +120,12 @@ class Worker(BatchLoop):
         except _UndoneWithItsBatch:
             self._guarded = GUARDED_BATCHES
             out, worked = self._answer_all(found, undone, guarded=True)
+        except CommitRefused as refused:
+            command = found[0][1]
+            if len(found) > 1 or command is None:
+                raise
+            undone[0] = self._failure(command[0], refused.__cause__ or refused)
+            out, worked = self._answer_all(found, undone, guarded=False)
         self._guarded = max(0, self._guarded - 1)
         self.unworked = records[worked:]
         return out
@@ -137,7 +141,7 @@ class Worker(BatchLoop):
         not run again, by its place in the batch.
         """
         now, until, out, worked = self.clock(), self.stopwatch() + LONGEST_BATCH, [], 0
-        with transaction(self.database, alone=True):
+        with batch_transaction(self.database):
             commands = [command[0] for _, command in found if command is not None]
             ids = inbox.related(commands, outside=self.function.outside)
             known, fresh = inbox.load(self.database, ids), dict[str, Answer]()
@@ -201,9 +205,7 @@ class Worker(BatchLoop):
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
-            log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
-            why = problem_of(type(fault).__name__, first_line(fault))
-            answer = self._refusal("failed", why)
+            answer = self._failure(envelope, fault)
         if not guarded:
             raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
@@ -226,6 +228,10 @@ class Worker(BatchLoop):
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.write(told))
+
+    def _failure(self, envelope: Envelope, fault: BaseException) -> Answer:
+        log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
+        return self._refusal("failed", problem_of(type(fault).__name__, first_line(fault)))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)

@@ -1,7 +1,8 @@
 """Connections and transactions: SQLite or PostgreSQL, through peewee."""
 
 import sqlite3
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,6 +77,28 @@ def transaction(database: peewee.Database, *, alone: bool = False) -> AbstractCo
         how = (f"SELECT pg_advisory_xact_lock({BATCH_LOCK})",)
     block: AbstractContextManager[None] = database.atomic(*how)
     return block
+
+
+class CommitRefused(Exception):
+    """What a transaction has written is refused when it is committed; the cause says why."""
+
+
+@contextmanager
+def batch_transaction(database: peewee.Database) -> Iterator[None]:
+    """Run a block in one transaction, alone as `transaction` has it.
+
+    Raises `CommitRefused` where only the commit shows that something written may not stay, as a
+    deferred constraint does. No other try mends that, as it may an error of the block's.
+    """
+    written = False
+    try:
+        with transaction(database, alone=True):
+            yield
+            written = True
+    except peewee.DatabaseError as error:
+        if not written or isinstance(error, UNAVAILABLE):
+            raise
+        raise CommitRefused(str(error)) from error
 
 
 def rows_written(database: peewee.Database) -> int | None:
