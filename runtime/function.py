@@ -5,7 +5,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -90,9 +90,8 @@ def function(
     be `(command: C, key: str) -> E`: the key is the command's id, the same at each attempt.
     Raises `ContractError` when the annotations say something else, or SECONDS is no time to wait.
     """
-    if handler is None:
-        return partial(_declare, every=every, timeout=timeout, outside=outside)
-    return _declare(handler, every=every, timeout=timeout, outside=outside)
+    declare = partial(_declare, every=every, timeout=timeout, outside=outside)
+    return declare if handler is None else declare(handler)
 
 
 def load(module: str) -> Function:
@@ -135,16 +134,8 @@ def _declare(handler: Handler, *, every: float | None, timeout: float, outside: 
         command, keyed = _contract(handler)
         if keyed and not outside:
             raise ContractError(f"{name} takes a key to use outside: @function(outside=True)")
-        declared = Function(
-            name=name,
-            handler=handler,
-            kind="command",
-            topics=(command.topic,),
-            command=command,
-            timeout=timeout,
-            outside=outside,
-            keyed=keyed,
-        )
+        declared = Function(name, handler, "command", (command.topic,), command, timeout=timeout)
+        declared = replace(declared, outside=outside, keyed=keyed)
     else:
         check_seconds(f"{name}: every", every)
         if outside:

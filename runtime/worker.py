@@ -11,8 +11,10 @@ from . import body, crash, inbox
 from .batch_loop import BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
+    WENT_ON,
     CommitRefused,
     batch_transaction,
+    is_aftermath,
     is_serialization_failure,
     rows_written,
 )
@@ -195,7 +197,7 @@ class Worker(BatchLoop):
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None:
-                raise ContractError(f"{self.function.name} went on after the database's error")
+                raise ContractError(f"{self.function.name} {WENT_ON}")
             return answer
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no)
@@ -205,6 +207,8 @@ class Worker(BatchLoop):
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
+            if is_aftermath(fault):
+                fault = ContractError(f"{self.function.name} {WENT_ON}")
             answer = self._failure(envelope, fault)
         if not guarded:
             raise _UndoneWithItsBatch(answer)

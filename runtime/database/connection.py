@@ -11,6 +11,12 @@ import peewee
 
 from ..errors import ContractError
 
+# What a handler is told that PostgreSQL no longer lets go on.
+WENT_ON = (
+    "went on after the database's error, with which PostgreSQL ends the transaction: "
+    "use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
+)
+
 # The database can't be reached, is locked, or has no room. peewee lets SQLite's own error through
 # where rows are returned by an INSERT.
 UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
@@ -116,11 +122,20 @@ def rows_written(database: peewee.Database) -> int | None:
 
 def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
+    return _sqlstate(error).startswith("40")
+
+
+def is_aftermath(error: BaseException) -> bool:
+    """Tell whether PostgreSQL refuses a statement only because of an error before it."""
+    return _sqlstate(error) == "25P02"
+
+
+def _sqlstate(error: BaseException) -> str:
     try:
         cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
-        return str(getattr(cause, "sqlstate", None)).startswith("40")
+        return str(getattr(cause, "sqlstate", None))
     except Exception:  # a handler's error may raise something of its own for what it has not
-        return False
+        return ""
 
 
 def locked(query: Any, database: peewee.Database) -> Any:
