@@ -24,15 +24,18 @@ UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.Operation
 CACHE = 32 * 1024  # KiB of a SQLite file kept in memory, at most
 BATCH_LOCK = 0x5A6B  # number of a PostgreSQL advisory lock
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
+LONGEST = 30.0  # seconds that a statement may take where nobody says otherwise
 
 
-def connect(url: str, *, shared: bool = False) -> peewee.Database:
+def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peewee.Database:
     """Open the database at `url`: `sqlite:///PATH`, `sqlite://` (in memory) or `postgresql://…`.
 
     Each thread has a connection of its own; with `shared`, all have one, and take turns themselves.
+    PostgreSQL gives up what takes well over `longest` seconds: one statement, or a transaction's
+    wait for the next one.
 
     SQLite runs in write-ahead mode and syncs at every commit, so that what was committed survives a
-    power cut. Raises `ContractError` for any other URL.
+    power cut. Raises `ContractError` for any other URL, or one that can't be read.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
@@ -41,7 +44,7 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
         # Imported late: who is on SQLite need not wait for psycopg.
-        from .postgres import CountingCursor, Postgres
+        from .postgres import CountingCursor, Postgres, session_options
 
         return Postgres(
             url,
@@ -52,6 +55,7 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
             # A server that has gone silent must not hold a worker for ever.
             tcp_user_timeout=10_000,  # milliseconds
             keepalives_idle=10,  # seconds
+            options=session_options(url, longest),
         )
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 
