@@ -8,7 +8,7 @@ import peewee
 from pydantic import BaseModel, ValidationError
 
 from . import body, crash, inbox
-from .batch_loop import BatchLoop, Read
+from .batch_loop import LONGEST_BATCH, BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
     WENT_ON,
@@ -44,8 +44,6 @@ PROCESS_ENDED = "process_ended"  # the code of one that does so whenever it is h
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
 
-LONGEST_BATCH = 0.5  # seconds, and what its last message takes: other writers wait meanwhile
-
 # A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
 # writes have to be undone, all is rolled back and done again with them; so are some batches that
 # follow, as faults come in groups.
@@ -76,25 +74,11 @@ class Worker(BatchLoop):
         if function.command is None:
             raise ContractError(f"{function.name} takes no commands")
         self.function = function
+        self.singly = function.outside
         self._command_class: type[Command] = function.command
         self._guarded = 0  # batches that are still worked off with savepoints
         self._guilty = False  # the only message in hand has ended too many processes
         self.suspects: Suspects | None = None
-
-    def process(self, records: Sequence[Record]) -> list[Record]:
-        """Work off a batch in one transaction; return what is to be sent once it is committed.
-
-        Records have a transaction each where what they have written together is refused, so that
-        the one is found whose fault it is; and where they act outside: what is rolled back is not
-        undone there, so no record's handler runs again for another's sake.
-        """
-        if self.function.outside:
-            return self._process_each(records, LONGEST_BATCH)
-        try:
-            return super().process(records)
-        except CommitRefused as refused:
-            log.warning("taken one by one, as their commit was refused: %s", refused)
-            return self._process_each(records, LONGEST_BATCH)
 
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
         """Take a batch in hand, or what of it may be."""

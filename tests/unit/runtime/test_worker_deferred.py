@@ -6,9 +6,10 @@ from dataclasses import replace
 import peewee
 import pytest
 
+from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.database.connection import CommitRefused, batch_transaction
 from saga.runtime.envelope import decode
-from saga.runtime.worker import LONGEST_BATCH
+from saga.runtime.worker import Worker
 
 CRUMB = "CREATE TABLE crumb (mouse INTEGER REFERENCES mouse (id) DEFERRABLE INITIALLY DEFERRED)"
 
@@ -87,7 +88,8 @@ def test_error_that_a_trigger_raises_at_the_commit_counts_too(postgres, open_bak
 
 
 def test_refused_command_that_acts_outside_is_undone(bakery, batch, outcomes):
-    bakery.baker.function = replace(bakery.baker.function, outside=True)
+    function = replace(bakery.baker.function, outside=True)
+    bakery.baker = Worker(function, bakery.database, bakery.clock)
     assert told(outcomes, bakery.baker.process(batch)) == ["done", "failed", "done"]
     assert bakery.calls == ["bake rye", "bake oat", "bake corn"]
     bakery.eater.process([bakery.eat_record("oat", "oat")])

@@ -6,18 +6,22 @@ import peewee
 import pytest
 
 from saga.runtime import Rejected
+from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.envelope import decode
-from saga.runtime.worker import LONGEST_BATCH
 
 UNDONE = ("s/bake/undo/reply", "done")
 BOTH = ["bake rye", "eat rye"]
 ENDLESS = 300_000  # characters
 
 
+def acts_outside(worker):
+    worker.function, worker.singly = replace(worker.function, outside=True), True
+
+
 @pytest.fixture
 def bakery(bakery):
     """Bake outside: somebody else's oven does not forget what was rolled back here."""
-    bakery.baker.function = replace(bakery.baker.function, outside=True)
+    acts_outside(bakery.baker)
     return bakery
 
 
@@ -121,7 +125,7 @@ def test_undo_that_cannot_be_read_is_refused(bakery, outcomes):
 
 
 def test_undo_that_acts_outside_too_notes_nothing_and_needs_its_do(bakery):
-    bakery.eater.function = replace(bakery.eater.function, outside=True)
+    acts_outside(bakery.eater)
     bakery.eater.process([bakery.eat_record()])
     assert bakery.calls == []
     assert bakery.inbox == {"s/bake/do": "rejected", "s/bake/undo": "done"}
@@ -173,7 +177,7 @@ def test_key_is_the_commands_id_at_each_attempt(bakery):
 
 def test_note_of_a_long_id_fits(postgres, open_bakery):
     bakery = open_bakery(postgres)
-    bakery.baker.function = replace(bakery.baker.function, outside=True)
+    acts_outside(bakery.baker)
     longest = "s" * (200 - len("/bake/do"))
     bakery.baker.process([bakery.bake_record(saga_id=longest)])
     assert bakery.inbox == {f"{longest}/bake/?": "failed", f"{longest}/bake/do": "done"}

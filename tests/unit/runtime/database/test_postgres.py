@@ -3,6 +3,7 @@
 import peewee
 import pytest
 
+from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.database.connection import LONGEST, connect, transaction
 from saga.runtime.database.postgres import GRACE, LOCK_TIMEOUT, rows_written
 from saga.runtime.database.schema import bind
@@ -10,7 +11,6 @@ from saga.runtime.errors import ContractError
 from saga.runtime.function import TIMEOUT
 from saga.runtime.inbox import InboxRow
 from saga.runtime.loop import UNAVAILABLE
-from saga.runtime.worker import LONGEST_BATCH
 
 NEW = "INSERT INTO jar VALUES (%s)"
 
