@@ -51,6 +51,11 @@ def test_refused_commit_fails_one_message_and_no_other(bakery, batch, outcomes):
     assert bakery.baker.unworked == []
 
 
+def test_last_of_two_is_found_too(bakery, batch, outcomes):
+    assert told(outcomes, bakery.baker.process(batch[:2])) == ["done", "failed"]
+    assert bakery.loaves == ["rye"]
+
+
 def test_its_next_attempt_may_succeed(bakery, batch, outcomes):
     bakery.baker.process(batch)
     bakery.database.execute_sql("INSERT INTO mouse VALUES (7)")

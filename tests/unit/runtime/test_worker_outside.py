@@ -118,6 +118,12 @@ def test_command_that_cannot_be_read_is_refused_where_nothing_has_begun(bakery, 
     assert bakery.inbox == {"s/bake/do": "rejected"}
 
 
+def test_record_that_is_no_command_becomes_a_letter_and_notes_nothing(bakery):
+    [letter] = bakery.baker.process([bakery.bake_record()._replace(headers=[])])
+    assert letter.topic == "bakery.bake.dlq"
+    assert bakery.inbox == {}
+
+
 def test_undo_that_cannot_be_read_is_refused(bakery, outcomes):
     bakery.baker.process([bakery.bake_record()])
     _, answer = bakery.eater.process([bakery.eat_record()._replace(value=b"{}")])
