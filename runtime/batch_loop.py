@@ -10,9 +10,11 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from . import crash
+from .database.connection import CommitRefused
 from .dead_letter import to_dead_letter
 from .envelope import Envelope, Record, decode
 from .errors import Undecodable, first_line
@@ -25,16 +27,19 @@ T = TypeVar("T")
 # What a record is: its dead letter where it can't be read, and what there is to act on.
 Read = tuple[Record | None, tuple[Envelope, T] | None]
 
+LONGEST_BATCH = 0.5  # seconds, and what its last message takes: other writers wait meanwhile
 POLL_TIMEOUT = 0.5  # seconds, and so the longest that a stop waits for an idle loop
 
 
 class BatchLoop(Loop, ABC):
     """Polls, processes, sends and commits. `process` is one batch without any transport.
 
-    `unworked` are those records of the last batch for which there was no time.
+    `unworked` are those records of the last batch for which there was no time. One that works
+    `singly` has a transaction for each record: what is rolled back there takes no other along.
     """
 
     unworked: Sequence[Record] = ()
+    singly = False
 
     @abstractmethod
     def _work(self, records: Sequence[Record]) -> list[Record]:
@@ -43,9 +48,28 @@ class BatchLoop(Loop, ABC):
     def process(self, records: Sequence[Record]) -> list[Record]:
         """Work off a batch in one transaction; return what is to be sent once it is committed.
 
+        Records have a transaction each where they are to be taken `singly`, and where what they
+        have written together is refused, so that the one is found whose fault it is.
         Retries for a second what passes by itself; then raises the database's error.
         """
-        return self._retried(lambda: self._work(records))
+        self.unworked = ()
+        if self.singly:
+            return self._process_each(records)
+        try:
+            return self._retried(lambda: self._work(records))
+        except CommitRefused as refused:
+            log.warning("taken one by one, as their commit was refused: %s", refused)
+            return self._process_each(records)
+
+    def _process_each(self, records: Sequence[Record]) -> list[Record]:
+        until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
+        for record in records:
+            out += self._retried(partial(self._work, [record]))
+            worked += 1
+            if self.stopwatch() > until:
+                break
+        self.unworked = records[worked:]
+        return out
 
     def run(self, transport: Transport, stop: threading.Event) -> None:
         """Work until `stop` is set; a batch that has been begun is finished."""

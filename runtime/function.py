@@ -5,7 +5,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -32,7 +32,8 @@ class Function:
 
     A function of kind `command` answers one command with an event; `timer` runs every `every`
     seconds. Where the handler takes longer than `timeout` seconds, its process is ended. `name` is
-    `SERVICE.HANDLER`, and is its consumer group too.
+    `SERVICE.HANDLER`, and is its consumer group too. One that acts `outside` has effects that are
+    not in its transaction; where `keyed`, its handler is given the command's id as `key`.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Function:
     command: type[Command] | None = None
     every: float | None = None
     timeout: float = TIMEOUT
+    outside: bool = False
+    keyed: bool = False
 
     @property
     def service(self) -> str:
@@ -64,12 +67,17 @@ def function(handler: Handler, /) -> Handler: ...
 
 @overload
 def function(
-    *, every: float | None = None, timeout: float = TIMEOUT
+    *, every: float | None = None, timeout: float = TIMEOUT, outside: bool = False
 ) -> Callable[[Handler], Handler]: ...
 
 
 def function(
-    handler: Handler | None = None, /, *, every: float | None = None, timeout: float = TIMEOUT
+    handler: Handler | None = None,
+    /,
+    *,
+    every: float | None = None,
+    timeout: float = TIMEOUT,
+    outside: bool = False,
 ) -> Handler | Callable[[Handler], Handler]:
     """Declare a handler as a function of its service; the handler itself stays as it is.
 
@@ -78,11 +86,13 @@ def function(
     system, however many replicas it has.
     A handler that takes longer than `timeout` seconds ends its process, with a traceback in the
     log, and is tried again in another; the third time, its message is set aside.
+    `@function(outside=True)` is for a handler with effects that no rollback takes back, such as a
+    call of a payment provider: once it has begun, its undo runs, unless it was `Rejected`. It may
+    be `(command: C, key: str) -> E`: the key is the command's id, the same at each attempt.
     Raises `ContractError` when the annotations say something else, or SECONDS is no time to wait.
     """
-    if handler is None:
-        return partial(_declare, every=every, timeout=timeout)
-    return _declare(handler, every=every, timeout=timeout)
+    declare = partial(_declare, every=every, timeout=timeout, outside=outside)
+    return declare if handler is None else declare(handler)
 
 
 def load(module: str) -> Function:
@@ -113,7 +123,7 @@ def declared(handler: Callable[..., Any]) -> Function:
     raise ContractError(f"{handler!r} is not a function: it lacks the decorator")
 
 
-def _declare(handler: Handler, *, every: float | None, timeout: float) -> Handler:
+def _declare(handler: Handler, *, every: float | None, timeout: float, outside: bool) -> Handler:
     service = handler.__module__.rpartition(".")[0].rpartition(".")[2]
     name = f"{service}.{handler.__name__}"
     earlier = _registry.get(name)
@@ -122,23 +132,32 @@ def _declare(handler: Handler, *, every: float | None, timeout: float) -> Handle
     if not 0 < timeout <= LONGEST_TIMEOUT:
         raise ContractError(f"{name}: timeout={timeout} is not between 0 and {LONGEST_TIMEOUT:g} s")
     if every is None:
-        command = _contract(handler)
+        command, keyed = _contract(handler)
+        if keyed and not outside:
+            raise ContractError(f"{name} takes a key to use outside: @function(outside=True)")
         declared = Function(name, handler, "command", (command.topic,), command, timeout=timeout)
+        declared = replace(declared, outside=outside, keyed=keyed)
     else:
         check_seconds(f"{name}: every", every)
+        if outside:
+            raise ContractError(f"{name}: outside=True is for what can be undone, not for a timer")
         declared = Function(name, handler, "timer", (), every=every, timeout=timeout)
     _registry[name] = declared
     return handler
 
 
-def _contract(handler: Callable[..., Any]) -> type[Command]:
-    """Read the command class off the annotations, and check the event class against it."""
+def _contract(handler: Callable[..., Any]) -> tuple[type[Command], bool]:
+    """Read the command class off the annotations, and check the event class against it.
+
+    Returns also whether the handler takes a key.
+    """
     where = f"{handler.__module__}.{handler.__name__}"
     if inspect.iscoroutinefunction(handler):
         raise ContractError(f"{where} is async: a handler is an ordinary function")
     parameters = list(inspect.signature(handler).parameters.values())
     hints = typing.get_type_hints(handler)
-    command = hints.get(parameters[0].name) if len(parameters) == 1 else None
+    keyed = [p.name for p in parameters[1:]] == ["key"] and hints.get("key") is str
+    command = hints.get(parameters[0].name) if len(parameters) == 1 or keyed else None
     if not (isinstance(command, type) and issubclass(command, Command)):
         raise ContractError(f"{where} must take one command: def {handler.__name__}(command: C)")
     event = hints.get("return")
@@ -146,7 +165,7 @@ def _contract(handler: Callable[..., Any]) -> type[Command]:
         raise ContractError(
             f"{where} must return {command.event.__name__}, which {command.__name__} declares"
         )
-    return command
+    return command, keyed
 
 
 def _store(handler: Callable[..., Any]) -> ModuleType:

@@ -16,6 +16,7 @@ from .database.schema import Table
 from .database.statements import one_of, prepared
 from .envelope import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
 
+FENCE = "Fenced"  # the type of an answer that no handler has given
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()
 
 
@@ -65,8 +66,8 @@ def decide(command: Envelope, known: Known, now: datetime) -> Decision:
     """Decide about a command from the answers given so far.
 
     The three rules for a participant of a saga: a duplicate gets the answer that it got before, an
-    undo of nothing is done, and an undo before its do refuses the do. Raises `Undecodable` when
-    the command's id is not one.
+    undo of nothing is done, and an undo before its do refuses the do. What has begun outside counts
+    as done, unless its handler rejected it. Raises `Undecodable` when the command's id is not one.
     """
     saga_id, step, action = read_command_id(command.id)
     if command.id in known:
@@ -75,10 +76,17 @@ def decide(command: Envelope, known: Known, now: datetime) -> Decision:
         return Decision(run=True)
     do_id = message_id(saga_id, step, "do")
     done = known.get(do_id)
-    if done is not None and done.outcome == "done":
-        return Decision(run=True)
+    fence = do_id if done is None else None
+    if _may_have_acted(done, begun=begun_id(command) in known):
+        return Decision(run=True, fence=fence)
     skipped = Answer(f"{command.type}.Skipped", "done", now.isoformat(), "{}")
-    return Decision(run=False, answer=skipped, fence=do_id if done is None else None)
+    return Decision(run=False, answer=skipped, fence=fence)
+
+
+def _may_have_acted(done: Answer | None, *, begun: bool) -> bool:
+    if done is None or done.outcome == "failed" or done.type == FENCE:
+        return begun
+    return done.outcome == "done"
 
 
 def is_final(command: Envelope, answer: Answer) -> bool:
@@ -101,15 +109,23 @@ def is_kept(command: Envelope, answer: Answer, guilty: bool) -> bool:
 
 def fenced(now: datetime) -> Answer:
     """Return the refusal of a do whose undo has come before it."""
-    return Answer("Fenced", "rejected", now.isoformat(), FENCED)
+    return Answer(FENCE, "rejected", now.isoformat(), FENCED)
 
 
-def related(commands: Iterable[Envelope]) -> set[str]:
-    """Return the ids that `decide` may look up for these commands."""
+def begun_id(command: Envelope) -> str:
+    """Return the id of the note that a command's do has begun: no command's, and no longer."""
+    saga_id, step, _ = read_command_id(command.id)
+    return f"{saga_id}/{step}/?"
+
+
+def related(commands: Iterable[Envelope], *, outside: bool = False) -> set[str]:
+    """Return the ids that matter for these commands; `outside` says that they act there."""
     ids = set()
     for command in commands:
-        saga_id, step, _ = read_command_id(command.id)
+        saga_id, step, action = read_command_id(command.id)
         ids |= {command.id, message_id(saga_id, step, "do")}
+        if outside or action == "undo":
+            ids.add(begun_id(command))
     return ids
 
 

@@ -8,12 +8,15 @@ import peewee
 from pydantic import BaseModel, ValidationError
 
 from . import body, crash, inbox
-from .batch_loop import BatchLoop, Read
+from .batch_loop import LONGEST_BATCH, BatchLoop, Read
 from .clock import Clock, utcnow
 from .database.connection import (
+    WENT_ON,
+    CommitRefused,
+    batch_transaction,
+    is_aftermath,
     is_serialization_failure,
     rows_written,
-    transaction,
 )
 from .envelope import (
     BODY_LIMIT,
@@ -31,6 +34,7 @@ from .errors import ContractError, Rejected, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
 from .message import Command, Message, reasons
+from .outside import note_begun, unseen
 from .poison import DEATHS, Suspects
 from .transport import Transport
 
@@ -39,8 +43,6 @@ log = logging.getLogger(__name__)
 PROCESS_ENDED = "process_ended"  # the code of one that does so whenever it is handled
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
-
-LONGEST_BATCH = 0.5  # seconds, and what its last message takes: other writers wait meanwhile
 
 # A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
 # writes have to be undone, all is rolled back and done again with them; so are some batches that
@@ -72,6 +74,7 @@ class Worker(BatchLoop):
         if function.command is None:
             raise ContractError(f"{function.name} takes no commands")
         self.function = function
+        self.singly = function.outside
         self._command_class: type[Command] = function.command
         self._guarded = 0  # batches that are still worked off with savepoints
         self._guilty = False  # the only message in hand has ended too many processes
@@ -95,11 +98,20 @@ class Worker(BatchLoop):
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
         undone: dict[int, Answer] = {}
+        if self.function.outside:
+            commands = [on[0] for _, on in found if on is not None and isinstance(on[1], Message)]
+            note_begun(self.database, commands, self.clock())
         try:
             out, worked = self._answer_all(found, undone, guarded=self._guarded > 0)
         except _UndoneWithItsBatch:
             self._guarded = GUARDED_BATCHES
             out, worked = self._answer_all(found, undone, guarded=True)
+        except CommitRefused as refused:
+            command = found[0][1]
+            if len(found) > 1 or command is None:
+                raise
+            undone[0] = self._failure(command[0], refused.__cause__ or refused)
+            out, worked = self._answer_all(found, undone, guarded=False)
         self._guarded = max(0, self._guarded - 1)
         self.unworked = records[worked:]
         return out
@@ -115,8 +127,9 @@ class Worker(BatchLoop):
         not run again, by its place in the batch.
         """
         now, until, out, worked = self.clock(), self.stopwatch() + LONGEST_BATCH, [], 0
-        with transaction(self.database, alone=True):
-            ids = inbox.related(command[0] for _, command in found if command is not None)
+        with batch_transaction(self.database):
+            commands = [command[0] for _, command in found if command is not None]
+            ids = inbox.related(commands, outside=self.function.outside)
             known, fresh = inbox.load(self.database, ids), dict[str, Answer]()
             for place, (letter, command) in enumerate(found):
                 worked += 1
@@ -125,6 +138,8 @@ class Worker(BatchLoop):
                 if command is None:
                     continue
                 envelope, asked = command
+                if isinstance(asked, Answer):
+                    asked = unseen(envelope, asked, known)
                 decision = inbox.decide(envelope, known, now)
                 answer = decision.answer or undone.get(place)
                 if answer is None:
@@ -153,17 +168,20 @@ class Worker(BatchLoop):
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self._call(asked)
+            event = self._call(asked, envelope.id)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
             answer = self._answer(type(event).__name__, "done", event)
             if len(answer.data) > BODY_LIMIT:
-                raise Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {BODY_LIMIT}")
+                size = f"{len(answer.data)} characters of {BODY_LIMIT}"
+                if self.function.outside:  # has acted: that has to be undone
+                    raise ContractError(f"{EVENT_TOO_LARGE}: {size}")
+                raise Rejected(EVENT_TOO_LARGE, size)
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None:
-                raise ContractError(f"{self.function.name} went on after the database's error")
+                raise ContractError(f"{self.function.name} {WENT_ON}")
             return answer
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no)
@@ -173,9 +191,9 @@ class Worker(BatchLoop):
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
-            log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
-            why = problem_of(type(fault).__name__, first_line(fault))
-            answer = self._refusal("failed", why)
+            if is_aftermath(fault):
+                fault = ContractError(f"{self.function.name} {WENT_ON}")
+            answer = self._failure(envelope, fault)
         if not guarded:
             raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
@@ -183,9 +201,11 @@ class Worker(BatchLoop):
         run_sql("RELEASE SAVEPOINT handler")
         return answer
 
-    def _call(self, message: Message) -> Any:
+    def _call(self, message: Message, key: str) -> Any:
         try:
             with self.time_limit:
+                if self.function.keyed:
+                    return self.function.handler(message, key=key)
                 return self.function.handler(message)
         except (Exception, KeyboardInterrupt):
             raise
@@ -196,6 +216,10 @@ class Worker(BatchLoop):
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.write(told))
+
+    def _failure(self, envelope: Envelope, fault: BaseException) -> Answer:
+        log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
+        return self._refusal("failed", problem_of(type(fault).__name__, first_line(fault)))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)

@@ -1,7 +1,8 @@
 """Connections and transactions: SQLite or PostgreSQL, through peewee."""
 
 import sqlite3
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,12 @@ import peewee
 
 from ..errors import ContractError
 
+# What a handler is told that PostgreSQL no longer lets go on.
+WENT_ON = (
+    "went on after the database's error, with which PostgreSQL ends the transaction: "
+    "use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
+)
+
 # The database can't be reached, is locked, or has no room. peewee lets SQLite's own error through
 # where rows are returned by an INSERT.
 UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
@@ -17,15 +24,18 @@ UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.Operation
 CACHE = 32 * 1024  # KiB of a SQLite file kept in memory, at most
 BATCH_LOCK = 0x5A6B  # number of a PostgreSQL advisory lock
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
+LONGEST = 30.0  # seconds that a statement may take where nobody says otherwise
 
 
-def connect(url: str, *, shared: bool = False) -> peewee.Database:
+def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peewee.Database:
     """Open the database at `url`: `sqlite:///PATH`, `sqlite://` (in memory) or `postgresql://…`.
 
     Each thread has a connection of its own; with `shared`, all have one, and take turns themselves.
+    PostgreSQL gives up what takes well over `longest` seconds: one statement, or a transaction's
+    wait for the next one.
 
     SQLite runs in write-ahead mode and syncs at every commit, so that what was committed survives a
-    power cut. Raises `ContractError` for any other URL.
+    power cut. Raises `ContractError` for any other URL, or one that can't be read.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
@@ -34,7 +44,7 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
         # Imported late: who is on SQLite need not wait for psycopg.
-        from .postgres import CountingCursor, Postgres
+        from .postgres import CountingCursor, Postgres, session_options
 
         return Postgres(
             url,
@@ -45,6 +55,7 @@ def connect(url: str, *, shared: bool = False) -> peewee.Database:
             # A server that has gone silent must not hold a worker for ever.
             tcp_user_timeout=10_000,  # milliseconds
             keepalives_idle=10,  # seconds
+            options=session_options(url, longest),
         )
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 
@@ -78,6 +89,28 @@ def transaction(database: peewee.Database, *, alone: bool = False) -> AbstractCo
     return block
 
 
+class CommitRefused(Exception):
+    """What a transaction has written is refused when it is committed; the cause says why."""
+
+
+@contextmanager
+def batch_transaction(database: peewee.Database) -> Iterator[None]:
+    """Run a block in one transaction, alone as `transaction` has it.
+
+    Raises `CommitRefused` where only the commit shows that something written may not stay, as a
+    deferred constraint does. No other try mends that, as it may an error of the block's.
+    """
+    written = False
+    try:
+        with transaction(database, alone=True):
+            yield
+            written = True
+    except peewee.DatabaseError as error:
+        if not written or isinstance(error, UNAVAILABLE):
+            raise
+        raise CommitRefused(str(error)) from error
+
+
 def rows_written(database: peewee.Database) -> int | None:
     """Count the rows that this connection has ever written; None where its transaction has failed.
 
@@ -93,11 +126,20 @@ def rows_written(database: peewee.Database) -> int | None:
 
 def is_serialization_failure(error: BaseException) -> bool:
     """Tell whether the database gave the whole transaction up: PostgreSQL's class 40 errors."""
+    return _sqlstate(error).startswith("40")
+
+
+def is_aftermath(error: BaseException) -> bool:
+    """Tell whether PostgreSQL refuses a statement only because of an error before it."""
+    return _sqlstate(error) == "25P02"
+
+
+def _sqlstate(error: BaseException) -> str:
     try:
         cause = getattr(error, "orig", error)  # peewee's errors keep the driver's there
-        return str(getattr(cause, "sqlstate", None)).startswith("40")
+        return str(getattr(cause, "sqlstate", None))
     except Exception:  # a handler's error may raise something of its own for what it has not
-        return False
+        return ""
 
 
 def locked(query: Any, database: peewee.Database) -> Any:

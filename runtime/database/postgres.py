@@ -4,9 +4,46 @@ from typing import Any
 
 import peewee
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from ..errors import ContractError
+
+# A batch holds its locks for half a second, and what its last handler takes. Who waits longer gets
+# an error that is tried again, before the limit of the handler that waits ends its process.
+LOCK_TIMEOUT = 10.0  # seconds
+# A process that takes too long is ended by its own side first, which knows what it was doing. What
+# is left to the server is one that stands still, or a statement whose process is gone.
+GRACE = 5.0  # seconds
+# A host that has vanished is noticed within 11 seconds, and its locks are free. Keepalives find it
+# where nothing is on its way to it; what is has its own time-out.
+KEEPALIVES = {
+    "tcp_keepalives_idle": 5,  # seconds
+    "tcp_keepalives_interval": 2,  # seconds
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
+
+
+def session_options(url: str, longest: float) -> str:
+    """Return the server's settings for a session; what the URL has of them comes last, and holds.
+
+    A statement, and a transaction that does nothing, may take a little more than `longest` seconds.
+    Raises `ContractError` where the URL can't be read.
+    """
+    milliseconds = round((longest + GRACE) * 1000)
+    settings = {
+        "lock_timeout": round(LOCK_TIMEOUT * 1000),
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        **KEEPALIVES,
+    }
+    try:
+        own = conninfo_to_dict(url).get("options") or ""
+    except psycopg.ProgrammingError:
+        raise ContractError("database URL postgresql://… can't be read") from None
+    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(own)]).strip()
 
 
 class Postgres(peewee.PostgresqlDatabase):  # type: ignore[misc]

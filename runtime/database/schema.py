@@ -52,6 +52,8 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
         if isinstance(database, peewee.PostgresqlDatabase):
             # Two processes that create the same table at once would fail on PostgreSQL's catalogue.
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            # The index of a large table takes its time.
+            database.execute_sql("SET LOCAL statement_timeout = 0")
         # What others refer to comes first.
         for table in peewee.sort_models(_incomplete(database, tables)):
             _Schema(table, database).create_all()

@@ -108,10 +108,10 @@ class Nemesis:
         """Return for how many seconds something is late."""
         return self.chance.random() ** 2 * LONG
 
-    def unreliable(self, name: str, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def unreliable(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a handler so that it fails now and then, before its work or after it."""
 
-        def handle(command: Any) -> Any:
+        def handle(command: Any, **key: str) -> Any:
             if name in self.broken:
                 if self.broken[name]:
                     raise Rejected(REFUSED, f"{name} takes nothing")
@@ -119,7 +119,7 @@ class Nemesis:
             struck = self.strikes(self.faults.fault)
             if struck and self.chance.random() < 0.5:
                 raise SimulatedFault("before its work")
-            event = handler(command)
+            event = handler(command, **key)
             if struck:
                 raise SimulatedFault("after its work")
             return event

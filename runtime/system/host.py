@@ -19,7 +19,7 @@ import tenacity
 from ..batch_loop import BatchLoop
 from ..clock import utcnow
 from ..crash import CrashPoints
-from ..database.connection import connect
+from ..database.connection import LONGEST, connect
 from ..database.schema import bind
 from ..dead_letter import to_dead_letter
 from ..envelope import Record
@@ -62,7 +62,8 @@ def run_entry(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     url = settings.database_url(stack.database)
-    database, suspects = connect(url), Suspects(hosted.name, connect(url))
+    longest = LONGEST if isinstance(hosted, HostedSaga) else hosted.timeout
+    database, suspects = connect(url, longest=longest), Suspects(hosted.name, connect(url))
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(UNAVAILABLE)
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),

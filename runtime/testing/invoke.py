@@ -97,9 +97,9 @@ class _Watched:
         self._id = command_id
         self._fail_times = fail_times
 
-    def __call__(self, command: Command) -> Any:
+    def __call__(self, command: Command, **key: str) -> Any:
         self.ran = True
-        event = self._handler(command)
+        event = self._handler(command, **key)
         if workbench.faults[self._id] < self._fail_times:
             workbench.faults[self._id] += 1
             raise InjectedFault(f"{workbench.faults[self._id]} of {self._fail_times}")
@@ -107,7 +107,7 @@ class _Watched:
 
 
 def invoke(
-    function: Callable[[C], E],
+    function: Callable[[C], E] | Callable[[C, str], E],
     command: C | Mapping[str, Any],
     *,
     message_id: str | None = None,

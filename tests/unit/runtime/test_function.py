@@ -79,6 +79,7 @@ def test_annotations_declare_the_function(in_module):
     assert declared.kind == "command"
     assert declared.topics == ("unit.bake",)
     assert declared.command is Bake
+    assert (declared.outside, declared.keyed) == (False, False)
 
 
 def test_saga_is_hosted_by_the_module_of_its_name(in_module):
@@ -113,15 +114,56 @@ def test_timer_that_never_or_always_ticks_is_refused(every):
         function(every=every)(wipe)
 
 
+def test_handler_that_acts_outside_may_take_a_key(in_module):
+    def pay(command: Bake, key: str) -> Baked: ...
+
+    in_module("bakery.oven.pay", pay)
+    function(outside=True)(pay)
+    declared = module.load("bakery.oven.pay")
+    assert (declared.outside, declared.keyed) == (True, True)
+
+
+def test_handler_that_acts_outside_needs_no_key(in_module):
+    in_module("bakery.oven.bake", handler := make_bake())
+    function(outside=True, timeout=3.0)(handler)
+    declared = module.load("bakery.oven.bake")
+    assert (declared.outside, declared.keyed, declared.timeout) == (True, False, 3.0)
+
+
+def test_key_is_for_what_acts_outside():
+    def pay(command: Bake, key: str) -> Baked: ...
+
+    with pytest.raises(ContractError, match=r"pay takes a key .*: @function\(outside=True\)"):
+        function(pay)
+
+
+def test_timer_has_no_undo_to_say_outside_to():
+    def sweep(now): ...
+
+    with pytest.raises(ContractError, match=r"sweep: outside=True .* not for a timer"):
+        function(every=1.0, outside=True)(sweep)
+
+
 def no_parameter() -> Baked: ...
 def two_parameters(command: Bake, other: int) -> Baked: ...
+def odd_key(command: Bake, key: int) -> Baked: ...
+def odd_name(command: Bake, token: str) -> Baked: ...
 def no_annotation(command) -> Baked: ...
 def takes_an_event(command: Baked) -> Baked: ...
 def takes_an_instance(command: "Bake | None") -> Baked: ...
 
 
 @pytest.mark.parametrize(
-    "handler", [no_parameter, two_parameters, no_annotation, takes_an_event, takes_an_instance]
+    "handler",
+    [
+        no_parameter,
+        two_parameters,
+        odd_key,
+        odd_name,
+        no_annotation,
+        takes_an_event,
+        takes_an_instance,
+    ],
 )
 def test_handler_must_take_one_command(handler):
     with pytest.raises(ContractError, match=rf"{handler.__name__} must take one command"):

@@ -13,9 +13,11 @@ from saga.runtime.errors import Undecodable
 from saga.runtime.inbox import FENCED, Answer, Decision, InboxRow, decide
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DO, UNDO = "s/pay/do", "s/pay/undo"
+DO, UNDO, BEGUN = "s/pay/do", "s/pay/undo", "s/pay/?"
 DONE = Answer("Paid", "done", "then", '{"a": 1}')
 REJECTED = Answer("Pay.Rejected", "rejected", "then", "{}")
+FAILED = Answer("Pay.Failed", "failed", "then", "{}")
+NOTE = Answer("Begun", "failed", "then", "{}")
 UNDONE = Answer("Unpaid", "done", "then", "{}")
 SKIPPED = Answer("Pay.Skipped", "done", NOW.isoformat(), "{}")
 
@@ -37,6 +39,14 @@ def command(identifier, kind="Pay"):
         (UNDO, {DO: REJECTED}, Decision(run=False, answer=SKIPPED)),
         (UNDO, {DO: inbox.fenced(NOW)}, Decision(run=False, answer=SKIPPED)),
         (UNDO, {DO: DONE, UNDO: UNDONE}, Decision(run=False, answer=UNDONE)),
+        (DO, {BEGUN: NOTE}, Decision(run=True)),
+        (UNDO, {BEGUN: NOTE}, Decision(run=True, fence=DO)),
+        (UNDO, {BEGUN: NOTE, DO: DONE}, Decision(run=True)),
+        (UNDO, {BEGUN: NOTE, DO: FAILED}, Decision(run=True)),
+        (UNDO, {BEGUN: NOTE, DO: inbox.fenced(NOW)}, Decision(run=True)),
+        (UNDO, {BEGUN: NOTE, DO: REJECTED}, Decision(run=False, answer=SKIPPED)),
+        (UNDO, {BEGUN: NOTE, DO: FAILED, UNDO: UNDONE}, Decision(run=False, answer=UNDONE)),
+        (UNDO, {DO: FAILED}, Decision(run=False, answer=SKIPPED)),
         (UNDO, {UNDO: SKIPPED}, Decision(run=False, answer=SKIPPED)),
         (UNDO, {"t/pay/do": DONE, "s/make/do": DONE}, Decision(False, SKIPPED, fence=DO)),
     ],
@@ -56,7 +66,11 @@ def test_command_without_a_commands_id_is_undecodable():
 
 
 def test_undo_is_looked_up_with_its_do():
-    assert inbox.related([command(UNDO), command("t/pay/do")]) == {DO, UNDO, "t/pay/do"}
+    assert inbox.related([command(UNDO), command("t/pay/do")]) == {DO, UNDO, BEGUN, "t/pay/do"}
+
+
+def test_do_that_acts_outside_is_looked_up_with_its_note():
+    assert inbox.related([command(DO)], outside=True) == {DO, BEGUN}
 
 
 def test_saved_answer_is_loaded(database):

@@ -8,6 +8,11 @@ import pytest
 from saga.runtime import Rejected
 from saga.runtime.worker import GUARDED_BATCHES
 
+WHY = (
+    "ContractError: bakery.bake went on after the database's error, with which PostgreSQL ends the"
+    " transaction: use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
+)
+TOLD = {"code": "ContractError", "message": WHY}
 TWO = [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
 
 
@@ -118,8 +123,47 @@ def test_handler_that_ends_after_such_an_error_is_told_so(open_bakery, postgres)
 
     bakery.after = [end]
     (reply,) = bakery.baker.process([bakery.bake_record()])
-    why = "bakery.bake went on after the database's error"
-    assert json.loads(reply.value) == {"code": "ContractError", "message": f"ContractError: {why}"}
+    assert json.loads(reply.value) == TOLD
+
+
+@pytest.mark.parametrize("guarded", [0, 1])
+@pytest.mark.parametrize("then", ["SELECT 1", None])
+def test_handler_that_catches_a_duplicate_is_told_what_to_write(
+    open_bakery, postgres, guarded, then
+):
+    """On SQLite it may go on."""
+    bakery = open_bakery(postgres)
+    bakery.Loaf.insert(name="rye").execute()
+
+    def bake(command):
+        with pytest.raises(peewee.IntegrityError):
+            bakery.Loaf.insert(name="rye").execute()
+        if then:
+            postgres.execute_sql(then)
+        return bakery.Baked(name="rye")
+
+    baker = bakery.worker("bakery.bake", bakery.baker.function.command, bake)
+    baker._guarded = guarded
+    (reply,) = baker.process([bakery.bake_record()])
+    assert json.loads(reply.value) == TOLD
+
+
+@pytest.mark.parametrize("way", ["on conflict", "atomic"])
+def test_handler_that_does_as_it_is_told_goes_on_after_a_duplicate(bakery, outcomes, way):
+    bakery.Loaf.insert(name="rye").execute()
+
+    def bake(command):
+        if way == "on conflict":
+            bakery.Loaf.insert(name="rye").on_conflict_ignore().execute()
+        else:
+            with pytest.raises(peewee.IntegrityError), bakery.database.atomic():
+                bakery.Loaf.insert(name="rye").execute()
+        bakery.Loaf.insert(name="oat").execute()
+        return bakery.Baked(name="oat")
+
+    baker = bakery.worker("bakery.bake", bakery.baker.function.command, bake)
+    assert outcomes(baker.process([bakery.bake_record()])) == [TWO[0]]
+    assert bakery.loaves == ["oat", "rye"]
 
 
 def test_rejection_after_an_error_of_the_database_undoes_the_batch(bakery, outcomes):

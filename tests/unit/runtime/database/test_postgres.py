@@ -1,8 +1,16 @@
-"""What counts as written on PostgreSQL."""
+"""What counts as written on PostgreSQL, and what its server gives up by itself."""
 
+import peewee
 import pytest
 
-from saga.runtime.database.postgres import rows_written
+from saga.runtime.batch_loop import LONGEST_BATCH
+from saga.runtime.database.connection import LONGEST, connect, transaction
+from saga.runtime.database.postgres import GRACE, LOCK_TIMEOUT, rows_written
+from saga.runtime.database.schema import bind
+from saga.runtime.errors import ContractError
+from saga.runtime.function import TIMEOUT
+from saga.runtime.inbox import InboxRow
+from saga.runtime.loop import UNAVAILABLE
 
 NEW = "INSERT INTO jar VALUES (%s)"
 
@@ -55,3 +63,95 @@ def test_cursor_is_psycopgs_in_all_else(cursor):
     assert cursor.pgresult.fformat(0) == 1  # binary
     cursor.executemany("SELECT %s::text", [["oil"]], returning=True)
     assert cursor.fetchone() == ("oil",)
+
+
+LIMITS = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
+KEEPALIVES = [f"tcp_keepalives_{what}" for what in ("idle", "interval", "count")]
+# What a session was begun with: over a socket of the machine's own, no keepalive is in force.
+SETTING = "SELECT reset_val FROM pg_settings WHERE name = %s"
+
+
+@pytest.fixture
+def connected(postgres_url):
+    """Open connections that are closed after the test."""
+    opened = []
+
+    def open_one(query="", **options):
+        opened.append(connect(f"{postgres_url}{query}", **options))
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        database.close()
+
+
+def setting(database, name):
+    return int(database.execute_sql(SETTING, (name,)).fetchone()[0])
+
+
+def test_session_has_limits(connected):
+    database = connected()
+    limits = [setting(database, name) for name in LIMITS]
+    assert limits == [10_000, 35_000, 35_000]  # milliseconds
+
+
+def test_handler_outlives_no_limit_but_its_own(connected):
+    database = connected(longest=600.0)
+    limits = [setting(database, name) for name in LIMITS]
+    assert limits == [10_000, 605_000, 605_000]  # milliseconds
+
+
+def test_limits_leave_room_for_a_batch_and_a_handler():
+    assert LONGEST_BATCH < LOCK_TIMEOUT < TIMEOUT
+    assert TIMEOUT <= LONGEST < LONGEST + GRACE
+
+
+def test_host_that_has_vanished_is_noticed_in_seconds(connected):
+    database = connected()
+    idle, interval, count = (setting(database, name) for name in KEEPALIVES)
+    assert idle + interval * count == 11  # seconds
+    assert setting(database, "tcp_user_timeout") == 10_000  # milliseconds
+
+
+def test_options_of_the_url_hold(connected):
+    database = connected("&options=-c%20lock_timeout%3D77%20-c%20application_name%3Dmine")
+    assert setting(database, "lock_timeout") == 77
+    assert setting(database, "statement_timeout") == 35_000
+    assert database.execute_sql("SHOW application_name").fetchone() == ("mine",)
+
+
+def test_transaction_that_stands_still_frees_its_locks(connected, monkeypatch):
+    monkeypatch.setattr("saga.runtime.database.postgres.GRACE", 0.0)
+    still, other = connected(longest=0.05), connected()
+
+    def stand_still():
+        with transaction(still, alone=True), transaction(other, alone=True):
+            still.execute_sql("SELECT 1")
+
+    with pytest.raises(UNAVAILABLE):
+        stand_still()
+
+
+def test_statement_that_takes_too_long_is_given_up(connected, monkeypatch):
+    monkeypatch.setattr("saga.runtime.database.postgres.GRACE", 0.0)
+    with pytest.raises(peewee.OperationalError, match="statement timeout"):
+        connected(longest=0.05).execute_sql("SELECT pg_sleep(60)")
+
+
+def test_url_that_cannot_be_read_is_refused_and_keeps_its_password():
+    with pytest.raises(ContractError, match="can't be read") as refusal:
+        connect("postgresql://ann:secret@host/db?no_such_word=1")
+    assert "secret" not in str(refusal.value)
+
+
+def test_making_an_index_may_take_long(postgres, monkeypatch):
+    said, run = [], postgres.execute_sql
+
+    def execute_sql(sql, *more):
+        said.append(sql)
+        return run(sql, *more)
+
+    monkeypatch.setattr(postgres, "execute_sql", execute_sql)
+    bind(postgres, [InboxRow])
+    assert "SET LOCAL statement_timeout = 0" in said
+    assert setting(postgres, "statement_timeout") == 35_000

@@ -46,6 +46,14 @@ class Free(Command, topic="theatre.free", event=Freed):
     seat: int
 
 
+class Announced(Event, topic="theatre.events"):
+    key: str
+
+
+class Announce(Command, topic="theatre.announce", event=Announced):
+    seat: int
+
+
 class Close(Command, topic="theatre.close", event=Freed):
     seat: int
 
@@ -204,6 +212,24 @@ def test_unreadable_command_is_refused():
     result = invoke(sell, {"seat": 1})
     assert result.rejection.code == "invalid_command"
     assert "was rejected: invalid_command: guest: Field required" in str(result)
+
+
+@function(outside=True)
+def announce(command: Announce, key: str) -> Announced:
+    return Announced(key=key)
+
+
+def test_handler_that_acts_outside_is_given_its_commands_id():
+    result = invoke(announce, Announce(seat=1), message_id="s", fail_times=1)
+    assert result.fault.code == "InjectedFault"
+    assert invoke(announce, Announce(seat=1), message_id="s").event.key == "s/announce/do"
+
+
+@pytest.mark.parametrize("crash_at", ["in_handler", "before_commit"])
+def test_undo_of_what_began_outside_runs_after_a_crash(crash_at):
+    with pytest.raises(SimulatedCrash):
+        invoke(announce, Announce(seat=1), message_id="s", crash_at=crash_at)
+    assert invoke(free, Free(seat=1), undo_of="s/announce/do").ran
 
 
 def test_malformed_id_becomes_a_dead_letter():
