@@ -9,14 +9,12 @@ from sanic import Blueprint, HTTPResponse, Request, empty
 from typing_extensions import TypedDict
 
 from saga.functions.product import store
-from saga.functions.product.store import Reservation
 from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
 from saga.runtime.web import (
     CHANGE,
     App,
     Body,
-    Conflict,
     NumberedPage,
     answer,
     created,
@@ -108,10 +106,13 @@ async def change_product(request: Request, product_id: int) -> HTTPResponse:
 
 
 @api.delete("/products/<product_id:id>")
-@describe({204: None}, errors=(404, 409))
+@describe({204: None}, errors=(404,))
 async def delete_product(request: Request, product_id: int) -> HTTPResponse:
-    """Delete a product that no order holds."""
-    await in_thread(request, delete_row, store.Product, product_id, _not_held)
+    """Close a product: it is gone, and can't be ordered any more.
+
+    Units that orders still hold are counted when they are released.
+    """
+    await in_thread(request, delete_row, store.Product, product_id, store.close_product)
     return empty()
 
 
@@ -125,10 +126,3 @@ def _change(product_id: int, change: dict[str, Any]) -> Product:
     if not changed:
         raise unknown_row(store.Product, product_id)
     return Product.model_validate(changed[0])
-
-
-def _not_held(product: store.Product) -> None:
-    # A reservation changes the product's row first: whoever holds the row knows them all.
-    this = Reservation.product_id == product.id
-    if Reservation.select().where(this, ~Reservation.released).exists():
-        raise Conflict(f"orders hold units of product {product.id}")

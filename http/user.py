@@ -108,8 +108,11 @@ async def change_user(request: Request, user_id: int) -> HTTPResponse:
 @api.delete("/users/<user_id:id>")
 @describe({204: None}, errors=(404,))
 async def delete_user(request: Request, user_id: int) -> HTTPResponse:
-    """Delete a user."""
-    await in_thread(request, delete_row, store.User, user_id)
+    """Close a user's account: it is gone, and its e-mail is free.
+
+    Refunds that are still due are credited to it all the same.
+    """
+    await in_thread(request, delete_row, store.User, user_id, store.close_user)
     return empty()
 
 

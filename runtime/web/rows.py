@@ -34,15 +34,19 @@ def get_row(table: type[Table], shape: type[S], key: object) -> S:
 
 
 def delete_row(
-    table: type[Table], key: object, check: Callable[[Any], object] = lambda _: None
+    table: type[Table], key: object, before: Callable[[Any], object] = lambda _: None
 ) -> None:
-    """Delete one row; raise a 404 problem, or what `check` raises of the row, which is locked."""
+    """Delete one row; raise a 404 problem, or what `before` raises.
+
+    `before` is given the row, locked, in the same transaction: it may refuse to have it deleted, or
+    keep something of it.
+    """
     database = table._meta.database
     with transaction(database):
         row = locked(table.select().where(table._meta.primary_key == key), database).first()
         if row is None:
             raise unknown_row(table, key)
-        check(row)
+        before(row)
         row.delete_instance()
 
 

@@ -15,7 +15,7 @@ ROUTES = {
             ("post", many): {201, 415, 422} | ({409} if service == "user" else set()),
             ("get", one): {200, 404},
             ("put", one): {200, 404, 415, 422} | ({409} if service == "user" else set()),
-            ("delete", one): {204, 404} | ({409} if service == "product" else set()),
+            ("delete", one): {204, 404},
         }
         for service, (many, one) in CRUD.items()
     },

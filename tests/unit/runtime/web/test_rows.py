@@ -61,10 +61,22 @@ def test_deleted_row_is_gone():
     assert ids(Cup.select().order_by(Cup.id)) == [1, 3, 4]
 
 
-def test_row_that_the_check_refuses_stays():
-    def check(cup):
+def test_row_that_may_not_be_deleted_stays():
+    def refuse(cup):
         raise Conflict(f"cup {cup.id} is full")
 
     with pytest.raises(Conflict, match="cup 2 is full"):
-        delete_row(Cup, 2, check)
+        delete_row(Cup, 2, refuse)
     assert Cup.select().count() == 4
+
+
+def test_what_is_kept_of_a_deleted_row_is_kept_with_it_or_not_at_all():
+    def keep(cup):
+        Cup.create(size=10 * cup.size)
+        if cup.id == 3:
+            raise Conflict("no")
+
+    delete_row(Cup, 2, keep)
+    with pytest.raises(Conflict):
+        delete_row(Cup, 3, keep)
+    assert [cup.size for cup in Cup.select().order_by(Cup.id)] == [3, 3, 1, 20]
