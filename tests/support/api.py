@@ -57,6 +57,20 @@ class Api:
     def send_text(self, method: str, path: str, text: str | bytes) -> Any:
         return self.ask(method, path, content=text, headers=JSON)
 
+    def send_bytes(self, sent: bytes) -> bytes:
+        """Send bytes as they are, on a connection of their own; return all that comes back."""
+
+        async def exchange() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.client.port)
+            writer.write(sent)
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return answer
+
+        received: bytes = self.run(exchange())
+        return received
+
     def post_many(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
         """Post all of them at the same time."""
         url = f"http://{self.client.host}:{self.client.port}{path}"
