@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from sanic import Blueprint, HTTPResponse, Request, empty
@@ -16,8 +16,7 @@ from saga.runtime.web import (
     App,
     Body,
     NumberedPage,
-    answer,
-    created,
+    change_row,
     delete_row,
     describe,
     fields,
@@ -30,7 +29,7 @@ from saga.runtime.web import (
     query,
     read,
     read_change,
-    unknown_row,
+    tags,
 )
 
 # The dearest product, times the largest quantity, must still fit 63 bits of cents.
@@ -83,46 +82,61 @@ async def list_products(request: Request) -> HTTPResponse:
 
 
 @get(api, "/products/<product_id:id>")
-@describe({200: Product}, errors=(404,))
+@describe(
+    {200: Product, 304: None},
+    errors=(404,),
+    headers=tags.IF_NONE_MATCH,
+    response_headers=tags.ETAG,
+)
 async def get_product(request: Request, product_id: int) -> HTTPResponse:
     """Return a product."""
-    return answer(await in_thread(request, get_row, store.Product, Product, product_id))
+    product = await in_thread(request, get_row, store.Product, Product, product_id)
+    return tags.show(request, product)
 
 
 @api.post("/products")
-@describe({201: Product}, body=NewProduct, response_headers={"Location": "The new product."})
+@describe(
+    {201: Product}, body=NewProduct, response_headers=tags.ETAG | {"Location": "The new product."}
+)
 async def create_product(request: Request) -> HTTPResponse:
     """Create a product."""
     product = await in_thread(request, _create, read(request, NewProduct))
-    return created(product, f"/products/{product.id}")
+    return tags.answer(product, 201, {"Location": f"/products/{product.id}"})
 
 
 @api.put("/products/<product_id:id>")
-@describe({200: Product}, body=ProductChange, errors=(404,))
+@describe(
+    {200: Product},
+    body=ProductChange,
+    errors=(404, 412),
+    headers=tags.IF_MATCH,
+    response_headers=tags.ETAG,
+)
 async def change_product(request: Request, product_id: int) -> HTTPResponse:
     """Change some fields of a product. `stock` sets its free units."""
-    change = read_change(request, ProductChange)
-    return answer(await in_thread(request, _change, product_id, {**change}))
+    change, check = read_change(request, ProductChange), tags.check(request, Product)
+    return tags.answer(
+        await in_thread(request, change_row, store.Product, Product, product_id, change, check)
+    )
 
 
 @api.delete("/products/<product_id:id>")
-@describe({204: None}, errors=(404,))
+@describe({204: None}, errors=(404, 412), headers=tags.IF_MATCH)
 async def delete_product(request: Request, product_id: int) -> HTTPResponse:
     """Close a product: it is gone, and can't be ordered any more.
 
     Units that orders still hold are counted when they are released.
     """
-    await in_thread(request, delete_row, store.Product, product_id, store.close_product)
+    await in_thread(
+        request,
+        delete_row,
+        store.Product,
+        product_id,
+        tags.check(request, Product),
+        store.close_product,
+    )
     return empty()
 
 
 def _create(new: NewProduct) -> Product:
     return Product.model_validate(store.Product.create(**new.model_dump()))
-
-
-def _change(product_id: int, change: dict[str, Any]) -> Product:
-    this = store.Product.id == product_id
-    changed = list(store.Product.update(change).where(this).returning(store.Product).execute())
-    if not changed:
-        raise unknown_row(store.Product, product_id)
-    return Product.model_validate(changed[0])

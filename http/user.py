@@ -1,5 +1,6 @@
 """The user service over HTTP."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,8 +19,7 @@ from saga.runtime.web import (
     Body,
     Conflict,
     NumberedPage,
-    answer,
-    created,
+    change_row,
     delete_row,
     describe,
     fields,
@@ -32,7 +32,7 @@ from saga.runtime.web import (
     query,
     read,
     read_change,
-    unknown_row,
+    tags,
 )
 
 Balance = Annotated[Decimal, fields.Amount(le=10**12)]
@@ -83,36 +83,55 @@ async def list_users(request: Request) -> HTTPResponse:
 
 
 @get(api, "/users/<user_id:id>")
-@describe({200: User}, errors=(404,))
+@describe(
+    {200: User, 304: None},
+    errors=(404,),
+    headers=tags.IF_NONE_MATCH,
+    response_headers=tags.ETAG,
+)
 async def get_user(request: Request, user_id: int) -> HTTPResponse:
     """Return a user."""
-    return answer(await in_thread(request, get_row, store.User, User, user_id))
+    user = await in_thread(request, get_row, store.User, User, user_id)
+    return tags.show(request, user)
 
 
 @api.post("/users")
-@describe({201: User}, body=NewUser, errors=(409,), response_headers={"Location": "The new user."})
+@describe(
+    {201: User},
+    body=NewUser,
+    errors=(409,),
+    response_headers=tags.ETAG | {"Location": "The new user."},
+)
 async def create_user(request: Request) -> HTTPResponse:
     """Create a user."""
     user = await in_thread(request, _create, read(request, NewUser))
-    return created(user, f"/users/{user.id}")
+    return tags.answer(user, 201, {"Location": f"/users/{user.id}"})
 
 
 @api.put("/users/<user_id:id>")
-@describe({200: User}, body=UserChange, errors=(404, 409))
+@describe(
+    {200: User},
+    body=UserChange,
+    errors=(404, 409, 412),
+    headers=tags.IF_MATCH,
+    response_headers=tags.ETAG,
+)
 async def change_user(request: Request, user_id: int) -> HTTPResponse:
     """Change some fields of a user."""
-    change = read_change(request, UserChange)
-    return answer(await in_thread(request, _change, user_id, {**change}))
+    change, check = read_change(request, UserChange), tags.check(request, User)
+    return tags.answer(await in_thread(request, _change, user_id, {**change}, check))
 
 
 @api.delete("/users/<user_id:id>")
-@describe({204: None}, errors=(404,))
+@describe({204: None}, errors=(404, 412), headers=tags.IF_MATCH)
 async def delete_user(request: Request, user_id: int) -> HTTPResponse:
     """Close a user's account: it is gone, and its e-mail is free.
 
     Refunds that are still due are credited to it all the same.
     """
-    await in_thread(request, delete_row, store.User, user_id, store.close_user)
+    await in_thread(
+        request, delete_row, store.User, user_id, tags.check(request, User), store.close_user
+    )
     return empty()
 
 
@@ -123,15 +142,11 @@ def _create(new: NewUser) -> User:
         raise _taken(new.email) from None
 
 
-def _change(user_id: int, change: dict[str, Any]) -> User:
-    query = store.User.update(change).where(store.User.id == user_id).returning(store.User)
+def _change(user_id: int, change: dict[str, Any], check: Callable[[Any], None]) -> User:
     try:
-        changed = list(query.execute())
+        return change_row(store.User, User, user_id, change, check)
     except peewee.IntegrityError:
         raise _taken(change.get("email")) from None
-    if not changed:
-        raise unknown_row(store.User, user_id)
-    return User.model_validate(changed[0])
 
 
 def _taken(email: str | None) -> Conflict:

@@ -48,11 +48,11 @@ class Api:
     def post(self, path: str, body: Any = None, **options: Any) -> Any:
         return self.ask("POST", path, json=body, **options)
 
-    def put(self, path: str, body: Any) -> Any:
-        return self.ask("PUT", path, json=body)
+    def put(self, path: str, body: Any, **options: Any) -> Any:
+        return self.ask("PUT", path, json=body, **options)
 
-    def delete(self, path: str) -> Any:
-        return self.ask("DELETE", path)
+    def delete(self, path: str, **options: Any) -> Any:
+        return self.ask("DELETE", path, **options)
 
     def send_text(self, method: str, path: str, text: str | bytes) -> Any:
         return self.ask(method, path, content=text, headers=JSON)

@@ -13,17 +13,17 @@ ROUTES = {
         service: {
             ("get", many): {200, 422},
             ("post", many): {201, 415, 422} | ({409} if service == "user" else set()),
-            ("get", one): {200, 404},
-            ("put", one): {200, 404, 415, 422} | ({409} if service == "user" else set()),
-            ("delete", one): {204, 404},
+            ("get", one): {200, 304, 404},
+            ("put", one): {200, 404, 412, 415, 422} | ({409} if service == "user" else set()),
+            ("delete", one): {204, 404, 412},
         }
         for service, (many, one) in CRUD.items()
     },
     "order": {
         ("get", "/orders"): {200, 422},
         ("post", "/orders"): {201, 415, 422},
-        ("get", "/orders/{order_id}"): {200, 404},
-        ("delete", "/orders/{order_id}"): {204, 404, 409},
+        ("get", "/orders/{order_id}"): {200, 304, 404},
+        ("delete", "/orders/{order_id}"): {204, 404, 409, 412},
     },
     "orchestrator": {
         ("post", "/orders"): {200, 202, 409, 415, 422},
