@@ -15,6 +15,7 @@ from saga.runtime.web import (
     CHANGE,
     App,
     Body,
+    Conflict,
     NumberedPage,
     change_row,
     delete_row,
@@ -29,12 +30,15 @@ from saga.runtime.web import (
     query,
     read,
     read_change,
+    repeats,
     tags,
+    unknown_row,
 )
 
 # The dearest product, times the largest quantity, must still fit 63 bits of cents.
 Price = Annotated[Decimal, fields.Amount(gt=0, le=10**10)]
-Stock = Annotated[int, Field(ge=0, le=fields.MAX_EXACT)]
+MOST = fields.MAX_EXACT
+Stock = Annotated[int, Field(ge=0, le=MOST)]
 
 api = Blueprint("product")
 
@@ -68,9 +72,15 @@ class ProductChange(TypedDict, total=False):
     stock: Stock
 
 
+class NewDelivery(Body):
+    """Units to add to a stock."""
+
+    quantity: Annotated[int, Field(ge=1, le=MOST)]
+
+
 def make_app(settings: Settings) -> App:
     """Make the product service's app."""
-    return new_app("product", settings, tables_in(store), api)
+    return new_app("product", settings, [*tables_in(store), repeats.RequestKey], api)
 
 
 @get(api, "/products")
@@ -138,5 +148,31 @@ async def delete_product(request: Request, product_id: int) -> HTTPResponse:
     return empty()
 
 
+@api.post("/products/<product_id:id>/deliveries")
+@describe(
+    {201: Product},
+    body=NewDelivery,
+    errors=(404, 409),
+    headers=repeats.KEY,
+    response_headers=tags.ETAG,
+)
+async def deliver(request: Request, product_id: int) -> HTTPResponse:
+    """Add to a product's free units, whatever else changes them meanwhile."""
+    new = read(request, NewDelivery)
+    asked = f"deliver to {product_id}: {new.quantity}"
+    done = await repeats.once(request, asked, Product, lambda: _deliver(product_id, new.quantity))
+    return tags.answer(done, 201)
+
+
 def _create(new: NewProduct) -> Product:
     return Product.model_validate(store.Product.create(**new.model_dump()))
+
+
+def _deliver(product_id: int, quantity: int) -> Product:
+    stock, this = store.Product.stock, store.Product.id == product_id
+    grown = store.Product.update(stock=stock + quantity).where(this, stock <= MOST - quantity)
+    if changed := list(grown.returning(store.Product).execute()):
+        return Product.model_validate(changed[0])
+    if store.Product.get_or_none(this) is None:
+        raise unknown_row(store.Product, product_id)
+    raise Conflict(f"product {product_id} would have more than {MOST} units")

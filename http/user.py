@@ -32,10 +32,13 @@ from saga.runtime.web import (
     query,
     read,
     read_change,
+    repeats,
     tags,
+    unknown_row,
 )
 
-Balance = Annotated[Decimal, fields.Amount(le=10**12)]
+MOST = 10**12
+Balance = Annotated[Decimal, fields.Amount(le=MOST)]
 
 api = Blueprint("user")
 
@@ -69,9 +72,15 @@ class UserChange(TypedDict, total=False):
     balance: Balance
 
 
+class NewDeposit(Body):
+    """An amount to add to a balance."""
+
+    amount: Annotated[Decimal, fields.Amount(gt=0, le=MOST)]
+
+
 def make_app(settings: Settings) -> App:
     """Make the user service's app."""
-    return new_app("user", settings, tables_in(store), api)
+    return new_app("user", settings, [*tables_in(store), repeats.RequestKey], api)
 
 
 @get(api, "/users")
@@ -135,6 +144,22 @@ async def delete_user(request: Request, user_id: int) -> HTTPResponse:
     return empty()
 
 
+@api.post("/users/<user_id:id>/deposits")
+@describe(
+    {201: User},
+    body=NewDeposit,
+    errors=(404, 409),
+    headers=repeats.KEY,
+    response_headers=tags.ETAG,
+)
+async def deposit(request: Request, user_id: int) -> HTTPResponse:
+    """Add to a user's balance, whatever else changes it meanwhile."""
+    new = read(request, NewDeposit)
+    asked = f"deposit to {user_id}: {new.amount}"
+    done = await repeats.once(request, asked, User, lambda: _deposit(user_id, new.amount))
+    return tags.answer(done, 201)
+
+
 def _create(new: NewUser) -> User:
     try:
         return User.model_validate(store.User.create(**new.model_dump()))
@@ -147,6 +172,16 @@ def _change(user_id: int, change: dict[str, Any], check: Callable[[Any], None]) 
         return change_row(store.User, User, user_id, change, check)
     except peewee.IntegrityError:
         raise _taken(change.get("email")) from None
+
+
+def _deposit(user_id: int, amount: Decimal) -> User:
+    balance, this = store.User.balance, store.User.id == user_id
+    grown = store.User.update(balance=balance + amount).where(this, balance <= MOST - amount)
+    if changed := list(grown.returning(store.User).execute()):
+        return User.model_validate(changed[0])
+    if store.User.get_or_none(this) is None:
+        raise unknown_row(store.User, user_id)
+    raise Conflict(f"user {user_id} would have more than {MOST}")
 
 
 def _taken(email: str | None) -> Conflict:

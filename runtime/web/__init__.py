@@ -3,7 +3,7 @@
 from sanic.exceptions import NotFound
 
 from ..saga_store import TABLES as SAGA_TABLES
-from . import fields, tags
+from . import fields, repeats, tags
 from .app import App, new_app
 from .openapi import describe
 from .paging import NumberedPage, TimedPage, page, query
@@ -41,6 +41,7 @@ __all__ = [
     "query",
     "read",
     "read_change",
+    "repeats",
     "saga_blueprint",
     "tags",
     "unknown_row",

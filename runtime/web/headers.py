@@ -1,4 +1,4 @@
-"""The request headers that the orchestrator heeds."""
+"""The request headers that adapters heed."""
 
 import re
 import secrets

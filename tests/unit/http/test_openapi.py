@@ -5,8 +5,8 @@ import re
 import pytest
 
 CRUD = {
-    "user": ("/users", "/users/{user_id}"),
-    "product": ("/products", "/products/{product_id}"),
+    "user": ("/users", "/users/{user_id}", "deposits"),
+    "product": ("/products", "/products/{product_id}", "deliveries"),
 }
 ROUTES = {
     **{
@@ -16,8 +16,9 @@ ROUTES = {
             ("get", one): {200, 304, 404},
             ("put", one): {200, 404, 412, 415, 422} | ({409} if service == "user" else set()),
             ("delete", one): {204, 404, 412},
+            ("post", f"{one}/{more}"): {201, 404, 409, 415, 422},
         }
-        for service, (many, one) in CRUD.items()
+        for service, (many, one, more) in CRUD.items()
     },
     "order": {
         ("get", "/orders"): {200, 422},
