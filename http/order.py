@@ -16,8 +16,6 @@ from saga.runtime.web import (
     Body,
     Conflict,
     TimedPage,
-    answer,
-    created,
     delete_row,
     describe,
     fields,
@@ -29,6 +27,7 @@ from saga.runtime.web import (
     page,
     query,
     read,
+    tags,
 )
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -82,25 +81,33 @@ async def list_orders(request: Request) -> HTTPResponse:
 
 
 @get(api, "/orders/<order_id:uuid>")
-@describe({200: Order}, errors=(404,))
+@describe(
+    {200: Order, 304: None},
+    errors=(404,),
+    headers=tags.IF_NONE_MATCH,
+    response_headers=tags.ETAG,
+)
 async def get_order(request: Request, order_id: UUID) -> HTTPResponse:
     """Return an order."""
-    return answer(await in_thread(request, get_row, store.Order, Order, order_id))
+    order = await in_thread(request, get_row, store.Order, Order, order_id)
+    return tags.show(request, order)
 
 
 @api.post("/orders")
-@describe({201: Order}, body=NewOrder, response_headers={"Location": "The new order."})
+@describe({201: Order}, body=NewOrder, response_headers=tags.ETAG | {"Location": "The new order."})
 async def create_order(request: Request) -> HTTPResponse:
     """Create a pending order that no saga drives."""
     order = await in_thread(request, _create, read(request, NewOrder))
-    return created(order, f"/orders/{order.id}")
+    return tags.answer(order, 201, {"Location": f"/orders/{order.id}"})
 
 
 @api.delete("/orders/<order_id:uuid>")
-@describe({204: None}, errors=(404, 409))
+@describe({204: None}, errors=(404, 409, 412), headers=tags.IF_MATCH)
 async def delete_order(request: Request, order_id: UUID) -> HTTPResponse:
     """Delete an order whose saga is not running."""
-    await in_thread(request, delete_row, store.Order, order_id, _not_running)
+    await in_thread(
+        request, delete_row, store.Order, order_id, tags.check(request, Order), _not_running
+    )
     return empty()
 
 

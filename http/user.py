@@ -1,5 +1,6 @@
 """The user service over HTTP."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,8 +19,7 @@ from saga.runtime.web import (
     Body,
     Conflict,
     NumberedPage,
-    answer,
-    created,
+    change_row,
     delete_row,
     describe,
     fields,
@@ -32,10 +32,13 @@ from saga.runtime.web import (
     query,
     read,
     read_change,
+    repeats,
+    tags,
     unknown_row,
 )
 
-Balance = Annotated[Decimal, fields.Amount(le=10**12)]
+MOST = 10**12
+Balance = Annotated[Decimal, fields.Amount(le=MOST)]
 
 api = Blueprint("user")
 
@@ -69,9 +72,15 @@ class UserChange(TypedDict, total=False):
     balance: Balance
 
 
+class NewDeposit(Body):
+    """An amount to add to a balance."""
+
+    amount: Annotated[Decimal, fields.Amount(gt=0, le=MOST)]
+
+
 def make_app(settings: Settings) -> App:
     """Make the user service's app."""
-    return new_app("user", settings, tables_in(store), api)
+    return new_app("user", settings, [*tables_in(store), repeats.RequestKey], api)
 
 
 @get(api, "/users")
@@ -83,34 +92,72 @@ async def list_users(request: Request) -> HTTPResponse:
 
 
 @get(api, "/users/<user_id:id>")
-@describe({200: User}, errors=(404,))
+@describe(
+    {200: User, 304: None},
+    errors=(404,),
+    headers=tags.IF_NONE_MATCH,
+    response_headers=tags.ETAG,
+)
 async def get_user(request: Request, user_id: int) -> HTTPResponse:
     """Return a user."""
-    return answer(await in_thread(request, get_row, store.User, User, user_id))
+    user = await in_thread(request, get_row, store.User, User, user_id)
+    return tags.show(request, user)
 
 
 @api.post("/users")
-@describe({201: User}, body=NewUser, errors=(409,), response_headers={"Location": "The new user."})
+@describe(
+    {201: User},
+    body=NewUser,
+    errors=(409,),
+    response_headers=tags.ETAG | {"Location": "The new user."},
+)
 async def create_user(request: Request) -> HTTPResponse:
     """Create a user."""
     user = await in_thread(request, _create, read(request, NewUser))
-    return created(user, f"/users/{user.id}")
+    return tags.answer(user, 201, {"Location": f"/users/{user.id}"})
 
 
 @api.put("/users/<user_id:id>")
-@describe({200: User}, body=UserChange, errors=(404, 409))
+@describe(
+    {200: User},
+    body=UserChange,
+    errors=(404, 409, 412),
+    headers=tags.IF_MATCH,
+    response_headers=tags.ETAG,
+)
 async def change_user(request: Request, user_id: int) -> HTTPResponse:
     """Change some fields of a user."""
-    change = read_change(request, UserChange)
-    return answer(await in_thread(request, _change, user_id, {**change}))
+    change, check = read_change(request, UserChange), tags.check(request, User)
+    return tags.answer(await in_thread(request, _change, user_id, {**change}, check))
 
 
 @api.delete("/users/<user_id:id>")
-@describe({204: None}, errors=(404,))
+@describe({204: None}, errors=(404, 412), headers=tags.IF_MATCH)
 async def delete_user(request: Request, user_id: int) -> HTTPResponse:
-    """Delete a user."""
-    await in_thread(request, delete_row, store.User, user_id)
+    """Close a user's account: it is gone, and its e-mail is free.
+
+    Refunds that are still due are credited to it all the same.
+    """
+    await in_thread(
+        request, delete_row, store.User, user_id, tags.check(request, User), store.close_user
+    )
     return empty()
+
+
+@api.post("/users/<user_id:id>/deposits")
+@describe(
+    {201: User},
+    body=NewDeposit,
+    errors=(404, 409),
+    headers=repeats.KEY,
+    response_headers=tags.ETAG,
+)
+async def deposit(request: Request, user_id: int) -> HTTPResponse:
+    """Add to a user's balance, whatever else changes it meanwhile."""
+    new = read(request, NewDeposit)
+    asked = f"deposit to {user_id}: {new.amount}"
+    done = await repeats.once(request, asked, User, lambda: _deposit(user_id, new.amount))
+    return tags.answer(done, 201)
 
 
 def _create(new: NewUser) -> User:
@@ -120,15 +167,21 @@ def _create(new: NewUser) -> User:
         raise _taken(new.email) from None
 
 
-def _change(user_id: int, change: dict[str, Any]) -> User:
-    query = store.User.update(change).where(store.User.id == user_id).returning(store.User)
+def _change(user_id: int, change: dict[str, Any], check: Callable[[Any], None]) -> User:
     try:
-        changed = list(query.execute())
+        return change_row(store.User, User, user_id, change, check)
     except peewee.IntegrityError:
         raise _taken(change.get("email")) from None
-    if not changed:
+
+
+def _deposit(user_id: int, amount: Decimal) -> User:
+    balance, this = store.User.balance, store.User.id == user_id
+    grown = store.User.update(balance=balance + amount).where(this, balance <= MOST - amount)
+    if changed := list(grown.returning(store.User).execute()):
+        return User.model_validate(changed[0])
+    if store.User.get_or_none(this) is None:
         raise unknown_row(store.User, user_id)
-    return User.model_validate(changed[0])
+    raise Conflict(f"user {user_id} would have more than {MOST}")
 
 
 def _taken(email: str | None) -> Conflict:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,8 @@ import peewee
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import CANCELLED, COMPLETED, PENDING, Order
-from saga.functions.product.store import Product, Reservation
-from saga.functions.user.store import Payment, User
+from saga.functions.product.store import ClosedProduct, Product, Reservation
+from saga.functions.user.store import ClosedUser, Payment, User
 from saga.runtime import saga_queries, saga_store
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
@@ -34,8 +35,8 @@ from saga.runtime.testing.sending import sendings
 TABLES: dict[str, list[type[Table]]] = {
     "orchestrator": saga_store.TABLES,
     "order": [Order],
-    "product": [Product, Reservation],
-    "user": [User, Payment],
+    "product": [Product, ClosedProduct, Reservation],
+    "user": [User, ClosedUser, Payment],
 }
 KINDS = ("completed", "compensated", "cancels", "refunds", "releases", "fences", "retries")
 ACTIONS: tuple[Action, ...] = ("do", "undo")
@@ -44,7 +45,7 @@ EXCUSED = 0.02  # of the requests
 
 @dataclass(frozen=True)
 class Books:
-    """Who has what: free money by user and free units by product, and both with what is held."""
+    """Who has what: what is free, of who is not closed, by user and product; all with the held."""
 
     balances: Mapping[int, Decimal]
     stocks: Mapping[int, int]
@@ -93,15 +94,15 @@ def in_flight(before: Books) -> int:
 
 def books() -> Books:
     """Take stock: before a run, for `violations` to compare with."""
-    balances = dict(User.select(User.id, User.balance).tuples())
-    stocks = dict(Product.select(Product.id, Product.stock).tuples())
-    held = _sums(Reservation, Reservation.product_id, Reservation.quantity, ~Reservation.released)
-    paid = _sums(Payment, Payment.user_id, Payment.amount, ~Payment.refunded)
+    balances, stocks = User.select(User.id, User.balance), Product.select(Product.id, Product.stock)
+    paid = Payment.select(Payment.user_id, Payment.amount).where(~Payment.refunded)
+    held = Reservation.select(Reservation.product_id, Reservation.quantity)
+    held = held.where(~Reservation.released)
     return Books(
-        balances,
-        stocks,
-        {user: balance + paid.get(user, 0) for user, balance in balances.items()},
-        {product: stock + held.get(product, 0) for product, stock in stocks.items()},
+        dict(balances.tuples()),
+        dict(stocks.tuples()),
+        _whole(paid, balances, ClosedUser.select(ClosedUser.id, ClosedUser.balance)),
+        _whole(held, stocks, ClosedProduct.select(ClosedProduct.id, ClosedProduct.stock)),
         dict(Product.select(Product.id, Product.price).tuples()),
         sagas_of(place_order, sagas()),
         frozenset(order_id for (order_id,) in Order.select(Order.id).tuples()),
@@ -126,12 +127,12 @@ def judge_orders(
     attempts or time used up.
     """
     found = judge(saga, sagas(), requests, before.sagas, excuses)
-    asked = _asked(requests, before)
+    asked, after = _asked(requests, before), books()
     effects = _effects(before.orders)
     for case in found.cases:
         left = effects.pop(UUID(case.state.input["order_id"]), Effects(None, None, None))
         found.add(case, _effect_problems(case, left, before))
-        found.add(case, _reason_problems(case, asked, before, excuses))
+        found.add(case, _reason_problems(case, asked, before, after, excuses))
         found.seen["refunds"] += bool(left.payment and left.payment.refunded)
         found.seen["releases"] += bool(left.reservation and left.reservation.released)
     found.violations += [
@@ -139,7 +140,7 @@ def judge_orders(
         for order_id, left in effects.items()
         if not _placed_without_a_saga(left)
     ]
-    found.violations += _sum_problems(before, books())
+    found.violations += _sum_problems(before, after)
     if found.seen["excused"] > max(2, excused * len(requests)):
         found.violations.append(f"{found.seen['excused']} of {len(requests)} sagas gave up")
     found.seen.update(_inbox_kinds(found.cases))
@@ -199,21 +200,20 @@ def _missing(left: Effects) -> Iterator[str]:
 
 
 def _reason_problems(
-    case: Case, asked: Asked, before: Books, excuses: Collection[str]
+    case: Case, asked: Asked, before: Books, after: Books, excuses: Collection[str]
 ) -> Iterator[str]:
     """See that a refusal has a reason: nobody who can pay for what is there is sent away."""
     wanted, code = case.request.wanted, case.code
     user, product = wanted["user_id"], wanted["product_id"]
-    stock, balance = before.stocks.get(product), before.balances.get(user)
+    stock, balance = before.stocks.get(product, inf), before.balances.get(user, inf)
+    # What was closed meanwhile was there for some orders, and for others not.
+    no_product = product not in before.stocks or product not in after.stocks
+    no_user = user not in before.balances or user not in after.balances
     reasons = {
-        ("reserve_product", "product_not_found"): stock is None,
-        ("reserve_product", "insufficient_stock"): (
-            stock is not None and asked.units[product] > stock
-        ),
-        ("process_payment", "user_not_found"): balance is None,
-        ("process_payment", "insufficient_funds"): (
-            balance is not None and asked.money[user] > balance
-        ),
+        ("reserve_product", "product_not_found"): no_product,
+        ("reserve_product", "insufficient_stock"): asked.units[product] > stock,
+        ("process_payment", "user_not_found"): no_user,
+        ("process_payment", "insufficient_funds"): asked.money[user] > balance,
     }
     failure = case.state.failure
     # Whether anybody asked for a cancellation is looked at for every saga.
@@ -291,8 +291,9 @@ def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:
             yield from query.bind(database).where(InboxRow.id.in_(chunk)).tuples()
 
 
-def _sums(table: Any, key: Any, amount: Any, condition: Any) -> dict[Any, Any]:
-    sums: dict[Any, Any] = defaultdict(type(amount.python_value(0)))
-    for owner, held in table.select(key, amount).where(condition).tuples():
-        sums[owner] += held
-    return sums
+def _whole(held: Any, *free: Any) -> dict[Any, Any]:
+    whole = {owner: amount for query in free for owner, amount in query.tuples()}
+    for owner, amount in held.tuples():
+        if owner in whole:
+            whole[owner] += amount
+    return whole

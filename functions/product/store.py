@@ -19,13 +19,23 @@ class Product(Table):
     created_at = Instant(default=utcnow)
 
 
+class ClosedProduct(Table):
+    """A product that was deleted: gone for clients, with a stock that is still counted."""
+
+    id = peewee.BigIntegerField(primary_key=True)
+    name = peewee.CharField(max_length=200)
+    price = Money()
+    stock = peewee.BigIntegerField(constraints=[peewee.Check("stock >= 0")])
+    created_at = Instant()
+
+
 class Reservation(Table):
     """The units that one order holds. A released one stays, as a record, with `released` set."""
 
     clustered = True
 
     order_id = peewee.UUIDField(primary_key=True)
-    product_id = peewee.BigIntegerField(index=True)
+    product_id = peewee.BigIntegerField()
     quantity = peewee.IntegerField()
     released = peewee.BooleanField(default=False)
     created_at = Instant(default=utcnow)
@@ -40,6 +50,22 @@ def take_units(product_id: int, quantity: int) -> Any:
     taken = Product.update(stock=Product.stock - quantity)
     enough = taken.where(Product.id == product_id, Product.stock >= quantity)
     return enough.returning(Product.price)
+
+
+def give_units(product_id: int, quantity: int) -> bool:
+    """Add units to free stock, a closed product's too; tell whether there is such a product.
+
+    What is being closed is a row of the one table until it is a row of the other.
+    """
+    return any(
+        table.update(stock=table.stock + quantity).where(table.id == product_id).execute()
+        for table in (Product, ClosedProduct)
+    )
+
+
+def close_product(product: Product) -> None:
+    """Store a product, whose row is about to be deleted, as closed."""
+    ClosedProduct.create(**product.__data__)
 
 
 @prepared

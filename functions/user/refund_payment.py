@@ -3,21 +3,18 @@
 from saga.runtime import Rejected, function
 
 from .messages import PaymentRefunded, RefundPayment
-from .store import Payment, User
+from .store import Payment, give_money
 
 
 @function
 def refund_payment(command: RefundPayment) -> PaymentRefunded:
-    """Give the paid amount back to the user's balance, once."""
+    """Give the paid amount back to the user's balance, once; a closed user's too."""
     returned = (
         Payment.update(refunded=True)
         .where(Payment.order_id == command.order_id, ~Payment.refunded)
         .returning(Payment.user_id, Payment.amount)
     )
     for payment in returned.execute():
-        credited = User.update(balance=User.balance + payment.amount).where(
-            User.id == payment.user_id
-        )
-        if not credited.execute():
+        if not give_money(payment.user_id, payment.amount):
             raise Rejected("user_not_found", f"there is no user {payment.user_id} to refund")
     return PaymentRefunded(order_id=command.order_id)

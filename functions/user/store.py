@@ -20,6 +20,16 @@ class User(Table):
     created_at = Instant(default=utcnow)
 
 
+class ClosedUser(Table):
+    """A user who was deleted: gone for clients, with a balance that refunds still go to."""
+
+    id = peewee.BigIntegerField(primary_key=True)
+    name = peewee.CharField(max_length=200)
+    email = peewee.CharField(max_length=320)
+    balance = Money(constraints=[peewee.Check("balance >= 0")])
+    created_at = Instant()
+
+
 class Payment(Table):
     """What one order has taken. A refunded one stays, as a record, with `refunded` set."""
 
@@ -40,6 +50,22 @@ def take_money(user_id: int, amount: Decimal) -> Any:
     """
     taken = User.update(balance=User.balance - amount)
     return taken.where(User.id == user_id, User.balance >= amount)
+
+
+def give_money(user_id: int, amount: Decimal) -> bool:
+    """Add money to a balance, a closed user's too; tell whether there is such a user.
+
+    Whoever is being closed is a row of the one table until it is a row of the other.
+    """
+    return any(
+        table.update(balance=table.balance + amount).where(table.id == user_id).execute()
+        for table in (User, ClosedUser)
+    )
+
+
+def close_user(user: User) -> None:
+    """Store a user, whose row is about to be deleted, as closed."""
+    ClosedUser.create(**user.__data__)
 
 
 @prepared

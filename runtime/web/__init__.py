@@ -3,14 +3,14 @@
 from sanic.exceptions import NotFound
 
 from ..saga_store import TABLES as SAGA_TABLES
-from . import fields
+from . import fields, repeats, tags
 from .app import App, new_app
 from .openapi import describe
 from .paging import NumberedPage, TimedPage, page, query
 from .payload import CHANGE, Body, answer, created, read, read_change
 from .problems import Conflict, Invalid
 from .routes import get
-from .rows import delete_row, get_row, list_rows, unknown_row
+from .rows import change_row, delete_row, get_row, list_rows, unknown_row
 from .saga_service import Send
 from .sagas import saga_blueprint
 from .threads import in_thread
@@ -27,6 +27,7 @@ __all__ = [
     "Send",
     "TimedPage",
     "answer",
+    "change_row",
     "created",
     "delete_row",
     "describe",
@@ -40,6 +41,8 @@ __all__ = [
     "query",
     "read",
     "read_change",
+    "repeats",
     "saga_blueprint",
+    "tags",
     "unknown_row",
 ]

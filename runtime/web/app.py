@@ -16,7 +16,7 @@ from ..database.connection import connect
 from ..database.schema import Table, bind
 from ..errors import BrokerUnavailable
 from ..settings import Settings
-from . import openapi
+from . import openapi, request
 from .docs import docs
 from .fields import path_id
 from .payload import MEDIA_TYPE, answer
@@ -26,7 +26,7 @@ from .threads import DatabaseThreads
 App: TypeAlias = Sanic[Any, Any]
 
 READ = ("GET", "HEAD")
-BODY_LIMIT = 1024 * 1024  # bytes
+DISCARDED = 1024**3  # bytes of a body that nobody reads; then the connection is cut
 CHECK_TIMEOUT = 5.0  # seconds
 CHECKED_FOR = 1.0  # seconds that what a check has said is good for
 
@@ -45,7 +45,10 @@ def new_app(
     """Make a service's app: its APIs, on its tables in its database."""
     # Two apps in one process, as in tests, need two names.
     app: App = Sanic(
-        f"{service}-{next(_numbers)}", configure_logging=False, error_handler=ProblemHandler()
+        f"{service}-{next(_numbers)}",
+        configure_logging=False,
+        error_handler=ProblemHandler(),
+        request_class=request.Request,
     )
     _configure(app)
     app.ctx.service, app.ctx.settings = service, settings
@@ -136,7 +139,7 @@ def _configure(app: App) -> None:
         AUTO_EXTEND=False,  # sanic-ext would bring a docs page of its own, from a CDN
         GRACEFUL_SHUTDOWN_TIMEOUT=5.0,
         MOTD=False,
-        REQUEST_MAX_SIZE=BODY_LIMIT,
+        REQUEST_MAX_SIZE=DISCARDED,
     )
     # At INFO Sanic says three lines a start.
     logging.getLogger("sanic").setLevel(logging.WARNING)

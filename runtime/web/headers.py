@@ -1,4 +1,4 @@
-"""The request headers that the orchestrator heeds."""
+"""The request headers that adapters heed."""
 
 import re
 import secrets
@@ -25,12 +25,14 @@ _TRACEPARENT = re.compile(
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Return the request's Idempotency-Key, if it has one; refuse one that can't be stored."""
-    key: str | None = request.headers.get("idempotency-key")
-    if key is not None and not re.fullmatch(_KEY, key):
+    """Return the request's Idempotency-Key, if it has one; refuse two, or one not to be stored."""
+    keys: list[str] = request.headers.getall("idempotency-key", [])
+    if len(keys) > 1:
+        raise Invalid({"Idempotency-Key": "must be given once"})
+    if keys and not re.fullmatch(_KEY, keys[0]):
         reason = f"must be 1 to {LONGEST_KEY} printable ASCII characters"
         raise Invalid({"Idempotency-Key": reason})
-    return key
+    return keys[0] if keys else None
 
 
 def preferred_wait(request: Request) -> int | None:
@@ -42,8 +44,11 @@ def preferred_wait(request: Request) -> int | None:
 
 
 def traceparent(request: Request) -> str:
-    """Return the request's `traceparent`, or that of a new trace when it has no valid one."""
-    given = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    """Return the request's `traceparent`, or that of a new trace when it has no valid one.
+
+    Two are none: nobody knows which trace is meant.
+    """
+    given = _TRACEPARENT.fullmatch(",".join(request.headers.getall("traceparent", [])))
     if given and (given["version"] != "00" or not given["more"]):
         return f"00-{given['ours']}"
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

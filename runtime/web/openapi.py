@@ -32,7 +32,7 @@ ANY_ERRORS = (400, 413, 503)  # a request may be no UTF-8, or have headers that 
 BODY_ERRORS = (415, 422)
 REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}
-ALWAYS_SENT = {"Location"}  # of the headers that answers may have
+ALWAYS_SENT = {"Location", "ETag"}  # of the headers that answers may have
 RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before another try.",

@@ -1,7 +1,6 @@
 """JSON in and out: a body is read strictly, and each number as it was written."""
 
 import json
-import re
 from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -10,13 +9,14 @@ from typing import Any, NoReturn, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest
+from sanic.headers import parse_content_header
 
 from .problems import Invalid, UnsupportedMediaType, invalid
 
 T = TypeVar("T")
 
 MEDIA_TYPE = "application/json"
-_JSON = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?', re.IGNORECASE)
+_UTF8 = ("utf-8", "utf8")
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 CHANGE = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
@@ -72,23 +72,32 @@ def _text(request: Request) -> str | bytes:
     """Return the body's JSON, or raise the fitting problem; whole numbers in it are integers."""
     if not request.body:
         raise BadRequest("the body is empty; it has to be a JSON object")
-    _check_content_type(request.headers.get("content-type", ""))
+    _check_content(request)
     inexact: list[str] = []
     whole: list[int] = []
 
     def number(text: str) -> float:
         value = float(text)
-        if Decimal(repr(value)) != Decimal(text):
+        if not _same(value, text):
             inexact.append(text)
-        if value.is_integer():
+        elif value.is_integer():
             whole.append(int(Decimal(text)))
             return whole[-1]
         return value
 
+    def integer(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:  # Python reads at most 4,300 digits
+            inexact.append(text)
+            return 0
+
     try:
-        body = json.loads(request.body.decode(), parse_float=number, parse_constant=_refuse)
-    # A number too large for Decimal, and arrays nested too deep, have errors of their own.
-    except (ValueError, ArithmeticError, RecursionError) as error:
+        body = json.loads(
+            request.body.decode(), parse_float=number, parse_int=integer, parse_constant=_refuse
+        )
+    # Arrays nested too deep have an error of their own.
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body can't be read as JSON: {str(error)[:200]}") from None
     if inexact:
         what = f"JSON's numbers can't keep the digits of {inexact[0][:50]}"
@@ -96,9 +105,22 @@ def _text(request: Request) -> str | bytes:
     return json.dumps(body) if whole else request.body
 
 
-def _check_content_type(value: str) -> None:
-    if not _JSON.fullmatch(value):
+def _same(value: float, text: str) -> bool:
+    try:
+        return Decimal(repr(value)) == Decimal(text)
+    except ArithmeticError:  # no Decimal has an exponent of twenty digits
+        return False
+
+
+def _check_content(request: Request) -> None:
+    # Two headers are one with a comma, which is no media type.
+    kind, parameters = parse_content_header(",".join(request.headers.getall("content-type", [])))
+    if kind != MEDIA_TYPE or str(parameters.get("charset", "utf-8")).lower() not in _UTF8:
         raise UnsupportedMediaType(f"the body has to be {MEDIA_TYPE}, in UTF-8")
+    codings = ",".join(request.headers.getall("content-encoding", ["identity"]))
+    if codings.lower() != "identity":
+        accepted = {"Accept-Encoding": "identity"}
+        raise UnsupportedMediaType("the body must not be coded", headers=accepted)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -45,6 +45,13 @@ class Conflict(SanicException):
     quiet = True
 
 
+class PreconditionFailed(SanicException):
+    """The thing has another state than the request is about."""
+
+    status_code = HTTPStatus.PRECONDITION_FAILED
+    quiet = True
+
+
 class UnsupportedMediaType(SanicException):
     """The body is not declared as JSON."""
 

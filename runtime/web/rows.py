@@ -1,6 +1,7 @@
-"""Rows of one table as a REST API shows them: a page of them, one by id, one deleted."""
+"""Rows of one table as a REST API shows them: a page, one by id, one changed, one deleted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import peewee
@@ -33,19 +34,47 @@ def get_row(table: type[Table], shape: type[S], key: object) -> S:
     return shape.model_validate(row)
 
 
-def delete_row(
-    table: type[Table], key: object, check: Callable[[Any], object] = lambda _: None
-) -> None:
-    """Delete one row; raise a 404 problem, or what `check` raises of the row, which is locked."""
-    database = table._meta.database
-    with transaction(database):
-        row = locked(table.select().where(table._meta.primary_key == key), database).first()
-        if row is None:
-            raise unknown_row(table, key)
-        check(row)
+def change_row(
+    table: type[Table],
+    shape: type[S],
+    key: object,
+    change: Mapping[str, Any],
+    *before: Callable[[Any], object],
+) -> S:
+    """Change one row and return it; raise a 404 problem, or what one of `before` raises.
+
+    They are given the row, locked, in the same transaction: they may refuse to have it changed.
+    """
+    this = table._meta.primary_key == key
+    with _locked_row(table, key) as row:
+        for each in before:
+            each(row)
+        [changed] = table.update(change).where(this).returning(table).execute()
+    return shape.model_validate(changed)
+
+
+def delete_row(table: type[Table], key: object, *before: Callable[[Any], object]) -> None:
+    """Delete one row; raise a 404 problem, or what one of `before` raises.
+
+    They are given the row, locked, in the same transaction: they may refuse to have it deleted, or
+    keep something of it.
+    """
+    with _locked_row(table, key) as row:
+        for each in before:
+            each(row)
         row.delete_instance()
 
 
 def unknown_row(table: type[Table], key: object) -> NotFound:
     """Make the 404 problem of a key that no row has: `there is no user 7`."""
     return NotFound(f"there is no {table.__name__.lower()} {key}")
+
+
+@contextmanager
+def _locked_row(table: type[Table], key: object) -> Iterator[Any]:
+    database = table._meta.database
+    with transaction(database):
+        row = locked(table.select().where(table._meta.primary_key == key), database).first()
+        if row is None:
+            raise unknown_row(table, key)
+        yield row

@@ -48,14 +48,28 @@ class Api:
     def post(self, path: str, body: Any = None, **options: Any) -> Any:
         return self.ask("POST", path, json=body, **options)
 
-    def put(self, path: str, body: Any) -> Any:
-        return self.ask("PUT", path, json=body)
+    def put(self, path: str, body: Any, **options: Any) -> Any:
+        return self.ask("PUT", path, json=body, **options)
 
-    def delete(self, path: str) -> Any:
-        return self.ask("DELETE", path)
+    def delete(self, path: str, **options: Any) -> Any:
+        return self.ask("DELETE", path, **options)
 
     def send_text(self, method: str, path: str, text: str | bytes) -> Any:
         return self.ask(method, path, content=text, headers=JSON)
+
+    def send_bytes(self, sent: bytes) -> bytes:
+        """Send bytes as they are, on a connection of their own; return all that comes back."""
+
+        async def exchange() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.client.port)
+            writer.write(sent)
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return answer
+
+        received: bytes = self.run(exchange())
+        return received
 
     def post_many(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
         """Post all of them at the same time."""

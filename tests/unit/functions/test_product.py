@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from saga.functions.product.messages import ReleaseProduct, ReserveProduct
 from saga.functions.product.release_product import release_product
 from saga.functions.product.reserve_product import reserve_product
-from saga.functions.product.store import Product, Reservation
+from saga.functions.product.store import ClosedProduct, Product, Reservation
 from saga.runtime import Rejected
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 
-TABLES = [Product, Reservation]
+TABLES = [Product, ClosedProduct, Reservation]
 
 
 @pytest.fixture(autouse=True)

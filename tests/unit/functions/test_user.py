@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from saga.functions.user.messages import ProcessPayment, RefundPayment
 from saga.functions.user.process_payment import process_payment
 from saga.functions.user.refund_payment import refund_payment
-from saga.functions.user.store import Payment, User
+from saga.functions.user.store import ClosedUser, Payment, User
 from saga.runtime import Rejected
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 
-TABLES = [User, Payment]
+TABLES = [User, ClosedUser, Payment]
 
 
 def open_account(number, balance):
@@ -101,7 +101,7 @@ def test_refund_of_nothing_gives_nothing_back():
     assert balance() == Decimal("80.01")
 
 
-def test_refund_to_a_user_who_is_gone_is_rejected():
+def test_refund_to_nobody_is_rejected():
     pay()
     User.delete_by_id(1)
     with pytest.raises(Rejected, match="no user 1 to refund") as no:

@@ -10,10 +10,12 @@ from saga.functions.orchestrator.place_order import place_order
 from saga.http import orchestrator, order, product, user
 from saga.runtime.settings import Settings
 from saga.runtime.web import App
+from saga.runtime.web.repeats import RequestKey
 from saga.stacks.ledger import TABLES
 from support.api import Api, Broker, empty, run_app
 
 Serve = Callable[[str], Api]
+MORE_TABLES = {"user": [RequestKey], "product": [RequestKey]}
 
 
 @pytest.fixture(scope="module")
@@ -69,5 +71,5 @@ def broker(shared_broker: Broker) -> Broker:
 def emptied(serve: Serve, service: str) -> Api:
     """Return a service without rows."""
     api = serve(service)
-    empty(api, TABLES[service])
+    empty(api, [*TABLES[service], *MORE_TABLES.get(service, [])])
     return api

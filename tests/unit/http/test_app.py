@@ -29,14 +29,10 @@ def is_problem(response, status):
     return True
 
 
-async def raw(api, request):
-    """Send bytes as they are."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
-    writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return answer
+def plain(line, *headers, body=b""):
+    """Write a request, after which the connection is closed."""
+    head = [line + b" HTTP/1.1", b"Connection: close", *headers, b"", b""]
+    return b"\r\n".join(head) + body
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
@@ -67,9 +63,68 @@ def test_body_without_a_type_is_not_read(users):
     assert is_problem(users.ask("POST", "/users", content=b"{}"), 415)
 
 
-def test_charset_may_be_stated(users):
-    kind = {"content-type": 'Application/JSON; charset="UTF-8"'}
+@pytest.mark.parametrize(
+    "kind",
+    [
+        'Application/JSON; charset="UTF-8"',
+        "application/json;charset=utf8",
+        "application/json;",
+        "application/json ; charset=utf-8;",
+        "application/json;; charset=utf-8",
+        "application/json; version=1",
+    ],
+)
+def test_json_may_be_declared_with_parameters(users, kind):
+    kind = {"content-type": kind}
     assert users.ask("PUT", "/users/1", content='{"name": "x"}', headers=kind).status_code == 404
+
+
+def test_two_types_are_none(users):
+    kinds = [("content-type", "application/json"), ("content-type", "application/json")]
+    assert is_problem(users.ask("POST", "/users", content="{}", headers=kinds), 415)
+
+
+def test_coded_body_is_not_read(users):
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    response = users.ask("POST", "/users", content="{}", headers=headers)
+    assert is_problem(response, 415)
+    assert response.headers["accept-encoding"] == "identity"
+    headers["content-encoding"] = "Identity"
+    assert users.ask("POST", "/users", content="{}", headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize("coding", [b"chunked ", b"Chunked", b"\tchunked\t"])
+def test_chunks_are_put_together(users, coding):
+    headers = (b"Content-Type: application/json \t", b"Transfer-Encoding:" + coding)
+    request = plain(b"POST /users", *headers, body=b"2\r\n{}\r\n0\r\n\r\n")
+    assert users.send_bytes(request).startswith(b"HTTP/1.1 422 ")
+
+
+@pytest.mark.parametrize("name", [b"Content-Length ", b" Content-Length", b"Content Length", b""])
+def test_name_of_a_header_that_is_none_is_a_problem(users, name):
+    second = plain(b"GET /users")
+    answer = users.send_bytes(
+        b"GET /users HTTP/1.1\r\n%b: %d\r\n\r\n" % (name, len(second)) + second
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("path", [b"/users/%31", b"/%75sers/1", b"http://x/u%73er%73/1?"])
+def test_path_is_the_same_where_letters_and_digits_are_coded(users, path):
+    users.post("/users", ANN)
+    assert users.send_bytes(plain(b"GET " + path)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", [b"/users%2F1", b"/users/1%2f", b"/users/%2531"])
+def test_path_with_another_code_is_another_path(users, path):
+    users.post("/users", ANN)
+    assert users.send_bytes(plain(b"GET " + path)).startswith(b"HTTP/1.1 404 ")
+
+
+def test_coded_query_is_left_as_it_is(users):
+    assert users.get("/users?%6Cimit=%31").status_code == 200
+    assert list(users.get("/users?limit=1%2631").json["errors"]) == ["limit"]
 
 
 def test_body_over_a_mebibyte_is_too_large(users):
@@ -77,6 +132,17 @@ def test_body_over_a_mebibyte_is_too_large(users):
     assert len(fitting) == 1024 * 1024
     assert is_problem(users.send_text("POST", "/users", fitting), 422)
     assert is_problem(users.send_text("POST", "/users", fitting + " "), 413)
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/users", b"413"), (b"/nowhere", b"404")])
+@pytest.mark.parametrize("coding", [b"Content-Length: 12582912", b"Transfer-Encoding: chunked"])
+def test_client_that_sends_much_can_read_the_early_answer(users, path, status, coding):
+    body = b"x" * 12 * 1024**2
+    if b"chunked" in coding:
+        body = b"c00000\r\n" + body + b"\r\n0\r\n\r\n"
+    kind = b"Content-Type: application/json"
+    answer = users.send_bytes(plain(b"POST " + path, kind, coding, body=body))
+    assert answer.startswith(b"HTTP/1.1 " + status)
 
 
 def test_unknown_path(users):
@@ -99,7 +165,7 @@ def test_head_is_get_without_a_body(users):
     "line", [b"nonsense", b"GET /users", b"GET /\xff HTTP/1.1", b"GET /users HTTP/9.9"]
 )
 def test_request_that_is_none_is_a_problem(users, line):
-    answer = users.run(raw(users, line + b"\r\n\r\n"))
+    answer = users.send_bytes(line + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer
 

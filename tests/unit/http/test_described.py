@@ -36,7 +36,7 @@ def answer(line, status, body=None, kind="application/json", **headers):
     made = httpx.Response(
         status,
         content=b"" if body is None else json.dumps(body).encode(),
-        headers={**({"content-type": kind} if kind else {}), **headers},
+        headers={"etag": '"1"', **({"content-type": kind} if kind else {}), **headers},
         request=httpx.Request(method, f"http://127.0.0.1{path}"),
     )
     made.elapsed = timedelta(0)

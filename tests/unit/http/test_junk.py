@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 FIELDS = {
-    "user": ["name", "email", "balance"],
-    "product": ["name", "price", "stock"],
+    "user": ["name", "email", "balance", "amount"],
+    "product": ["name", "price", "stock", "quantity"],
     "order": ["user_id", "product_id", "quantity"],
     "orchestrator": ["user_id", "product_id", "quantity"],
 }
 BODY_ROUTES = {
-    "user": [("POST", "/users"), ("PUT", "/users/1")],
-    "product": [("POST", "/products"), ("PUT", "/products/1")],
+    "user": [("POST", "/users"), ("PUT", "/users/1"), ("POST", "/users/1/deposits")],
+    "product": [("POST", "/products"), ("PUT", "/products/1"), ("POST", "/products/1/deliveries")],
     "order": [("POST", "/orders")],
     "orchestrator": [("POST", "/orders"), ("POST", f"/sagas/{UUID(int=1)}/skip")],
 }

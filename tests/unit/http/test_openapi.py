@@ -5,25 +5,26 @@ import re
 import pytest
 
 CRUD = {
-    "user": ("/users", "/users/{user_id}"),
-    "product": ("/products", "/products/{product_id}"),
+    "user": ("/users", "/users/{user_id}", "deposits"),
+    "product": ("/products", "/products/{product_id}", "deliveries"),
 }
 ROUTES = {
     **{
         service: {
             ("get", many): {200, 422},
             ("post", many): {201, 415, 422} | ({409} if service == "user" else set()),
-            ("get", one): {200, 404},
-            ("put", one): {200, 404, 415, 422} | ({409} if service == "user" else set()),
-            ("delete", one): {204, 404} | ({409} if service == "product" else set()),
+            ("get", one): {200, 304, 404},
+            ("put", one): {200, 404, 412, 415, 422} | ({409} if service == "user" else set()),
+            ("delete", one): {204, 404, 412},
+            ("post", f"{one}/{more}"): {201, 404, 409, 415, 422},
         }
-        for service, (many, one) in CRUD.items()
+        for service, (many, one, more) in CRUD.items()
     },
     "order": {
         ("get", "/orders"): {200, 422},
         ("post", "/orders"): {201, 415, 422},
-        ("get", "/orders/{order_id}"): {200, 404},
-        ("delete", "/orders/{order_id}"): {204, 404, 409},
+        ("get", "/orders/{order_id}"): {200, 304, 404},
+        ("delete", "/orders/{order_id}"): {204, 404, 409, 412},
     },
     "orchestrator": {
         ("post", "/orders"): {200, 202, 409, 415, 422},

@@ -84,6 +84,32 @@ def test_repeated_key_with_another_body_is_a_conflict(sagas, broker):
     assert len(broker.taken) == 1
 
 
+def test_blanks_around_a_header_are_no_part_of_it(sagas, broker):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = json.dumps(WISH)
+    for blanks in ("", " ", "\t \t"):
+        fields = {
+            "connection": "close",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "idempotency-key": "k",
+            "traceparent": trace,
+        }
+        head = "".join(f"{name}:{blanks}{value}{blanks}\r\n" for name, value in fields.items())
+        answer = sagas.send_bytes(f"POST /orders HTTP/1.1\r\n{head}\r\n{body}".encode())
+        assert answer.startswith(b"HTTP/1.1 202 ")
+    assert [command.traceparent for command in broker.taken] == [trace]
+
+
+def test_two_keys_are_refused(sagas, broker):
+    for other in ("k", "l"):
+        keys = [("idempotency-key", "k"), ("idempotency-key", other)]
+        response = sagas.post("/orders", WISH, headers=keys)
+        assert response.status_code == 422
+        assert response.json["errors"] == {"Idempotency-Key": "must be given once"}
+    assert broker.taken == []
+
+
 @pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", b"a\x01", "ä".encode()])
 def test_key_that_can_not_be_kept_is_refused(sagas, key):
     response = sagas.post("/orders", WISH, headers={b"idempotency-key": key})
@@ -173,6 +199,12 @@ def test_trace_is_started_when_none_is_given(sagas, broker, given):
     sagas.post("/orders", WISH, headers={"traceparent": given})
     assert broker.taken[0].traceparent not in (None, given)
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", broker.taken[0].traceparent)
+
+
+def test_trace_is_started_when_two_are_given(sagas, broker):
+    traces = [f"00-{number:032x}-b7ad6b7169203331-01" for number in (1, 2)]
+    sagas.post("/orders", WISH, headers=[("traceparent", trace) for trace in traces])
+    assert broker.taken[0].traceparent not in (None, *traces)
 
 
 def test_saga_is_found_by_its_id(sagas):

@@ -4,7 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from saga.functions.product.store import Reservation
+from saga.functions.product.messages import ReleaseProduct
+from saga.functions.product.release_product import release_product
+from saga.functions.product.store import ClosedProduct, Reservation
 
 PEN = {"name": "Pen", "price": "1.20", "stock": 7}
 
@@ -68,15 +70,18 @@ def test_deleted_product_is_gone(products):
     products.post("/products", PEN)
     assert products.delete("/products/1").status_code == 204
     assert products.get("/products/1").status_code == 404
+    assert products.put("/products/1", {"name": "Ink"}).status_code == 404
+    assert products.delete("/products/1").status_code == 404
+    assert products.get("/products").json == []
 
 
-def test_reserved_product_can_not_be_deleted(products):
+def test_deleted_product_counts_what_orders_hold_of_it(products):
     products.post("/products", PEN)
-    Reservation.create(order_id=uuid4(), product_id=1, quantity=2)
-    assert products.delete("/products/1").status_code == 409
-    assert products.get("/products/1").status_code == 200
-    Reservation.update(released=True).execute()
+    order = uuid4()
+    Reservation.create(order_id=order, product_id=1, quantity=2)
     assert products.delete("/products/1").status_code == 204
+    release_product(ReleaseProduct(order_id=order))
+    assert ClosedProduct.get_by_id(1).stock == 9
 
 
 @pytest.mark.parametrize("query", ["limit=0", "after=x", "name=Pen"])

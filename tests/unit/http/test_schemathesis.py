@@ -14,7 +14,7 @@ pytestmark = pytest.mark.proof
 
 COMMAND = Path(sys.executable).with_name("schemathesis")
 THOROUGH = ["--mode=all", "--checks=all", "--continue-on-failure"]
-CONFIGS = {"orchestrator": Path(__file__).with_name("orchestrator.toml")}
+CONFIGS = {"orchestrator": "orchestrator.toml"}
 # DELETE cancels a saga, which is there afterwards.
 EXCLUDED = {"orchestrator": ["--exclude-checks=use_after_free"]}
 
@@ -36,8 +36,7 @@ def explore(request, serve, tmp_path):
     The folder is empty, so that it finds no examples and no settings of another time.
     """
     api = serve(request.param)
-    config = CONFIGS.get(request.param, tmp_path / "schemathesis.toml")
-    config.touch()
+    config = Path(__file__).with_name(CONFIGS.get(request.param, "tagged.toml"))
     url = f"http://{api.client.host}:{api.client.port}/openapi.json"
 
     def explore(*options):

@@ -1,8 +1,14 @@
 """The user service over HTTP."""
 
 from datetime import datetime
+from decimal import Decimal
+from uuid import uuid4
 
 import pytest
+
+from saga.functions.user.messages import RefundPayment
+from saga.functions.user.refund_payment import refund_payment
+from saga.functions.user.store import ClosedUser, Payment
 
 ANN = {"name": "Ann", "email": "ann@example.com", "balance": "10.50"}
 
@@ -134,6 +140,23 @@ def test_deleted_user_is_gone(users):
     assert users.delete("/users/1").status_code == 404
     assert users.get("/users/1").status_code == 404
     assert users.put("/users/1", {"name": "Bo"}).status_code == 404
+    assert users.get("/users").json == []
+
+
+def test_deleted_user_is_credited_what_is_due(users):
+    users.post("/users", ANN)
+    order = uuid4()
+    Payment.create(order_id=order, user_id=1, amount="2.25")
+    assert users.delete("/users/1").status_code == 204
+    refund_payment(RefundPayment(order_id=order))
+    assert ClosedUser.get_by_id(1).balance == Decimal("12.75")
+
+
+def test_email_of_a_deleted_user_is_free(users):
+    for number in (1, 2):
+        assert users.post("/users", ANN).json["id"] == number
+        assert users.delete(f"/users/{number}").status_code == 204
+    assert users.post("/users", ANN).json["id"] == 3
 
 
 @pytest.mark.parametrize(

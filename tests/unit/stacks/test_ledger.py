@@ -17,8 +17,8 @@ import pytest
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.store import Order
-from saga.functions.product.store import Product, Reservation
-from saga.functions.user.store import Payment, User
+from saga.functions.product.store import ClosedProduct, Product, Reservation, close_product
+from saga.functions.user.store import ClosedUser, Payment, User, close_user
 from saga.runtime import saga_queries
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table
@@ -520,6 +520,36 @@ def test_refusal_needs_its_reason(
         )
     shop.before = replace(shop.before, stocks=stocks, balances=balances)
     assert found(shop, f"^saga {case.state.id}: refused in {step} by {code}") is not right
+
+
+def close_all() -> None:
+    for table, close in ((User, close_user), (Product, close_product)):
+        for row in table.select():
+            close(row)
+            row.delete_instance()
+
+
+def test_what_closed_ones_have_is_counted(shop: Shop) -> None:
+    close_all()
+    assert shop.violations() == []
+    shop.before = ledger.books()
+    assert (shop.before.balances, shop.before.stocks) == ({}, {})
+    ClosedUser.update(balance=ClosedUser.balance + 1).where(ClosedUser.id == 3).execute()
+    assert found(shop, "^sums: money of user 3 was")
+    ClosedProduct.update(stock=ClosedProduct.stock + 1).where(ClosedProduct.id == 4).execute()
+    assert found(shop, "^sums: units of product 4 was")
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [("reserve_product", "product_not_found"), ("process_payment", "user_not_found")],
+)
+def test_who_was_closed_since_may_be_missed(shop: Shop, step: str, code: str) -> None:
+    case = shop.case("COMPENSATED", "cancelled")
+    change_state(case, failure={"step": step, "code": code, "message": ""})
+    assert found(shop, f"refused in {step} by {code}")
+    close_all()
+    assert not found(shop, f"refused in {step} by {code}")
 
 
 @pytest.mark.parametrize("changes", [{"saga_id": STRANGER}, {"status": "COMPLETED"}])
