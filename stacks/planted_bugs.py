@@ -42,16 +42,16 @@ charge_other_user in functions.user.process_payment:process_payment
 + take_money(command.user_id % 4 + 1,
 
 refund_other_user in functions.user.refund_payment:refund_payment
-- User.id == payment.user_id
-+ User.id == payment.user_id % 4 + 1
+- give_money(payment.user_id,
++ give_money(payment.user_id % 4 + 1,
 
 double_refund in functions.user.refund_payment:refund_payment
-- User.balance + payment.amount
-+ User.balance + payment.amount * 2
+- payment.amount):
++ payment.amount * 2):
 
 release_other_product in functions.product.release_product:release_product
-- Product.id == held.product_id
-+ Product.id == held.product_id % 4 + 1
+- give_units(held.product_id,
++ give_units(held.product_id % 4 + 1,
 
 total_is_unit_price in functions.product.reserve_product:reserve_product
 - total=price * command.quantity
