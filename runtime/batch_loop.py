@@ -19,7 +19,7 @@ from .dead_letter import to_dead_letter
 from .envelope import Envelope, Record, decode
 from .errors import Undecodable, first_line
 from .loop import UNAVAILABLE, Loop
-from .transport import Transport
+from .transport import Refusal, Transport
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -79,10 +79,15 @@ class BatchLoop(Loop, ABC):
         try:
             if records := transport.poll(timeout):
                 self._finish(records, transport)
+            if refused := transport.refused():
+                self._give_up(refused, transport)
         except UNAVAILABLE:
             transport.rewind()
             raise
         return 0.0
+
+    def _give_up(self, refused: Sequence[Refusal], transport: Transport) -> None:
+        """Hear of what the broker will never take; an answer is in the inbox, and a letter."""
 
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
         self._crash.reach(crash.BEFORE_HANDLER, records)

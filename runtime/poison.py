@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 DEATHS = 3  # with one record in hand, alone or not, until it is guilty
 YOUNG = 10.0  # seconds
+SUSPECT_FOR = 60.0  # seconds that the next record may take to come: its partition may have moved
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
 
@@ -112,6 +113,7 @@ class Suspects:
         self._database = database
         self._stopwatch = stopwatch
         self._young_until = stopwatch() + YOUNG
+        self._rest_until = 0.0
         self._rest: dict[Place, Note] = {}
 
     def close(self) -> None:
@@ -121,8 +123,9 @@ class Suspects:
 
     def watch(self) -> bool:
         """Tell whether what is taken in hand has to be noted."""
-        if self._rest or self._stopwatch() < self._young_until:
+        if self._stopwatch() < (self._rest_until if self._rest else self._young_until):
             return True
+        self._rest.clear()
         self.close()
         return False
 
@@ -134,10 +137,13 @@ class Suspects:
             self._write(planned.notes)
         except UNAVAILABLE as error:
             log.warning("not noted what is in hand: %s", first_line(error))
+            self.close()  # it may be dead: the next batch opens another
             return Plan(len(records), guilty=False, notes={}, rest={})
         for place in planned.notes:
             self._rest.pop(place, None)
-        self._rest.update(planned.rest)
+        if planned.rest:
+            self._rest.update(planned.rest)
+            self._rest_until = max(self._young_until, self._stopwatch() + SUSPECT_FOR)
         return planned
 
     def end(self, planned: Plan) -> None:
@@ -147,6 +153,7 @@ class Suspects:
                 Suspect.delete().where(*self._at(topic, partition)).execute()
         except UNAVAILABLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
+            self.close()
 
     def _connect(self) -> None:
         if self._database.is_closed():

@@ -6,6 +6,7 @@ of its error, and last the saga's status where that changed. What a person has u
 `3N skipped: WHO: WHY`.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +18,10 @@ import peewee
 from .database.columns import MICROSECOND, Instant
 from .database.schema import Table
 from .database.statements import one_of, prepared
+from .errors import first_line
 from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus
+
+log = logging.getLogger(__name__)
 
 _LETTERS: dict[StepStatus, str] = {
     "PENDING": "P",
@@ -97,7 +101,10 @@ def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[st
     found = _older(database, [state.id for state in states])
     for state in states:
         moments = found.setdefault(state.id, [])
-        moments += _moments(state, moments[-1].status if moments else "RUNNING")
+        try:
+            moments += _moments(state, moments[-1].status if moments else "RUNNING")
+        except (ValueError, LookupError, OverflowError) as error:  # edited by hand, perhaps
+            log.error("saga %s: its history can't be read: %s", state.id, first_line(error))
     return found
 
 

@@ -78,8 +78,6 @@ class SagaHost(BatchLoop):
 
     def _turn(self, transport: Transport, timeout: float = POLL_TIMEOUT) -> float:
         super()._turn(transport, min(timeout, self.next_sweep()))
-        if refused := transport.refused():
-            self._give_up(refused, transport)
         if not self.next_sweep():
             self._sweep_and_send(transport)
         return 0.0

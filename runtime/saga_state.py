@@ -1,10 +1,9 @@
 """How far a saga is: what its row holds, as JSON."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, GetPydanticSchema, TypeAdapter
+from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
 
 from .envelope import Problem
 
@@ -53,8 +52,8 @@ class StepState:
     status: StepStatus = "PENDING"
     attempts: int = 0
     undo_attempts: int = 0
-    started_at: Annotated[datetime | None, _stored_as("began", "started_at")] = None
-    finished_at: Annotated[datetime | None, _stored_as("ended", "finished_at")] = None
+    started_at: Annotated[AwareDatetime | None, _stored_as("began", "started_at")] = None
+    finished_at: Annotated[AwareDatetime | None, _stored_as("ended", "finished_at")] = None
     error: Problem | None = None
     told: dict[str, Any] = field(default_factory=dict, hash=False)
     silences: int = 0
@@ -80,10 +79,10 @@ class SagaState:
     status: Annotated[SagaStatus, GetPydanticSchema(lambda _, read: read(StoredStatus))]
     input: dict[str, Any]
     steps: tuple[StepState, ...]
-    created_at: datetime
-    updated_at: datetime
-    deadline_at: datetime
-    due_at: datetime | None = None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    deadline_at: AwareDatetime
+    due_at: AwareDatetime | None = None
     failure: Failure | None = None
     awaiting: bool = False
     answered: str | None = None

@@ -137,7 +137,9 @@ def _undo_answered(
     if reply.outcome == "rejected":
         if not state.awaiting or reply.attempt != state.steps[index].undo_attempts:
             return state, []
-        state = replace(state, answered=_answered(reply))
+        # A refused undo has done nothing: what is mended may give its command another body.
+        steps = changed(state, index, body=None)
+        state = replace(state, answered=_answered(reply), steps=steps)
         return _undo_failed(saga, state, index, problem_in(reply), now)
     steps = settled(state, index, status="UNDONE", finished_at=now)
     return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), index, now)

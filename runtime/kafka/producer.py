@@ -1,6 +1,8 @@
 """The producer: sends records, and knows whether the broker has them."""
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -43,6 +45,7 @@ class Failure(NamedTuple):
 
 
 Delivered = Callable[[Record, Failure | None], None]  # is told of each record once
+Heard = Callable[[KafkaError | None], None]
 
 
 class Producer:
@@ -53,6 +56,11 @@ class Producer:
         self._group = group
         self._producer = application(settings, group).get_producer()
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
+        # What librdkafka has told, to be acted on when its call is over: whoever hears of one
+        # record may send another, and in a call of its own client that ends the process.
+        self._heard: deque[tuple[Heard, KafkaError | None]] = deque()
+        self._telling = False
+        self._turn = threading.RLock()
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send messages; raise `BrokerUnavailable` unless the broker has taken them all."""
@@ -66,7 +74,8 @@ class Producer:
         self.poll(0)  # what has arrived meanwhile counts no more
         if len(self._producer) >= POSTED:
             raise BrokerUnavailable(f"{POSTED} messages are on their way to the broker")
-        self.hand_over((envelope.record() for envelope in envelopes), _log_failure)
+        records = (envelope.record() for envelope in envelopes)
+        self.hand_over(records, _log_failure, tries=1)
 
     def send_records(self, records: Iterable[Record]) -> None:
         """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
@@ -92,19 +101,21 @@ class Producer:
             raise BrokerUnavailable(f"{sent - len(told) + len(lost)} messages not taken: {why}")
         return refused
 
-    def hand_over(self, records: Iterable[Record], delivered: Delivered) -> int:
+    def hand_over(self, records: Iterable[Record], delivered: Delivered, tries: int = 2) -> int:
         """Let records be sent in the background; return how many there are.
 
         `delivered` hears what becomes of each, in a later call of `poll` or `flush`. Raises
-        `BrokerUnavailable` when no more can be on their way.
+        `BrokerUnavailable` when no more can be on their way: with more than one of the `tries`,
+        after seconds in which others may have arrived.
         """
         count = 0
         for record in records:
-            self._produce(self._producer, record, partial(self._answered, record, delivered))
+            heard = partial(self._answered, record, delivered)
+            self._produce(self._producer, record, heard, tries)
             count += 1
         return count
 
-    def _produce(self, producer: Any, record: Record, on_delivery: Callable[..., None]) -> None:
+    def _produce(self, producer: Any, record: Record, heard: Heard, tries: int = 2) -> None:
         try:
             producer.produce(
                 self._settings.kafka_prefix + record.topic,
@@ -112,19 +123,17 @@ class Producer:
                 key=record.key,
                 headers=list(record.headers),
                 poll_timeout=DELIVERY_TIMEOUT,
-                buffer_error_max_tries=2,
-                on_delivery=on_delivery,
+                buffer_error_max_tries=tries,
+                on_delivery=lambda error, _: self._heard.append((heard, error)),
             )
         except (BufferError, KafkaException) as error:
             first = error.args[0]
             if isinstance(first, KafkaError) and first.code() in LASTING:
-                on_delivery(first, None)
+                self._heard.append((heard, first))
             else:
                 raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
 
-    def _answered(
-        self, record: Record, delivered: Delivered, error: KafkaError | None, _: Any
-    ) -> None:
+    def _answered(self, record: Record, delivered: Delivered, error: KafkaError | None) -> None:
         failure = _failure(error)
         if failure is None or failure.missing or not failure.lasting:
             delivered(record, failure)
@@ -133,8 +142,8 @@ class Producer:
         # refused alone is refused itself.
         alone = self._producing_alone()
         try:
-            self._produce(alone, record, lambda error, _: delivered(record, _failure(error)))
-        except BrokerUnavailable as trouble:  # nothing may be raised into librdkafka
+            self._produce(alone, record, lambda error: delivered(record, _failure(error)))
+        except BrokerUnavailable as trouble:  # the others have to be told of theirs
             delivered(record, Failure(str(trouble), lasting=False, missing=False))
 
     def _producing_alone(self) -> Any:
@@ -149,15 +158,31 @@ class Producer:
         self._producer.poll(timeout)
         if self._alone is not None:
             self._alone.poll(0)
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._turn:
+            if self._telling:  # who is told polls, too
+                return
+            self._telling = True
+            try:
+                while self._heard:
+                    heard, error = self._heard.popleft()
+                    heard(error)
+            finally:
+                self._telling = False
 
     def flush(self, timeout: float = DELIVERY_TIMEOUT + 1) -> None:
         """Wait until something has become of each record, or for `timeout` seconds each time.
 
         A record that has to be sent once more, alone, has another time.
         """
-        self._producer.flush(timeout)
-        if self._alone is not None:
-            self._alone.flush(timeout)
+        for _ in range(2):  # what is told may be sent once more, alone, and then as a letter
+            self._producer.flush(timeout)
+            self._tell()
+            if self._alone is not None:
+                self._alone.flush(timeout)
+                self._tell()
 
     def check(self) -> None:
         """Ask the broker for a sign of life; raise `BrokerUnavailable`."""

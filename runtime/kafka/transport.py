@@ -138,7 +138,7 @@ class KafkaTransport:
         letter = to_dead_letter(record, self._group, f"not sent: {failure.reason}", utcnow())
         try:
             self._producer.hand_over([letter], partial(self._delivered, batch))
-        except BrokerUnavailable as error:  # nothing may be raised into librdkafka
+        except BrokerUnavailable as error:  # the others have to be told of theirs
             batch.delivered(str(error))
 
     def _see_to_answers(self) -> None:

@@ -25,6 +25,7 @@ from ..transition import Transition
 from .admission import Admission
 from .app import App, Check
 from .batches import Batches
+from .problems import Busy
 from .threads import DatabaseThreads
 from .waiting import SELDOM, Waiting
 
@@ -89,7 +90,7 @@ class SagaService:
             if ended := await self._waiting.until_ended(state, seconds):
                 return ended
             return await self._run(saga_queries.find, self._database, state.id)
-        except DATABASE_UNAVAILABLE:
+        except (*DATABASE_UNAVAILABLE, Busy):
             # The saga is started: an error now would make the client start it twice.
             return state
 

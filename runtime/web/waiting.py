@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..saga_state import SagaState, from_json
+from .problems import Busy
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Waiting:
                 try:
                     for state in await self._ended(list(self._waiters)):
                         self._wake(state)
-                except DATABASE_UNAVAILABLE as error:
+                except (*DATABASE_UNAVAILABLE, Busy) as error:
                     log.warning("can't ask for ended sagas: %s", error)
                 await asyncio.sleep(self._interval)
         finally:

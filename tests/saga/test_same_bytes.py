@@ -87,7 +87,15 @@ def test_bytes_are_kept_while_the_command_may_be_sent_again(buying):
     assert kept(buying.fail()) == [*bodies(buying, Charge), None]
     assert kept(buying.silence().reply(Charged())) == [None, "{}"]
     assert kept(buying.reject("no")) == [*bodies(buying, Refund), None]
-    assert kept(buying.reject("no_refund").expect_failed()) == [*bodies(buying, Refund), None]
+
+
+def test_bytes_of_an_undo_that_was_refused_are_made_anew(buying):
+    """It has done nothing, and the next may have to say more: what refused it has changed."""
+    failed = buying.reply(Charged()).reject("no").reject("invalid_command").expect_failed()
+    assert kept(failed) == [None, None]
+    failed.retry()
+    first, second = (sent.data for sent in buying.sent if sent.type == "Refund")
+    assert first != second
 
 
 def test_bytes_are_gone_when_all_is_done_or_undone(buying):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from asyncio import CancelledError
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -9,10 +10,11 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, Json, RootModel, computed_field
+from pydantic import BaseModel, ConfigDict, Field, Json, RootModel, computed_field, field_validator
 from pydantic.alias_generators import to_camel
 
 from saga.runtime import Command, Event, Message, Saga, Step, body, function
+from saga.runtime.errors import Undecodable
 from saga.runtime.testing import given, invoke
 
 
@@ -206,3 +208,20 @@ def test_function_takes_and_answers_strict_messages_with_aliases() -> None:
     result = invoke(book, Book(order_id=UUID(int=1), leaves_at=datetime(2026, 5, 1, tzinfo=UTC)))
     assert result.event == Booked(booking_no=UUID(int=1), price=Decimal(1))
     assert json.loads(result.record.value or b"") == {"bookingNo": str(UUID(int=1)), "price": "1"}
+
+
+class Ending(Event, topic="body.events"):
+    how: str
+
+    @field_validator("how")
+    @classmethod
+    def end(cls, how: str) -> str:
+        raise {"exit": SystemExit(3), "cancelled": CancelledError()}[how]
+
+
+@pytest.mark.parametrize("how", ["exit", "cancelled"])
+def test_validator_that_would_end_the_process_is_an_error_like_any_other(how: str) -> None:
+    with pytest.raises(Undecodable, match="a message's class raised"):
+        body.read(Ending, json.dumps({"how": how}))
+    with pytest.raises(Undecodable, match="a message's class raised"):
+        body.made_of(Ending, {"how": how})

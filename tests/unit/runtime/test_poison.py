@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saga.runtime.database.connection import connect
 from saga.runtime.envelope import Record
-from saga.runtime.poison import DEATHS, YOUNG, Note, Place, Suspects, plan
+from saga.runtime.poison import DEATHS, SUSPECT_FOR, YOUNG, Note, Place, Suspects, plan
 
 TOPIC = "t"
 
@@ -174,6 +174,34 @@ def test_only_the_young_and_those_with_something_suspect_note_what_they_do(
         assert second.watch()
         second.end(second.begin(records(offset)))
     assert not second.watch()
+
+
+def test_what_never_comes_is_suspect_no_more_after_a_while(
+    processes: Processes, watch: Watch
+) -> None:
+    """Its partition may be another replica's by then."""
+    processes.start().begin(records(3, 4, 5))
+    second = processes.start()
+    second.end(second.begin(records(3, 4, 5)))
+    watch.now = SUSPECT_FOR
+    assert not second.watch()
+    assert second.begin(records(4, 5)).take == 2
+
+
+def test_connection_that_is_lost_is_opened_again(
+    processes: Processes, database: peewee.Database
+) -> None:
+    if isinstance(database, peewee.SqliteDatabase):
+        pytest.skip("a file has no connection to lose")
+    processes.start().begin(records(3, 4, 5))
+    second = processes.start()
+    second.end(second.begin(records(3, 4, 5)))
+    database.execute_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    assert second.begin(records(4, 5)).notes == {}
+    assert second.begin(records(4, 5)).take == 1
 
 
 def test_database_that_is_away_holds_up_nobody(

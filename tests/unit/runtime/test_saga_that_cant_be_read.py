@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_store
+from saga.runtime import Command, Event, Message, Saga, Step, saga_history, saga_queries, saga_store
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, NotFound
@@ -136,6 +136,21 @@ def test_row_that_cant_be_read_is_shown_with_the_reason(store, met):
         assert (found.input, found.created_at, found.due_at) == ({"goods": "ü"}, NOW, None)
         assert found.ended
     assert shown(page(store, status="UNREADABLE")) == ({"b": "UNREADABLE"} if met else {})
+
+
+@pytest.mark.parametrize("field", ["created_at", "updated_at", "deadline_at", "due_at"])
+def test_row_with_a_time_of_no_zone_is_set_aside(store, field):
+    write(json.dumps({**json.loads(text()), field: "2026-01-01T00:00:00"}))
+    store.sweep(SAGA, LATER)
+    assert columns() == SET_ASIDE
+    assert field in saga(store).failure.message
+
+
+@pytest.mark.parametrize("history", [[["x", "0R"]], [[1, "9R"]], [[1, "0?"]], [[1, ""]]])
+def test_history_that_cant_be_read_holds_up_nothing(store, history):
+    write(json.dumps({**json.loads(text()), "history": history}))
+    found = saga_history.histories(store.database, [saga(store)])
+    assert found[saga(store).id] == []
 
 
 def test_state_of_another_saga_is_not_read_as_this_ones(store):

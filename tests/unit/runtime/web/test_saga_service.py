@@ -11,6 +11,7 @@ from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES
 from saga.runtime.web import admission
 from saga.runtime.web.app import new_app
+from saga.runtime.web.problems import Busy
 from saga.runtime.web.sagas import saga_blueprint
 
 AWAY = [peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError]
@@ -68,6 +69,12 @@ def test_database_away_while_a_client_waits_does_not_refuse_its_saga(api, monkey
     answer = api.post("/sagas", {"goods": "tea"}, headers={"prefer": "wait=0"})
     assert (answer.status_code, answer.json["status"]) == (202, "RUNNING")
     assert [answer.json["saga_id"]] == [row.id for row in SagaRow.select()]
+
+
+def test_busy_database_while_a_client_waits_does_not_refuse_its_saga(api, monkeypatch):
+    monkeypatch.setattr(saga_queries, "find", fail(Busy("1000 requests")))
+    answer = api.post("/sagas", {"goods": "tea"}, headers={"prefer": "wait=0"})
+    assert (answer.status_code, answer.json["status"]) == (202, "RUNNING")
 
 
 def test_database_away_before_the_row_is_stored_is_an_error(api, monkeypatch):

@@ -14,6 +14,7 @@ from saga.runtime.clock import utcnow
 from saga.runtime.saga_state import to_json
 from saga.runtime.web import waiting as module
 from saga.runtime.web.batches import Batches
+from saga.runtime.web.problems import Busy
 from saga.runtime.web.waiting import KEPT, Waiting
 
 NOW = utcnow()
@@ -104,6 +105,21 @@ def test_who_comes_when_too_many_wait_is_answered_at_once(monkeypatch):
         return answer, (await task).status
 
     assert asyncio.run(scenario()) == (None, "COMPLETED")
+
+
+def test_poll_outlives_a_database_that_is_too_busy():
+    asked = []
+
+    async def busy_at_first(saga_ids):
+        asked.append(1)
+        if len(asked) < 3:
+            raise Busy("1000 requests")
+        return [ended("a")]
+
+    async def scenario():
+        return await Waiting(busy_at_first, interval=0.001).until_ended(saga("a"), 600)
+
+    assert asyncio.run(scenario()).status == "COMPLETED"
 
 
 def test_released_waiters_go_at_once():
