@@ -188,20 +188,18 @@ def test_what_never_comes_is_suspect_no_more_after_a_while(
     assert second.begin(records(4, 5)).take == 2
 
 
-def test_connection_that_is_lost_is_opened_again(
-    processes: Processes, database: peewee.Database
-) -> None:
-    if isinstance(database, peewee.SqliteDatabase):
-        pytest.skip("a file has no connection to lose")
+def test_connection_that_is_lost_is_opened_again(postgres: peewee.Database, watch: Watch) -> None:
+    processes = Processes(str(postgres.database), watch)
     processes.start().begin(records(3, 4, 5))
     second = processes.start()
     second.end(second.begin(records(3, 4, 5)))
-    database.execute_sql(
+    postgres.execute_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
     assert second.begin(records(4, 5)).notes == {}
     assert second.begin(records(4, 5)).take == 1
+    processes.close()
 
 
 def test_database_that_is_away_holds_up_nobody(
