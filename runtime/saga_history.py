@@ -9,7 +9,6 @@ of its error, and last the saga's status where that changed. What a person has u
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
@@ -19,7 +18,7 @@ from .database.columns import MICROSECOND, Instant
 from .database.schema import Table
 from .database.statements import one_of, prepared
 from .errors import first_line
-from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus
+from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus, altered
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ def recorded(old: SagaState | None, new: SagaState) -> SagaState:
     if not told:
         return new
     after = (new.updated_at - new.created_at) // MICROSECOND
-    return replace(new, history=(*new.history, (after, *told)))
+    return altered(new, history=(*new.history, (after, *told)))
 
 
 def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[str, list[Moment]]:

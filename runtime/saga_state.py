@@ -1,7 +1,8 @@
 """How far a saga is: what its row holds, as JSON."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
 
@@ -115,6 +116,27 @@ class SagaState:
     def ended(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.status not in IN_FLIGHT
+
+
+S = TypeVar("S", SagaState, StepState)
+
+_NAMES = {cls: [field.name for field in fields(cls)] for cls in (SagaState, StepState)}
+_READ = {cls: attrgetter(*names) for cls, names in _NAMES.items()}
+_WRITE = {cls: [vars(cls)[name].__set__ for name in names] for cls, names in _NAMES.items()}
+
+
+def altered(state: S, **changes: Any) -> S:
+    """Copy a saga, or a step, with changes, as `dataclasses.replace` does in twice the time.
+
+    Each message is five of them. Raises `AttributeError` for what is no field.
+    """
+    cls = type(state)
+    copy = object.__new__(cls)
+    for write, value in zip(_WRITE[cls], _READ[cls](state), strict=True):
+        write(copy, value)
+    for name, value in changes.items():
+        object.__setattr__(copy, name, value)
+    return copy
 
 
 _json = TypeAdapter(SagaState)

@@ -4,7 +4,6 @@ No I/O, no clock, no chance. The store, the topics and the clock are outside.
 A saga in flight has exactly one step that is RUNNING or UNDOING.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from .envelope import INVALID_COMMAND, Action, Envelope, Problem, Reply, problem
 from .errors import ContractError, Rejected
 from .message import Message, why
 from .saga import Saga, Step
-from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus
+from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, altered
 from .sending import command, make_body, time_to_answer
 
 # A failed or running step may have done its work without our knowing; a rejected one has not.
@@ -113,7 +112,7 @@ def _do_answered(
         problem = problem_in(reply)
         steps = settled(state, index, status="REJECTED", error=problem, finished_at=now)
         failure = _failure(state, index, problem)
-        state = replace(state, answered=answered, steps=steps, failure=failure)
+        state = altered(state, answered=answered, steps=steps, failure=failure)
         return compensate(saga, state, now)
     try:
         event = body.values(body.read(_step(saga, state, index).command.event, reply.data))
@@ -125,7 +124,7 @@ def _do_answered(
         return _fault(saga, state, index, problem_of("invalid_event", why(error)), now)
     told = saga.sources.kept(state.steps[index].name, event)
     steps = settled(state, index, status="DONE", error=None, finished_at=now, told=told)
-    state = replace(state, answered=answered, steps=steps)
+    state = altered(state, answered=answered, steps=steps)
     if index + 1 == len(steps):
         return _end(state, "COMPLETED", now), []
     return _send(saga, state, index + 1, "do", now)
@@ -139,10 +138,10 @@ def _undo_answered(
             return state, []
         # A refused undo has done nothing: what is mended may give its command another body.
         steps = changed(state, index, body=None)
-        state = replace(state, answered=_answered(reply), steps=steps)
+        state = altered(state, answered=_answered(reply), steps=steps)
         return _undo_failed(saga, state, index, problem_in(reply), now)
     steps = settled(state, index, status="UNDONE", finished_at=now)
-    return _undo_next(saga, replace(state, answered=_answered(reply), steps=steps), index, now)
+    return _undo_next(saga, altered(state, answered=_answered(reply), steps=steps), index, now)
 
 
 def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime) -> Transition:
@@ -159,7 +158,7 @@ def _fault(saga: Saga, state: SagaState, index: int, problem: Problem, now: date
         if rule.exhausted(attempt - step.undo_from):
             return _undo_failed(saga, state, index, problem, now)
     due_at = now + timedelta(seconds=rule.delay(attempt, f"{state.id}/{step.name}"))
-    return replace(
+    return altered(
         state,
         steps=changed(state, index, error=problem),
         awaiting=False,
@@ -179,12 +178,12 @@ def give_up(
     """Fail the step in flight, and undo it too: it may have done its work."""
     steps = settled(state, index, status="FAILED", error=error or problem, finished_at=now)
     failure = _failure(state, index, problem)
-    return compensate(saga, replace(state, steps=steps, failure=failure), now)
+    return compensate(saga, altered(state, steps=steps, failure=failure), now)
 
 
 def compensate(saga: Saga, state: SagaState, now: datetime) -> Transition:
     """Undo what is done and what has failed, in reverse."""
-    return _undo_next(saga, replace(state, status="COMPENSATING"), len(state.steps), now)
+    return _undo_next(saga, altered(state, status="COMPENSATING"), len(state.steps), now)
 
 
 def _undo_next(saga: Saga, state: SagaState, before: int, now: datetime) -> Transition:
@@ -206,7 +205,7 @@ def _undo_failed(
 ) -> Transition:
     """Leave an undo to a person, and go on with the others."""
     steps = changed(state, index, status="UNDO_FAILED", error=problem, finished_at=now)
-    return _undo_next(saga, replace(state, steps=steps), index, now)
+    return _undo_next(saga, altered(state, steps=steps), index, now)
 
 
 def _send(saga: Saga, state: SagaState, index: int, action: Action, now: datetime) -> Transition:
@@ -247,10 +246,10 @@ def _ask(
         raise
     except Exception as error:  # a service's event that has changed, whatever a validator may raise
         steps = changed(state, index, **changes)
-        asked = replace(state, steps=steps, awaiting=True, updated_at=now)
+        asked = altered(state, steps=steps, awaiting=True, updated_at=now)
         return break_off(saga, asked, error, now)
     steps = changed(state, index, body=made, **changes)
-    state = replace(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
+    state = altered(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)
     return state, [command(saga, state, steps[index], made, now)]
 
 
@@ -259,7 +258,7 @@ def _command(saga: Saga, state: SagaState, index: int, action: Action, now: date
     step = state.steps[index]
     made = step.body or make_body(saga, state, step.name, action)
     if step.body is None:
-        state = replace(state, steps=changed(state, index, body=made))
+        state = altered(state, steps=changed(state, index, body=made))
     return state, [command(saga, state, step, made, now)]
 
 
@@ -270,7 +269,7 @@ def _step(saga: Saga, state: SagaState, index: int) -> Step:
 
 def changed(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ...]:
     """Return a saga's steps with changes to one of them."""
-    step = replace(state.steps[index], **changes)
+    step = altered(state.steps[index], **changes)
     return (*state.steps[:index], step, *state.steps[index + 1 :])
 
 
@@ -289,7 +288,7 @@ def _was_applied(state: SagaState, reply: Reply) -> bool:
 
 
 def _end(state: SagaState, status: SagaStatus, now: datetime) -> SagaState:
-    return replace(state, status=status, awaiting=False, answered=None, due_at=None, updated_at=now)
+    return altered(state, status=status, awaiting=False, answered=None, due_at=None, updated_at=now)
 
 
 def _not_after(state: SagaState, due_at: datetime) -> datetime:

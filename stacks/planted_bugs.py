@@ -124,8 +124,8 @@ undo_failed_is_compensated in runtime.transition:_undo_next
 +
 
 failed_undo_holds_up_others in runtime.transition:_undo_failed
-- return _undo_next(saga, replace(state, steps=steps), index, now)
-+ return _end(replace(state, steps=steps), "FAILED", now), []
+- return _undo_next(saga, altered(state, steps=steps), index, now)
++ return _end(altered(state, steps=steps), "FAILED", now), []
 
 skip_undo_of_failed in runtime.transition:_undo_next
 - in MAY_HAVE_DONE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from saga.runtime.envelope import Problem
-from saga.runtime.saga_state import Failure, SagaState, StepState, from_json, to_json
+from saga.runtime.saga_state import Failure, SagaState, StepState, altered, from_json, to_json
 
 START = datetime(2026, 11, 26, 7, 57, 55, 136107, tzinfo=UTC)
 DONE = START + timedelta(milliseconds=3)
@@ -114,3 +114,18 @@ def test_what_the_later_step_has_told_is_shown_of_two() -> None:
 def test_what_is_no_saga_is_refused_and_it_is_told_why(text: str, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"status": "COMPENSATING"}, {"history": (), "due_at": DONE}]
+)
+def test_altered_saga_is_a_copy_with_the_changes(changes):
+    before = replace(STATE)
+    copy = altered(STATE, **changes)
+    assert (copy, STATE) == (replace(STATE, **changes), before)
+    assert copy is not STATE
+
+
+def test_saga_is_altered_in_its_fields_alone():
+    with pytest.raises(AttributeError):
+        altered(STATE, statos="RUNNING")
