@@ -48,6 +48,25 @@ class NotRunning(SagaError):
     """No system runs on this data directory."""
 
 
+class Tame:
+    """A context in which a user's code may raise what it will, and ends no process.
+
+    What is no `Exception`, as `sys.exit` and a task's cancellation raise it, becomes an ordinary
+    `error`; a KeyboardInterrupt is a person's. `what` says whose code it is.
+    """
+
+    def __init__(self, what: str, error: type[SagaError]) -> None:
+        self._what = what
+        self._error = error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, ending: BaseException | None, __: object) -> None:
+        if ending is not None and not isinstance(ending, (Exception, KeyboardInterrupt)):
+            raise self._error(f"{self._what} raised {first_line(ending)}") from ending
+
+
 def first_line(error: BaseException) -> str:
     """Say an error in one line of at most 500 characters."""
     return f"{type(error).__name__}: {said(error)}".partition("\n")[0][:500]

@@ -30,7 +30,7 @@ from .envelope import (
     read_command_id,
     reply_id,
 )
-from .errors import ContractError, Rejected, Undecodable, first_line, traced
+from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
 from .message import Command, Message, reasons
@@ -75,6 +75,7 @@ class Worker(BatchLoop):
             raise ContractError(f"{function.name} takes no commands")
         self.function = function
         self.singly = function.outside
+        self._tame = Tame(function.name, ContractError)
         self._command_class: type[Command] = function.command
         self._guarded = 0  # batches that are still worked off with savepoints
         self._guilty = False  # the only message in hand has ended too many processes
@@ -202,17 +203,10 @@ class Worker(BatchLoop):
         return answer
 
     def _call(self, message: Message, key: str) -> Any:
-        try:
-            with self.time_limit:
-                if self.function.keyed:
-                    return self.function.handler(message, key=key)
-                return self.function.handler(message)
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as ending:
-            # Such as sys.exit, or a task that was cancelled: it would end this process.
-            what = first_line(ending)
-            raise ContractError(f"{self.function.name} raised {what}") from ending
+        with self._tame, self.time_limit:
+            if self.function.keyed:
+                return self.function.handler(message, key=key)
+            return self.function.handler(message)
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
         return Answer(kind, outcome, self.clock().isoformat(), body.write(told))
