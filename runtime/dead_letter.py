@@ -54,6 +54,11 @@ def to_dead_letter(record: Record, function: str, reason: str, now: datetime) ->
     )
 
 
+def to_unsent_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
+    """Make the dead letter of a record that no broker will ever take."""
+    return to_dead_letter(record, function, f"not sent: {reason}", now)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An open dead letter: the record as it was, and what is known of its failure.

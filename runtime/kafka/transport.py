@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 
 from .. import crash
 from ..clock import utcnow
-from ..dead_letter import SUFFIX, to_dead_letter
+from ..dead_letter import SUFFIX, to_unsent_letter
 from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..health import HealthFile
@@ -135,7 +135,7 @@ class KafkaTransport:
         if failure.missing or record.topic.endswith(SUFFIX):  # there is no place for a letter
             batch.delivered(None)
             return
-        letter = to_dead_letter(record, self._group, f"not sent: {failure.reason}", utcnow())
+        letter = to_unsent_letter(record, self._group, failure.reason, utcnow())
         try:
             self._producer.hand_over([letter], partial(self._delivered, batch))
         except BrokerUnavailable as error:  # the others have to be told of theirs

@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import chain
 
 from ..clock import utcnow
-from ..dead_letter import to_dead_letter
+from ..dead_letter import to_unsent_letter
 from ..envelope import Record
 from ..errors import BrokerUnavailable, NeverTaken
 from ..transport import Refusal
@@ -75,7 +75,7 @@ class SimulatedTransport:
             except NeverTaken as error:
                 missing = not self._broker.has(record.topic)
                 self._refused.append(Refusal(record, str(error), missing))
-                letter = to_dead_letter(record, self._name, f"not sent: {error}", utcnow())
+                letter = to_unsent_letter(record, self._name, str(error), utcnow())
                 if self._broker.has(letter.topic):
                     self._broker.append(letter)
 

@@ -21,7 +21,7 @@ from ..clock import utcnow
 from ..crash import CrashPoints
 from ..database.connection import LONGEST, connect
 from ..database.schema import bind
-from ..dead_letter import to_dead_letter
+from ..dead_letter import to_unsent_letter
 from ..envelope import Record
 from ..errors import BrokerUnavailable, ContractError
 from ..function import Function
@@ -187,10 +187,7 @@ def _run_timer(
         refused = _offer(producer, commands, settings)
         for command, why, _ in refused:
             log.error("not taken by %s: %s", command.topic, why)
-        letters = [
-            to_dead_letter(command, timer.name, f"not sent: {why}", utcnow())
-            for command, why, _ in refused
-        ]
+        letters = [to_unsent_letter(sent, timer.name, why, utcnow()) for sent, why, _ in refused]
         _offer(producer, letters, settings)
         health.mark_healthy(again_in=every)
 
