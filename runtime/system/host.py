@@ -63,7 +63,7 @@ def run_entry(
         signal.signal(number, lambda *_: stop.set())
     url = settings.database_url(stack.database)
     longest = LONGEST if isinstance(hosted, HostedSaga) else hosted.timeout
-    database, suspects = connect(url, longest=longest), Suspects(hosted.name, connect(url))
+    database = connect(url, longest=longest)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(UNAVAILABLE)
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),
@@ -84,8 +84,7 @@ def run_entry(
     # What is loaded stays: no collection has to look through it, and so make its pages our own.
     gc.freeze()
     log.info("%s starts", hosted.name)
-    _run(hosted, database, suspects, settings, stop, lambda: on_ready(hosted.topics), create)
-    suspects.close()
+    _run(hosted, database, url, settings, stop, lambda: on_ready(hosted.topics), create)
     database.close()
     log.info("%s has stopped", hosted.name)
 
@@ -136,7 +135,7 @@ def _unless_installed(module: ModuleType, settings: Settings) -> None:
 def _run(
     hosted: Function | HostedSaga,
     database: peewee.Database,
-    suspects: Suspects,
+    url: str,
     settings: Settings,
     stop: threading.Event,
     on_ready: Callable[[], None],
@@ -154,8 +153,9 @@ def _run(
     else:
         worker = Worker(hosted, database, crash_points=points)
         worker.time_limit = Watchdog(hosted.timeout)
-        worker.suspects = suspects
+        worker.suspects = Suspects(hosted.name, connect(url))
         _run_loop(worker, hosted, points, settings, stop, on_ready, create)
+        worker.suspects.close()
 
 
 def _run_loop(
