@@ -150,7 +150,7 @@ class Suspects:
         """Take back what was noted: it is worked off."""
         try:
             for topic, partition in planned.notes:
-                Suspect.delete().where(*self._at(topic, partition)).execute()
+                self._delete(topic, partition)
         except UNAVAILABLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
             self.close()
@@ -164,19 +164,20 @@ class Suspects:
             self._database.execute_sql(quick)
 
     def _found(self) -> dict[Place, Note]:
-        query = Suspect.select().where(Suspect.function == self._function)
+        query = Suspect.select().where(Suspect.function == self._function).bind(self._database)
         return {(row.topic, row.partition): Note(row.first, row.end, row.begun) for row in query}
 
     def _write(self, notes: Mapping[Place, Note]) -> None:
         with self._database.atomic():
             for (topic, partition), note in notes.items():
-                Suspect.delete().where(*self._at(topic, partition)).execute()
+                self._delete(topic, partition)
                 place = {"function": self._function, "topic": topic, "partition": partition}
-                Suspect.insert(**place, **note._asdict()).execute()
+                Suspect.insert(**place, **note._asdict()).bind(self._database).execute()
 
-    def _at(self, topic: str, partition: int) -> tuple[peewee.Expression, ...]:
-        return (
+    def _delete(self, topic: str, partition: int) -> None:
+        at = (
             Suspect.function == self._function,
             Suspect.topic == topic,
             Suspect.partition == partition,
         )
+        Suspect.delete().where(*at).bind(self._database).execute()

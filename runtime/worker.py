@@ -33,6 +33,7 @@ from .envelope import (
 from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
+from .loop import UNAVAILABLE
 from .message import Command, Message, reasons
 from .outside import note_begun, unseen
 from .poison import DEATHS, Suspects
@@ -90,11 +91,17 @@ class Worker(BatchLoop):
         if planned.take < len(records):
             transport.put_back(records[planned.take :])
         self._guilty = planned.guilty
+        worked_off = False
         try:
             super()._finish(records[: planned.take], transport)
+            worked_off = True
+        except UNAVAILABLE:
+            worked_off = not planned.guilty  # or else it stays so until its letter is on its way
+            raise
         finally:
             self._guilty = False
-            self.suspects.end(planned)
+            if worked_off:
+                self.suspects.end(planned)
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)

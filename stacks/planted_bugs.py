@@ -213,6 +213,44 @@ dead_letters_lost in runtime.saga_host:SagaHost._work
 - return letters +
 + return
 
+# What one bad item may do to the others.
+
+unreadable_row_ends_the_host in runtime.saga_guard:read
+- except ValidationError as error:
++ except TypeError as error:
+
+foreign_row_is_changed in runtime.saga_guard:read
+- (state.id, state.name) != (saga_id, name)
++ state.name != name
+
+never_taken_up_again in runtime.saga_guard:take_up
+- now if state.due_at else None
++ None
+
+exit_ends_the_process in runtime.errors:Tame.__exit__
+- not isinstance(ending, (Exception, KeyboardInterrupt))
++ False
+
+endless_text_is_not_cut in runtime.envelope:problem_of
+- _text(message)[:MESSAGE_LIMIT]
++ _text(message)
+
+never_guilty in runtime.poison:_alone
+- was_alone and note.begun >= DEATHS
++ False
+
+guilty_too_soon in runtime.poison:_alone
+- note.begun >= DEATHS
++ note.begun > 0
+
+guilty_is_asked_again in runtime.inbox:is_kept
+- or (guilty and action == "do")
++
+
+refused_commit_ends_the_process in runtime.worker:Worker._work
+- len(found) > 1 or command is None
++ True
+
 # What may go wrong with a saga's row.
 
 key_not_stored in runtime.saga_store:SagaStore._start

@@ -21,8 +21,13 @@ from saga.runtime.cli.progress import progress_bar
 from saga.runtime.errors import SagaError
 from saga.runtime.message import Message
 from saga.runtime.saga import Saga
-from saga.runtime.simulation.nemesis import REFUSED
-from saga.runtime.simulation.simulator import Run, Simulator, Workload
+from saga.runtime.simulation.simulator import (
+    BAD_ITEMS,
+    GIVEN_UP,
+    Run,
+    Simulator,
+    Workload,
+)
 from saga.runtime.system.stack import Stack, read_stacks
 from saga.runtime.testing.judgement import EXCUSES, Judgement
 from saga.runtime.testing.request import Request
@@ -58,7 +63,7 @@ class Orders:
 
     def judge(self, requests: Sequence[Request]) -> Judgement:
         """Ask the ledger; what the nemesis has refused counts as given up."""
-        return ledger.judge_orders(requests, self._before, EXCUSES | {REFUSED}, excused=1.0)
+        return ledger.judge_orders(requests, self._before, EXCUSES.union(GIVEN_UP), excused=1.0)
 
     def _order(self, chance: Random) -> PlaceOrder:
         return PlaceOrder(
@@ -162,7 +167,7 @@ def too_little_seen(summary: Summary) -> list[str]:
     """
     if summary.runs < ENOUGH_RUNS:
         return []
-    unseen = ledger.unseen(summary.seen, "duplicates")
+    unseen = ledger.unseen(summary.seen, "duplicates", *BAD_ITEMS)
     found = [f"these runs saw no {', no '.join(unseen)}"] if unseen else []
     if summary.seen["excused"] > EXCUSED * summary.sagas:
         found.append(f"{summary.seen['excused']} of {summary.sagas} sagas gave up")

@@ -10,7 +10,8 @@ from ..testing.sending import Sending, sendings
 
 Attempt = tuple[str, str, str]  # a reply's id, its outcome, and the attempt that it names
 # Errors that no answer has brought.
-OWN = ("", "timeout", "cancelled", "deadline_exceeded", "invalid_command")
+UNSENT = ("invalid_command", "not_sent")
+OWN = ("", "timeout", "cancelled", "deadline_exceeded", *UNSENT)
 
 
 def attempt_problems(saga: Saga, case: Case, answered: Set[Attempt]) -> Iterator[str]:
@@ -25,7 +26,7 @@ def attempt_problems(saga: Saga, case: Case, answered: Set[Attempt]) -> Iterator
         in_round[sending.step] += 1
         if sending.given_up and sending.error not in OWN[:1]:
             attempts = saga.step(sending.step).undo_retry.attempts
-            refused = "rejected" in told or sending.error == "invalid_command"
+            refused = "rejected" in told or sending.error in UNSENT
             if in_round.pop(sending.step) != attempts and not refused:
                 yield f"gave up at attempt {_named(sending)}, of {attempts} in a round"
 

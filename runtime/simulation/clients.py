@@ -22,7 +22,7 @@ from ..saga_store import SagaStore, Start, Started
 from ..testing.request import COMPENSATES, Request, soon_rather_than_late
 from ..transition import Transition
 from .invariants import trace_of
-from .process import Killed
+from .nemesis import UNREADABLE, Killed
 from .world import World
 
 ASKING = (0.05, 2.0, 20.0)  # seconds in which clients ask for everything: one of these
@@ -153,6 +153,10 @@ class Clients:
 
     def _operate(self) -> None:
         many = 2 * len(self.requests)
+        for state in saga_queries.page(self._client.database, many, status="UNREADABLE"):
+            then = (*COMPENSATES, *IN_FLIGHT, "FAILED")
+            if self._act("operator", "takes up", self._client.retry, state.id, then):
+                self._world.nemesis.struck[UNREADABLE] += 1
         for state in saga_queries.page(self._client.database, many, status="FAILED"):
             # Its client may have waited long enough, too.
             self._act("client", "cancels", self._client.cancel, state.id)

@@ -9,6 +9,7 @@ from ..message import Command
 from .database import SimulatedDatabase
 from .invariants import JUNK, JUNK_HEADERS, trace_of
 from .process import Hosted, Process
+from .spoilt_rows import SpoiltRows
 from .world import World
 
 Deployed = tuple[Hosted, SimulatedDatabase]
@@ -25,10 +26,15 @@ class Cluster:
         self._world = world
         self._deployed = deployed
         self._processes: list[Process] = []
+        self._rows = SpoiltRows(world)
         for hosted, database in deployed:
             for number in range(world.chance.randint(1, REPLICAS)):
                 self._start(f"{hosted.name}-{number + 1}", hosted, database)
         self._plan_mishaps()
+
+    def calm(self) -> None:
+        """Mend what would stay broken."""
+        self._rows.mend_all()
 
     def _plan_mishaps(self) -> None:
         faults = self._world.nemesis.faults
@@ -39,6 +45,7 @@ class Cluster:
             (faults.amnesia, self._forget_offsets),
             (faults.broken, self._break_function),
             (faults.junk, self._send_junk),
+            (faults.spoilt, self._rows.spoil),
         ]
         for times, mishap in mishaps:
             for _ in range(times):

@@ -11,7 +11,7 @@ from typing import Any
 import peewee
 
 from .invariants import INJECTED
-from .nemesis import Nemesis
+from .nemesis import COMMIT_REFUSED, Nemesis
 
 LATEST = 12  # the statement of a transaction that is disturbed, at most; the last is its COMMIT
 SERIALIZATION_FAILURE = "40001"  # as PostgreSQL numbers it
@@ -36,6 +36,7 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
         self.commits = 0
         self.watch: Callable[[], None] = lambda: None  # called after each commit
         self._name = f"database {service}"
+        self._owes = False  # something that only the COMMIT refuses
         self._nemesis: Nemesis | None = None
         self._story: Callable[[str, str], None] = lambda *_: None
         self._cut = False  # the connection; until it is closed
@@ -50,7 +51,11 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
             yield
         finally:
             self._nemesis = None
-            self._cut, self._left = False, 0
+            self._cut, self._left, self._owes = False, 0, False
+
+    def owe(self) -> None:
+        """Write what only the COMMIT of this transaction refuses."""
+        self._owes = True
 
     def cursor(self, named_cursor: str | None = None) -> Any:
         """Return a cursor for the next statement, if all goes well."""
@@ -70,6 +75,10 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
 
     def commit(self) -> None:
         """Commit, if all goes well; it may be committed and seem not to be."""
+        if self._owes and self._nemesis is not None:
+            self._tell("refuses a COMMIT")
+            self._nemesis.struck[COMMIT_REFUSED] += 1
+            raise peewee.IntegrityError(f"{INJECTED}: something is owed")
         super().commit()
         self._left = 0
         self.commits += 1
@@ -82,7 +91,7 @@ class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
 
     def rollback(self) -> None:
         """Roll back, which a connection that was cut can't."""
-        self._left = 0
+        self._left, self._owes = 0, False
         super().rollback()
 
     def close(self) -> bool:

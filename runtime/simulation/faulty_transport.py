@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from .. import crash
 from ..envelope import Record
+from ..saga_host import NOT_SENT
 from .broker import Wake
 from .invariants import Offset
 from .transport import SimulatedTransport
-from .world import World
+from .world import World, about
 
 
 class FaultyTransport(SimulatedTransport):
@@ -28,20 +29,27 @@ class FaultyTransport(SimulatedTransport):
 
     def poll(self, timeout: float) -> list[Record]:
         """Return what is there."""
-        self._unsent = set()
+        self._unsent, self._owed = set(), []
         return super().poll(timeout)
 
     def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
-        """Hear that a batch is committed to the database, and what is to be sent for it now."""
-        self._unsent = {(r.topic, r.partition, r.offset) for r in records}
-        self._owed = list(out)
+        """Hear that a batch is committed, or one of its records alone, and what is to be sent."""
+        self._unsent |= {(r.topic, r.partition, r.offset) for r in records}
+        self._owed += out
 
     def send(self, records: Iterable[Record]) -> None:
         """Store records, if all goes well."""
         sent = list(records)
         unsent, self._unsent = self._unsent, set()
-        self._world.send(sent)
-        if sent == self._owed:
+        owed, self._owed = self._owed, []
+        nemesis = self._world.nemesis
+        never = [record for record in sent if nemesis.strikes(nemesis.faults.never)]
+        self._world.send(record for record in sent if record not in never)
+        for record in never:
+            self._world.tell("broker", f"will never take {about(record)}")
+            self._refuse(record, "simulated")
+        nemesis.struck[NOT_SENT] += len(never)
+        if sent == owed:
             self._world.invariants.answered(self._name, unsent)
 
     def _commit(self, batch: Sequence[Record]) -> bool:

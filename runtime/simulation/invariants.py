@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..dead_letter import SUFFIX
 from ..envelope import Record, read_command_id, reply_id
 from ..inbox import Answer
+from ..poison import DEATHS
 from .attempts import Attempt
 
+# Of one message, until it is found out: processes that are not young note nothing.
+MOST_DEATHS = 3 * DEATHS
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
 # The body and the headers of a record that the simulation itself has put there.
 JUNK, JUNK_HEADERS = b"junk", [("content-type", b"junk")]
@@ -32,10 +35,14 @@ class Invariants:
         self._answers: dict[str, tuple[str, bytes | None]] = {}
         self._answered: dict[str, set[Offset]] = {}
         self._bodies: dict[str, bytes | None] = {}  # of commands, by their ids
-        self._sent: set[str] = set()  # commands that a saga's host has asked for
+        self._sent: set[tuple[str, str]] = set()  # attempts that a saga's host has asked for
         self._heard: set[str] = set()  # the places of replies that it has heard
         self._histories: dict[str, str] = {}  # without their end, which is open
         self.tried: set[Attempt] = set()  # attempts that were answered, though not for ever
+        self._doubts: Counter[str] = Counter()  # how many may have died of a record, by its place
+        self._deaths: Counter[str] = Counter()  # how many have died of a command
+        self._guilty: set[str] = set()  # commands of which at least so many may
+        self.set_aside = 0  # records that have ended too many processes
         self.repeated = 0  # answers that were given again, to duplicates
 
     def is_done(self, command_id: str) -> bool:
@@ -59,6 +66,19 @@ class Invariants:
             if answer.outcome == "done":
                 self._done.add(command_id)
 
+    def doubted(self, records: Sequence[Record]) -> None:
+        """Learn that a process is gone, or seems to be, with these records in hand."""
+        self._doubts.update(record.place for record in records)
+        self._condemn(records)
+
+    def died_of(self, record: Record) -> None:
+        """Learn that a process has died of this record alone."""
+        command_id = dict(record.headers)["ce_id"].decode()
+        self._deaths[command_id] += 1
+        # Of an undo, each attempt may cost as many.
+        if self._deaths[command_id] > MOST_DEATHS and command_id.endswith("/do"):
+            self._found(f"{command_id} has ended more than {MOST_DEATHS} processes")
+
     def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
         """Check that each record of a batch has its own answer: a reply, or a dead letter."""
         asked = [(name, _attempt(r)) for r in records for name in _expected(r)]
@@ -67,7 +87,9 @@ class Invariants:
         for name in came - went:
             self._found(f"no answer to {name}")
         for name in went - came:
-            self._found(f"an answer to {name}, which was not asked")
+            if self._doubts[name] < DEATHS:
+                self._found(f"an answer to {name}, which was not asked")
+        self._condemn(records)
         for name, reply in told:
             if _may_change(reply) and (name, _attempt(reply)) not in asked:
                 self._found(f"{name} names attempt {_attempt(reply)}, which was not the one asked")
@@ -88,9 +110,10 @@ class Invariants:
             body = self._bodies.setdefault(name, record.value)
             if record.value != body:
                 self._found(f"{name} was {body!r} and is {record.value!r}")
-            if records and name in self._sent and record.key not in again:
+            attempt = name, _attempt(record)
+            if records and attempt in self._sent and record.key not in again:
                 self._found(f"{name} was sent again, for a copy of a reply")
-            self._sent.add(name)
+            self._sent.add(attempt)
         self.heard(replies)
 
     def heard(self, records: Sequence[Record]) -> None:
@@ -112,6 +135,7 @@ class Invariants:
     def forget_offsets(self) -> None:
         """Learn that the broker has begun again at offset 0."""
         self._answered.clear()
+        self._deaths.clear()
 
     def histories(self, now: Iterable[tuple[str, str | None]]) -> None:
         """Check that what the sagas' histories have told, as JSON, they tell still.
@@ -125,8 +149,13 @@ class Invariants:
                 self._found(f"saga {saga_id}: a transition was written over")
             self._histories[saga_id] = history[:-1]
 
+    def _condemn(self, records: Iterable[Record]) -> None:
+        guilty = (dict(r.headers) for r in records if self._doubts[r.place] >= DEATHS)
+        self._guilty.update(headers["ce_id"].decode() for headers in guilty if "ce_id" in headers)
+
     def _check_run(self, command_id: str, answer: Answer) -> None:
-        if answer.outcome == "failed" and INJECTED not in answer.data:
+        own = INJECTED in answer.data or command_id in self._guilty
+        if answer.outcome == "failed" and not own:
             self._found(f"{command_id} failed by itself: {answer.data}")
         if answer.outcome != "done":
             return
@@ -156,7 +185,7 @@ class Invariants:
         command_id = identifier.removesuffix("/reply")
         if not _is_final(identifier, outcome):
             self.tried.add((identifier, outcome, _attempt(reply)))
-            if command_id not in ran:
+            if command_id not in ran and command_id not in self._guilty:
                 self._found(f"{identifier} is {outcome}, and nothing was tried")
             return
         if outcome == "done" and identifier.endswith("/do/reply") and command_id not in self._done:
@@ -168,7 +197,10 @@ class Invariants:
             self._found(f"{identifier} was {earlier} and is {answer}")
 
     def _check_dead_letter(self, record: Record, headers: dict[str, bytes]) -> None:
-        if (record.value, [*record.headers[: len(JUNK_HEADERS)]]) != (JUNK, JUNK_HEADERS):
+        is_junk = (record.value, [*record.headers[: len(JUNK_HEADERS)]]) == (JUNK, JUNK_HEADERS)
+        is_guilty = headers.get("ce_id", b"").decode() in self._guilty
+        self.set_aside += is_guilty
+        if not (is_junk or is_guilty):
             self._found(f"dead letter on {record.topic}: {headers['dlq_reason'].decode()}")
 
     def _found(self, violation: str) -> None:

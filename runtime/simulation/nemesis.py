@@ -4,19 +4,49 @@ Every run draws its own mixture, in which about half of the kinds are missing: b
 would hide show in runs without crashes (Groce et al., "Swarm Testing", ISSTA 2012).
 """
 
+import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pydantic import BaseModel
+
+from ..envelope import INVALID_COMMAND
 from ..errors import Rejected
 
 REFUSED = "simulated"  # the code of a refusal that the simulation itself has put there
 LONG = 20.0  # seconds that something is late, at most
+COMMIT_REFUSED = "commit_refused"
+UNREADABLE = "unreadable"  # a saga, for a while
+ENDLESS = 1_500_000  # characters; more than a broker takes
+
+
+class Killed(BaseException):
+    """A process dies here, as if by `kill -9`: no handler of errors may see it."""
 
 
 class SimulatedFault(Exception):
     """A fault that the simulation has put into a handler."""
+
+
+class UnprintableSimulatedFault(SimulatedFault):
+    """One of which not even the text can be had."""
+
+    def __str__(self) -> str:
+        raise KeyError("text")
+
+
+class SimulatedFaultOfATask(asyncio.CancelledError):
+    """One that no `except Exception` sees."""
+
+
+class SimulatedFaultThatExits(SystemExit):
+    """One that would end the process."""
+
+
+ODD = (UnprintableSimulatedFault, SimulatedFaultOfATask, SimulatedFaultThatExits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +65,13 @@ class Faults:
     cut: float = 0.0  # the connection to a database, in mid-transaction
     unheard: float = 0.0  # the answer to a COMMIT
     slow: float = 0.0  # a handler, so that there is no time for the rest of its batch
+    odd: float = 0.0  # what a handler raises or refuses with
+    deadly: float = 0.0  # a message: whoever handles it dies
+    owing: float = 0.0  # a handler: what it has written is refused by COMMIT alone
+    never: float = 0.0  # a record that is sent: the broker will never take it
+    unmade: float = 0.0  # the next command of a saga: its validator raises
     junk: int = 0  # records that can't be read
+    spoilt: int = 0  # rows of sagas, for a while
     rebalances: int = 0  # a replica comes or goes
     outages: int = 0  # of the broker
     restarts: int = 0  # of the broker, empty
@@ -62,7 +98,13 @@ WORST = Faults(
     cut=0.1,
     unheard=0.1,
     slow=0.3,
+    odd=0.05,
+    deadly=0.05,
+    owing=0.1,
+    never=0.02,
+    unmade=0.03,
     junk=5,
+    spoilt=4,
     rebalances=6,
     outages=2,
     restarts=2,
@@ -90,11 +132,15 @@ class Nemesis:
         self.chance = chance
         self.faults = faults
         self.broken: dict[str, bool] = {}  # functions that fail; True where they refuse instead
+        self.struck: Counter[str] = Counter()  # bad items, by the code of what comes of them
+        self.ends_process = False  # the message that is handled now
+        self._deadly: dict[tuple[str, str], bool] = {}  # messages, by who handles them
 
     def calm(self) -> None:
         """Let nothing go wrong from now on."""
         self.faults = CALM
         self.broken.clear()
+        self._deadly.clear()
 
     def mend(self, name: str) -> None:
         """Let a broken function work again."""
@@ -108,12 +154,28 @@ class Nemesis:
         """Return for how many seconds something is late."""
         return self.chance.random() ** 2 * LONG
 
-    def unreliable(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a handler so that it fails now and then, before its work or after it."""
+    def unmade(self) -> bool:
+        """Tell whether a saga's next command can't be made."""
+        struck = self.strikes(self.faults.unmade)
+        self.struck[INVALID_COMMAND] += struck
+        return struck
+
+    def unreliable(
+        self, name: str, handler: Callable[..., Any], owe: Callable[[], None]
+    ) -> Callable[..., Any]:
+        """Wrap a handler so that it fails now and then, before its work or after it.
+
+        It may `owe` its database something, so that only a COMMIT is refused, or end the process:
+        then it says so in `ends_process`, as whatever it raised would be caught.
+        """
 
         def handle(command: Any, **key: str) -> Any:
+            self.ends_process = self._is_deadly(name, command)
+            if self.ends_process:
+                return None
             if name in self.broken:
                 if self.broken[name]:
+                    self.struck[REFUSED] += 1
                     raise Rejected(REFUSED, f"{name} takes nothing")
                 raise SimulatedFault("out of order")
             struck = self.strikes(self.faults.fault)
@@ -122,6 +184,25 @@ class Nemesis:
             event = handler(command, **key)
             if struck:
                 raise SimulatedFault("after its work")
+            if self.strikes(self.faults.odd):
+                self._raise_odd(name)
+            if self.strikes(self.faults.owing):
+                owe()
             return event
 
         return handle
+
+    def _raise_odd(self, name: str) -> None:
+        if self.chance.random() < 0.3:
+            self.struck[REFUSED] += 1
+            raise Rejected(REFUSED, name * (ENDLESS // len(name)))
+        raise self.chance.choice(ODD)("oddly")
+
+    def _is_deadly(self, name: str, message: BaseModel) -> bool:
+        """Tell whether a message ends who handles it: each time, if it does once."""
+        if not self.faults.deadly:
+            return False
+        known = (name, repr(message))
+        if known not in self._deadly:
+            self._deadly[known] = self.strikes(self.faults.deadly)
+        return self._deadly[known]

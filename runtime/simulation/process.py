@@ -9,10 +9,12 @@ import tenacity
 from .. import crash
 from ..envelope import Record
 from ..function import Function
+from ..poison import Suspects
 from ..saga_host import HostedSaga
 from .database import SimulatedDatabase
 from .faulty_transport import FaultyTransport
 from .invariants import Ran
+from .nemesis import Killed
 from .observed import ObservedSagaHost, ObservedTimer, ObservedWorker
 from .world import WORK, World
 
@@ -33,10 +35,6 @@ OFFSETS_WITHIN = 0.2  # seconds until a poll sees to the answers of the last bat
 DEEPEST = 3  # processes that stand still at once
 TRIES = 3  # of a transaction, before its whole turn counts as failed
 AGAIN = (0.01, 0.3)  # seconds until a transaction is tried again
-
-
-class Killed(BaseException):
-    """A process dies here, as if by `kill -9`: no handler of errors may see it."""
 
 
 class OneTurn(threading.Event):
@@ -119,6 +117,7 @@ class Process:
         """Die; the group misses this member when its session has run out."""
         if self.alive:
             self.alive = False
+            self._doubt_what_is_in_hand()
             self._lose_session(self._world.chance.uniform(*SESSION))
             self._died(self)
 
@@ -131,9 +130,11 @@ class Process:
         elif hosted.kind == "timer":
             loop = ObservedTimer(hosted, self._database, world.moment, points)
         else:
-            unreliable = world.nemesis.unreliable(hosted.name, hosted.handler)
+            owe = self._database.owe
+            unreliable = world.nemesis.unreliable(hosted.name, hosted.handler, owe)
             function = replace(hosted, handler=unreliable)
             loop = ObservedWorker(function, self._database, world.moment, points)
+            loop.suspects = Suspects(hosted.name, self._database, lambda: world.now)
         loop.committed = self._committed
         loop.stopwatch = lambda: world.now + world.nemesis.strikes(world.nemesis.faults.slow)
         loop.retrying = loop.retrying.copy(
@@ -155,6 +156,12 @@ class Process:
     def _reach(self, point: str) -> None:
         """Come to a crash point: go on, stand still for a while, or die."""
         nemesis = self._world.nemesis
+        if point == crash.IN_HANDLER and nemesis.ends_process:
+            nemesis.ends_process = False
+            self._world.tell(self.name, "dies of the message in hand")
+            if self._transport is not None and len(self._transport.in_hand) == 1:
+                self._world.invariants.died_of(self._transport.in_hand[0])
+            raise Killed
         if nemesis.strikes(nemesis.faults.crash):
             self._world.tell(self.name, f"is killed {point.replace('_', ' ')}")
             raise Killed
@@ -174,12 +181,18 @@ class Process:
     def _let_others_act(self, seconds: float) -> None:
         if self._world.standing >= DEEPEST:
             return
+        self._doubt_what_is_in_hand()
         self._world.standing += 1
         self._world.pass_time(seconds)
         self._world.standing -= 1
         if not self.alive:
             raise Killed
         self._enter()
+
+    def _doubt_what_is_in_hand(self) -> None:
+        """Let it count as what has ended this process, for whoever takes it in hand meanwhile."""
+        if self._transport is not None:
+            self._world.invariants.doubted(self._transport.in_hand)
 
     def _lose_session(self, seconds: float) -> None:
         if self._transport is not None:
@@ -203,7 +216,9 @@ class Process:
                 self._loop.run(self._transport, turn)
         except Killed:
             self.kill()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a handler's sys.exit() would end a real one, too
             self._world.invariants.violations.append(f"{self.name} ended with {error!r}")
             self.kill()
         finally:

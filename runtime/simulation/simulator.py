@@ -7,34 +7,42 @@ SIGMOD 2021).
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Protocol, Self
 
 from ..clock import clock_set_to
 from ..database.schema import Table, bind
+from ..envelope import INVALID_COMMAND
 from ..message import Message
+from ..poison import Suspect
 from ..saga import Saga
+from ..saga_host import NOT_SENT, HostedSaga
 from ..saga_rows import SagaRow
 from ..saga_state import IN_FLIGHT
 from ..system.stack import Stack, topics
 from ..testing.judgement import Judgement
 from ..testing.request import Request
+from ..worker import PROCESS_ENDED
 from .attempts import attempt_problems
 from .clients import Clients
 from .cluster import CHAOS, Cluster, Deployed
 from .database import SimulatedDatabase
-from .nemesis import LONG
+from .nemesis import COMMIT_REFUSED, LONG, REFUSED, UNREADABLE, Nemesis
+from .unmade_commands import with_unmade_commands
 from .world import World
 
 REST_TIMEOUT = 1800.0  # seconds until all must be at rest again
 HURRY = 300.0  # the same where something is known to be wrong
 LOOK_EVERY = 5.0  # seconds between two looks whether all is at rest
 ECHOES = 0.5  # the share of runs that end with everything delivered once more
-UNSETTLED = ("FAILED", *IN_FLIGHT)
+# Why sagas give up without a client's doing, and what else is bad here, each by its code.
+GIVEN_UP = (REFUSED, INVALID_COMMAND, NOT_SENT)
+BAD_ITEMS = (*GIVEN_UP, PROCESS_ENDED, COMMIT_REFUSED, UNREADABLE)
+UNSETTLED = ("FAILED", "UNREADABLE", *IN_FLIGHT)
 
 
 class Workload(Protocol):
@@ -80,6 +88,7 @@ class Simulator:
         self.deployed: list[Deployed] = []
         self.partitions = topics(workload.stacks)
         self._tables: dict[SimulatedDatabase, list[type[Table]]] = {}
+        self._nemesis: Nemesis | None = None  # of the run that is on
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -106,26 +115,37 @@ class Simulator:
             for table in tables:
                 database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
         world = World(seed, self.partitions, story=story)
+        self._nemesis = world.nemesis
         with clock_set_to(world.moment), ExitStack() as disturbed:
             simulation = _Simulation(self.workload, self.deployed, world)
             for database in self._tables:
                 disturbed.enter_context(database.disturbed_by(world.nemesis, world.tell))
             sagas: SimulatedDatabase = SagaRow._meta.database
-            sagas.watch = lambda: world.invariants.histories(_histories(sagas))
+            sagas.watch = lambda: world.invariants.histories(_histories(sagas, world.spoilt))
             return simulation.run(seed)
 
     def _open(self, service: Stack, database: SimulatedDatabase) -> None:
         tables = self._tables.setdefault(database, [])
         for hosted, _ in service.load():
+            if isinstance(hosted, HostedSaga):
+                hosted = replace(hosted, saga=with_unmade_commands(hosted.saga, self._unmade))
             self.deployed.append((hosted, database))
             # In one database, services share an inbox.
-            tables += [table for table in hosted.tables() if table not in tables]
+            tables += [table for table in (*hosted.tables(), Suspect) if table not in tables]
+
+    def _unmade(self) -> bool:
+        return self._nemesis is not None and self._nemesis.unmade()
 
 
-def _histories(database: SimulatedDatabase) -> list[tuple[str, str | None]]:
-    """Read all histories, past whatever disturbs the database."""
-    query = "SELECT id, json_extract(state, '$.history') FROM saga"
-    return database.connection().execute(query).fetchall()  # type: ignore[no-any-return]
+def _histories(
+    database: SimulatedDatabase, spoilt: Collection[str]
+) -> list[tuple[str, str | None]]:
+    """Read all histories but of spoilt rows, past whatever disturbs the database."""
+    query = f"""
+        SELECT id, json_extract(state, '$.history') FROM saga
+        WHERE id NOT IN ({", ".join("?" * len(spoilt))})
+    """  # noqa: S608 - question marks
+    return database.connection().execute(query, [*spoilt]).fetchall()  # type: ignore[no-any-return]
 
 
 class _Simulation:
@@ -143,6 +163,7 @@ class _Simulation:
         world, faults = self._world, self._world.nemesis.faults
         world.pass_time(CHAOS)
         world.calm()
+        self._cluster.calm()
         world.pass_time(LONG)
         self._settle()
         violations = self._violations()
@@ -181,7 +202,15 @@ class _Simulation:
         if unread := self._world.broker.unread():
             found.append(f"{unread} records were never read")
         judgement = self._workload.judge(clients.requests)
-        self._seen = judgement.seen + Counter(duplicates=self._world.invariants.repeated)
+        struck, invariants = self._world.nemesis.struck, self._world.invariants
+        struck[PROCESS_ENDED] = invariants.set_aside
+        self._seen = judgement.seen + struck + Counter(duplicates=invariants.repeated)
+        codes = Counter(case.code for case in judgement.cases)
+        found += [
+            f"{codes[code]} sagas gave up by {code}, and {struck[code]} times it was the nemesis"
+            for code in GIVEN_UP
+            if codes[code] > struck[code]
+        ]
         deadline = timedelta(seconds=clients.saga.deadline)
         for case in judgement.cases:
             judgement.add(case, attempt_problems(clients.saga, case, self._world.invariants.tried))

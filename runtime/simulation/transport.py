@@ -29,6 +29,7 @@ class SimulatedTransport:
         self._broker = broker
         self._name = group
         self._batch: list[Record] = []
+        self.in_hand: list[Record] = []  # since the last poll, finished or not
         self._refused: list[Refusal] = []
         # Batches that are finished, and why the broker has not taken what came of them.
         self._in_flight: deque[tuple[list[Record], BrokerUnavailable | None]] = deque()
@@ -48,12 +49,12 @@ class SimulatedTransport:
             self._generation = self._group.generation
         is_member = self._generation == self._group.generation
         there = self._broker.available or (is_member and self._broker.has_been_fetched())
-        self._batch = self._broker.read(self.positions) if there else []
+        self._batch = self.in_hand = self._broker.read(self.positions) if there else []
         return self._batch
 
     def put_back(self, records: Sequence[Record]) -> None:
         """Go back to the first of these, where a partition is still ours."""
-        self._batch = self._batch[: -len(records)]
+        self._batch = self.in_hand = self._batch[: -len(records)]
         self._go_back(records)
 
     def finish(self, records: Iterable[Record]) -> None:
@@ -73,16 +74,18 @@ class SimulatedTransport:
             try:
                 self._broker.append(record)
             except NeverTaken as error:
-                missing = not self._broker.has(record.topic)
-                self._refused.append(Refusal(record, str(error), missing))
-                letter = to_unsent_letter(record, self._name, str(error), utcnow())
-                if self._broker.has(letter.topic):
-                    self._broker.append(letter)
+                self._refuse(record, str(error))
 
     def refused(self) -> list[Refusal]:
         """Return, once each, the records that the broker will never take."""
         refused, self._refused = self._refused, []
         return refused
+
+    def _refuse(self, record: Record, reason: str) -> None:
+        self._refused.append(Refusal(record, reason, not self._broker.has(record.topic)))
+        letter = to_unsent_letter(record, self._name, reason, utcnow())
+        if self._broker.has(letter.topic):
+            self._broker.append(letter)
 
     def _see_to_answers(self) -> None:
         """Commit what is taken, up to the first batch that is not; then raise why it is not.

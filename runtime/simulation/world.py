@@ -35,6 +35,7 @@ class World:
         self.invariants = Invariants()
         self.story: list[str] | None = [] if story else None
         self.names: dict[str, str] = {}  # what the story calls a saga
+        self.spoilt: set[str] = set()  # sagas whose rows can't be read now
         self._seen = hashlib.sha256()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
@@ -99,8 +100,8 @@ class World:
         self, who: str, records: Sequence[Record], ran: Ran, out: Sequence[Record]
     ) -> None:
         """Hear of a batch that a process has committed: check it and tell it."""
-        self.invariants.committed(ran, out)
         self.invariants.worked_off(records, out)
+        self.invariants.committed(ran, out)
         self.invariants.asked(records, out)
         for record in out:
             self._seen.update(repr((self.now, who, record)).encode())

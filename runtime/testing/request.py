@@ -47,7 +47,12 @@ class Request:
         return self.told[0] if self.told else None
 
     def hear(self, status: str) -> None:
-        """Learn what the saga is now; raise `SagaError` if that contradicts what was heard."""
+        """Learn what the saga is now; raise `SagaError` if that contradicts what was heard.
+
+        UNREADABLE says nothing of the saga itself.
+        """
+        if status == "UNREADABLE":
+            return
         if status not in MAY_FOLLOW[self.heard]:
             raise SagaError(f"saga {self.saga_id} was {self.heard}, and is {status}")
         self.heard = status

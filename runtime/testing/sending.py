@@ -4,6 +4,7 @@ Who acts on a saga compares its own clock with `due_at`, and that moment is what
 so times fit together exactly, also where the clocks of two hosts differ.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from ..saga_history import Change
 from ..saga_state import SagaState
 from ..sending import LONGEST_WAIT, UNMADE
 from .path import BROKEN, Transitions
+
+Kind = tuple[str, str]  # of an attempt: its step, and the step's status meanwhile
 
 DOUBLINGS = 16  # of a wait, beyond which every limit is reached
 
@@ -40,14 +43,31 @@ class Sending:
 
 def sendings(path: Transitions) -> list[Sending]:
     """Read from a history what was sent, in order: one step is in flight at a time."""
+    return _read(path)[0]
+
+
+def _read(path: Transitions) -> tuple[list[Sending], Counter[Kind]]:
+    """Return what was sent, and how many attempts of each kind have had no command to send.
+
+    Where one could not be made, its attempt is given up in the transition that begins it: the step
+    is never seen in flight.
+    """
     found: list[Sending] = []
+    unmade: Counter[Kind] = Counter()
+    before: dict[str, str] = {}
     for moment in path:
         for change in moment.steps:
-            _follow(found, change, moment.at)
-    return found
+            was = before.get(change.name)
+            if change.code in UNMADE:
+                unmade[change.name, "RUNNING"] += was is None
+                undo_failed = change.status == "UNDO_FAILED" and was != "UNDOING"
+                unmade[change.name, "UNDOING"] += undo_failed
+            _follow(found, unmade, change, moment.at)
+            before[change.name] = change.status
+    return found, unmade
 
 
-def _follow(found: list[Sending], change: Change, at: datetime) -> None:
+def _follow(found: list[Sending], unmade: Counter[Kind], change: Change, at: datetime) -> None:
     kind = change.name, change.status
     last = found[-1] if found and found[-1].step == change.name else None
     if last is not None and last.ended_at is None:
@@ -60,7 +80,7 @@ def _follow(found: list[Sending], change: Change, at: datetime) -> None:
                 found.append(Sending(*kind, last.number, at, last.silences + 1))
             return  # a fault, and a back-off after it
     if change.status in ("RUNNING", "UNDOING"):
-        found.append(Sending(*kind, _attempts(found, *kind) + 1, at))
+        found.append(Sending(*kind, _attempts(found, *kind) + unmade[kind] + 1, at))
 
 
 def _attempts(sent: list[Sending], step: str, status: str) -> int:
@@ -69,8 +89,8 @@ def _attempts(sent: list[Sending], step: str, status: str) -> int:
 
 def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterator[str]:
     """Say which attempts were not made or not counted, and which came before their time."""
-    sent = sendings(path)
-    yield from _count_problems(saga, state, sent)
+    sent, unmade = _read(path)
+    yield from _count_problems(saga, state, sent, unmade)
     for one in sent:
         if one.error == "timeout" and one.ended_at is not None:
             given, whole = one.ended_at - one.at, _time_to_answer(saga.step(one.step), one)
@@ -90,15 +110,16 @@ def sending_problems(saga: Saga, state: SagaState, path: Transitions) -> Iterato
                 yield f"{one.step} was sent again after {waited}, and not {least} at least"
 
 
-def _count_problems(saga: Saga, state: SagaState, sent: list[Sending]) -> Iterator[str]:
+def _count_problems(
+    saga: Saga, state: SagaState, sent: list[Sending], unmade: Counter[Kind]
+) -> Iterator[str]:
     """Each attempt begins with a transition of its own, so there are as many as are counted."""
     for step in state.steps:
         if step.attempts > (allowed := saga.step(step.name).retry.attempts):
             yield f"{step.name} had {step.attempts} attempts, of {allowed}"
-        if step.error is not None and step.error.code in UNMADE:
-            continue  # counted, and given up in the same transition
         for status, attempts in (("RUNNING", step.attempts), ("UNDOING", step.undo_attempts)):
-            if attempts != (made := _attempts(sent, step.name, status)):
+            made = _attempts(sent, step.name, status) + unmade[step.name, status]
+            if attempts != made:
                 yield f"{step.name} counts {attempts} attempts {status}, of {made} made"
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -21,10 +21,18 @@ from saga.runtime.dead_letter import to_dead_letter
 from saga.runtime.envelope import Envelope, Record
 from saga.runtime.errors import SagaError
 from saga.runtime.inbox import Answer, InboxRow
+from saga.runtime.poison import DEATHS
+from saga.runtime.saga_host import NOT_SENT
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import world
-from saga.runtime.simulation.invariants import JUNK_HEADERS, Invariants, trace_of
-from saga.runtime.simulation.simulator import Simulator
+from saga.runtime.simulation.invariants import (
+    JUNK_HEADERS,
+    MOST_DEATHS,
+    Invariants,
+    trace_of,
+)
+from saga.runtime.simulation.nemesis import Faults
+from saga.runtime.simulation.simulator import BAD_ITEMS, Simulator
 from saga.runtime.system.stack import read_stacks
 from saga.stacks import ledger
 from saga.stacks.planted_bugs import BUGS, Bug, planted
@@ -32,6 +40,7 @@ from saga.stacks.simulate import ENOUGH_RUNS, Orders, run_all, simulate, too_lit
 
 SEEDS = 150  # in every run of the tests, the same ones; `make proof` tries others each time
 FOUND_WITHIN = 500  # seeds
+KINDS = [*ledger.KINDS, "duplicates", *BAD_ITEMS]
 
 
 def orders() -> Orders:
@@ -86,10 +95,10 @@ def test_bug_whose_place_is_gone_says_so(change: dict[str, str], message: str) -
         pass
 
 
-@pytest.mark.parametrize("kind", [*ledger.KINDS, "duplicates"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_runs_that_saw_none_of_a_kind_have_failed(simulator: Simulator, kind: str) -> None:
     summary = run_all(simulator, [5])
-    seen = {**dict.fromkeys([*ledger.KINDS, "duplicates"], 1), "excused": 0}
+    seen = {**dict.fromkeys(KINDS, 1), "excused": 0}
     enough = summary.model_copy(update={"runs": ENOUGH_RUNS, "seen": seen})
     assert too_little_seen(enough) == []
     unseen = enough.model_copy(update={"seen": {**seen, kind: 0}})
@@ -100,7 +109,7 @@ def test_many_runs_that_saw_none_of_a_kind_have_failed(simulator: Simulator, kin
 
 def test_many_sagas_that_gave_up_are_no_success(simulator: Simulator) -> None:
     summary = run_all(simulator, [5])
-    seen = {**dict.fromkeys([*ledger.KINDS, "duplicates"], 1), "excused": 41}
+    seen = {**dict.fromkeys(KINDS, 1), "excused": 41}
     update = {"runs": ENOUGH_RUNS, "sagas": 100, "seen": seen}
     assert too_little_seen(summary.model_copy(update=update)) == ["41 of 100 sagas gave up"]
 
@@ -164,6 +173,14 @@ def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
     ]
     wanted += ["reports an error", "offsets were not committed", "gets no answer", "attempt 2"]
     wanted += ["(SimulatedFault)", "(insufficient_stock)", "(insufficient_funds)", "(cancelled)"]
+    wanted += [
+        "(UnprintableSimulatedFault)",
+        "(ContractError)",
+        "refuses a COMMIT",
+        "spoils",
+        "mends",
+    ]
+    wanted += ["dies of the message in hand", "(process_ended)", "will never take", "takes up"]
     for seed in range(300):
         told = "\n".join(simulator.run(seed, story=True).story)
         wanted = [text for text in wanted if text not in told]
@@ -174,7 +191,7 @@ def test_everything_that_may_go_wrong_does(simulator: Simulator) -> None:
 
 def test_half_of_the_faults_are_missing_from_a_run(simulator: Simulator) -> None:
     kinds = Counter(len(simulator.run(seed).faults.split(", ")) for seed in range(20))
-    assert min(kinds) < 7 < max(kinds)
+    assert min(kinds) < len(fields(Faults)) / 2 < max(kinds)
 
 
 def test_tables_are_bound_as_they_were_afterwards() -> None:
@@ -388,6 +405,54 @@ def test_dead_letter_that_nobody_has_made_is_a_violation(invariants: Invariants)
         assert invariants.violations == told
 
 
+def test_record_that_has_ended_too_many_processes_may_be_set_aside(invariants: Invariants) -> None:
+    command = message()._replace(partition=0, offset=7)
+    letter = to_dead_letter(command, "f", "so many have ended", world.BEGINNING)
+    answer = message("/reply", outcome="failed", data='{"code": "process_ended"}')
+    for _ in range(DEATHS - 1):
+        invariants.doubted([command])
+    invariants.worked_off([command], [letter, answer])
+    invariants.committed([], [letter, answer])
+    assert len(invariants.violations) == 3
+    invariants.violations.clear()
+    invariants.doubted([command])
+    invariants.worked_off([command], [letter, answer])
+    invariants.committed([("s/step/do", Answer("x", "failed", "now", "{}"))], [letter, answer])
+    assert invariants.violations == []
+    assert invariants.set_aside == 1
+
+
+def test_message_that_goes_on_ending_processes_is_a_violation(invariants: Invariants) -> None:
+    for _ in range(MOST_DEATHS):
+        invariants.died_of(message())
+        invariants.died_of(message(action="undo"))
+    invariants.died_of(message(action="undo"))
+    assert invariants.violations == []
+    invariants.died_of(message())
+    assert invariants.violations == [f"s/step/do has ended more than {MOST_DEATHS} processes"]
+
+
+def test_another_attempt_is_no_copy(invariants: Invariants) -> None:
+    invariants.asked([reply_at(1)], [message(action="undo")])
+    invariants.asked([reply_at(2)], [message(action="undo", attempt=2)])
+    assert invariants.violations == []
+    invariants.asked([reply_at(3)], [message(action="undo", attempt=2)])
+    assert len(invariants.violations) == 1
+
+
+def test_sagas_that_give_up_without_the_nemesis_are_a_violation(simulator: Simulator) -> None:
+    bug = Bug(
+        "refusals_are_not_sent",
+        "saga.runtime.transition",
+        "_do_answered",
+        "problem_in(reply)",
+        f'problem_of("{NOT_SENT}", "")',
+    )
+    with planted(bug):
+        found = [violation for seed in range(5) for violation in simulator.run(seed).violations]
+    assert any(f"gave up by {NOT_SENT}, and 0 times it was the nemesis" in text for text in found)
+
+
 @pytest.fixture
 def run_command():
     app = typer.Typer()
@@ -402,7 +467,7 @@ def test_command_sums_up_as_json(run_command) -> None:
 
 
 def test_command_says_how_to_see_what_it_has_found(run_command) -> None:
-    result = run_command("--seeds", "3", "--bug", "total_is_unit_price", "--json")
+    result = run_command("--seeds", "10", "--bug", "total_is_unit_price", "--json")
     assert isinstance(result.exception, SagaError)
     first = min(map(int, json.loads(result.stdout)["violations"]))
     assert f"`saga simulate --seed {first} --trace --bug total_is_unit_price`" in str(

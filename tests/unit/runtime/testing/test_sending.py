@@ -53,7 +53,8 @@ def problems(
         updated_at=NOON,
         deadline_at=DEADLINE,
     )
-    return list(sending_problems(saga, state, path(*told)))
+    unmade = Moment(NOON, "RUNNING", [Change("create_order", "FAILED", "invalid_command")])
+    return list(sending_problems(saga, state, [unmade, *path(*told)]))
 
 
 def test_one_answered_sending_is_fine() -> None:
@@ -139,6 +140,31 @@ def test_more_attempts_than_declared_are_told() -> None:
 def test_command_that_can_not_be_made_is_counted_and_not_sent() -> None:
     error = Problem(code="invalid_command", message="")
     assert problems((0, ("FAILED", "invalid_command")), attempts=1, error=error) == []
+
+
+@pytest.mark.parametrize("before", [(SENT, DONE), (SENT,), (SENT, DONE, GIVEN_UP)])
+def test_undo_that_can_not_be_made_is_counted_and_not_sent(before: list[tuple[str, ...]]) -> None:
+    told = [*enumerate(before), (10, ("UNDO_FAILED", "invalid_command"))]
+    assert problems(*told, undo_attempts=1) == []
+    assert problems(*told) == [f"{PAY} counts 0 attempts UNDOING, of 1 made"]
+
+
+def test_undo_of_what_could_not_be_made_is_sent() -> None:
+    told = ((0, ("UNDOING", "invalid_command")), (1, UNDONE))
+    assert problems(*told, attempts=1, undo_attempts=1) == []
+
+
+def test_refused_undo_was_sent_though_it_has_the_code_of_one_that_was_not() -> None:
+    told = ((0, SENT), (1, DONE), (2, UNDO), (3, ("UNDO_FAILED", "invalid_command")))
+    assert problems(*told, undo_attempts=1) == []
+
+
+def test_numbers_of_attempts_count_those_that_could_not_be_made() -> None:
+    told = ((0, SENT), (1, DONE), (2, ("UNDO_FAILED", "invalid_command")), (3, UNDO), (4, UNDONE))
+    assert [(one.status, one.number) for one in sendings(path(*told))] == [
+        ("RUNNING", 1),
+        ("UNDOING", 2),
+    ]
 
 
 def test_timeout_before_its_time_is_told() -> None:
