@@ -12,12 +12,13 @@ not committed. For others it would be two more writes a batch.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import peewee
 
 from .database.connection import UNAVAILABLE
 from .database.schema import Table, bind
+from .database.statements import prepared
 from .envelope import Record
 from .errors import first_line
 
@@ -149,8 +150,8 @@ class Suspects:
     def end(self, planned: Plan) -> None:
         """Take back what was noted: it is worked off."""
         try:
-            for topic, partition in planned.notes:
-                self._delete(topic, partition)
+            for place in planned.notes:
+                _delete.on(self._database, self._function, *place)
         except UNAVAILABLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
             self.close()
@@ -164,20 +165,32 @@ class Suspects:
             self._database.execute_sql(quick)
 
     def _found(self) -> dict[Place, Note]:
-        query = Suspect.select().where(Suspect.function == self._function).bind(self._database)
-        return {(row.topic, row.partition): Note(row.first, row.end, row.begun) for row in query}
+        rows = _select.on(self._database, self._function)
+        return {(topic, partition): Note(*note) for topic, partition, *note in rows}
 
     def _write(self, notes: Mapping[Place, Note]) -> None:
         with self._database.atomic():
-            for (topic, partition), note in notes.items():
-                self._delete(topic, partition)
-                place = {"function": self._function, "topic": topic, "partition": partition}
-                Suspect.insert(**place, **note._asdict()).bind(self._database).execute()
+            for place, note in notes.items():
+                _delete.on(self._database, self._function, *place)
+                _insert.on(self._database, self._function, *place, *note)
 
-    def _delete(self, topic: str, partition: int) -> None:
-        at = (
-            Suspect.function == self._function,
-            Suspect.topic == topic,
-            Suspect.partition == partition,
-        )
-        Suspect.delete().where(*at).bind(self._database).execute()
+
+@prepared
+def _select(function: str) -> Any:
+    row = Suspect
+    found = row.select(row.topic, row.partition, row.first, row.end, row.begun)
+    return found.where(row.function == function)
+
+
+@prepared
+def _insert(function: str, topic: str, partition: int, first: int, end: int, begun: int) -> Any:
+    return Suspect.insert(
+        function=function, topic=topic, partition=partition, first=first, end=end, begun=begun
+    )
+
+
+@prepared
+def _delete(function: str, topic: str, partition: int) -> Any:
+    return Suspect.delete().where(
+        Suspect.function == function, Suspect.topic == topic, Suspect.partition == partition
+    )

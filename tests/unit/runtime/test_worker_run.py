@@ -7,6 +7,7 @@ import pytest
 
 from saga.runtime import loop as module
 from saga.runtime.errors import BrokerUnavailable, ContractError
+from saga.runtime.poison import Plan
 from saga.runtime.retry import Retry
 
 
@@ -185,3 +186,29 @@ def test_stop_cuts_a_wait_short(bakery, monkeypatch):
     shelf.rewind = shelf.stop.set
     bakery.baker.run(shelf, shelf.stop)
     assert shelf.log == ["poll", "finish"]
+
+
+class Noted:
+    """Notes by which the first record is guilty, for as long as nobody takes them back."""
+
+    def __init__(self):
+        self.guilty = True
+
+    def watch(self):
+        return True
+
+    def begin(self, records):
+        return Plan(1, guilty=self.guilty, notes={}, rest={})
+
+    def end(self, planned):
+        self.guilty = False
+
+
+def test_guilty_message_stays_so_until_its_letter_is_sent(bakery, outcomes):
+    bakery.baker.suspects = Noted()
+    shelf = Shelf([bakery.bake_record()], fail=[("finish", away()), ("finish", away())])
+    bakery.baker.run(shelf, shelf.stop)
+    letter, reply = shelf.sent
+    assert letter.topic == "bakery.bake.dlq"
+    assert outcomes([reply]) == [("s/bake/do/reply", "failed")]
+    assert (bakery.calls, bakery.baker.suspects.guilty) == ([], False)
