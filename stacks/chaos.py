@@ -2,6 +2,7 @@
 
 import logging
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from saga.runtime.cli.progress import progress_bar
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable, SagaError
+from saga.runtime.function import Function
 from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
@@ -28,9 +30,10 @@ from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
 from . import ledger
+from .bad_items import JUNK, Litterer, Spoiler
 from .calls import Calls
 from .load import Load
-from .mishaps import Killer, Repeater
+from .mishaps import Freezer, Killer, Repeater
 from .reading import ReadingClient
 
 CLIENTS = 12
@@ -38,6 +41,11 @@ BUYERS = 20
 ANSWERS = place_order.reply_topics
 REST_TIMEOUT = 300.0  # seconds until all sagas must have ended
 CANCELS = 0.2  # of the orders; the moment for a refund is short
+# What a run sees beside the ends of sagas.
+DISTURBED = (
+    *("repeated requests", "read again", "duplicates"),
+    *("junk", "unreadable rows", "freezes"),
+)
 ENOUGH_ORDERS = 1000  # among which everything must have been seen
 
 
@@ -86,8 +94,14 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     load = _load(running, settings.saga_host, wishes, orders / seconds, chance)
     killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
     repeater = _repeater(on_broker, random.Random(seed + 2))  # noqa: S311
-    with killer, repeater:
+    litterer = _litterer(on_broker, random.Random(seed + 3))  # noqa: S311
+    freezer = Freezer(settings.saga_data, random.Random(seed + 4))  # noqa: S311
+    calls = Calls((settings.saga_host, running.port("orchestrator")), threading.Event(), [])
+    spoiler = Spoiler(calls, random.Random(seed + 5))  # noqa: S311
+    with killer, repeater, litterer, freezer, spoiler:
         _place(load, orders, progress)
+    spoiler.settle()
+    calls.close()
     rest_began = time.monotonic()
     _wait_for_rest(before, orders, progress)
     # Once more now that all is at rest: nothing may come of it.
@@ -95,6 +109,9 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     records = _wait_for_silence(on_broker)
     judgement = ledger.judge_orders(load.requests, before)
     judgement.seen["duplicates"] += _repeated(records)
+    judgement.seen["junk"] += litterer.sent
+    judgement.seen["unreadable rows"] += len(spoiler.spoilt)
+    judgement.seen["freezes"] += freezer.frozen
     return Verdict(
         seed=seed,
         orders=orders,
@@ -121,6 +138,14 @@ def _load(
 def _repeater(settings: Settings, chance: random.Random) -> Repeater:
     commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
     return Repeater(settings, commands, chance)
+
+
+def _litterer(settings: Settings, chance: random.Random) -> Litterer:
+    stacks = read_stacks(settings.saga_stacks)
+    hosted = [hosted for stack in stacks for hosted, _ in stack.load()]
+    commands = [h.command for h in hosted if isinstance(h, Function) and h.command]
+    by_topic = {command.topic: command for command in commands}
+    return Litterer(settings, [*topics(stacks)], by_topic, chance)
 
 
 def _seed() -> tuple[list[int], list[int]]:
@@ -213,7 +238,7 @@ def _repeated(records: list[Record]) -> int:
 
 
 def _dead_letters(records: list[Record]) -> list[str]:
-    letters = open_dead_letters(r for r in records if r.topic.endswith(SUFFIX))
+    letters = open_dead_letters(r for r in records if r.topic.endswith(SUFFIX) and r.key != JUNK)
     return [f"dead letter {letter.id}: {letter.reason}" for letter in letters]
 
 
@@ -223,7 +248,7 @@ def _unseen(verdict: Verdict) -> list[str]:
         return ["kill"]
     if verdict.orders < ENOUGH_ORDERS:
         return []
-    unseen = ledger.unseen(verdict.seen, "repeated requests", "read again", "duplicates")
+    unseen = ledger.unseen(verdict.seen, *DISTURBED)
     # Nothing is sent again where all that was killed is back before a step's time is up.
     return [kind for kind in unseen if kind != "retries"]
 

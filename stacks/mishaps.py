@@ -1,4 +1,4 @@
-"""What goes wrong while `saga chaos` places orders: processes die, and records come again."""
+"""What goes wrong while `saga chaos` places orders: processes die or freeze, records come again."""
 
 import os
 import random
@@ -18,9 +18,11 @@ from saga.runtime.system.state import read_system
 KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
 REPEAT_EVERY = (2.0, 6.0)  # seconds
 REPEATED = 50  # records at once, at most
+FREEZE_EVERY = (4.0, 10.0)  # seconds
+FROZEN = (0.5, 9.0)  # seconds; the session of a group's member may run out meanwhile
 
 
-class _Mishap(threading.Thread, ABC):
+class Mishap(threading.Thread, ABC):
     """Something that happens again and again, at random moments, in a `with` block."""
 
     every: tuple[float, float]  # seconds, from and to
@@ -28,7 +30,7 @@ class _Mishap(threading.Thread, ABC):
     def __init__(self, chance: random.Random) -> None:
         super().__init__(daemon=True)
         self.chance = chance
-        self._done = threading.Event()
+        self.done = threading.Event()
         self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -36,14 +38,15 @@ class _Mishap(threading.Thread, ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
+        self.done.set()
         self.join()
         if self._failure is not None:
             raise self._failure
 
     def run(self) -> None:
+        """Let it happen at random moments, until it is done; keep what goes wrong with that."""
         try:
-            while not self._done.wait(self.chance.uniform(*self.every)):
+            while not self.done.wait(self.chance.uniform(*self.every)):
                 with suppress(NotRunning, ProcessLookupError, BrokerUnavailable):
                     self.happen()
         except Exception as failure:
@@ -54,7 +57,7 @@ class _Mishap(threading.Thread, ABC):
         """Let it happen once."""
 
 
-class Killer(_Mishap):
+class Killer(Mishap):
     """Kills one process after another with SIGKILL, each as often, and never the supervisor."""
 
     every = KILL_EVERY
@@ -66,9 +69,7 @@ class Killer(_Mishap):
 
     def happen(self) -> None:
         """Kill one of the processes."""
-        processes = read_system(self._data).processes
-        alive = [(p.name, p.pid) for p in processes if p.kind != "supervisor" and p.pid]
-        if alive:
+        if alive := _alive(self._data):
             fewest = min(self.kills[name] for name, _ in alive)
             spared = [(name, pid) for name, pid in alive if self.kills[name] == fewest]
             name, pid = self.chance.choice(spared)
@@ -76,7 +77,29 @@ class Killer(_Mishap):
             self.kills[name] += 1
 
 
-class Repeater(_Mishap):
+class Freezer(Mishap):
+    """Lets a process stand still for a while; others may have taken its place when it goes on."""
+
+    every = FREEZE_EVERY
+
+    def __init__(self, data: Path, chance: random.Random) -> None:
+        super().__init__(chance)
+        self.frozen = 0
+        self._data = data
+
+    def happen(self) -> None:
+        """Stop one of the processes, and let it go on."""
+        if alive := _alive(self._data):
+            _, pid = self.chance.choice(alive)
+            os.kill(pid, signal.SIGSTOP)
+            self.frozen += 1
+            try:
+                self.done.wait(self.chance.uniform(*FROZEN))
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
+class Repeater(Mishap):
     """Sends records again that are on the topics, as one does who sets offsets back."""
 
     every = REPEAT_EVERY
@@ -100,3 +123,9 @@ class Repeater(_Mishap):
             self.repeated += len(again)
         finally:
             producer.close()
+
+
+def _alive(data: Path) -> list[tuple[str, int]]:
+    """Return the names and pids of all processes that the supervisor watches."""
+    processes = read_system(data).processes
+    return [(p.name, p.pid) for p in processes if p.kind != "supervisor" and p.pid]

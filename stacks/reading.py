@@ -10,7 +10,7 @@ from saga.runtime.errors import SagaError
 from saga.runtime.testing.request import Request
 
 from .calls import Calls
-from .load import Client
+from .load import UNREADABLE, Client, is_about
 
 WAITS = 0.2  # the share of the requests that wait for an end
 WAIT = 1  # second, at most
@@ -56,7 +56,10 @@ class ReadingClient(Client):
         wait = self._patience()
         headers = {} if wait is None else {"Prefer": f"wait={wait}"}
         answer = self._calls.last("GET", f"/sagas/{request.saga_id}", (200,), headers)
-        return None if answer is None else _heard(request, json.loads(answer.body))
+        if answer is None:
+            return None
+        saga = _heard(request, json.loads(answer.body))
+        return None if saga["status"] == UNREADABLE else saga
 
     def _find(self, request: Request, saga: dict[str, Any]) -> None:
         """Find the saga by its order: it is the only one."""
@@ -106,7 +109,7 @@ class ReadingClient(Client):
 
 def _heard(request: Request, saga: dict[str, Any]) -> dict[str, Any]:
     """Learn what a saga is now; raise `SagaError` where it is another one, or went back."""
-    if saga["saga_id"] != request.saga_id or not request.wanted.items() <= saga["input"].items():
+    if saga["saga_id"] != request.saga_id or not is_about(saga, request.wanted):
         raise SagaError(f"{request.saga_id} is for {request.wanted}, and was told {saga}")
     request.hear(saga["status"])
     request.reads += 1
