@@ -1,26 +1,28 @@
 """Bad items that `saga chaos` throws in: records, and rows of sagas, that can't be read."""
 
 import random
-from collections.abc import Mapping, Sequence
+import threading
 
 import peewee
 from uuid_utils.compat import uuid7
 
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Envelope, Record, message_id
+from saga.runtime.function import Function
 from saga.runtime.message import Command
 from saga.runtime.polling import wait_until
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import IN_FLIGHT
 from saga.runtime.settings import Settings
+from saga.runtime.system.stack import read_stacks, topics
 
 from . import ledger
 from .calls import Calls
 from .mishaps import Mishap
 
 JUNK = b"junk"  # the key of a record by which it is known, and its letter
-LITTER_EVERY = (1.0, 3.0)  # seconds
-SPOIL_EVERY = (2.0, 6.0)  # seconds
+LITTER_EVERY = (0.5, 2.0)  # seconds
+SPOIL_EVERY = (1.0, 4.0)  # seconds
 SPOILT_FOR = (0.1, 4.0)  # seconds
 LETTERS = 0.2  # the share of the junk that goes where dead letters are
 CHOSEN_FROM = 50  # sagas in flight
@@ -36,22 +38,19 @@ ODD_HEADERS: list[list[tuple[str, bytes]]] = [
 
 
 class Litterer(Mishap):
-    """Sends records that nobody can read; `commands` are those of the functions, by topic."""
+    """Sends records that nobody can read, to all the topics there are."""
 
     every = LITTER_EVERY
 
-    def __init__(
-        self,
-        settings: Settings,
-        topics: Sequence[str],
-        commands: Mapping[str, type[Command]],
-        chance: random.Random,
-    ) -> None:
+    def __init__(self, settings: Settings, chance: random.Random) -> None:
         super().__init__(chance)
         self.sent = 0
         self._settings = settings
-        self._topics = topics
-        self._commands = commands
+        stacks = read_stacks(settings.saga_stacks)
+        self._topics = [*topics(stacks)]
+        hosted = [hosted for stack in stacks for hosted, _ in stack.load()]
+        commands = [h.command for h in hosted if isinstance(h, Function) and h.command]
+        self._commands = {command.topic: command for command in commands}
 
     def happen(self) -> None:
         """Send junk of each kind to one of the topics, or to where its dead letters are."""
@@ -71,14 +70,17 @@ class Litterer(Mishap):
 
 
 class Spoiler(Mishap):
-    """Spoils rows of sagas in flight for a while, as a rollback does or a person by hand."""
+    """Spoils rows of sagas in flight for a while, as a rollback does or a person by hand.
+
+    `address` is that of the adapter at which sagas are retried.
+    """
 
     every = SPOIL_EVERY
 
-    def __init__(self, calls: Calls, chance: random.Random) -> None:
+    def __init__(self, address: tuple[str, int], chance: random.Random) -> None:
         super().__init__(chance)
         self.spoilt: list[str] = []
-        self._calls = calls
+        self._calls = Calls(address, threading.Event(), [])
 
     def happen(self) -> None:
         """Spoil the row of a saga, and mend it."""
@@ -100,6 +102,7 @@ class Spoiler(Mishap):
     def settle(self) -> None:
         """Retry what was set aside, as an operator does, until it all goes on."""
         wait_until(self._gone_on, "sagas are still UNREADABLE", MEND_TIMEOUT)
+        self._calls.close()
 
     def _gone_on(self) -> bool:
         aside = SagaRow.select(SagaRow.id).where(

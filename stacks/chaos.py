@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from saga.runtime.cli.progress import progress_bar
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable, SagaError
-from saga.runtime.function import Function
 from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
@@ -94,14 +92,13 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     load = _load(running, settings.saga_host, wishes, orders / seconds, chance)
     killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
     repeater = _repeater(on_broker, random.Random(seed + 2))  # noqa: S311
-    litterer = _litterer(on_broker, random.Random(seed + 3))  # noqa: S311
+    litterer = Litterer(on_broker, random.Random(seed + 3))  # noqa: S311
     freezer = Freezer(settings.saga_data, random.Random(seed + 4))  # noqa: S311
-    calls = Calls((settings.saga_host, running.port("orchestrator")), threading.Event(), [])
-    spoiler = Spoiler(calls, random.Random(seed + 5))  # noqa: S311
+    address = (settings.saga_host, running.port("orchestrator"))
+    spoiler = Spoiler(address, random.Random(seed + 5))  # noqa: S311
     with killer, repeater, litterer, freezer, spoiler:
         _place(load, orders, progress)
     spoiler.settle()
-    calls.close()
     rest_began = time.monotonic()
     _wait_for_rest(before, orders, progress)
     # Once more now that all is at rest: nothing may come of it.
@@ -138,14 +135,6 @@ def _load(
 def _repeater(settings: Settings, chance: random.Random) -> Repeater:
     commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
     return Repeater(settings, commands, chance)
-
-
-def _litterer(settings: Settings, chance: random.Random) -> Litterer:
-    stacks = read_stacks(settings.saga_stacks)
-    hosted = [hosted for stack in stacks for hosted, _ in stack.load()]
-    commands = [h.command for h in hosted if isinstance(h, Function) and h.command]
-    by_topic = {command.topic: command for command in commands}
-    return Litterer(settings, [*topics(stacks)], by_topic, chance)
 
 
 def _seed() -> tuple[list[int], list[int]]:

@@ -18,7 +18,7 @@ from saga.runtime.system.state import read_system
 KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
 REPEAT_EVERY = (2.0, 6.0)  # seconds
 REPEATED = 50  # records at once, at most
-FREEZE_EVERY = (4.0, 10.0)  # seconds
+FREEZE_EVERY = (2.0, 8.0)  # seconds
 FROZEN = (0.5, 9.0)  # seconds; the session of a group's member may run out meanwhile
 
 
