@@ -96,6 +96,11 @@ ACCEPTED = saga()
 AWAY: Reply = (503, {})
 
 
+def test_answer_of_a_saga_that_can_not_be_read_is_taken(place: Callable[..., Load]) -> None:
+    [request] = place((202, {"saga_id": "s1", "status": "UNREADABLE", "input": {}})).requests
+    assert (request.told, request.heard) == (["s1"], None)
+
+
 def test_accepted_order_is_remembered(place: Callable[..., Load], api: Api) -> None:
     placed = place(ACCEPTED, saga("s2"), orders=2)
     assert [request.told for request in placed.requests] == [["s1"], ["s2"]]

@@ -194,6 +194,13 @@ def test_order_that_is_not_as_its_saga_says_is_told(
         look("_order", {SHOW: (200, saga(status=status)), "/orders/o": order})
 
 
+def test_saga_that_can_not_be_read_says_nothing(look: Callable[..., Calls]) -> None:
+    unreadable = {"saga_id": "s1", "status": "UNREADABLE", "input": {}}
+    calls = look("_find", {SHOW: (200, unreadable)})
+    assert calls.heard[-1] == (f"GET {SHOW}", None)
+    look("_find", {SHOW: (200, saga()), FIND: (200, [unreadable])})
+
+
 def test_what_was_stopped_meanwhile_is_not_judged(look: Callable[..., Calls]) -> None:
     look("_find", {SHOW: None})
     look("_find", {SHOW: (200, saga()), FIND: None})
