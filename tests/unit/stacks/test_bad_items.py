@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from saga.functions.orchestrator.place_order import place_order
-from saga.functions.product.reserve_product import ReserveProduct
+from saga.functions.product.messages import ReserveProduct
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import decode, read_command_id
