@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import saga_queries
-from saga.runtime.cli.app import Data, Json, console, settings_for
+from saga.runtime.cli.app import Data, Json, settings_for
 from saga.runtime.cli.progress import progress_bar
+from saga.runtime.cli.terminal import console, line
 from saga.runtime.clock import utcnow
 from saga.runtime.errors import SagaError
 from saga.runtime.saga_rows import SagaRow
@@ -212,4 +213,4 @@ def _own_cpu_seconds() -> float:
 def _show(told: Told) -> None:
     for name, value in told.model_dump().items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        console.print(f"{name:>22}  [bold]{text}[/]")
+        console.print(line(f"{name:>22}  ", (str(text), "bold")))

@@ -16,8 +16,9 @@ from uuid_utils.compat import uuid7
 from saga.functions.orchestrator.place_order import place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime.cli.app import Data, Json, console, settings_for
+from saga.runtime.cli.app import Data, Json, settings_for
 from saga.runtime.cli.progress import progress_bar
+from saga.runtime.cli.terminal import console, line
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable, SagaError
@@ -68,7 +69,11 @@ def chaos(
     seed: Annotated[int | None, typer.Option(help="Of what is ordered and killed.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Place orders while functions, adapters and the broker are killed; then check everything."""
+    """Kill processes under load, then judge every order.
+
+    Functions, sagas, adapters and the broker are killed or stand still, and bad messages and rows
+    come between.
+    """
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     with progress_bar() as progress:
         verdict = _try(settings_for(data), orders, seconds, seed, progress)
@@ -244,11 +249,12 @@ def _unseen(verdict: Verdict) -> list[str]:
 
 def _show(verdict: Verdict) -> None:
     for name, value in verdict.model_dump(exclude={"seen", "kills", "violations"}).items():
-        console.print(f"{name:>17}  [bold]{value}[/]")
+        console.print(line(f"{name:>17}  ", (str(value), "bold")))
     for kind, count in verdict.seen.items():
         console.print(f"{kind:>17}  {count}")
     killed = ", ".join(f"{name} {count}" for name, count in verdict.kills.items()) or "nothing"
     console.print(f"{'killed':>17}  {killed}")
     for violation in verdict.violations[:20]:
-        console.print(f"{'violation':>17}  [red]{violation}[/]")
-    console.print(f"{'verdict':>17}  " + ("[red]broken" if verdict.violations else "[green]holds"))
+        console.print(line(f"{'violation':>17}  ", (violation, "red")))
+    word = ("broken", "red") if verdict.violations else ("holds", "green")
+    console.print(line(f"{'verdict':>17}  ", word))

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 from uuid_utils.compat import uuid7
 
-from saga.runtime.cli.app import Data, Where, coloured, console, settings_for
+from saga.runtime.cli.app import Data, Where, settings_for
+from saga.runtime.cli.terminal import coloured, console, line
 from saga.runtime.deploy.target import instances_of
 from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
@@ -17,7 +18,7 @@ END_TIMEOUT = 30.0  # seconds for one saga
 
 
 def demo(data: Data = None, target: Where = None) -> None:
-    """Place three orders: one completes, one lacks stock, one lacks money."""
+    """Place three orders: one completes, two are compensated."""
     settings = settings_for(data, target)
     instances = open_target(settings).instances()
     with httpx.Client(timeout=10) as client:
@@ -58,12 +59,12 @@ def _tell(call: Callable[..., Json]) -> None:
 def _make(call: Callable[..., Json], service: str, path: str, **fields: Any) -> Json:
     made = call("POST", service, path, fields)
     words = ", ".join(f"{name} {value}" for name, value in fields.items())
-    console.print(f"[dim]made {service} {made['id']}: {words}[/]")
+    console.print(line((f"made {service} {made['id']}: {words}", "dim")))
     return made
 
 
 def _order(call: Callable[..., Json], title: str, user: Json, product: Json, quantity: int) -> None:
-    console.print(f"\n[bold]{title}[/]")
+    console.print(line("\n", (title, "bold")))
     body = {"user_id": user["id"], "product_id": product["id"], "quantity": quantity}
     saga = call("POST", "orchestrator", "/orders", body)
     shown = {step["name"]: "PENDING" for step in saga["steps"]}
@@ -74,11 +75,12 @@ def _order(call: Callable[..., Json], title: str, user: Json, product: Json, qua
         for step in sorted(changed, key=lambda step: step["status"] in ("RUNNING", "UNDOING")):
             shown[step["name"]] = step["status"]
             error = f"  {step['error']['message']}" if step["error"] else ""
-            console.print(f"  {step['name']:<16} {coloured(step['status'])}{error}")
+            console.print(line(f"  {step['name']:<16} ", coloured(step["status"]), error))
         if saga["status"] not in ("RUNNING", "COMPENSATING"):
             break
         if time.monotonic() > deadline:
             raise SagaError(f"saga {saga['saga_id']} has not ended after {END_TIMEOUT:g} s")
         time.sleep(0.01)
         saga = call("GET", "orchestrator", f"/sagas/{saga['saga_id']}")
-    console.print(f"  saga {coloured(saga['status'])}   [dim]saga show {saga['saga_id']}[/]")
+    hint = f"   saga show {saga['saga_id']}"
+    console.print(line("  saga ", coloured(saga["status"]), (hint, "dim")))

@@ -16,8 +16,9 @@ from rich.progress import TextColumn
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime.cli.app import Json, console, settings_for
+from saga.runtime.cli.app import Json, settings_for
 from saga.runtime.cli.progress import progress_bar
+from saga.runtime.cli.terminal import console, line
 from saga.runtime.errors import SagaError
 from saga.runtime.message import Message
 from saga.runtime.saga import Saga
@@ -104,7 +105,10 @@ def simulate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate sagas among crashes, losses and delays; the same seed gives the same run."""
+    """Simulate sagas among crashes and bad items, from seeds.
+
+    The same seed gives the same run.
+    """
     if trace and seed is None:
         raise SagaError("--trace tells the story of one seed: add --seed K")
     make = _chosen("--saga", saga, WORKLOADS)
@@ -181,8 +185,8 @@ def _chosen(option: str, name: str, choices: Mapping[str, Any]) -> Any:
 
 
 def _show_run(run: Run) -> None:
-    for line in run.story:
-        console.print(line, markup=False, soft_wrap=True)
+    for told in run.story:
+        console.print(told, soft_wrap=True)
     fates = ", ".join(f"{count} {status}" for status, count in run.statuses.items())
     console.print(f"seed {run.seed}: {fates} within {run.seconds:g} simulated seconds")
     console.print(f"faults: {run.faults}")
@@ -193,11 +197,12 @@ def _show_run(run: Run) -> None:
 
 def _show(summary: Summary) -> None:
     for name, value in summary.model_dump(exclude={"statuses", "seen", "violations"}).items():
-        console.print(f"{name.replace('_', ' '):>17}  [bold]{value}[/]")
+        console.print(line(f"{name.replace('_', ' '):>17}  ", (str(value), "bold")))
     for kind, number in summary.seen.items():
-        console.print(f"{kind:>17}  [bold]{number}[/]")
+        console.print(line(f"{kind:>17}  ", (str(number), "bold")))
     for seed, violations in list(summary.violations.items())[:SHOWN]:
         for violation in violations[:SHOWN]:
-            console.print(f"{f'seed {seed}':>17}  [red]{violation}[/]", soft_wrap=True)
-    verdict = "[red]broken" if summary.violations else "[green]holds"
-    console.print(f"{'verdict':>17}  {verdict}")
+            where = f"{f'seed {seed}':>17}  "
+            console.print(line(where, (violation, "red")), soft_wrap=True)
+    verdict = ("broken", "red") if summary.violations else ("holds", "green")
+    console.print(line(f"{'verdict':>17}  ", verdict))

@@ -1,30 +1,28 @@
-"""The root of the command: its options, and how errors and tables look."""
+"""The root of the command: its options, and what becomes of an error."""
 
+import os
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ..errors import SagaError
 from ..settings import Settings, TargetName
+from .tasks import ByTask
+from .terminal import errors, line
 
 app = typer.Typer(
     name="saga",
+    cls=ByTask,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-PIPED_WIDTH = 160  # columns where there is no terminal to ask
-
-console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-errors = Console(stderr=True, highlight=False)
 
 Data = Annotated[
     Path | None,
@@ -36,38 +34,6 @@ Where = Annotated[
     TargetName | None,
     typer.Option("--target", "-t", help="Processes or containers [default: SAGA_TARGET]."),
 ]
-
-STATUS_COLOURS = {
-    "COMPLETED": "green",
-    "DONE": "green",
-    "ready": "green",
-    "RUNNING": "cyan",
-    "starting": "cyan",
-    "PENDING": "dim",
-    "COMPENSATING": "yellow",
-    "COMPENSATED": "yellow",
-    "UNDOING": "yellow",
-    "UNDONE": "yellow",
-    "restarting": "yellow",
-    "stopping": "yellow",
-    "stopped": "red",
-    "unhealthy": "red",
-    "REJECTED": "red",
-    "FAILED": "red",
-    "UNDO_FAILED": "bold red",
-    "UNREADABLE": "bold red",
-}
-
-
-def coloured(status: str) -> str:
-    """Return a status in its colour, as rich markup."""
-    colour = STATUS_COLOURS.get(status)
-    return f"[{colour}]{status}[/]" if colour else status
-
-
-def bare_table(*columns: str) -> Table:
-    """Make a table without lines around its cells."""
-    return Table(*columns, box=None, header_style="bold", pad_edge=False)
 
 
 def settings_for(data: Path | None, target: TargetName | None = None) -> Settings:
@@ -82,8 +48,19 @@ def settings_for(data: Path | None, target: TargetName | None = None) -> Setting
     return settings.model_copy(update={key: value for key, value in told.items() if value})
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"saga {metadata.version('saga-functions')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     """Order sagas over Kafka, built from serverless-style handler functions."""
 
 
@@ -94,12 +71,25 @@ def main() -> None:
     """
     sys.path.append(str(Path.cwd()))
     try:
-        app()
+        try:
+            _check_words(sys.argv[1:])
+            app()
+        finally:
+            sys.stdout.flush()  # or else its error comes when nobody can tell it any more
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)  # who has read enough need not be told
     except Exception as error:
         if not _is_told(error):
             raise
-        errors.print(f"[red]saga:[/] {escape(str(error).strip())}", soft_wrap=True)
+        errors.print(line(("saga:", "red"), f" {str(error).strip()}"), soft_wrap=True)
         sys.exit(1)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise SagaError(f"{word}: not in the encoding of this terminal, UTF-8 as a rule")
 
 
 def _is_told(error: Exception) -> bool:

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from ..authoring.check import check
 from ..authoring.facts import Facts, Finding
 from ..authoring.scaffold import new_function
 from ..authoring.survey import collect
 from ..settings import Settings
-from .app import Json, app, console
+from .app import Json, app
+from .terminal import console, line
 
 new = typer.Typer(
     help="Make what a system is made of.", no_args_is_help=True, rich_markup_mode=None
@@ -22,7 +23,7 @@ app.add_typer(new, name="new")
 
 @app.command("check")
 def check_system(as_json: Json = False) -> None:
-    """Import every stack and function, and report what is wrong before anything is deployed."""
+    """Import all stacks and functions, and say what is wrong."""
     facts = collect(Settings().saga_stacks)
     findings = check(facts)
     if as_json:
@@ -46,16 +47,16 @@ def function(
     made = new_function(name, folder)
     for change in made.changes:
         verb = "made" if change.is_new else "extended"
-        console.print(f"[dim]{verb:<8}[/] {escape(str(change.path))}", soft_wrap=True)
-    console.print(f"\nNext: say what {escape(str(made.file))} does, then")
+        console.print(line((f"{verb:<8}", "dim"), f" {change.path}"), soft_wrap=True)
+    console.print(f"\nNext: say what {made.file} does, then")
     for command in made.next_commands():
-        console.print(f"  {escape(command)}", soft_wrap=True)
+        console.print(f"  {command}", soft_wrap=True)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: Finding) -> Text:
     colour = "red" if finding.level == "error" else "yellow"
-    where = escape(f"{_shown(finding.path)}:{finding.line}")
-    return f"{where}: [{colour}]{finding.level}:[/] {escape(finding.text)}"
+    where = f"{_shown(finding.path)}:{finding.line}"
+    return line(f"{where}: ", (f"{finding.level}:", colour), f" {finding.text}")
 
 
 def _summary(facts: Facts, findings: list[Finding]) -> str:

@@ -3,12 +3,16 @@
 from ..secrets import read_secrets
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from .app import app, console, settings_for
+from .app import app, settings_for
+from .terminal import console
 
 
 @app.command("create-databases")
 def create_databases() -> None:
-    """Make a database for each stack, which its own role alone may enter, at SAGA_ADMIN_URL."""
+    """Make each stack's database, and the role that owns it.
+
+    Only that role may enter it. They are made at SAGA_ADMIN_URL.
+    """
     from ..deploy.databases import administrator, administrator_url, create_database
 
     settings = settings_for(None)

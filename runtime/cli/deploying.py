@@ -13,11 +13,13 @@ from ..deploy.artifact import SHOWN
 from ..deploy.releasing import Releasing
 from ..deploy.rollout import READY_TIMEOUT
 from ..deploy.store import open_store
+from ..deploy.target import Release
 from ..deploy.targets import open_target
 from ..errors import SagaError
 from ..settings import Settings
-from .app import Data, Json, Where, app, bare_table, console, settings_for
+from .app import Data, Json, Where, app, settings_for
 from .running import show
+from .terminal import bare_table, console, line
 
 NAMES = "SERVICE.NAME of a function or saga, or SERVICE for its adapter."
 
@@ -35,7 +37,7 @@ def deploy(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME…]",
+            metavar="NAME",
             help=NAMES,
         ),
     ] = None,
@@ -46,9 +48,9 @@ def deploy(
         bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
     ] = False,
 ) -> None:
-    """Deploy functions, sagas and adapters as their code is now, without a gap.
+    """Deploy functions, sagas and adapters as their code is now.
 
-    All of them where none is named.
+    All of them where none is named, and without a gap.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
     not get healthy, it is taken down and the old one stays.
@@ -56,7 +58,7 @@ def deploy(
     releasing = _releasing(settings_for(data, target), timeout)
     releases = releasing.deploy(names or [], force=force)
     for release in releases:
-        console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
+        _tell(release)
     if not releases:
         console.print("Nothing to do: these versions run already.")
 
@@ -71,14 +73,17 @@ def rollback(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Deploy an earlier version of a function or saga again, its code and its stack file."""
+    """Deploy an earlier version of a function or saga again.
+
+    Its stack file is the one of that time, as its code is.
+    """
     release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
-    console.print(f"[green]{release.name}[/] runs version {release.version[:SHOWN]}")
+    _tell(release)
 
 
 @app.command()
 def scale(
-    wanted: Annotated[list[str], typer.Argument(metavar="NAME=N…", help="How many of each.")],
+    wanted: Annotated[list[str], typer.Argument(metavar="NAME=N", help="How many of each.")],
     data: Data = None,
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
@@ -97,18 +102,24 @@ def scale(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="As in `saga ps`.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As in `saga ps`.")],
     data: Data = None,
     target: Where = None,
 ) -> None:
-    """Drain and stop all instances of functions or sagas; their messages wait for a deploy."""
+    """Drain and stop all instances of functions or sagas.
+
+    Their messages wait for a deploy.
+    """
     _releasing(settings_for(data, target), READY_TIMEOUT).remove(names)
     console.print(f"{', '.join(names)}: removed")
 
 
 @app.command()
 def deployments(name: Name, data: Data = None, as_json: Json = False, target: Where = None) -> None:
-    """List which versions of a function were deployed, when and by whom, the newest first."""
+    """List the versions of a function that were deployed.
+
+    The newest first, with when that was and by whom.
+    """
     settings = settings_for(data, target)
     found = history.deployments(open_store(settings.artifacts), settings.deployed_on, name)
     found.reverse()
@@ -128,17 +139,16 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
 def invoke(
     name: Name,
     body: Annotated[
-        str, typer.Option("--data", "-d", help="The command: JSON, @FILE, or - for standard input.")
+        str, typer.Option("--body", "-b", help="The command: JSON, @FILE, or - for standard input.")
     ],
-    data: Annotated[
-        Path | None, typer.Option("--system", metavar="DIR", help="The system's data directory.")
-    ] = None,
+    data: Data = None,
     target: Where = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait.")] = 30.0,
 ) -> None:
-    """Send a function one command and print the event that answers it; exit with 2 if it is a no.
+    """Send a function one command and print its answer.
 
-    The handler runs for real, with all that it writes, but no saga goes on from there.
+    The exit code is 2 where that is a no, or a fault. The handler runs for real, with all that it
+    writes, but no saga goes on from there.
     """
     settings = settings_for(data, target)
     text = _read(body)
@@ -157,15 +167,17 @@ def invoke(
 def _releasing(settings: Settings, timeout: float) -> Releasing:
     # What is half done is taken back, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    return Releasing(settings, lambda line: console.print(f"[dim]{line}[/]"), timeout)
+    return Releasing(settings, lambda text: console.print(line((text, "dim"))), timeout)
+
+
+def _tell(release: Release) -> None:
+    console.print(line((release.name, "green"), f" runs version {release.version[:SHOWN]}"))
 
 
 def _read(body: str) -> str:
-    if body == "-":
-        return sys.stdin.read()
-    if not body.startswith("@"):
+    if body != "-" and not body.startswith("@"):
         return body
     try:
-        return Path(body[1:]).read_text()
+        return sys.stdin.read() if body == "-" else Path(body[1:]).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise SagaError(f"--data {body}: {error}") from None
+        raise SagaError(f"--body {body}: {error}") from None

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import peewee
 import typer
-from rich.markup import escape
 
 from .. import saga_queries
 from ..clock import utcnow
@@ -20,13 +19,14 @@ from ..saga_state import SagaState
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
 from ..system.state import read_system
-from .app import Data, Json, app, bare_table, coloured, console, settings_for
+from .app import Data, Json, app, settings_for
 from .sagas import open_sagas, story
+from .terminal import bare_table, coloured, console, line
 
 dlq = typer.Typer(help="Inspect, replay and drop dead letters.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="As `list` names them.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="As `list` names them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
@@ -89,9 +89,9 @@ def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Jso
             dead_letter.id,
             dead_letter.time[:19],
             str(dead_letter.replays or ""),
-            escape(dead_letter.saga_id or ""),
+            dead_letter.saga_id or "",
             coloured(state.status) if state else "",
-            escape(dead_letter.reason),
+            dead_letter.reason,
         )
     console.print(table if dead_letters else "No dead letters.")
 
@@ -103,13 +103,14 @@ def show_dead_letter(
     """Show one dead letter: its headers and body, and its saga."""
     [dead_letter] = _chosen(_read(data), [dead_letter_id])
     sagas = _sagas(data)
-    console.print(f"[bold]{dead_letter.id}[/]  from {dead_letter.function}, {dead_letter.time}")
-    console.print(f"reason: {escape(dead_letter.reason)}")
+    origin = f"  from {dead_letter.function}, {dead_letter.time}"
+    console.print(line((dead_letter.id, "bold"), origin))
+    console.print(f"reason: {dead_letter.reason}")
     if dead_letter.truncated:
-        console.print(f"cut to fit, of bytes: {escape(dead_letter.truncated)}")
+        console.print(f"cut to fit, of bytes: {dead_letter.truncated}")
     for name, value in dead_letter.record.headers:
-        console.print(f"  {escape(name)}: {escape(_text(value))}")
-    console.print(escape(_text(dead_letter.record.value)), soft_wrap=True)
+        console.print(f"  {name}: {_text(value)}")
+    console.print(_text(dead_letter.record.value), soft_wrap=True)
     if state := _state(sagas, dead_letter):
         console.print()
         console.print(story(state))

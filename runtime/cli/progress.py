@@ -9,7 +9,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .app import errors
+from .terminal import errors
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from ..deploy.artifact import SHOWN
 from ..deploy.processes import log_names, read_logs
@@ -25,7 +24,8 @@ from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
 from ..system.state import end_leftovers, is_locked, lock_system, read_system
-from .app import Data, Json, Where, app, bare_table, coloured, console, settings_for
+from .app import Data, Json, Where, app, settings_for
+from .terminal import bare_table, coloured, console, line
 
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
@@ -41,7 +41,7 @@ def up(
         str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
     ] = EMBEDDED,
 ) -> None:
-    """Start the whole system: the broker, all functions, sagas and adapters."""
+    """Start the broker and all functions, sagas and adapters."""
     # The supervisor needs process groups, a fork server and file locks that end with their process.
     if sys.platform not in ("linux", "darwin"):
         raise SagaError("saga up needs Linux, macOS or WSL")
@@ -121,9 +121,9 @@ def logs(
         known = ", ".join(sorted(names)) or "none"
         raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
     try:
-        for instance, line in read(wanted, follow=follow):
-            prefix = f"[cyan]{instance}[/] | " if len(wanted) > 1 else ""
-            console.print(prefix + escape(line), soft_wrap=True)
+        for instance, text in read(wanted, follow=follow):
+            prefix = f"{instance} | " if len(wanted) > 1 else ""
+            console.print(line((prefix, "cyan"), text), soft_wrap=True)
     except KeyboardInterrupt:
         return
 
@@ -135,7 +135,10 @@ def run(
     ],
     data: Data = None,
 ) -> None:
-    """Run one function, saga or adapter in the foreground, on KAFKA_BOOTSTRAP_SERVERS."""
+    """Run one function, saga or adapter in the foreground.
+
+    Its broker is the one that KAFKA_BOOTSTRAP_SERVERS names.
+    """
     # As a container's first process, we would not be ended by a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from ..system import host

@@ -9,8 +9,6 @@ import peewee
 import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Group
-from rich.markup import escape
-from rich.text import Text
 
 from .. import saga_queries
 from ..client import SagaClient
@@ -19,7 +17,8 @@ from ..errors import NotRunning, SagaError
 from ..saga_history import histories
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
-from .app import Data, Json, app, bare_table, coloured, console, settings_for
+from .app import Data, Json, app, settings_for
+from .terminal import bare_table, coloured, console, line
 
 
 @app.command()
@@ -43,7 +42,7 @@ def sagas(
     for column in ("SAGA", "NAME", "STATUS", "STARTED", "WHY"):
         table.add_column(column, no_wrap=column != "WHY")
     for state in found:
-        failure = escape(_in_short(state.failure)) if state.failure else ""
+        failure = _in_short(state.failure) if state.failure else ""
         started = f"{state.created_at.astimezone():%m-%d %H:%M:%S}"
         table.add_row(state.id, state.name, coloured(state.status), started, failure)
     console.print(table if found else "No sagas.")
@@ -55,7 +54,7 @@ def show(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Show one saga: its steps, times, attempts and errors, and its history."""
+    """Show one saga: its steps, attempts, errors and history."""
     database = open_sagas(data)
     state = saga_queries.find(database, saga_id)
     if as_json:
@@ -65,15 +64,15 @@ def show(
     console.print()
     for moment in histories(database, [state])[state.id]:
         when = f"{moment.at.astimezone():%H:%M:%S.%f}"[:-3]
-        changes = escape(", ".join(map(str, moment.steps)))
-        console.print(f"[dim]{when}[/]  {coloured(moment.status):<14} {changes}")
+        changes = ", ".join(map(str, moment.steps))
+        console.print(line((when, "dim"), "  ", coloured(moment.status, 14), f" {changes}"))
 
 
 @app.command()
 def retry(
     saga_id: Annotated[str, typer.Argument(help="The saga's id.")], data: Data = None
 ) -> None:
-    """Try all failed undos of a FAILED saga again; take up one that was UNREADABLE."""
+    """Retry a FAILED saga's undos, or take up an UNREADABLE one."""
     with SagaClient(settings_for(data)) as client:
         _tell(client.retry(saga_id))
 
@@ -86,13 +85,13 @@ def skip(
     reason: Annotated[str, typer.Option(help="How it was done, or why it need not be.")],
     data: Data = None,
 ) -> None:
-    """Record that a person has done a failed undo by hand, and go on."""
+    """Record that a person has done a failed undo; go on."""
     with SagaClient(settings_for(data)) as client:
         _tell(client.skip(saga_id, step, by, reason))
 
 
 def _tell(state: SagaState) -> None:
-    console.print(f"{state.name} {state.id} is {coloured(state.status)}")
+    console.print(line(f"{state.name} {state.id} is ", coloured(state.status)))
 
 
 def open_sagas(data: Path | None) -> peewee.Database:
@@ -109,14 +108,14 @@ def open_sagas(data: Path | None) -> peewee.Database:
 
 def story(state: SagaState) -> Group:
     """Tell a saga as a table of its steps."""
-    head = Text.from_markup(f"{state.name} [bold]{state.id}[/]  {coloured(state.status)}")
+    head = line(f"{state.name} ", (state.id, "bold"), "  ", coloured(state.status))
     if state.failure is not None:
         head.append(f"  {state.failure.step or state.failure.code}: {state.failure.message}")
     table = bare_table("STEP", "STATUS", "ATTEMPTS", "UNDOS", "TOOK", "ERROR")
     for step in state.steps:
         error = f"{step.error.code}: {step.error.message}" if step.error else ""
         attempts, undos = str(step.attempts or ""), str(step.undo_attempts or "")
-        table.add_row(step.name, coloured(step.status), attempts, undos, _took(step), escape(error))
+        table.add_row(step.name, coloured(step.status), attempts, undos, _took(step), error)
     return Group(head, table)
 
 

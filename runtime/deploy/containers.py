@@ -140,7 +140,7 @@ class Containers:
         with self._engine():
             found = instances_of(self.instances(), function)
             name = min(found, key=lambda instance: instance.state != "ready").name
-            command = ["saga", "invoke", function, "--data", data, "--timeout", f"{timeout:g}"]
+            command = ["saga", "invoke", function, "--body", data, "--timeout", f"{timeout:g}"]
             done = self._get(name).exec_run(command, demux=True)
         out, err = ((part or b"").decode(errors="replace").strip() for part in done.output)
         if done.exit_code not in (0, 2):

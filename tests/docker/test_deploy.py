@@ -352,14 +352,14 @@ def test_removed_functions_messages_wait_until_it_is_deployed_again(
 def test_invoke_sends_one_command_and_prints_its_event(deployed: Deployed) -> None:
     product = deployed.system.make_product(stock=3)
     command = {"order_id": str(uuid7()), "product_id": product, "quantity": 2}
-    done = deployed.saga("invoke", RESERVE, "--data", json.dumps(command))
+    done = deployed.saga("invoke", RESERVE, "--body", json.dumps(command))
     assert json.loads(done.stdout)["type"] == "ProductReserved"
     again = {**command, "order_id": str(uuid7())}
-    refused = deployed.saga("invoke", RESERVE, "--data", json.dumps(again), check=False)
+    refused = deployed.saga("invoke", RESERVE, "--body", json.dumps(again), check=False)
     assert refused.returncode == 2
     assert json.loads(refused.stdout)["data"]["code"] == "insufficient_stock"
     assert "quantity: Field required" in deployed.refused(
-        "invoke", RESERVE, "--data", '{"order_id": "1", "product_id": 1}'
+        "invoke", RESERVE, "--body", '{"order_id": "1", "product_id": 1}'
     )
 
 
@@ -378,7 +378,7 @@ def test_logs_of_a_function_are_printed_and_followed(deployed: Deployed) -> None
         assert process.stdout is not None
         assert "starts" in process.stdout.readline()
         command = {"order_id": str(uuid7()), "product_id": 1_000_000, "quantity": 1}
-        deployed.saga("invoke", RESERVE, "--data", json.dumps(command), check=False)
+        deployed.saga("invoke", RESERVE, "--body", json.dumps(command), check=False)
         # A line that came later; without it, the test's time-out ends this.
         assert any("product_not_found" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)

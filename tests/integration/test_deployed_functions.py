@@ -30,16 +30,16 @@ def test_function_is_scaled_up_and_down(gifts: Project) -> None:
 
 
 def test_invoke_tells_the_answer(gifts: Project, tmp_path: Path) -> None:
-    answer = json.loads(gifts.ok("invoke", SEND, "--data", '{"name": "Ada"}'))
+    answer = json.loads(gifts.ok("invoke", SEND, "--body", '{"name": "Ada"}'))
     assert answer == {"type": "GiftSent", "outcome": "done", "data": {"name": "Ada"}}
     (tmp_path / "command.json").write_text('{"name": "Åsa"}')
     for source, text in ((f"@{tmp_path / 'command.json'}", None), ("-", '{"name": "Åsa"}')):
-        told = json.loads(gifts.ok("invoke", SEND, "--data", source, stdin=text))
+        told = json.loads(gifts.ok("invoke", SEND, "--body", source, stdin=text))
         assert told["data"] == {"name": "Åsa"}
 
 
 def test_invoke_ends_with_2_where_the_answer_is_a_no(gifts: Project) -> None:
-    done = gifts.run("invoke", WRAP, "--data", '{"name": "nobody"}')
+    done = gifts.run("invoke", WRAP, "--body", '{"name": "nobody"}')
     assert done.returncode == 2
     answer = json.loads(done.stdout)
     assert (answer["outcome"], answer["type"]) == ("rejected", "WrapGift.Rejected")
@@ -52,17 +52,17 @@ def test_invoke_ends_with_2_where_the_answer_is_a_no(gifts: Project) -> None:
         ("{}", "--data is no WrapGift: name: Field required"),
         ('{"name": 1}', "--data is no WrapGift: name: Input should be a valid string"),
         ("{", "--data is no WrapGift: JSON: Invalid JSON"),
-        ("@/no/such/file", "--data @/no/such/file: "),
+        ("@/no/such/file", "--body @/no/such/file: "),
     ],
 )
 def test_invoke_with_wrong_data_is_one_line(gifts: Project, data: str, reason: str) -> None:
-    told = gifts.refused("invoke", WRAP, "--data", data)
+    told = gifts.refused("invoke", WRAP, "--body", data)
     assert told.startswith(f"saga: {reason}")
     assert told.count("\n") == 1
 
 
 def test_invoke_finds_the_system_by_an_option(gifts: Project) -> None:
-    arguments = ["invoke", SEND, "-d", '{"name": "Bob"}', "--system", str(gifts.system.data)]
+    arguments = ["invoke", SEND, "-b", '{"name": "Bob"}', "--data", str(gifts.system.data)]
     told = gifts.ok(*arguments, env={"SAGA_DATA": "/nowhere"})
     assert json.loads(told)["data"] == {"name": "Bob"}
 

@@ -50,7 +50,7 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
         (["scale", f"{WRAP}=-1"], "not of the form NAME=N"),
         (["remove", "gift.nothing"], "gift.nothing does not run"),
         (["remove", "broker"], "broker does not run"),
-        (["invoke", "gift.nothing", "--data", "{}"], "gift.nothing does not run"),
+        (["invoke", "gift.nothing", "--body", "{}"], "gift.nothing does not run"),
         (["logs", "gift.nothing"], "no log of gift.nothing; there are: "),
     ],
 )

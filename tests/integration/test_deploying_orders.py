@@ -106,7 +106,7 @@ def test_saga_is_deployed_scaled_and_logged_under_load_as_a_function_is(
     assert before[SAGA_NAME] not in {row["pid"] for row in instances}
     assert f"{SAGA_NAME}-2 |" in orders.ok("logs", SAGA_NAME)
     orders.ok("scale", f"{SAGA_NAME}=1")
-    assert "answers no commands" in orders.refused("invoke", SAGA_NAME, "--data", "{}")
+    assert "answers no commands" in orders.refused("invoke", SAGA_NAME, "--body", "{}")
 
 
 def test_adapter_version_that_fails_gives_the_port_back_to_the_old_one(

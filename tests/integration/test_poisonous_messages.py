@@ -29,7 +29,7 @@ def poisonous(kept: Project) -> Project:
 
 
 def invoke(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
-    arguments = ("invoke", WRAP, "--data", json.dumps({"name": name}), "--timeout", "300")
+    arguments = ("invoke", WRAP, "--body", json.dumps({"name": name}), "--timeout", "300")
     return project.run(*arguments, apart=True)
 
 

@@ -147,7 +147,7 @@ class Project:
 
     def invoke(self, name: str = WRAP, **data: Any) -> Any:
         """Invoke a function and return its answer."""
-        told = self.ok("invoke", name, "--data", json.dumps(data or {"name": "Ada"}))
+        told = self.ok("invoke", name, "--body", json.dumps(data or {"name": "Ada"}))
         return json.loads(told)["data"]
 
     def instances(self, name: str) -> list[dict[str, Any]]:
