@@ -1,6 +1,7 @@
 """The command `saga`, put together: the runtime's commands, and those that know the orders."""
 
 import ast
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -34,12 +35,20 @@ def main() -> None:
     Its module alone is imported: others bring database drivers, an HTTP client and the simulation,
     which would take longer than most commands do. For a list of all commands, none is.
     """
-    first = [word for word in sys.argv[1:] if word != "--"][:1]
+    first = [word for word in _to_be_completed() or sys.argv[1:] if word != "--"][:1]
     if COMMANDS.intersection(first):
         load(first)
     else:
         outline()
     run()
+
+
+def _to_be_completed() -> list[str]:
+    """Return what has been typed so far, where the shell asks what may come next."""
+    if "_SAGA_COMPLETE" not in os.environ:
+        return []
+    words = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return words.split()[1:]
 
 
 def load(wanted: Iterable[str] = COMMANDS) -> None:

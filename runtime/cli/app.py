@@ -19,7 +19,6 @@ app = typer.Typer(
     name="saga",
     cls=ByTask,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -28,6 +27,14 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The system's data directory [default: .saga]."),
 ]
+
+
+def in_lower_case(saga_id: str | None) -> str | None:
+    """Write a saga's id as it is stored."""
+    return saga_id and saga_id.lower()
+
+
+SagaId = Annotated[str, typer.Argument(help="The saga's id.", callback=in_lower_case)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 Where = Annotated[

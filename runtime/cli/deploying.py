@@ -19,7 +19,7 @@ from ..errors import SagaError
 from ..settings import Settings
 from .app import Data, Json, Where, app, settings_for
 from .running import show
-from .terminal import bare_table, console, line
+from .terminal import bare_table, console, line, moment
 
 NAMES = "SERVICE.NAME of a function or saga, or SERVICE for its adapter."
 
@@ -130,8 +130,8 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
     for column in ("VERSION", "DEPLOYED", "BY", "REPLACED"):
         table.add_column(column)
     for entry in found:
-        when = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        table.add_row(entry.version[:SHOWN], when, entry.by, (entry.replaced or "")[:SHOWN])
+        before = (entry.replaced or "")[:SHOWN]
+        table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before)
     console.print(table if found else f"{name} was never deployed.")
 
 

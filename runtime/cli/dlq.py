@@ -19,7 +19,7 @@ from ..saga_state import SagaState
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
 from ..system.state import read_system
-from .app import Data, Json, app, settings_for
+from .app import Data, Json, app, in_lower_case, settings_for
 from .sagas import open_sagas, story
 from .terminal import bare_table, coloured, console, line
 
@@ -35,7 +35,9 @@ class Filter:
     """Which dead letters a command is about: those of a topic, of a saga, with a reason."""
 
     topic: Annotated[str | None, typer.Option(help="Only those of this topic.")] = None
-    saga: Annotated[str | None, typer.Option(help="Only those of this saga.")] = None
+    saga: Annotated[
+        str | None, typer.Option(help="Only those of this saga.", callback=in_lower_case)
+    ] = None
     reason: Annotated[
         str | None,
         typer.Option(help="Only those whose reason holds this text."),
@@ -87,7 +89,7 @@ def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Jso
         state = _state(sagas, dead_letter)
         table.add_row(
             dead_letter.id,
-            dead_letter.time[:19],
+            dead_letter.time,
             str(dead_letter.replays or ""),
             dead_letter.saga_id or "",
             coloured(state.status) if state else "",

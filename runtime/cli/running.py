@@ -25,8 +25,9 @@ from ..system.logs import configure_logging
 from ..system.stack import read_stacks
 from ..system.state import end_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, settings_for
-from .terminal import bare_table, coloured, console, line
+from .terminal import STATUS_COLOURS, console, line
 
+WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
 STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
 
@@ -86,13 +87,20 @@ def _stop(folder: Path) -> None:
 
 
 @app.command()
-def ps(data: Data = None, as_json: Json = False, target: Where = None) -> None:
+def ps(
+    data: Data = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Also show kinds and pids, and cut nothing.")
+    ] = False,
+    as_json: Json = False,
+    target: Where = None,
+) -> None:
     """List what runs: processes, or containers."""
     instances = open_target(settings_for(data, target)).instances()
     if as_json:
         print(json.dumps([asdict(instance) for instance in instances], indent=1))
     elif instances:
-        show(instances)
+        show(instances, wide=wide)
     else:
         console.print("Nothing runs; `saga deploy` starts it.")
 
@@ -157,22 +165,27 @@ def run(
         host.run_adapter(stack, settings)
 
 
-def show(instances: Sequence[Instance]) -> None:
-    """Print instances as a table."""
-    table = bare_table()
-    for column in ("NAME", "KIND", "VERSION", "PID", "STATE", "RESTARTS", "WHERE"):
-        table.add_column(column, overflow="fold", no_wrap=column == "NAME")
-    for instance in instances:
-        table.add_row(
-            instance.name,
-            instance.kind,
-            instance.version[:SHOWN],
-            str(instance.pid or ""),
-            coloured(instance.state),
-            str(instance.restarts),
-            instance.where,
-        )
-    console.print(table)
+def show(instances: Sequence[Instance], *, wide: bool = False) -> None:
+    """Print a line for each instance, cut to the terminal's width, or with all that is known."""
+    columns = ("NAME", "STATE", "VERSION", "RESTARTS", *(WIDE if wide else ()), "WHERE")
+    rows = [_row(instance, wide=wide) for instance in instances]
+    widths = [max(map(len, words)) for words in zip(columns, *rows, strict=True)]
+    for words in (columns, *rows):
+        padded = [f"{word:<{width}}" for word, width in zip(words, widths, strict=True)]
+        style = STATUS_COLOURS.get(words[1], "")
+        shown = line(padded[0], "  ", (padded[1], style), "  ", "  ".join(padded[2:]))
+        if words is columns:
+            shown.stylize("bold")
+        shown.rstrip()
+        if not wide:
+            shown.truncate(console.width, overflow="ellipsis")
+        console.print(shown, soft_wrap=True)
+
+
+def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
+    version, restarts = instance.version[:SHOWN], str(instance.restarts)
+    more = (instance.kind, str(instance.pid or "")) if wide else ()
+    return instance.name, instance.state, version, restarts, *more, instance.where
 
 
 def _show_all(settings: Settings) -> None:

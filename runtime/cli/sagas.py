@@ -17,8 +17,8 @@ from ..errors import NotRunning, SagaError
 from ..saga_history import histories
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
-from .app import Data, Json, app, settings_for
-from .terminal import bare_table, coloured, console, line
+from .app import Data, Json, SagaId, app, settings_for
+from .terminal import bare_table, coloured, console, line, moment
 
 
 @app.command()
@@ -43,14 +43,14 @@ def sagas(
         table.add_column(column, no_wrap=column != "WHY")
     for state in found:
         failure = _in_short(state.failure) if state.failure else ""
-        started = f"{state.created_at.astimezone():%m-%d %H:%M:%S}"
+        started = moment(state.created_at)
         table.add_row(state.id, state.name, coloured(state.status), started, failure)
     console.print(table if found else "No sagas.")
 
 
 @app.command()
 def show(
-    saga_id: Annotated[str, typer.Argument(help="The saga's id.")],
+    saga_id: SagaId,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -62,16 +62,13 @@ def show(
         return
     console.print(story(state))
     console.print()
-    for moment in histories(database, [state])[state.id]:
-        when = f"{moment.at.astimezone():%H:%M:%S.%f}"[:-3]
-        changes = ", ".join(map(str, moment.steps))
-        console.print(line((when, "dim"), "  ", coloured(moment.status, 14), f" {changes}"))
+    for one in histories(database, [state])[state.id]:
+        when, changes = moment(one.at, "milliseconds"), ", ".join(map(str, one.steps))
+        console.print(line((when, "dim"), "  ", coloured(one.status, 14), f" {changes}"))
 
 
 @app.command()
-def retry(
-    saga_id: Annotated[str, typer.Argument(help="The saga's id.")], data: Data = None
-) -> None:
+def retry(saga_id: SagaId, data: Data = None) -> None:
     """Retry a FAILED saga's undos, or take up an UNREADABLE one."""
     with SagaClient(settings_for(data)) as client:
         _tell(client.retry(saga_id))
@@ -79,7 +76,7 @@ def retry(
 
 @app.command()
 def skip(
-    saga_id: Annotated[str, typer.Argument(help="The saga's id.")],
+    saga_id: SagaId,
     step: Annotated[str, typer.Argument(help="The step whose undo has failed.")],
     by: Annotated[str, typer.Option(help="Who has done it.")],
     reason: Annotated[str, typer.Option(help="How it was done, or why it need not be.")],

@@ -7,6 +7,8 @@ the terminal, or turn the direction of its writing, is shown as a sign instead.
 import os
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -92,6 +94,11 @@ def coloured(status: str, width: int = 0) -> Text:
 def line(*words: str | Text | tuple[str, str]) -> Text:
     """Put a line together from words, and from words with their style: `("saga:", "red")`."""
     return Text.assemble(*words)
+
+
+def moment(at: datetime, unit: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """Write a time in UTC as RFC 3339 has it, the same in every command."""
+    return at.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
 
 
 def bare_table(*columns: str) -> Table:

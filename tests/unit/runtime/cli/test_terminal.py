@@ -4,11 +4,12 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from saga.runtime.cli.terminal import Terminal, bare_table, coloured, console, line
+from saga.runtime.cli.terminal import Terminal, bare_table, coloured, console, line, moment
 
 STEERING = "a\x1b[31m\x9b\x7f\u202eb\udcff"
 SHOWN = "a␛[31m�␡�b�"
@@ -89,3 +90,9 @@ def test_closed_stream_is_no_file_that_is_opened_next(closed: tuple[int, ...], t
     code = CLOSED.format(closed=closed, path=str(path))
     subprocess.run([sys.executable, "-c", code], check=True, stdin=subprocess.DEVNULL)
     assert path.read_text() == "file"
+
+
+def test_times_are_told_in_utc_as_rfc_3339_has_them() -> None:
+    at = datetime(2026, 1, 1, 0, 30, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
+    assert moment(at) == "2025-12-31T23:30:00Z"
+    assert moment(at, "milliseconds") == "2025-12-31T23:30:00.123Z"
