@@ -35,7 +35,7 @@ class Suspect(Table):
     """What a function's process has in hand: records of one partition, from `first` up to `end`.
 
     `begun` counts the processes that have had it in hand, this one included. Whoever finds it knows
-    that all of them are dead.
+    that all of them are dead. One partition may have several, where a group has gone back in it.
     """
 
     function = peewee.CharField()
@@ -48,7 +48,7 @@ class Suspect(Table):
     class Meta:
         """peewee's settings."""
 
-        primary_key = peewee.CompositeKey("function", "topic", "partition")
+        primary_key = peewee.CompositeKey("function", "topic", "partition", "first")
 
 
 class Note(NamedTuple):
@@ -57,6 +57,13 @@ class Note(NamedTuple):
     first: int
     end: int
     begun: int
+
+    def covers(self, offset: int) -> bool:
+        """Tell whether this record is among them."""
+        return self.first <= offset < self.end
+
+
+Found = Mapping[Place, Sequence[Note]]
 
 
 class Plan(NamedTuple):
@@ -71,19 +78,18 @@ class Plan(NamedTuple):
     rest: Mapping[Place, Note]
 
 
-def plan(records: Sequence[Record], found: Mapping[Place, Note]) -> Plan:
+def plan(records: Sequence[Record], found: Found) -> Plan:
     """Decide about a batch from the notes of those who have died."""
     notes: dict[Place, Note] = {}
     for number, record in enumerate(records):
         place = record.topic, record.partition
-        note = found.get(place)
-        if note is not None and note.first <= record.offset < note.end:
+        note = next((n for n in found.get(place, ()) if n.covers(record.offset)), None)
+        if note is not None:
             if number == 0:
                 return _alone(place, record.offset, note)
             return Plan(number, guilty=False, notes=notes, rest={})
-        if note is None or record.offset >= note.end:  # else the note is of what comes behind
-            first = notes[place].first if place in notes else record.offset
-            notes[place] = Note(first, record.offset + 1, 1)
+        first = notes[place].first if place in notes else record.offset
+        notes[place] = Note(first, record.offset + 1, 1)
     return Plan(len(records), guilty=False, notes=notes, rest={})
 
 
@@ -134,14 +140,15 @@ class Suspects:
         """Note what is taken in hand, and say how much of it that may be."""
         try:
             self._connect()
-            planned = plan(records, self._found() | self._rest)
+            planned = plan(records, self._found())
             self._write(planned.notes)
         except UNAVAILABLE as error:
             log.warning("not noted what is in hand: %s", first_line(error))
             self.close()  # it may be dead: the next batch opens another
             return Plan(len(records), guilty=False, notes={}, rest={})
-        for place in planned.notes:
-            self._rest.pop(place, None)
+        for place, note in planned.notes.items():
+            if place in self._rest and self._rest[place].first < note.end:
+                del self._rest[place]
         if planned.rest:
             self._rest.update(planned.rest)
             self._rest_until = max(self._young_until, self._stopwatch() + SUSPECT_FOR)
@@ -150,8 +157,8 @@ class Suspects:
     def end(self, planned: Plan) -> None:
         """Take back what was noted: it is worked off."""
         try:
-            for place in planned.notes:
-                _delete.on(self._database, self._function, *place)
+            for place, note in planned.notes.items():
+                _delete.on(self._database, self._function, *place, note.first, note.end)
         except UNAVAILABLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
             self.close()
@@ -164,14 +171,18 @@ class Suspects:
             quick = "PRAGMA synchronous = normal" if sqlite else "SET synchronous_commit = off"
             self._database.execute_sql(quick)
 
-    def _found(self) -> dict[Place, Note]:
-        rows = _select.on(self._database, self._function)
-        return {(topic, partition): Note(*note) for topic, partition, *note in rows}
+    def _found(self) -> Found:
+        found: dict[Place, list[Note]] = {}
+        for topic, partition, *note in _select.on(self._database, self._function):
+            found.setdefault((topic, partition), []).append(Note(*note))
+        for place, rest in self._rest.items():
+            found.setdefault(place, []).append(rest)
+        return found
 
     def _write(self, notes: Mapping[Place, Note]) -> None:
         with self._database.atomic():
             for place, note in notes.items():
-                _delete.on(self._database, self._function, *place)
+                _delete.on(self._database, self._function, *place, note.first, note.end)
                 _insert.on(self._database, self._function, *place, *note)
 
 
@@ -190,7 +201,7 @@ def _insert(function: str, topic: str, partition: int, first: int, end: int, beg
 
 
 @prepared
-def _delete(function: str, topic: str, partition: int) -> Any:
-    return Suspect.delete().where(
-        Suspect.function == function, Suspect.topic == topic, Suspect.partition == partition
-    )
+def _delete(function: str, topic: str, partition: int, first: int, end: int) -> Any:
+    row = Suspect
+    here = (row.function == function, row.topic == topic, row.partition == partition)
+    return row.delete().where(*here, row.first < end, row.end > first)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saga.runtime.database.connection import connect
 from saga.runtime.envelope import Record
-from saga.runtime.poison import DEATHS, SUSPECT_FOR, YOUNG, Note, Place, Suspects, plan
+from saga.runtime.poison import DEATHS, SUSPECT_FOR, YOUNG, Note, Place, Plan, Suspects, plan
 
 TOPIC = "t"
 
@@ -34,9 +34,9 @@ def test_without_a_note_all_is_taken() -> None:
         pytest.param([3, 4, 5], (3, 6, 1), 1, at(3, 4, 2), at(4, 6, 1), id="first of some"),
         pytest.param([5, 6], (3, 6, 1), 1, at(5, 6, 2), {}, id="last of some"),
         pytest.param([4, 5], (4, 5, 2), 1, at(4, 5, 3), {}, id="alone once before"),
-        pytest.param([2, 3, 4, 5], (4, 5, 2), 2, {}, {}, id="some before it"),
+        pytest.param([2, 3, 4, 5], (4, 5, 2), 2, at(2, 4, 1), {}, id="some before it"),
         pytest.param([6, 7], (3, 6, 1), 2, at(6, 8, 1), {}, id="behind it"),
-        pytest.param([1, 2], (3, 6, 1), 2, {}, {}, id="before it"),
+        pytest.param([1, 2], (3, 6, 1), 2, at(1, 3, 1), {}, id="before it"),
     ],
 )
 def test_what_is_suspect_is_taken_alone(
@@ -46,15 +46,25 @@ def test_what_is_suspect_is_taken_alone(
     notes: dict[Place, Note],
     rest: dict[Place, Note],
 ) -> None:
-    planned = plan(records(*offsets), at(*found))
+    planned = plan(records(*offsets), {(TOPIC, 0): [Note(*found)]})
     assert (planned.take, planned.guilty) == (take, False)
     assert (planned.notes, planned.rest) == (notes, rest)
 
 
 def test_one_that_has_ended_enough_processes_is_guilty() -> None:
-    assert plan(records(4, 5), at(4, 5, DEATHS)).guilty
-    assert not plan(records(4, 5), at(4, 6, DEATHS)).guilty
-    assert not plan(records(4, 5), at(4, 5, DEATHS - 1)).guilty
+    def is_guilty(first: int, end: int, begun: int) -> bool:
+        return plan(records(4, 5), {(TOPIC, 0): [Note(first, end, begun)]}).guilty
+
+    assert is_guilty(4, 5, DEATHS)
+    assert not is_guilty(4, 6, DEATHS)
+    assert not is_guilty(4, 5, DEATHS - 1)
+
+
+def test_notes_of_one_partition_are_told_apart() -> None:
+    found = {(TOPIC, 0): [Note(8, 9, 2), Note(4, 5, 1)]}
+    assert plan(records(3, 4), found).notes == at(3, 4, 1)
+    assert plan(records(4, 5), found).notes == at(4, 5, 2)
+    assert plan(records(8), found).notes == at(8, 9, 3)
 
 
 @given(
@@ -66,12 +76,17 @@ def test_guilty_one_is_found_whatever_the_batches(
     bad: int, sizes: Sequence[int], lost: Sequence[int]
 ) -> None:
     """Each process begins a bit before its predecessor's end, as offsets follow late."""
-    position, deaths, notes, rest = 0, 0, dict[Place, Note](), dict[Place, Note]()
+    position, deaths, notes, rest = 0, 0, list[Note](), dict[Place, Note]()
+
+    def apart_from(planned: Plan) -> list[Note]:
+        [new] = planned.notes.values()
+        return [note for note in notes if note.end <= new.first or new.end <= note.first]
+
     for size, late in zip(sizes, lost, strict=True):
         batch = records(*range(position, position + size))
-        planned = plan(batch, notes | rest)
+        planned = plan(batch, {(TOPIC, 0): [*notes, *rest.values()]})
         taken = [record.offset for record in batch[: planned.take]]
-        notes |= planned.notes
+        notes = [*apart_from(planned), *planned.notes.values()]
         if planned.guilty:
             assert taken == [bad]
             assert deaths == DEATHS
@@ -84,8 +99,7 @@ def test_guilty_one_is_found_whatever_the_batches(
             position = taken[-1] + 1
             rest = {place: note for place, note in rest.items() if place not in planned.notes}
             rest |= planned.rest
-            for place in planned.notes:
-                notes.pop(place, None)
+            notes = apart_from(planned)
     assert position <= bad
 
 
@@ -200,6 +214,24 @@ def test_connection_that_is_lost_is_opened_again(postgres: peewee.Database, watc
     assert second.begin(records(4, 5)).notes == {}
     assert second.begin(records(4, 5)).take == 1
     processes.close()
+
+
+def test_one_is_found_though_a_later_one_is_suspect(processes: Processes) -> None:
+    """The group has gone back: its offsets were lost, or somebody has set them back."""
+    processes.start().begin(records(7))
+    guilty = [processes.start().begin(records(3, 4)).guilty for _ in range(DEATHS + 2)]
+    assert guilty[-1]
+    last = processes.start()
+    last.end(last.begin(records(3)))
+    assert last.begin(records(7)).notes == at(7, 8, 2)
+
+
+def test_rest_of_what_was_in_hand_stays_suspect_behind_others(processes: Processes) -> None:
+    processes.start().begin(records(3, 4, 5))
+    second = processes.start()
+    second.end(second.begin(records(3, 4, 5)))
+    second.end(second.begin(records(1, 2)))
+    assert second.begin(records(4, 5)).take == 1
 
 
 def test_database_that_is_away_holds_up_nobody(
