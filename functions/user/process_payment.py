@@ -19,6 +19,4 @@ def _refusal(command: ProcessPayment) -> Rejected:
     user = User.get_or_none(User.id == command.user_id)
     if user is None:
         return Rejected("user_not_found", f"there is no user {command.user_id}")
-    return Rejected(
-        "insufficient_funds", f"user {user.id} has {user.balance}, {command.total} asked"
-    )
+    return Rejected("insufficient_funds", f"user {user.id} has less than {command.total}")
