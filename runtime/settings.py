@@ -2,10 +2,11 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,15 +27,27 @@ TargetName = Literal["process", "docker"]
 LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
 
 
+class _Files(SecretsSettingsSource):
+    """The secrets' folder."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Read a file; an empty one is none."""
+        value, name, is_complex = super().get_field_value(field, field_name)
+        return value or None, name, is_complex
+
+
 class Settings(BaseSettings):
     """A process's settings; each may be given as an environment variable, in capitals.
 
-    Without the variable, a file of that name in the secrets' folder counts.
+    Without the variable, a file of that name in the secrets' folder counts. What is empty counts
+    as not given.
 
     Times ending in `_ms` are milliseconds, as librdkafka counts them.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     saga_data: Path = Path(".saga")
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
@@ -81,7 +94,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments, then the environment, then the secrets' folder where there is one."""
         folder = secrets_folder()
-        files = [SecretsSettingsSource(settings_cls, folder)] if folder.is_dir() else []
+        files = [_Files(settings_cls, folder)] if folder.is_dir() else []
         return (init_settings, env_settings, *files)
 
     @property

@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+OF_SETTINGS = {"--broker", "--data", "--system", "--target", "-t"}  # options that settings go under
+
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The system's data directory [default: .saga]."),
@@ -61,6 +63,17 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def without_empty(words: Sequence[str]) -> list[str]:
+    """Leave out the options of settings that have no value, as `--data "$UNSET"` gives them."""
+    kept: list[str] = []
+    for word in words:
+        if not word and kept and kept[-1] in OF_SETTINGS:
+            kept.pop()
+        elif not word.endswith("=") or word.removesuffix("=") not in OF_SETTINGS:
+            kept.append(word)
+    return kept
+
+
 @app.callback()
 def root(
     version: Annotated[
@@ -80,7 +93,7 @@ def main() -> None:
     try:
         try:
             _check_words(sys.argv[1:])
-            app()
+            app(without_empty(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # or else its error comes when nobody can tell it any more
     except BrokenPipeError:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import peewee
 
+from ..data_directory import make_folder
 from ..errors import ContractError
 
 # What a handler is told that PostgreSQL no longer lets go on.
@@ -60,9 +61,16 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 
 
-def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return peewee.SqliteDatabase(
+class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
+    """A database whose file, and the folder around it, is made when it is first used."""
+
+    def _connect(self) -> Any:
+        make_folder(Path(self.database).parent)
+        return super()._connect()
+
+
+def _sqlite(path: str, *, shared: bool) -> Sqlite:
+    return Sqlite(
         path,
         timeout=LOCK_TIMEOUT,
         returning_clause=True,

@@ -241,7 +241,7 @@ def explain(error: Exception) -> str:
     if "no space left on device" in text:
         return f"the engine's disk is full: {text}"
     if not isinstance(error, APIError):
-        address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"
     return f"the Docker engine refused: {text}"
 

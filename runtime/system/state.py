@@ -15,6 +15,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
+from ..data_directory import claim
 from ..errors import NotRunning, SagaError
 
 CODE = "code"  # the folder of unpacked versions in the data directory
@@ -134,7 +135,8 @@ def wanted_changed_at(data: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def lock_system(data: Path) -> Iterator[None]:
-    """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
+    """Hold the data directory; raise `AlreadyRunning` when somebody else does, or `NotOurs`."""
+    claim(data)
     with _held(
         data / "lock",
         f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "

@@ -56,6 +56,16 @@ def test_environment_sets_what_it_names(monkeypatch):
     assert settings.kafka_session_timeout_ms == 7_000
 
 
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_empty_variable_or_file_counts_as_not_given(secrets, monkeypatch, name):
+    default = Settings()
+    (secrets / name).write_text("\n")
+    assert Settings() == default
+    monkeypatch.setenv(name.upper(), "")
+    assert Settings() == default
+    assert Settings().model_fields_set == set()
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "300001", "soon"])
 def test_session_timeout_out_of_range_is_refused(monkeypatch, value):
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_MS", value)
@@ -166,7 +176,7 @@ def test_system_may_be_called(monkeypatch, name):
     assert Settings().saga_system == name
 
 
-@pytest.mark.parametrize("name", ["", "Saga", "2nd", "-a", "a b", "a/b", "../a", "a.b", "a" * 42])
+@pytest.mark.parametrize("name", ["Saga", "2nd", "-a", "a b", "a/b", "../a", "a.b", "a" * 42])
 def test_system_may_not_be_called(monkeypatch, name):
     monkeypatch.setenv("SAGA_SYSTEM", name)
     with pytest.raises(ValueError, match="saga_system"):

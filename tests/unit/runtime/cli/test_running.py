@@ -1,4 +1,4 @@
-"""Where a system can be started, and how it is shown."""
+"""Where a system can be started, how it is shown, and what is left alone."""
 
 import io
 import subprocess
@@ -12,7 +12,12 @@ from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
+from saga.runtime.system.state import is_locked, lock_system
+from support.command import run_saga
 from support.waiting import DEADLINE
+
+READING = ["check", "deployments user", "dlq list", "down", "invoke user.refund_payment --data {}"]
+READING += ["logs", "ps", "sagas", "show x"]
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -71,3 +76,17 @@ def test_all_that_is_known_is_shown_where_it_is_asked_for(
     heading, *lines = shown(wide=True)
     assert heading.split()[-3:] == ["KIND", "PID", "WHERE"]
     assert lines[1].split()[4:] == ["function", "4194304", *INSTANCES[1].where.split()]
+
+
+@pytest.mark.parametrize("words", READING)
+def test_a_command_that_reads_makes_nothing(tmp_path, words):
+    run_saga(words.split(), {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["ps", "ps --data="])
+def test_an_empty_variable_is_not_the_current_folder(tmp_path, words):
+    with lock_system(tmp_path):
+        told = run_saga(words.split(), {"SAGA_DATA": ""}, tmp_path).stderr
+        assert is_locked(tmp_path)
+    assert told == "saga: no system runs on .saga: start one with `saga up`\n"

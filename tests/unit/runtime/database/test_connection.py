@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.runtime import Id, Instant, Money, Table
+from saga.runtime.data_directory import MARKER
 from saga.runtime.database.connection import (
     connect,
     is_serialization_failure,
@@ -34,6 +35,14 @@ class Account(Table):
 def accounts(database):
     bind(database, [Account])
     return database
+
+
+def test_file_is_made_when_the_database_is_used_in_a_folder_of_ours(tmp_path):
+    database = connect(f"sqlite:///{tmp_path}/data/user.db")
+    assert list(tmp_path.iterdir()) == []
+    database.connect()
+    database.close()
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {MARKER, "user.db"}
 
 
 @given(st.decimals(-(10**15), 10**15, places=2))

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from saga.runtime.data_directory import MARKER, NotOurs, claim
 from saga.runtime.errors import NotRunning
 from saga.runtime.system import state
 from saga.runtime.system.state import (
@@ -52,7 +53,7 @@ def test_system_file_is_replaced_whole(tmp_path):
         write_system(tmp_path, a_system(*[ProcessInfo(name="x" * 99, kind="function")] * 99))
         write_system(tmp_path, a_system())
         assert read_system(tmp_path) == a_system()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "system.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "lock", "system.json"]
 
 
 def test_stale_file_is_no_running_system(tmp_path):
@@ -71,6 +72,13 @@ def test_lock_is_held_by_one(tmp_path):
     second = lock_system(tmp_path)
     with lock_system(tmp_path), pytest.raises(AlreadyRunning, match="saga down"):
         second.__enter__()
+
+
+def test_a_folder_of_the_users_is_not_locked_and_left_as_it_is(tmp_path):
+    (tmp_path / "code").mkdir()
+    with pytest.raises(NotOurs), lock_system(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["code"]
 
 
 def test_lock_is_free_again_after_its_block(tmp_path):
@@ -95,6 +103,7 @@ def test_lock_is_held_against_other_processes(tmp_path):
 @pytest.fixture
 def look(tmp_path):
     """Somebody looks whether the directory is locked, for longer than it ever takes."""
+    claim(tmp_path)
     with (tmp_path / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
@@ -161,6 +170,7 @@ def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind):
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "\xff"])
 def test_unreadable_file_names_no_leftovers(tmp_path, text):
+    claim(tmp_path)
     (tmp_path / "system.json").write_text(text, encoding="latin-1")
     end_leftovers(tmp_path)
     with lock_system(tmp_path):
