@@ -1,7 +1,6 @@
 """Start, watch and stop a system: `up`, `down`, `ps`, `logs`."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from ..system.state import end_leftovers, is_locked, lock_system, read_system
+from ..system.state import end_leftovers, has_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, settings_for
 from .terminal import STATUS_COLOURS, console, line
 
@@ -80,9 +79,12 @@ def _stop(folder: Path) -> None:
     try:
         running = read_system(folder)
     except NotRunning:
-        end_leftovers(folder)
+        if has_leftovers(folder):
+            with lock_system(folder):
+                end_leftovers(folder)
         raise
-    os.kill(running.supervisor, signal.SIGTERM)
+    if not running.supervisor.signal(signal.SIGTERM):
+        raise NotRunning(f"a system on {folder} has just begun to start: try again")
     wait_until(lambda: not is_locked(folder), "not stopped", STOP_TIMEOUT)
 
 
@@ -223,9 +225,14 @@ def _start_detached(data: Path, broker: str) -> None:
         except NotRunning:
             return False
         # What a killed supervisor has left may still lie there.
-        return running.supervisor == process.pid and running.ready
+        return running.supervisor.pid == process.pid and running.ready
 
-    wait_until(is_ready, "not ready", START_TIMEOUT)
+    try:
+        wait_until(is_ready, "not ready", START_TIMEOUT)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(STOP_TIMEOUT)
+        raise
     _show_all(settings_for(data))
 
 

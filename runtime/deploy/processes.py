@@ -10,9 +10,9 @@ from typing import TextIO
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
+from ..system.process import ProcessInfo
 from ..system.state import (
     CODE,
-    ProcessInfo,
     System,
     Wanted,
     instance_name,

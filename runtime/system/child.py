@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import BrokerUnavailable
 from ..health import stands_still
 from ..retry import Retry
-from .state import ProcessInfo
+from .process import ProcessInfo
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Child:
             self.process, self.info.state = launched, "ready"
         else:
             self.process, self.reports = launched
-        self.info.pid = self.process.pid
+        self.info.runs_as(self.process.pid)
 
     def try_start(self) -> None:
         """Start the process, or plan another try."""
@@ -86,7 +86,8 @@ class Child:
         if self.alive():
             log.warning("%s did not stop in %g s", self.info.name, DRAIN_TIMEOUT)
             self.signal(signal.SIGKILL)
-        self.info.state, self.info.pid = "stopped", None
+        self.info.state = "stopped"
+        self.info.runs_as(None)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if the process still runs."""
@@ -146,7 +147,8 @@ class Child:
         self.failures = 1 if lived > HEALTHY_AFTER else self.failures + 1
         delay = BACK_OFF.delay(self.failures, self.info.name)
         log.warning("%s ended (%s); starting it again in %.1f s", self.info.name, reason, delay)
-        self.info.state, self.info.pid = "restarting", None
+        self.info.state = "restarting"
+        self.info.runs_as(None)
         self.restart_at = time.monotonic() + delay
 
 

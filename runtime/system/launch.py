@@ -91,6 +91,9 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
         outcome: T | SagaError = reports.recv()
     except EOFError:
         raise ChildProcessError(f"the process of {work.__name__} has ended") from None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     finally:
         process.join()
     if isinstance(outcome, SagaError):
@@ -100,6 +103,7 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
 
 def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
     os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
+    threading.Thread(target=_end_without_parent, daemon=True).start()
     try:
         reports.send(work(*arguments))
     except SagaError as error:

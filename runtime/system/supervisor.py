@@ -22,15 +22,15 @@ from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
 from .launch import Host, Launch, elsewhere, start_fork_server
+from .process import ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
-    ProcessInfo,
-    ProcessState,
     System,
     Wanted,
     end_leftovers,
     forget_system,
+    identity,
     lock_system,
     read_wanted,
     wanted_changed_at,
@@ -68,7 +68,7 @@ class Supervisor:
         self._wanted_at = (0, 0)
         self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
         self._stop = threading.Event()
-        self._state: ProcessState = "ready"
+        self._state: ProcessState = "starting"
         self._announced = False
         self._unpublished = False
 
@@ -80,20 +80,29 @@ class Supervisor:
         taken, a stack file is wrong or the broker can't be reached.
         """
         with lock_system(self.data):
+            end_leftovers(self.data)
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self._stop.set())
+                signal.signal(number, self._told_to_stop)
             self.logs.mkdir(exist_ok=True)
             self.health.mkdir(exist_ok=True)
-            end_leftovers(self.data)
+            self._publish()  # `saga down` has to find what only begins to start
             try:
                 self._start_all()
+                self._state = "ready"
                 while not self._stop.wait(TICK):
                     self._reconcile()
                     self._check_all(on_ready)
+            except KeyboardInterrupt:  # a start that is broken off
+                log.warning("stopped before it had started")
             finally:
                 self._stop_all()
                 forget_system(self.data)
+
+    def _told_to_stop(self, *_: object) -> None:
+        self._stop.set()
+        if self._state == "starting":  # it may be waiting for what never comes
+            raise KeyboardInterrupt
 
     def _check_ports(self) -> None:
         for stack in self.stacks.values():
@@ -208,9 +217,11 @@ class Supervisor:
                 child.kill()
 
     def _system(self) -> System:
-        own = ProcessInfo(name="supervisor", kind="supervisor", pid=os.getpid(), state=self._state)
+        own = ProcessInfo(name="supervisor", kind="supervisor", state=self._state)
+        own.runs_as(os.getpid())
         processes = [own, *(child.info for child in self.children)]
         return System(
+            folder=identity(self.data),
             broker=self.broker.address,
             stacks=self.settings.saga_stacks.absolute(),
             processes=processes,

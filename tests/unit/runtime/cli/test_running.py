@@ -1,18 +1,22 @@
 """Where a system can be started, how it is shown, and what is left alone."""
 
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
 from saga.runtime.cli import running
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
+from saga.runtime.data_directory import claim
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
-from saga.runtime.system.state import is_locked, lock_system
+from saga.runtime.system.process import ProcessInfo
+from saga.runtime.system.state import System, identity, is_locked, lock_system, write_system
 from support.command import run_saga
 from support.waiting import DEADLINE
 
@@ -90,3 +94,32 @@ def test_an_empty_variable_is_not_the_current_folder(tmp_path, words):
         told = run_saga(words.split(), {"SAGA_DATA": ""}, tmp_path).stderr
         assert is_locked(tmp_path)
     assert told == "saga: no system runs on .saga: start one with `saga up`\n"
+
+
+def test_down_ends_what_a_killed_supervisor_has_left_and_holds_the_folder_for_it(tmp_path):
+    claim(tmp_path)
+    with subprocess.Popen(["sleep", "600"]) as left:
+        info = ProcessInfo(name="x", kind="function")
+        info.runs_as(left.pid)
+        found = System(folder=identity(tmp_path), broker="", stacks=tmp_path, processes=[info])
+        write_system(tmp_path, found)
+        with mock.patch.object(running, "has_leftovers", return_value=True), lock_system(tmp_path):
+            (tmp_path / "system.json").rename(tmp_path / "kept")
+            told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+            (tmp_path / "kept").rename(tmp_path / "system.json")
+        assert "a system already runs on" in told
+        assert left.poll() is None
+        told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+        assert "no system runs on" in told
+        assert left.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_a_system_file_of_another_supervisor_is_no_one_to_stop(tmp_path):
+    """Be it that the one which holds the folder has not written its own yet."""
+    with subprocess.Popen(["sleep", "600"]) as other, lock_system(tmp_path):
+        info = ProcessInfo(name="supervisor", kind="supervisor", pid=other.pid, born=1.0)
+        write_system(tmp_path, System(broker="", stacks=tmp_path, processes=[info]))
+        told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+        assert "has just begun to start: try again" in told
+        assert other.poll() is None
+        other.kill()

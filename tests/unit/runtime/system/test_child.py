@@ -15,7 +15,7 @@ from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.health import STALE_AFTER
 from saga.runtime.system import child as module
 from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, LOOK_EVERY, Child
-from saga.runtime.system.state import ProcessInfo
+from saga.runtime.system.process import ProcessInfo
 from support.waiting import DEADLINE
 
 DIES_AT_ONCE = "exit 3"

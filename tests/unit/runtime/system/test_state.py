@@ -1,36 +1,39 @@
 """What a system tells about itself, and who may hold its data directory."""
 
 import fcntl
-import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from saga.runtime.data_directory import MARKER, NotOurs, claim
 from saga.runtime.errors import NotRunning
 from saga.runtime.system import state
+from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import (
     AlreadyRunning,
-    ProcessInfo,
     System,
     end_leftovers,
     forget_system,
+    has_leftovers,
+    identity,
     is_locked,
     lock_system,
     read_system,
     write_system,
 )
+from support.waiting import DEADLINE
 
 SLEEPER = [sys.executable, "-c", "input()"]
 
 
-def a_system(*processes):
-    return System(broker="127.0.0.1:9092", stacks=Path("/stacks"), processes=list(processes))
+def a_system(*processes, folder=(0, 0)):
+    broker, stacks = "127.0.0.1:9092", Path("/stacks")
+    return System(folder=folder, broker=broker, stacks=stacks, processes=list(processes))
 
 
 @pytest.fixture
@@ -149,23 +152,49 @@ def test_forgotten_system_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def info(child, kind="function", later=0.0):
+    """Describe a child as what was born `later` seconds after it."""
+    found = ProcessInfo(name="x", kind=kind)
+    found.runs_as(child.pid)
+    return found.model_copy(update={"born": found.born + later})
+
+
+def leave_behind(folder, *processes):
+    """Leave a folder as a killed supervisor does."""
+    claim(folder)
+    write_system(folder, a_system(*processes, folder=identity(folder)))
+
+
 def test_leftover_of_a_killed_supervisor_is_ended(tmp_path, child):
-    write_system(tmp_path, a_system(ProcessInfo(name="x", kind="function", pid=child.pid)))
-    soon = time.time() + 60  # a process's birth is known to the second only
-    os.utime(tmp_path / "system.json", (soon, soon))
+    leave_behind(tmp_path, info(child))
+    assert has_leftovers(tmp_path)
     end_leftovers(tmp_path)
-    assert not psutil.pid_exists(child.pid)
-    assert not (tmp_path / "system.json").exists()
+    assert child.wait(DEADLINE) == -signal.SIGTERM
+    assert not has_leftovers(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["function", "supervisor"])
-def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind):
-    write_system(tmp_path, a_system(ProcessInfo(name="x", kind=kind, pid=child.pid)))
-    if kind == "function":  # the file is older than the process: its number was given anew
-        long_ago = time.time() - 3600
-        os.utime(tmp_path / "system.json", (long_ago, long_ago))
+@pytest.mark.parametrize(("kind", "later"), [("supervisor", 0.0), ("function", -60.0)])
+def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind, later):
+    """A killed supervisor's number may be another's by now, as each number may."""
+    leave_behind(tmp_path, info(child, kind, later))
     end_leftovers(tmp_path)
     assert child.poll() is None
+
+
+def test_what_runs_on_the_original_of_a_copy_lives_on(tmp_path, child):
+    leave_behind(tmp_path / "original", info(child))
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    end_leftovers(tmp_path / "copy")
+    assert child.poll() is None
+    (tmp_path / "original").rename(tmp_path / "moved")
+    end_leftovers(tmp_path / "moved")
+    assert child.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_running_system_is_no_leftover(tmp_path):
+    with lock_system(tmp_path):
+        write_system(tmp_path, a_system())
+        assert not has_leftovers(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "\xff"])

@@ -2,16 +2,21 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from saga.runtime.data_directory import claim
+from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
-from saga.runtime.system.state import Kind, ProcessInfo, lock_system, read_system
+from saga.runtime.system.process import Kind, ProcessInfo
+from saga.runtime.system.state import System, identity, lock_system, read_system, write_system
 from saga.runtime.system.supervisor import Supervisor
+from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
 # Tells in one file when it is told to stop, and when it has finished its batch.
@@ -25,7 +30,18 @@ echo done {name} >> told
 IGNORES_SIGTERM = "trap '' TERM; echo begun; exec sleep 600"
 DIES_AT_ONCE = "echo begun; exit 3"
 
+LISTENS = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    print("begun", flush=True)
+    input()
+"""
+
 Run = Callable[[Kind, str, str], Child]
+
+
+class Reached(Exception):
+    """What a start comes to."""
 
 
 @pytest.fixture
@@ -108,7 +124,8 @@ def test_what_waits_to_be_started_again_is_not(supervisor: Supervisor, run: Run)
     dead = run("function", "dead", DIES_AT_ONCE)
     dead.process.wait(DEADLINE)
     supervisor._check_all(lambda _: None)
-    assert [one.state for one in read_system(supervisor.data).processes] == ["ready", "restarting"]
+    states = [one.state for one in read_system(supervisor.data).processes]
+    assert states == ["starting", "restarting"]
     first = dead.process
     supervisor._stop_all()
     assert (dead.process, dead.info.state) == (first, "stopped")
@@ -122,6 +139,37 @@ def test_a_process_that_has_stopped_is_forgotten(supervisor: Supervisor, run: Ru
     assert supervisor.children == [other]
     names = [one.name for one in read_system(supervisor.data).processes]
     assert names == ["supervisor", "shop"]
+
+
+def test_what_a_killed_supervisor_has_left_makes_room_on_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "_start_all", lambda _: (_ for _ in ()).throw(Reached))
+    [port] = free_ports(1)
+    stacks, data = tmp_path / "stacks", tmp_path / "data"
+    stacks.mkdir()
+    text = f'service = "web"\npackage = "web"\ndatabase = "web"\nadapter = "web"\nport = {port}\n'
+    (stacks / "web.toml").write_text(text)
+    settings = Settings(saga_data=data, saga_stacks=stacks)
+    claim(data)
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENS, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as left:
+        assert left.stdout is not None
+        assert left.stdout.readline() == "begun\n"
+        with pytest.raises(StackError, match=f"port {port} of web can't be had"):
+            Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
+        info = ProcessInfo(name="web", kind="adapter")
+        info.runs_as(left.pid)
+        found = System(folder=identity(data), broker="", stacks=stacks, processes=[info])
+        write_system(data, found)
+        with pytest.raises(Reached):
+            Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
+        assert left.wait(DEADLINE) == -signal.SIGTERM
 
 
 def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
