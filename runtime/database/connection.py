@@ -62,10 +62,17 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
 
 
 class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
-    """A database whose file, and the folder around it, is made when it is first used."""
+    """A database whose file, and the folder around it, is made when it is first used.
+
+    It is not made again: a folder that was removed since is not one that has nothing in it yet.
+    """
+
+    _made = False
 
     def _connect(self) -> Any:
-        make_folder(Path(self.database).parent)
+        if not self._made:
+            make_folder(Path(self.database).parent)
+            self._made = True
         return super()._connect()
 
 

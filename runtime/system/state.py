@@ -112,8 +112,24 @@ def wanted_changed_at(data: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino  # two calls may come within one tick of the clock
 
 
+class Hold:
+    """The hold of a data directory, which is lost when its lock file is removed or replaced."""
+
+    def __init__(self, data: Path) -> None:
+        self._lock = data / "lock"
+        self._file = identity(self._lock)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lock file is gone: others take the directory for nobody's."""
+        try:
+            return identity(self._lock) != self._file
+        except OSError:
+            return True
+
+
 @contextmanager
-def lock_system(data: Path) -> Iterator[None]:
+def lock_system(data: Path) -> Iterator[Hold]:
     """Hold the data directory; raise `AlreadyRunning` when somebody else does, or `NotOurs`."""
     claim(data)
     with _held(
@@ -121,7 +137,7 @@ def lock_system(data: Path) -> Iterator[None]:
         f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
         "or choose another directory with --data",
     ):
-        yield
+        yield Hold(data)
 
 
 @contextmanager
@@ -157,9 +173,9 @@ def is_locked(data: Path) -> bool:
         return True
 
 
-def identity(data: Path) -> tuple[int, int]:
-    """Return what tells a data directory from a copy of it: its device and inode."""
-    found = data.stat()
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file or a folder from a copy of it: its device and inode."""
+    found = path.stat()
     return found.st_dev, found.st_ino
 
 

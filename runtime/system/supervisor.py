@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import StackError
+from ..errors import SagaError, StackError
 from ..polling import poll_until
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -26,6 +26,7 @@ from .process import ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
+    Hold,
     System,
     Wanted,
     end_leftovers,
@@ -68,6 +69,7 @@ class Supervisor:
         self._wanted_at = (0, 0)
         self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
         self._stop = threading.Event()
+        self._hold: Hold | None = None
         self._state: ProcessState = "starting"
         self._announced = False
         self._unpublished = False
@@ -77,9 +79,10 @@ class Supervisor:
 
         `on_ready` is called once, when all processes do their work, with the versions that run, by
         the names of what is deployed. Raises a `SagaError` when the data directory or a port is
-        taken, a stack file is wrong or the broker can't be reached.
+        taken, a stack file is wrong or the broker can't be reached; and, once all has stopped, when
+        the data directory was removed meanwhile.
         """
-        with lock_system(self.data):
+        with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
             self._check_ports()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,13 +94,15 @@ class Supervisor:
                 self._start_all()
                 self._state = "ready"
                 while not self._stop.wait(TICK):
+                    self._check_hold()
                     self._reconcile()
                     self._check_all(on_ready)
             except KeyboardInterrupt:  # a start that is broken off
                 log.warning("stopped before it had started")
             finally:
                 self._stop_all()
-                forget_system(self.data)
+                if not self._is_lost():
+                    forget_system(self.data)
 
     def _told_to_stop(self, *_: object) -> None:
         self._stop.set()
@@ -207,6 +212,9 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
         self._state = "stopping"
+        if self._is_lost():  # a broker that drains would make its files anew
+            for child in self.children:
+                child.signal(signal.SIGKILL)
         for kinds in (("adapter",), ("function", "saga"), ("broker",)):
             group = [child for child in self.children if child.info.kind in kinds]
             for child in group:
@@ -227,7 +235,17 @@ class Supervisor:
             processes=processes,
         )
 
+    def _check_hold(self) -> None:
+        """Raise `SagaError` where no command can find us any more, as our files are gone."""
+        if self._is_lost():
+            raise SagaError(f"{self.data} was removed under the running system, which has stopped")
+
+    def _is_lost(self) -> bool:
+        return self._hold is not None and self._hold.lost
+
     def _publish(self) -> None:
+        if self._is_lost():
+            return  # what is there now may be another system's
         try:
             write_system(self.data, self._system())
             self._unpublished = False

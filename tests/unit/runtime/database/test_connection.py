@@ -1,5 +1,6 @@
 """Connections, exact columns, transactions."""
 
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -43,6 +44,10 @@ def test_file_is_made_when_the_database_is_used_in_a_folder_of_ours(tmp_path):
     database.connect()
     database.close()
     assert {path.name for path in (tmp_path / "data").iterdir()} == {MARKER, "user.db"}
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(peewee.OperationalError, match="unable to open"):
+        database.connect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.decimals(-(10**15), 10**15, places=2))

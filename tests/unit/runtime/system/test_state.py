@@ -77,6 +77,21 @@ def test_lock_is_held_by_one(tmp_path):
         second.__enter__()
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced", "gone with all the rest"])
+def test_hold_is_lost_with_its_file(tmp_path, how):
+    with lock_system(tmp_path / "data") as hold:
+        assert not hold.lost
+        if how == "gone with all the rest":
+            shutil.rmtree(tmp_path / "data")
+        elif how == "removed":
+            (tmp_path / "data" / "lock").unlink()
+        else:
+            (tmp_path / "data" / "other").touch()
+            (tmp_path / "data" / "other").rename(tmp_path / "data" / "lock")
+        assert hold.lost
+        assert not is_locked(tmp_path / "data")
+
+
 def test_a_folder_of_the_users_is_not_locked_and_left_as_it_is(tmp_path):
     (tmp_path / "code").mkdir()
     with pytest.raises(NotOurs), lock_system(tmp_path):
