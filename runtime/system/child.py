@@ -162,5 +162,6 @@ def exit_reason(process: Any) -> str:
     """Say how a process ended: by which signal, or with which code."""
     code = process.returncode if isinstance(process, subprocess.Popen) else process.exitcode
     if code is not None and code < 0:
-        return signal.Signals(-code).name
+        # Those for a program's own use have no names.
+        return next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
     return f"exit code {code}"

@@ -16,14 +16,14 @@ END_TIMEOUT = 5.0  # seconds that a process has to end by itself
 SAME = 1.5  # seconds
 
 Kind = Literal["supervisor", "broker", "function", "saga", "adapter"]
-ProcessState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
+ProcessState = Literal["starting", "ready", "unhealthy", "restarting", "stopping", "stopped"]
 
 
 class ProcessInfo(BaseModel):
     """One process of the system; `topic` lists what a function or saga reads.
 
     `deployed` names the function, saga or adapter that it is an instance of; `born` is when the
-    process has started, in seconds since 1970.
+    process has started, in seconds since 1970; `problem` says why it can't be started.
     """
 
     name: str
@@ -36,6 +36,7 @@ class ProcessInfo(BaseModel):
     restarts: int = 0
     port: int | None = None
     topic: str | None = None
+    problem: str | None = None
 
     def runs_as(self, pid: int | None) -> None:
         """Note which process it is now, and when that has started."""

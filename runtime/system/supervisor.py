@@ -13,8 +13,9 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from ..errors import SagaError, StackError
+from ..errors import SagaError, StackError, first_line
 from ..polling import poll_until
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -22,7 +23,7 @@ from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
 from .launch import Host, Launch, elsewhere, start_fork_server
-from .process import ProcessInfo, ProcessState
+from .process import Kind, ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
@@ -41,6 +42,7 @@ from .state import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
@@ -71,6 +73,8 @@ class Supervisor:
         self._stop = threading.Event()
         self._hold: Hold | None = None
         self._state: ProcessState = "starting"
+        self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
+        self._faults: dict[str, str] = {}  # of parts of the loop, as they were logged
         self._announced = False
         self._unpublished = False
 
@@ -95,8 +99,8 @@ class Supervisor:
                 self._state = "ready"
                 while not self._stop.wait(TICK):
                     self._check_hold()
-                    self._reconcile()
-                    self._check_all(on_ready)
+                    self._guarded("what is wanted", self._reconcile)
+                    self._guarded("what runs", lambda: self._check_all(on_ready))
             except KeyboardInterrupt:  # a start that is broken off
                 log.warning("stopped before it had started")
             finally:
@@ -153,6 +157,7 @@ class Supervisor:
         changed_at = wanted_changed_at(self.data)
         if changed_at not in (None, self._wanted_at):
             self._wanted, self._wanted_at = read_wanted(self.data), changed_at
+            self._refused = {}
             self._unpublished = True
         for child in self.children:
             if child.info.deployed and child.info.state != "stopping":
@@ -160,21 +165,38 @@ class Supervisor:
                 if kept is None or kept.version != child.info.version:
                     child.stop()
                     self._unpublished = True
-        there = {child.info.name for child in self.children}
-        for name, wanted in list(self._wanted.items()):
+        there = {*self._refused, *(child.info.name for child in self.children)}
+        for name, wanted in self._wanted.items():
             if name not in there:
                 self._add_wanted(name, wanted)
                 self._unpublished = True
 
     def _add_wanted(self, name: str, wanted: Wanted) -> None:
+        """Start an instance; one that can't be started is told, and stops no other."""
         try:
             child = self._child(name, wanted)
-        except StackError as error:  # its deploy tells that it did not start
-            log.error("%s can't be started: %s", name, error)
-            del self._wanted[name]
-            return
-        self.children.append(child)
-        child.try_start()
+            child.try_start()
+            self.children.append(child)
+        except Exception as error:
+            known = isinstance(error, SagaError)
+            problem = str(error) if known else first_line(error)
+            log.error("%s can't be started: %s", name, problem, exc_info=not known)
+            self._refused[name] = ProcessInfo(
+                name=name,
+                kind=self._kind(wanted.deployed),
+                deployed=wanted.deployed,
+                version=wanted.version,
+                state="unhealthy",
+                problem=problem,
+            )
+
+    def _kind(self, deployed: str) -> Kind:
+        """Tell what an instance is that can't be read, by what there was at the start."""
+        service, _, entry = deployed.partition(".")
+        for stack in self.stacks.values():
+            if stack.service == service and entry in stack.entries:
+                return stack.kind(entry)
+        return "function" if entry else "adapter"
 
     def _child(self, name: str, wanted: Wanted) -> Child:
         code = self.data / CODE / wanted.version
@@ -201,13 +223,25 @@ class Supervisor:
         return Child(info, Launch(self._context, host), host.log_file, partitions, health)
 
     def _check_all(self, on_ready: OnReady) -> None:
-        changed = [child.check() for child in self.children]
+        changed = [self._guarded(child.info.name, child.check) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed) or self._unpublished:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
             on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
+
+    def _guarded(self, what: str, work: Callable[[], T]) -> T | None:
+        """Do a part of the loop; what it raises stops nothing, and the same is logged once."""
+        try:
+            done = work()
+        except Exception as error:
+            if self._faults.get(what) != first_line(error):
+                log.exception("%s: the supervisor goes on after an error", what)
+            self._faults[what] = first_line(error)
+            return None
+        self._faults.pop(what, None)
+        return done
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
@@ -227,7 +261,7 @@ class Supervisor:
     def _system(self) -> System:
         own = ProcessInfo(name="supervisor", kind="supervisor", state=self._state)
         own.runs_as(os.getpid())
-        processes = [own, *(child.info for child in self.children)]
+        processes = [own, *(child.info for child in self.children), *self._refused.values()]
         return System(
             folder=identity(self.data),
             broker=self.broker.address,

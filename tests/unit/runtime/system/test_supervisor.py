@@ -9,12 +9,22 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.data_directory import claim
+from saga.runtime.deploy.processes import Processes
+from saga.runtime.deploy.target import NotHealthy
 from saga.runtime.errors import StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
 from saga.runtime.system.process import Kind, ProcessInfo
-from saga.runtime.system.state import System, identity, lock_system, read_system, write_system
+from saga.runtime.system.state import (
+    System,
+    Wanted,
+    identity,
+    lock_system,
+    read_system,
+    write_system,
+    write_wanted,
+)
 from saga.runtime.system.supervisor import Supervisor
 from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
@@ -118,6 +128,64 @@ def test_what_ignores_sigterm_is_killed_and_the_others_still_drain(
     told = (tmp_path / "told").read_text().split()[1::2]
     assert told == ["web", "web", "sell", "sell", "broker", "broker"]
     assert caplog.messages == ["deaf did not stop in 10 s"]
+
+
+UNREADABLE = 'service = "shop"\nnew_key = 1\n'
+WANTED = {
+    "shop.sell": Wanted(deployed="shop.sell", version="new"),
+    "shop.gone": Wanted(deployed="shop.gone", version="gone"),
+    "shop": Wanted(deployed="shop", version="new"),
+}
+
+
+def test_a_version_that_cant_be_read_is_told_and_stops_nothing(
+    supervisor: Supervisor, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = run("function", "other", DRAINS)
+    new = supervisor.data / "code" / "new"
+    new.mkdir(parents=True)
+    (new / "stack.toml").write_text(UNREADABLE)
+    write_wanted(supervisor.data, WANTED)
+    for _ in range(2):
+        supervisor._reconcile()
+        supervisor._check_all(lambda _: None)
+    [_, ready, *refused] = read_system(supervisor.data).processes
+    assert (ready.name, ready.state) == ("other", "ready")
+    assert other.alive()
+    assert [(one.name, one.kind, one.state) for one in refused] == [
+        ("shop.sell", "function", "unhealthy"),
+        ("shop.gone", "function", "unhealthy"),
+        ("shop", "adapter", "unhealthy"),
+    ]
+    assert refused[0].problem == f"{new}/stack.toml: package: Field required"
+    assert caplog.messages[0] == f"shop.sell can't be started: {refused[0].problem}"
+    assert len(caplog.messages) == 3
+    processes = Processes(supervisor.settings)
+    with pytest.raises(
+        NotHealthy, match=r"^shop\.sell can't be started: .*package: Field required$"
+    ):
+        processes.is_ready("shop.sell")
+    assert processes.instances()[2].where == refused[0].problem
+    write_wanted(supervisor.data, {})
+    supervisor._reconcile()
+    assert not supervisor._refused
+
+
+def test_what_one_part_of_the_loop_raises_stops_no_other_and_is_logged_once(
+    supervisor: Supervisor,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd, dead = run("function", "odd", DRAINS), run("function", "dead", DIES_AT_ONCE)
+    dead.process.wait(DEADLINE)
+    monkeypatch.setattr(odd, "check", lambda: 1 // 0)
+    for _ in range(2):
+        supervisor._guarded("what runs", lambda: supervisor._check_all(lambda _: None))
+    assert dead.info.state == "restarting"
+    assert [message for message in caplog.messages if "odd" in message] == [
+        "odd: the supervisor goes on after an error"
+    ]
 
 
 def test_what_waits_to_be_started_again_is_not(supervisor: Supervisor, run: Run) -> None:
