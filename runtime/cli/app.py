@@ -52,7 +52,8 @@ def settings_for(data: Path | None, target: TargetName | None = None) -> Setting
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise SagaError(f"environment variable {name}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SagaError(f"environment variable {name}: {reason}") from None
     told = {"saga_data": data, "saga_target": target}
     return settings.model_copy(update={key: value for key, value in told.items() if value})
 

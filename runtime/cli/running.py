@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -219,7 +220,8 @@ def _start_detached(data: Path, broker: str) -> None:
 
     def is_ready() -> bool:
         if process.poll() is not None:
-            raise SagaError(_last_line(log))
+            why = last_words(log.read_text(errors="replace"))
+            raise SagaError(why or f"the system ended at once; see {log}")
         try:
             running = read_system(data)
         except NotRunning:
@@ -236,6 +238,9 @@ def _start_detached(data: Path, broker: str) -> None:
     _show_all(settings_for(data))
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
+def last_words(text: str) -> str:
+    """Find in a log what ended its process: what it told last, or the error below a traceback."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    told = [line.removeprefix("saga: ") for line in lines if line.startswith("saga: ")]
+    below = [line for before, line in pairwise(lines) if before.startswith("  ") and line[0] != " "]
+    return (told or below or lines or [""])[-1]

@@ -44,6 +44,7 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
         path = url.removeprefix("sqlite://").removeprefix("/") or ":memory:"
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
+        url = f"postgresql://{url.partition('://')[2]}"  # the one scheme that peewee knows
         # Imported late: who is on SQLite need not wait for psycopg.
         from .postgres import CountingCursor, Postgres, session_options
 

@@ -14,6 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
+from ..address import in_url
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
@@ -286,7 +287,7 @@ def _instance(container: Container) -> Instance:
         restarts=int(container.attrs.get("RestartCount", 0)),
         pid=container.attrs["State"].get("Pid") or None,
         port=int(bindings[0]["HostPort"]) if bindings else None,
-        where=" ".join(f"http://{b['HostIp'] or '*'}:{b['HostPort']}" for b in bindings),
+        where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
     )
 
 

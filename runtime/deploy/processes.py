@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+from ..address import web_address
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
@@ -158,7 +159,7 @@ def _log(data: Path, name: str) -> Path:
 def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
     where = process.problem or process.topic or ""
     if process.kind == "adapter":
-        where = f"http://{settings.saga_host}:{process.port}"
+        where = web_address(settings.saga_host, process.port)
     elif process.kind == "broker":
         where = running.broker
     return Instance(

@@ -9,12 +9,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from ..address import try_to_listen
 from ..errors import SagaError, StackError, first_line
 from ..polling import poll_until
 from ..secrets import read_secrets
@@ -115,15 +115,12 @@ class Supervisor:
 
     def _check_ports(self) -> None:
         for stack in self.stacks.values():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    if stack.port is not None:
-                        probe.bind((self.settings.saga_host, stack.port))
-                except OSError as error:
-                    raise StackError(
-                        f"port {stack.port} of {stack.service} can't be had: {error.strerror}"
-                    ) from None
+            try:
+                if stack.port is not None:
+                    try_to_listen(self.settings.saga_host, stack.port)
+            except OSError as error:
+                where = f"port {stack.port} of {stack.service} on {self.settings.saga_host}"
+                raise StackError(f"{where} can't be had: {error.strerror}") from None
 
     def _start_all(self) -> None:
         start_fork_server(self._context)

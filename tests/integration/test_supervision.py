@@ -103,7 +103,9 @@ def test_a_taken_port_is_one_clear_line(system: Any, tmp_path: Path) -> None:
         other = type(system)(tmp_path / "data", stacks, {})
         refused = other.saga("up", "--detach", check=False)
     assert refused.returncode == 1
-    assert refused.stderr == f"saga: port {port} of user can't be had: Address already in use\n"
+    assert refused.stderr == (
+        f"saga: port {port} of user on 127.0.0.1 can't be had: Address already in use\n"
+    )
 
 
 def test_commands_on_no_system_say_so(system: Any, tmp_path: Path) -> None:

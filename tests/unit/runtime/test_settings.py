@@ -6,6 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from saga.runtime.cli.app import settings_for
+from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 
 
@@ -168,6 +170,19 @@ def test_artifacts_folder_is_made_absolute(tmp_path, monkeypatch):
 def test_artifacts_may_lie_in_a_bucket(monkeypatch):
     monkeypatch.setenv("SAGA_ARTIFACTS", "s3://bucket/some/where")
     assert Settings().artifacts == "s3://bucket/some/where"
+
+
+@pytest.mark.parametrize("name", ["KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "SAGA_HOST"])
+def test_what_nobody_understands_is_refused_by_its_name(monkeypatch, name):
+    monkeypatch.setenv(name, "no sense")
+    with pytest.raises(SagaError, match=f"^environment variable {name}: .+$"):
+        settings_for(None)
+
+
+@pytest.mark.parametrize("protocol", ["SASL_SSL", "sasl_plaintext", "ssl", "Plaintext"])
+def test_security_protocol_may_be_written_either_way(monkeypatch, protocol):
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", protocol)
+    assert Settings().kafka_security_protocol == protocol
 
 
 @pytest.mark.parametrize("name", ["saga", "a", "my-system_2", "a" * 41])

@@ -14,9 +14,11 @@ from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
 from saga.runtime.data_directory import claim
 from saga.runtime.deploy.target import Instance
-from saga.runtime.errors import SagaError
+from saga.runtime.errors import BrokerUnavailable, SagaError
+from saga.runtime.settings import Settings
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import System, identity, is_locked, lock_system, write_system
+from saga.runtime.system.supervisor import Supervisor
 from support.command import run_saga
 from support.waiting import DEADLINE
 
@@ -123,3 +125,38 @@ def test_a_system_file_of_another_supervisor_is_no_one_to_stop(tmp_path):
         assert "has just begun to start: try again" in told
         assert other.poll() is None
         other.kill()
+
+
+TRACEBACK = """
+Traceback (most recent call last):
+  File "x.py", line 1, in <module>
+ValidationError: 1 validation error for ConnectionConfig
+security_protocol
+  Input should be 'plaintext' or 'ssl'
+    For further information visit https://errors.pydantic.dev/
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("begun\nsaga: the port is taken\n", "the port is taken"),
+        (f"saga: why\n{TRACEBACK}", "why"),
+        (TRACEBACK, "ValidationError: 1 validation error for ConnectionConfig"),
+        ("killed\n\n", "killed"),
+        ("", ""),
+    ],
+)
+def test_last_words_are_what_a_person_can_read(log, told):
+    assert running.last_words(log) == told
+
+
+@pytest.mark.parametrize("broker", ["embeded", "nowhere.invalid:9092"])
+def test_a_broker_that_is_none_is_told_at_once(tmp_path, broker):
+    with pytest.raises(BrokerUnavailable, match=f"^broker: neither embedded nor kafka, .*{broker}"):
+        Supervisor(Settings(saga_data=tmp_path), broker, lambda _: {})
+
+
+def test_wrong_settings_are_one_line_of_saga_check_too():
+    told = run_saga(["check"], {"SAGA_LOG_LEVEL": "loud"}).stderr
+    assert told.startswith("saga: environment variable SAGA_LOG_LEVEL: ")

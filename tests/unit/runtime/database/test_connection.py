@@ -102,9 +102,11 @@ def test_url_of_another_database_is_refused(url):
         connect(url)
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-def test_postgresql_is_known_by_both_its_names(scheme):
-    assert isinstance(connect(f"{scheme}://saga@/orders"), peewee.PostgresqlDatabase)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "Postgres"])
+def test_postgresql_is_reached_by_each_of_its_names(postgres_url, scheme):
+    database = connect(postgres_url.replace("postgresql", scheme, 1))
+    assert database.execute_sql("SELECT 1").fetchall() == [(1,)]
+    database.close()
 
 
 def test_sqlite_keeps_so_much_in_memory_and_no_more():

@@ -229,7 +229,7 @@ def test_what_a_killed_supervisor_has_left_makes_room_on_its_port(
     ) as left:
         assert left.stdout is not None
         assert left.stdout.readline() == "begun\n"
-        with pytest.raises(StackError, match=f"port {port} of web can't be had"):
+        with pytest.raises(StackError, match=f"port {port} of web on 127.0.0.1 can't be had"):
             Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
         info = ProcessInfo(name="web", kind="adapter")
         info.runs_as(left.pid)
