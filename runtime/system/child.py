@@ -22,6 +22,7 @@ LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is rotated at the next start
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
 HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
 LOOK_EVERY = 5.0  # seconds between two looks at a process's health
+UNTOLD = 255  # what multiprocessing takes for an exit code where none is told
 BACK_OFF = Retry(first=0.2, longest=10.0)
 
 
@@ -51,7 +52,10 @@ class Child:
         """Tell whether the process runs."""
         if isinstance(self.process, subprocess.Popen):
             return self.process.poll() is None
-        return self.process is not None and bool(self.process.is_alive())
+        if self.process is None:
+            return False
+        # A fork server that is gone tells no end: its processes go on without it.
+        return self.process.is_alive() or (self.process.exitcode == UNTOLD and self.info.runs)
 
     def start(self) -> None:
         """Start the process; raise what `launch` raises."""

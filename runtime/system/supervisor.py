@@ -8,6 +8,7 @@ time of one.
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
+SOCKETS = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
 
 
@@ -123,7 +125,8 @@ class Supervisor:
                 raise StackError(f"{where} can't be had: {error.strerror}") from None
 
     def _start_all(self) -> None:
-        start_fork_server(self._context)
+        shutil.rmtree(self.data / SOCKETS, ignore_errors=True)  # of a killed supervisor
+        start_fork_server(self._context, self.data / SOCKETS)
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)

@@ -83,6 +83,25 @@ def test_a_killed_broker_comes_back_and_sagas_go_on(system: Any, until: Callable
     assert system.ended(system.order(user, product, wait=0)["saga_id"])["status"] == "COMPLETED"
 
 
+def test_the_fork_server_and_its_socket_may_go(system: Any, until: Callable[..., Any]) -> None:
+    before = system.processes()
+    shutil.rmtree(system.data / "run")
+    psutil.Process(before["user"]["pid"]).parent().kill()
+    user, product = system.make_user(), system.make_product()
+    assert system.order(user, product)["status"] == "COMPLETED"
+    os.kill(before["user"]["pid"], signal.SIGKILL)
+    count = before["user"]["restarts"] + 1
+    until(
+        lambda: (
+            (now := system.processes()["user"])["state"] == "ready" and now["restarts"] == count
+        ),
+        "what has ended runs again",
+    )
+    after = system.processes()
+    assert after.pop("user")["pid"] != before.pop("user")["pid"]
+    assert after == before
+
+
 def test_a_second_up_on_the_same_directory_is_one_clear_line(system: Any) -> None:
     for mode in ([], ["--detach"]):
         refused = system.saga("up", *mode, check=False)
