@@ -119,4 +119,4 @@ def _is_told(error: Exception) -> bool:
         return True
     import peewee  # its drivers take longer to import than most commands do to run
 
-    return isinstance(error, peewee.OperationalError)
+    return isinstance(error, peewee.DatabaseError)

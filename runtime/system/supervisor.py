@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..address import try_to_listen
+from ..database.sqlite import check_sqlite
 from ..errors import SagaError, StackError, first_line
 from ..polling import poll_until
 from ..secrets import read_secrets
@@ -85,12 +86,14 @@ class Supervisor:
 
         `on_ready` is called once, when all processes do their work, with the versions that run, by
         the names of what is deployed. Raises a `SagaError` when the data directory or a port is
-        taken, a stack file is wrong or the broker can't be reached; and, once all has stopped, when
-        the data directory was removed meanwhile.
+        taken, a stack file is wrong, SQLite is too old or the broker can't be reached; and, once
+        all has stopped, when the data directory was removed meanwhile.
         """
         with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
             self._check_ports()
+            for stack in self.stacks.values():
+                check_sqlite(self.settings.database_url(stack.database))
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._told_to_stop)
             self.logs.mkdir(exist_ok=True)

@@ -127,6 +127,15 @@ def test_a_system_file_of_another_supervisor_is_no_one_to_stop(tmp_path):
         other.kill()
 
 
+def test_what_a_database_says_is_one_line(tmp_path):
+    """Be it that its tables are not there yet."""
+    claim(tmp_path)
+    (tmp_path / "orchestrator.db").touch()
+    told = run_saga(["sagas"], {"SAGA_DATA": str(tmp_path)}).stderr
+    assert told.startswith("saga: no such table: ")
+    assert told.count("\n") == 1
+
+
 TRACEBACK = """
 Traceback (most recent call last):
   File "x.py", line 1, in <module>

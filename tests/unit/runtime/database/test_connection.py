@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from saga.runtime import Id, Instant, Money, Table
 from saga.runtime.data_directory import MARKER
 from saga.runtime.database.connection import (
+    UNAVAILABLE,
     connect,
     is_serialization_failure,
     locked,
     transaction,
 )
 from saga.runtime.database.schema import bind
+from saga.runtime.database.statements import prepared
 from saga.runtime.errors import ContractError
 
 
@@ -36,6 +38,42 @@ class Account(Table):
 def accounts(database):
     bind(database, [Account])
     return database
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELEC 1", "SELECT nothing FROM account", "SELECT 1 FROM nowhere", "SELECT f(1)"]
+)
+def test_a_mistake_in_sql_is_no_outage_on_either_database(accounts, sql):
+    @prepared
+    def wrong():
+        return Account.select(Account.id).where(peewee.SQL("nothing = 1"))
+
+    with pytest.raises(peewee.ProgrammingError):
+        accounts.execute_sql(sql)
+    if isinstance(accounts, peewee.PostgresqlDatabase):
+        accounts.rollback()
+    with pytest.raises(peewee.ProgrammingError, match="nothing"):
+        wrong.on(accounts)
+
+
+def test_an_outage_is_no_mistake(sqlite, tmp_path):
+    bind(sqlite, [Account])
+    with pytest.raises(peewee.OperationalError, match="no such savepoint"):
+        sqlite.execute_sql("ROLLBACK TO SAVEPOINT handler")
+    sqlite.execute_sql("PRAGMA max_page_count = 1")
+    with pytest.raises(peewee.OperationalError, match="full"):
+        sqlite.execute_sql("CREATE TABLE more (id)")
+    assert not issubclass(peewee.ProgrammingError, UNAVAILABLE)
+
+
+def test_an_old_sqlite_is_refused_and_postgresql_is_not(monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer .* has 3\.34\.1"):
+        connect("sqlite://")
+    connect("postgresql://nowhere/db")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    connect("sqlite://")
 
 
 def test_file_is_made_when_the_database_is_used_in_a_folder_of_ours(tmp_path):

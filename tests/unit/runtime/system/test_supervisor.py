@@ -1,17 +1,19 @@
 """How a supervisor stops its processes, seen on small programs of the shell."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from saga.runtime.data_directory import claim
 from saga.runtime.deploy.processes import Processes
 from saga.runtime.deploy.target import NotHealthy
-from saga.runtime.errors import StackError
+from saga.runtime.errors import ContractError, StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
@@ -238,6 +240,21 @@ def test_what_a_killed_supervisor_has_left_makes_room_on_its_port(
         with pytest.raises(Reached):
             Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
         assert left.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_an_old_sqlite_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All would be ready, every write would fail, and each order be compensated."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(Supervisor, "_check_ports", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "_start_all", lambda _: (_ for _ in ()).throw(Reached))
+    with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer is needed"):
+        Supervisor(Settings(saga_data=tmp_path), "127.0.0.1:1", lambda _: {}).run()
+    elsewhere = Settings(saga_data=tmp_path, saga_database_url=SecretStr("postgresql://db/x"))
+    with pytest.raises(Reached):
+        Supervisor(elsewhere, "127.0.0.1:1", lambda _: {}).run()
 
 
 def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
