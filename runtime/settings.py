@@ -2,10 +2,11 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -13,6 +14,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from .address import checked_host
 from .secrets import database_password, secrets_folder
 
 EMBEDDED = "embedded"
@@ -26,19 +28,37 @@ TargetName = Literal["process", "docker"]
 LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
 
 
+SecurityProtocol = Annotated[str, Field(pattern="(?i)^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")]
+SaslMechanism = Annotated[
+    str, Field(pattern="(?i)^(GSSAPI|PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER)$")
+]
+
+
+class _Files(SecretsSettingsSource):
+    """The secrets' folder."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Read a file; an empty one is none."""
+        value, name, is_complex = super().get_field_value(field, field_name)
+        return value or None, name, is_complex
+
+
 class Settings(BaseSettings):
     """A process's settings; each may be given as an environment variable, in capitals.
 
-    Without the variable, a file of that name in the secrets' folder counts.
+    Without the variable, a file of that name in the secrets' folder counts. What is empty counts
+    as not given.
 
     Times ending in `_ms` are milliseconds, as librdkafka counts them.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     saga_data: Path = Path(".saga")
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
-    saga_host: str = "127.0.0.1"
+    saga_host: Annotated[str, AfterValidator(checked_host)] = "127.0.0.1"
     saga_log_level: LogLevel = "INFO"
     # The system's name: a Docker network, the containers' labels and the first part of their names.
     saga_system: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] = "saga"
@@ -59,8 +79,8 @@ class Settings(BaseSettings):
     kafka_replication_factor: int = 1
     # Before each topic and group, so that systems which share a broker keep to themselves.
     kafka_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
-    kafka_security_protocol: str | None = None
-    kafka_sasl_mechanism: str | None = None
+    kafka_security_protocol: SecurityProtocol | None = None
+    kafka_sasl_mechanism: SaslMechanism | None = None
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_ca_location: str | None = None
@@ -81,7 +101,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments, then the environment, then the secrets' folder where there is one."""
         folder = secrets_folder()
-        files = [SecretsSettingsSource(settings_cls, folder)] if folder.is_dir() else []
+        files = [_Files(settings_cls, folder)] if folder.is_dir() else []
         return (init_settings, env_settings, *files)
 
     @property

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from saga.functions.orchestrator.place_order import place_order
 from saga.runtime import saga_queries
+from saga.runtime.address import reached_at
 from saga.runtime.cli.app import Data, Json, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.cli.terminal import console, line
@@ -89,7 +90,7 @@ def bench(
     before, cpu_before = ledger.books(), _cpu_seconds(running)
     began_at = utcnow()
     if http:
-        address = (settings.saga_host, running.port("orchestrator"))
+        address = (reached_at(settings.saga_host), running.port("orchestrator"))
         started = starting.start_by_http(orders, rate, address)
     else:
         started = starting.start(orders, rate, settings.on_broker(running.broker))

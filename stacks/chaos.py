@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from saga.functions.orchestrator.place_order import place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
+from saga.runtime.address import reached_at
 from saga.runtime.cli.app import Data, Json, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.cli.terminal import console, line
@@ -94,7 +95,7 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
     wishes = _wishes(chance, orders)
     before = ledger.books()
-    load = _load(running, settings.saga_host, wishes, orders / seconds, chance)
+    load = _load(running, reached_at(settings.saga_host), wishes, orders / seconds, chance)
     killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
     repeater = _repeater(on_broker, random.Random(seed + 2))  # noqa: S311
     litterer = Litterer(on_broker, random.Random(seed + 3))  # noqa: S311

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from uuid_utils.compat import uuid7
 
+from saga.runtime.address import web_address
 from saga.runtime.cli.app import Data, Where, settings_for
 from saga.runtime.cli.terminal import coloured, console, line
 from saga.runtime.deploy.target import instances_of
@@ -21,11 +22,12 @@ def demo(data: Data = None, target: Where = None) -> None:
     """Place three orders: one completes, two are compensated."""
     settings = settings_for(data, target)
     instances = open_target(settings).instances()
-    with httpx.Client(timeout=10) as client:
+    # A proxy in the environment is for what is not on this machine.
+    with httpx.Client(timeout=10, trust_env=False) as client:
 
         def call(method: str, service: str, path: str, body: Json | None = None) -> Json:
             port = instances_of(instances, service)[0].port
-            url = f"http://{settings.saga_host}:{port}{path}"
+            url = web_address(settings.saga_host, port) + path
             try:
                 response = client.request(method, url, json=body)
             except httpx.TransportError as error:

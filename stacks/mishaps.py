@@ -1,6 +1,5 @@
 """What goes wrong while `saga chaos` places orders: processes die or freeze, records come again."""
 
-import os
 import random
 import signal
 import threading
@@ -13,6 +12,7 @@ from typing import Self
 
 from saga.runtime.errors import BrokerUnavailable, NotRunning
 from saga.runtime.settings import Settings
+from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import read_system
 
 KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
@@ -47,7 +47,7 @@ class Mishap(threading.Thread, ABC):
         """Let it happen at random moments, until it is done; keep what goes wrong with that."""
         try:
             while not self.done.wait(self.chance.uniform(*self.every)):
-                with suppress(NotRunning, ProcessLookupError, BrokerUnavailable):
+                with suppress(NotRunning, BrokerUnavailable):
                     self.happen()
         except Exception as failure:
             self._failure = failure
@@ -70,11 +70,10 @@ class Killer(Mishap):
     def happen(self) -> None:
         """Kill one of the processes."""
         if alive := _alive(self._data):
-            fewest = min(self.kills[name] for name, _ in alive)
-            spared = [(name, pid) for name, pid in alive if self.kills[name] == fewest]
-            name, pid = self.chance.choice(spared)
-            os.kill(pid, signal.SIGKILL)
-            self.kills[name] += 1
+            fewest = min(self.kills[process.name] for process in alive)
+            spared = [process for process in alive if self.kills[process.name] == fewest]
+            chosen = self.chance.choice(spared)
+            self.kills[chosen.name] += chosen.signal(signal.SIGKILL)
 
 
 class Freezer(Mishap):
@@ -90,13 +89,12 @@ class Freezer(Mishap):
     def happen(self) -> None:
         """Stop one of the processes, and let it go on."""
         if alive := _alive(self._data):
-            _, pid = self.chance.choice(alive)
-            os.kill(pid, signal.SIGSTOP)
-            self.frozen += 1
+            chosen = self.chance.choice(alive)
+            self.frozen += chosen.signal(signal.SIGSTOP)
             try:
                 self.done.wait(self.chance.uniform(*FROZEN))
             finally:
-                os.kill(pid, signal.SIGCONT)
+                chosen.signal(signal.SIGCONT)
 
 
 class Repeater(Mishap):
@@ -125,7 +123,7 @@ class Repeater(Mishap):
             producer.close()
 
 
-def _alive(data: Path) -> list[tuple[str, int]]:
-    """Return the names and pids of all processes that the supervisor watches."""
+def _alive(data: Path) -> list[ProcessInfo]:
+    """Return all processes that the supervisor watches."""
     processes = read_system(data).processes
-    return [(p.name, p.pid) for p in processes if p.kind != "supervisor" and p.pid]
+    return [process for process in processes if process.kind != "supervisor" and process.pid]

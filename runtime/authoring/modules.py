@@ -88,7 +88,7 @@ def place_of(error: BaseException, home: Path) -> Place | None:
 def toml_place(path: Path, key: str) -> Place:
     """Return where a TOML file sets a dotted key, or else the table around it."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return Place(path)
     found, table = {"": 1}, ""

@@ -141,8 +141,8 @@ def _layout(folder: Path, service: str) -> Layout:
 
 def _stack_of(folder: Path, service: str) -> tuple[Path, str | None]:
     """Return the service's stack file, and its package if there is a file already."""
-    for path in sorted((folder / "stacks").glob("*.toml")):
-        read = _toml(path, path.read_text())
+    for path in sorted((folder / "stacks").glob("[!.]*.toml")):
+        read = _toml(path, path.read_text("utf-8-sig"))
         if read.get("service") == service:
             return path, read.get("package")
     path = folder / "stacks" / f"{service}.toml"
@@ -228,7 +228,7 @@ def _stack(layout: Layout, words: Words) -> Iterator[Change]:
         text = "".join(f'{key} = "{value}"\n' for key, value in pairs)
         yield Change(path, text + entry, is_new=True)
         return
-    text = path.read_text()
+    text = path.read_text("utf-8-sig")
     if words.name not in _toml(path, text).get("functions", {}):
         extended = text.rstrip("\n") + "\n" + entry
         _toml(path, extended)

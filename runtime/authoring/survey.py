@@ -60,7 +60,7 @@ class _Survey:
     def read(self, folder: Path) -> list[tuple[Path, Stack]]:
         """Read the stack files one by one, then all together for what two of them claim."""
         stacks = []
-        for path in sorted(folder.glob("*.toml")):
+        for path in sorted(folder.glob("[!.]*.toml")):
             try:
                 stacks.append((path, read_stack(path)))
             except StackError as error:
@@ -135,7 +135,7 @@ def _without_entry(stacks: Sequence[tuple[Path, Stack]]) -> Iterator[Finding]:
     listed = {stack.module(name) for _, stack in stacks for name in stack.entries}
     for path, stack in stacks:
         folder = package_folder(stack.package)
-        for file in sorted(folder.glob("*.py")) if folder else ():
+        for file in sorted(folder.glob("[!.]*.py")) if folder else ():
             if stack.module(file.stem) in listed:
                 continue
             sagas = [saga for saga in sagas_in(file) if saga.name == file.stem]
@@ -191,7 +191,9 @@ def _handler_place(function: Function, file: Place) -> Place:
 def _names_in(path: Path) -> set[str]:
     """Return the functions and sagas that a stack file names, as far as it can be read at all."""
     try:
-        return set(re.findall(r"(?m)^\s*\[\s*(?:functions|sagas)\.(\w+)", path.read_text()))
+        return set(
+            re.findall(r"(?m)^\s*\[\s*(?:functions|sagas)\.(\w+)", path.read_text("utf-8-sig"))
+        )
     except (OSError, UnicodeDecodeError):
         return set()
 

@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+OF_SETTINGS = {"--broker", "--data", "--system", "--target", "-t"}  # options that settings go under
+
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The system's data directory [default: .saga]."),
@@ -50,7 +52,8 @@ def settings_for(data: Path | None, target: TargetName | None = None) -> Setting
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise SagaError(f"environment variable {name}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SagaError(f"environment variable {name}: {reason}") from None
     told = {"saga_data": data, "saga_target": target}
     return settings.model_copy(update={key: value for key, value in told.items() if value})
 
@@ -59,6 +62,17 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"saga {metadata.version('saga-functions')}")
         raise typer.Exit
+
+
+def without_empty(words: Sequence[str]) -> list[str]:
+    """Leave out the options of settings that have no value, as `--data "$UNSET"` gives them."""
+    kept: list[str] = []
+    for word in words:
+        if not word and kept and kept[-1] in OF_SETTINGS:
+            kept.pop()
+        elif not word.endswith("=") or word.removesuffix("=") not in OF_SETTINGS:
+            kept.append(word)
+    return kept
 
 
 @app.callback()
@@ -80,7 +94,7 @@ def main() -> None:
     try:
         try:
             _check_words(sys.argv[1:])
-            app()
+            app(without_empty(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # or else its error comes when nobody can tell it any more
     except BrokenPipeError:
@@ -105,4 +119,4 @@ def _is_told(error: Exception) -> bool:
         return True
     import peewee  # its drivers take longer to import than most commands do to run
 
-    return isinstance(error, peewee.OperationalError)
+    return isinstance(error, peewee.DatabaseError)

@@ -11,8 +11,7 @@ from ..authoring.check import check
 from ..authoring.facts import Facts, Finding
 from ..authoring.scaffold import new_function
 from ..authoring.survey import collect
-from ..settings import Settings
-from .app import Json, app
+from .app import Json, app, settings_for
 from .terminal import console, line
 
 new = typer.Typer(
@@ -24,7 +23,7 @@ app.add_typer(new, name="new")
 @app.command("check")
 def check_system(as_json: Json = False) -> None:
     """Import all stacks and functions, and say what is wrong."""
-    facts = collect(Settings().saga_stacks)
+    facts = collect(settings_for(None).saga_stacks)
     findings = check(facts)
     if as_json:
         print(json.dumps([_as_dict(finding) for finding in findings], indent=1))

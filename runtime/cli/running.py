@@ -1,7 +1,6 @@
 """Start, watch and stop a system: `up`, `down`, `ps`, `logs`."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from ..system.state import end_leftovers, is_locked, lock_system, read_system
+from ..system.state import end_leftovers, has_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, settings_for
 from .terminal import STATUS_COLOURS, console, line
 
@@ -80,9 +80,12 @@ def _stop(folder: Path) -> None:
     try:
         running = read_system(folder)
     except NotRunning:
-        end_leftovers(folder)
+        if has_leftovers(folder):
+            with lock_system(folder):
+                end_leftovers(folder)
         raise
-    os.kill(running.supervisor, signal.SIGTERM)
+    if not running.supervisor.signal(signal.SIGTERM):
+        raise NotRunning(f"a system on {folder} has just begun to start: try again")
     wait_until(lambda: not is_locked(folder), "not stopped", STOP_TIMEOUT)
 
 
@@ -217,18 +220,27 @@ def _start_detached(data: Path, broker: str) -> None:
 
     def is_ready() -> bool:
         if process.poll() is not None:
-            raise SagaError(_last_line(log))
+            why = last_words(log.read_text(errors="replace"))
+            raise SagaError(why or f"the system ended at once; see {log}")
         try:
             running = read_system(data)
         except NotRunning:
             return False
         # What a killed supervisor has left may still lie there.
-        return running.supervisor == process.pid and running.ready
+        return running.supervisor.pid == process.pid and running.ready
 
-    wait_until(is_ready, "not ready", START_TIMEOUT)
+    try:
+        wait_until(is_ready, "not ready", START_TIMEOUT)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(STOP_TIMEOUT)
+        raise
     _show_all(settings_for(data))
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("saga: ") if lines else f"the system ended at once; see {log}"
+def last_words(text: str) -> str:
+    """Find in a log what ended its process: what it told last, or the error below a traceback."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    told = [line.removeprefix("saga: ") for line in lines if line.startswith("saga: ")]
+    below = [line for before, line in pairwise(lines) if before.startswith("  ") and line[0] != " "]
+    return (told or below or lines or [""])[-1]

@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
 
+from ..data_directory import make_folder
 from ..errors import ContractError
+from .sqlite import check_sqlite, is_about_a_transaction, is_mistake
 
 # What a handler is told that PostgreSQL no longer lets go on.
 WENT_ON = (
@@ -35,14 +37,16 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     wait for the next one.
 
     SQLite runs in write-ahead mode and syncs at every commit, so that what was committed survives a
-    power cut. Raises `ContractError` for any other URL, or one that can't be read.
+    power cut. Raises `ContractError` for any other URL, one that can't be read, or an old SQLite.
     """
     parts = urlsplit(url)
+    check_sqlite(url)
     if parts.scheme == "sqlite":
         # A path may hold any character, which urlsplit does not expect.
         path = url.removeprefix("sqlite://").removeprefix("/") or ":memory:"
         return _sqlite(path, shared=shared)
     if parts.scheme in ("postgresql", "postgres"):
+        url = f"postgresql://{url.partition('://')[2]}"  # the one scheme that peewee knows
         # Imported late: who is on SQLite need not wait for psycopg.
         from .postgres import CountingCursor, Postgres, session_options
 
@@ -60,9 +64,44 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 
 
-def _sqlite(path: str, *, shared: bool) -> peewee.SqliteDatabase:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return peewee.SqliteDatabase(
+class _ToldMistakes:
+    """A context in which a mistake in SQL is a `ProgrammingError`, as it is on PostgreSQL."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, peewee.OperationalError):
+            cause = getattr(error, "orig", error)  # the driver's own error
+            if is_mistake(cause):
+                raise peewee.ProgrammingError(cause, *error.args) from error
+
+
+TOLD_MISTAKES = _ToldMistakes()
+
+
+class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
+    """A database whose file, and the folder around it, is made when it is first used.
+
+    It is not made again: a folder that was removed since is not one that has nothing in it yet.
+    """
+
+    _made = False
+
+    def _connect(self) -> Any:
+        if not self._made:
+            make_folder(Path(self.database).parent)
+            self._made = True
+        return super()._connect()
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement; raise `peewee.ProgrammingError` where it is wrong."""
+        with nullcontext() if is_about_a_transaction(sql) else TOLD_MISTAKES:
+            return super().execute_sql(sql, params)
+
+
+def _sqlite(path: str, *, shared: bool) -> Sqlite:
+    return Sqlite(
         path,
         timeout=LOCK_TIMEOUT,
         returning_clause=True,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from ..errors import ContractError
+from .connection import TOLD_MISTAKES
 
 Convert = Callable[[Any], Any] | None
 Row = Sequence[Any]
@@ -117,7 +118,7 @@ class Prepared:
     def on(self, database: peewee.Database, *values: Any) -> Any:
         """Run the statement on this database."""
         statement = self._statement(database, values)
-        with peewee.__exception_wrapper__:
+        with TOLD_MISTAKES, peewee.__exception_wrapper__:
             cursor = database.cursor()
             cursor.execute(statement.sql, statement.fill(values))
             if not statement.returning:
@@ -137,7 +138,7 @@ class Prepared:
                 self.on(database, *row)
             return
         filled = [statement.fill(row) for statement, row in zip(statements, rows, strict=True)]
-        with peewee.__exception_wrapper__:
+        with TOLD_MISTAKES, peewee.__exception_wrapper__:
             database.cursor().executemany(texts.pop(), filled)
 
     @contextmanager

@@ -6,6 +6,7 @@ The zip is the same, to the byte, for the same files: sorted names, no dates, no
 import ast
 import hashlib
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from ..system.code import STACK_FILE, module_file, module_name, package_folder
 from ..system.stack import Stack, parse_stack
 
 LIMIT = 50_000_000  # bytes of all files together
+FRESH = ".fresh-"  # begins the name of a version's folder while it is unpacked
+UNPACKED = re.compile(rf"[0-9a-f]{{64}}|{re.escape(FRESH)}.*")
 SHOWN = 12  # digits of a version, where people read it
 
 # The image brings these; all else that is imported and is not installed goes into the artifact.
@@ -71,7 +74,7 @@ def unpack(artifact: Artifact, folder: Path) -> Path:
     if place.exists():
         return place
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=".fresh-"))
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix=FRESH))
     try:
         for name, data in contents(artifact):
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,13 @@ def unpack(artifact: Artifact, folder: Path) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return place
+
+
+def remove_unpacked(folder: Path) -> None:
+    """Remove the versions that were unpacked below a folder, and nothing else that is in it."""
+    for path in folder.glob("*"):
+        if UNPACKED.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def verify(artifact: Artifact) -> None:

@@ -14,6 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
+from ..address import in_url
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
@@ -241,7 +242,7 @@ def explain(error: Exception) -> str:
     if "no space left on device" in text:
         return f"the engine's disk is full: {text}"
     if not isinstance(error, APIError):
-        address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"
     return f"the Docker engine refused: {text}"
 
@@ -286,7 +287,7 @@ def _instance(container: Container) -> Instance:
         restarts=int(container.attrs.get("RestartCount", 0)),
         pid=container.attrs["State"].get("Pid") or None,
         port=int(bindings[0]["HostPort"]) if bindings else None,
-        where=" ".join(f"http://{b['HostIp'] or '*'}:{b['HostPort']}" for b in bindings),
+        where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
     )
 
 

@@ -1,7 +1,6 @@
 """What `saga up` starts with: a version of each service, made of its code as it is now."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from ..settings import Settings
 from ..system.stack import Stack
 from ..system.state import CODE, Wanted, instance_name
 from . import history
-from .artifact import ArtifactError, bundle, unpack
+from .artifact import ArtifactError, bundle, remove_unpacked, unpack
 from .store import open_store, save
 
 log = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 def prepare(settings: Settings, stacks: Mapping[Path, Stack]) -> dict[str, Wanted]:
     """Make, keep and unpack an artifact of each service; return what its stack file wants."""
     code = settings.saga_data.absolute() / CODE
-    shutil.rmtree(code, ignore_errors=True)  # of earlier systems
+    remove_unpacked(code)  # of earlier systems
     store, wanted = open_store(settings.artifacts), {}
     for path, stack in stacks.items():
         artifact = bundle(path, stack)

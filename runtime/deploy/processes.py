@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+from ..address import web_address
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
+from ..system.process import ProcessInfo
 from ..system.state import (
     CODE,
-    ProcessInfo,
     System,
     Wanted,
     instance_name,
@@ -60,6 +61,8 @@ class Processes:
     def is_ready(self, name: str) -> bool:
         """Look into the system file."""
         process = self._find(name)
+        if process is not None and process.problem:
+            raise NotHealthy(f"{name} can't be started: {process.problem}")
         if process is None or process.restarts or process.state == "restarting":
             raise NotHealthy(told(f"{name} has ended", self.last_lines(name)))
         return process.state == "ready"
@@ -154,9 +157,9 @@ def _log(data: Path, name: str) -> Path:
 
 
 def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
-    where = process.topic or ""
+    where = process.problem or process.topic or ""
     if process.kind == "adapter":
-        where = f"http://{settings.saga_host}:{process.port}"
+        where = web_address(settings.saga_host, process.port)
     elif process.kind == "broker":
         where = running.broker
     return Instance(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..data_directory import claim
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.stack import find_stacks
@@ -17,7 +18,7 @@ from .targets import open_target
 class Releasing:
     """One system's releases, with their target and their store.
 
-    A new instance has `timeout` seconds to get healthy.
+    A new instance has `timeout` seconds to get healthy. Raises `NotOurs` as `claim` does.
     """
 
     def __init__(self, settings: Settings, tell: Tell, timeout: float = READY_TIMEOUT) -> None:
@@ -25,6 +26,7 @@ class Releasing:
         if settings.saga_target == "process" and "saga_stacks" not in settings.model_fields_set:
             stacks = read_system(settings.saga_data).stacks  # what it was started with
             settings = settings.model_copy(update={"saga_stacks": stacks})
+        claim(settings.saga_data)
         self.settings = settings
         self.store: Store = open_store(settings.artifacts)
         self._tell = tell

@@ -102,6 +102,7 @@ class Admin:
         connection = _connection(settings).as_librdkafka_dict()
         self._reported = reported
         self._prefix = settings.kafka_prefix
+        self._servers = settings.kafka_bootstrap_servers
         # Silent: what librdkafka would print is in the error that is raised.
         options = {**connection, "log_level": 0, "error_cb": note}
         try:
@@ -122,7 +123,8 @@ class Admin:
             self.client.poll(0)  # hands over what librdkafka has reported meanwhile
             told = [self._reported[code] for code in TELLING if code in self._reported]
             why = told[0] if told else reason(error)
-            raise BrokerUnavailable(f"the broker does not answer: {why}") from error
+            where = f"the broker at {self._servers}"
+            raise BrokerUnavailable(f"{where} does not answer: {why}") from error
 
 
 def reason(error: KafkaException) -> str:

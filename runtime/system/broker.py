@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..address import check_brokers
 from ..errors import BrokerUnavailable
 from ..kafka.embedded import HOST, free_port, start_embedded
 from ..settings import EMBEDDED, KAFKA, Settings
@@ -15,11 +16,18 @@ class SystemBroker:
     """A system's broker: `embedded`, `kafka`, or the address of one that runs already.
 
     `settings` are those of the system, for processes on this broker; `context` is what makes
-    processes.
+    processes. Raises `BrokerUnavailable` for what is none of the three.
     """
 
     def __init__(self, broker: str, settings: Settings, data: Path, context: Any) -> None:
         self.is_own = broker in (EMBEDDED, KAFKA)
+        if not self.is_own:
+            try:
+                check_brokers(broker)
+            except ValueError as error:
+                raise BrokerUnavailable(
+                    f"broker: neither embedded nor kafka, and {error}"
+                ) from None
         self.address = f"{HOST}:{free_port()}" if self.is_own else broker
         self.log_file = data / "logs" / "broker.log"
         self.settings = settings.on_broker(self.address, broker)

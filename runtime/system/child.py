@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import BrokerUnavailable
 from ..health import stands_still
 from ..retry import Retry
-from .state import ProcessInfo
+from .process import ProcessInfo
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is rotated at the next start
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
 HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
 LOOK_EVERY = 5.0  # seconds between two looks at a process's health
+UNTOLD = 255  # what multiprocessing takes for an exit code where none is told
 BACK_OFF = Retry(first=0.2, longest=10.0)
 
 
@@ -51,7 +52,10 @@ class Child:
         """Tell whether the process runs."""
         if isinstance(self.process, subprocess.Popen):
             return self.process.poll() is None
-        return self.process is not None and bool(self.process.is_alive())
+        if self.process is None:
+            return False
+        # A fork server that is gone tells no end: its processes go on without it.
+        return self.process.is_alive() or (self.process.exitcode == UNTOLD and self.info.runs)
 
     def start(self) -> None:
         """Start the process; raise what `launch` raises."""
@@ -66,7 +70,7 @@ class Child:
             self.process, self.info.state = launched, "ready"
         else:
             self.process, self.reports = launched
-        self.info.pid = self.process.pid
+        self.info.runs_as(self.process.pid)
 
     def try_start(self) -> None:
         """Start the process, or plan another try."""
@@ -86,7 +90,8 @@ class Child:
         if self.alive():
             log.warning("%s did not stop in %g s", self.info.name, DRAIN_TIMEOUT)
             self.signal(signal.SIGKILL)
-        self.info.state, self.info.pid = "stopped", None
+        self.info.state = "stopped"
+        self.info.runs_as(None)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if the process still runs."""
@@ -146,7 +151,8 @@ class Child:
         self.failures = 1 if lived > HEALTHY_AFTER else self.failures + 1
         delay = BACK_OFF.delay(self.failures, self.info.name)
         log.warning("%s ended (%s); starting it again in %.1f s", self.info.name, reason, delay)
-        self.info.state, self.info.pid = "restarting", None
+        self.info.state = "restarting"
+        self.info.runs_as(None)
         self.restart_at = time.monotonic() + delay
 
 
@@ -160,5 +166,6 @@ def exit_reason(process: Any) -> str:
     """Say how a process ended: by which signal, or with which code."""
     code = process.returncode if isinstance(process, subprocess.Popen) else process.exitcode
     if code is not None and code < 0:
-        return signal.Signals(-code).name
+        # Those for a program's own use have no names.
+        return next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
     return f"exit code {code}"

@@ -16,6 +16,7 @@ from typing import Any
 import peewee
 import tenacity
 
+from ..address import web_address
 from ..batch_loop import BatchLoop
 from ..clock import utcnow
 from ..crash import CrashPoints
@@ -99,7 +100,7 @@ def run_adapter(
     app = module.make_app(settings)
 
     async def ready(*_: Any) -> None:
-        health.mark_healthy(f"http://127.0.0.1:{stack.port}/health")
+        health.mark_healthy(f"{web_address(settings.saga_host, stack.port)}/health")
         on_ready()
 
     app.after_server_start(ready)

@@ -1,14 +1,17 @@
 """How a supervised process comes to life: forked from a server, it hosts what it is told to."""
 
+import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +20,8 @@ from ..errors import SagaError
 from ..settings import Settings
 from .logs import configure_logging
 from .stack import Stack
+
+log = logging.getLogger(__name__)
 
 Target = Callable[[Connection], None]
 T = TypeVar("T")
@@ -67,16 +72,64 @@ class Launch:
         """Start the process."""
         ours, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(target=self.target, args=(theirs,))
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            log.warning("another fork server is started, as the socket of this one: %s", error)
+            _replace_fork_server()
+            process.start()
         theirs.close()
         return process, ours
 
 
-def start_fork_server(context: Any) -> None:
-    """Start the server that the processes come from; its imports go on when this returns."""
+def start_fork_server(context: Any, folder: Path) -> None:
+    """Start the server that the processes come from; its imports go on when this returns.
+
+    Its socket is in `folder` where one can be there. Raises `SagaError` where one can be nowhere.
+    """
     # Else each process would run our main module, and import all that a command does.
     vars(sys.modules["__main__"]).pop("__file__", None)
     context.set_forkserver_preload(PRELOAD)
+    folder.mkdir(exist_ok=True)
+    others = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]  # noqa: S108
+    before = tempfile.tempdir
+    tempfile.tempdir = str(socket_folder([folder, *others]))
+    try:
+        forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = before
+
+
+def socket_folder(candidates: Iterable[Path | str]) -> Path:
+    """Return the first folder that a socket can be in: a path may be too long for one.
+
+    Raises `SagaError` where there is none.
+    """
+    reasons = []
+    for candidate in map(Path, candidates):
+        try:
+            # As long as the names that multiprocessing makes.
+            with (
+                tempfile.TemporaryDirectory(prefix="pymp-", dir=candidate) as inside,
+                socket.socket(socket.AF_UNIX) as probe,
+            ):
+                probe.bind(f"{inside}/listener-{'0' * 8}")
+            return candidate
+        except OSError as error:
+            reasons.append(f"{candidate}: {error}")
+    raise SagaError(f"no folder for a socket: {'; '.join(reasons)}")
+
+
+def _replace_fork_server() -> None:
+    """Start another fork server beside the one that can't be reached.
+
+    That one goes on to tell of its processes, and ends with the last of them.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = server._forkserver_address = server._forkserver_pid = None
+    Path(util.get_temp_dir()).mkdir(mode=0o700, parents=True, exist_ok=True)
     forkserver.ensure_running()
 
 
@@ -91,6 +144,9 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
         outcome: T | SagaError = reports.recv()
     except EOFError:
         raise ChildProcessError(f"the process of {work.__name__} has ended") from None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     finally:
         process.join()
     if isinstance(outcome, SagaError):
@@ -100,6 +156,7 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
 
 def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
     os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
+    threading.Thread(target=_end_without_parent, daemon=True).start()
     try:
         reports.send(work(*arguments))
     except SagaError as error:

@@ -166,7 +166,7 @@ def read_stack(path: Path) -> Stack:
 def parse_stack(text: bytes, where: str) -> Stack:
     """Read a stack file's text; raise `StackError`, as `read_stack` does."""
     try:
-        return Stack.model_validate(tomllib.loads(text.decode()))
+        return Stack.model_validate(tomllib.loads(text.decode("utf-8-sig")))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StackError(f"{where}: {error}") from error
     except ValidationError as error:
@@ -183,7 +183,7 @@ def read_stacks(folder: Path) -> list[Stack]:
 
 def find_stacks(folder: Path) -> dict[Path, Stack]:
     """Read all stack files of a folder, as `read_stacks` does, and return them by their paths."""
-    paths = sorted(folder.glob("*.toml"))
+    paths = sorted(folder.glob("[!.]*.toml"))
     if not paths:
         raise StackError(f"{folder}: no stack files (*.toml) in this folder")
     claimed: dict[object, Path] = {}

@@ -5,17 +5,16 @@ file left behind by a killed one is recognised.
 """
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
-import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
+from ..data_directory import claim
 from ..errors import NotRunning, SagaError
+from .process import ProcessInfo, end
 
 CODE = "code"  # the folder of unpacked versions in the data directory
 
@@ -23,34 +22,15 @@ CODE = "code"  # the folder of unpacked versions in the data directory
 HOLD_TIMEOUT = 0.1  # seconds
 POLL = 0.005  # seconds
 
-Kind = Literal["supervisor", "broker", "function", "saga", "adapter"]
-ProcessState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
-
 
 class AlreadyRunning(SagaError):
     """Another supervisor runs on this data directory, or another deploy is going on from it."""
 
 
-class ProcessInfo(BaseModel):
-    """One process of the system; `topic` lists what a function or saga reads.
-
-    `deployed` names the function, saga or adapter that it is an instance of.
-    """
-
-    name: str
-    kind: Kind
-    deployed: str | None = None
-    version: str | None = None
-    pid: int | None = None
-    state: ProcessState = "starting"
-    restarts: int = 0
-    port: int | None = None
-    topic: str | None = None
-
-
 class System(BaseModel):
-    """The system as its supervisor saw it last."""
+    """The system as its supervisor saw it last; `folder` is the data directory's `identity`."""
 
+    folder: tuple[int, int] | None = None
     broker: str
     stacks: Path
     processes: list[ProcessInfo]
@@ -61,9 +41,9 @@ class System(BaseModel):
         return all(process.state == "ready" for process in self.processes)
 
     @property
-    def supervisor(self) -> int:
-        """The supervisor's process number."""
-        return next(p.pid for p in self.processes if p.kind == "supervisor" and p.pid)
+    def supervisor(self) -> ProcessInfo:
+        """The supervisor."""
+        return next(process for process in self.processes if process.kind == "supervisor")
 
     def port(self, name: str) -> int:
         """Return an adapter's port; raise `NotRunning` when there is no such adapter."""
@@ -132,15 +112,32 @@ def wanted_changed_at(data: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino  # two calls may come within one tick of the clock
 
 
+class Hold:
+    """The hold of a data directory, which is lost when its lock file is removed or replaced."""
+
+    def __init__(self, data: Path) -> None:
+        self._lock = data / "lock"
+        self._file = identity(self._lock)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lock file is gone: others take the directory for nobody's."""
+        try:
+            return identity(self._lock) != self._file
+        except OSError:
+            return True
+
+
 @contextmanager
-def lock_system(data: Path) -> Iterator[None]:
-    """Hold the data directory; raise `AlreadyRunning` when somebody else does."""
+def lock_system(data: Path) -> Iterator[Hold]:
+    """Hold the data directory; raise `AlreadyRunning` when somebody else does, or `NotOurs`."""
+    claim(data)
     with _held(
         data / "lock",
         f"a system already runs on {data}: see `saga ps`, stop it with `saga down`, "
         "or choose another directory with --data",
     ):
-        yield
+        yield Hold(data)
 
 
 @contextmanager
@@ -176,26 +173,27 @@ def is_locked(data: Path) -> bool:
         return True
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file or a folder from a copy of it: its device and inode."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def end_leftovers(data: Path) -> None:
-    """End what a killed supervisor may have left running; nothing of anybody else's is touched."""
+    """End what a killed supervisor may have left running; nothing of anybody else's is touched.
+
+    To be called by the one who holds the data directory.
+    """
     with suppress(FileNotFoundError, ValueError):
         system = System.model_validate_json(_file(data).read_text())
-        written = _file(data).stat().st_mtime
-        for process in system.processes:
-            if process.pid and process.kind != "supervisor":
-                _end_if_older(process.pid, written)
-        forget_system(data)
+        if system.folder == identity(data):
+            end([process for process in system.processes if process.kind != "supervisor"])
+    forget_system(data)
 
 
-def _end_if_older(pid: int, moment: float) -> None:
-    """End a process unless it was born after `moment`: its number may belong to another by now."""
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if process.create_time() <= moment:
-            process.send_signal(signal.SIGTERM)
-            with suppress(psutil.TimeoutExpired):
-                process.wait(5)
-            process.kill()
+def has_leftovers(data: Path) -> bool:
+    """Tell whether a supervisor was killed that ran on this data directory."""
+    return _file(data).exists() and not is_locked(data)
 
 
 def _file(data: Path) -> Path:

@@ -8,13 +8,16 @@ time of one.
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from ..errors import StackError
+from ..address import try_to_listen
+from ..database.sqlite import check_sqlite
+from ..errors import SagaError, StackError, first_line
 from ..polling import poll_until
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -22,15 +25,16 @@ from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
 from .launch import Host, Launch, elsewhere, start_fork_server
+from .process import Kind, ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
     CODE,
-    ProcessInfo,
-    ProcessState,
+    Hold,
     System,
     Wanted,
     end_leftovers,
     forget_system,
+    identity,
     lock_system,
     read_wanted,
     wanted_changed_at,
@@ -40,9 +44,11 @@ from .state import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
+SOCKETS = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
 
 
@@ -68,7 +74,10 @@ class Supervisor:
         self._wanted_at = (0, 0)
         self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
         self._stop = threading.Event()
-        self._state: ProcessState = "ready"
+        self._hold: Hold | None = None
+        self._state: ProcessState = "starting"
+        self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
+        self._faults: dict[str, str] = {}  # of parts of the loop, as they were logged
         self._announced = False
         self._unpublished = False
 
@@ -77,38 +86,50 @@ class Supervisor:
 
         `on_ready` is called once, when all processes do their work, with the versions that run, by
         the names of what is deployed. Raises a `SagaError` when the data directory or a port is
-        taken, a stack file is wrong or the broker can't be reached.
+        taken, a stack file is wrong, SQLite is too old or the broker can't be reached; and, once
+        all has stopped, when the data directory was removed meanwhile.
         """
-        with lock_system(self.data):
+        with lock_system(self.data) as self._hold:
+            end_leftovers(self.data)
             self._check_ports()
+            for stack in self.stacks.values():
+                check_sqlite(self.settings.database_url(stack.database))
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self._stop.set())
+                signal.signal(number, self._told_to_stop)
             self.logs.mkdir(exist_ok=True)
             self.health.mkdir(exist_ok=True)
-            end_leftovers(self.data)
+            self._publish()  # `saga down` has to find what only begins to start
             try:
                 self._start_all()
+                self._state = "ready"
                 while not self._stop.wait(TICK):
-                    self._reconcile()
-                    self._check_all(on_ready)
+                    self._check_hold()
+                    self._guarded("what is wanted", self._reconcile)
+                    self._guarded("what runs", lambda: self._check_all(on_ready))
+            except KeyboardInterrupt:  # a start that is broken off
+                log.warning("stopped before it had started")
             finally:
                 self._stop_all()
-                forget_system(self.data)
+                if not self._is_lost():
+                    forget_system(self.data)
+
+    def _told_to_stop(self, *_: object) -> None:
+        self._stop.set()
+        if self._state == "starting":  # it may be waiting for what never comes
+            raise KeyboardInterrupt
 
     def _check_ports(self) -> None:
         for stack in self.stacks.values():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    if stack.port is not None:
-                        probe.bind((self.settings.saga_host, stack.port))
-                except OSError as error:
-                    raise StackError(
-                        f"port {stack.port} of {stack.service} can't be had: {error.strerror}"
-                    ) from None
+            try:
+                if stack.port is not None:
+                    try_to_listen(self.settings.saga_host, stack.port)
+            except OSError as error:
+                where = f"port {stack.port} of {stack.service} on {self.settings.saga_host}"
+                raise StackError(f"{where} can't be had: {error.strerror}") from None
 
     def _start_all(self) -> None:
-        start_fork_server(self._context)
+        shutil.rmtree(self.data / SOCKETS, ignore_errors=True)  # of a killed supervisor
+        start_fork_server(self._context, self.data / SOCKETS)
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)
@@ -139,6 +160,7 @@ class Supervisor:
         changed_at = wanted_changed_at(self.data)
         if changed_at not in (None, self._wanted_at):
             self._wanted, self._wanted_at = read_wanted(self.data), changed_at
+            self._refused = {}
             self._unpublished = True
         for child in self.children:
             if child.info.deployed and child.info.state != "stopping":
@@ -146,21 +168,38 @@ class Supervisor:
                 if kept is None or kept.version != child.info.version:
                     child.stop()
                     self._unpublished = True
-        there = {child.info.name for child in self.children}
-        for name, wanted in list(self._wanted.items()):
+        there = {*self._refused, *(child.info.name for child in self.children)}
+        for name, wanted in self._wanted.items():
             if name not in there:
                 self._add_wanted(name, wanted)
                 self._unpublished = True
 
     def _add_wanted(self, name: str, wanted: Wanted) -> None:
+        """Start an instance; one that can't be started is told, and stops no other."""
         try:
             child = self._child(name, wanted)
-        except StackError as error:  # its deploy tells that it did not start
-            log.error("%s can't be started: %s", name, error)
-            del self._wanted[name]
-            return
-        self.children.append(child)
-        child.try_start()
+            child.try_start()
+            self.children.append(child)
+        except Exception as error:
+            known = isinstance(error, SagaError)
+            problem = str(error) if known else first_line(error)
+            log.error("%s can't be started: %s", name, problem, exc_info=not known)
+            self._refused[name] = ProcessInfo(
+                name=name,
+                kind=self._kind(wanted.deployed),
+                deployed=wanted.deployed,
+                version=wanted.version,
+                state="unhealthy",
+                problem=problem,
+            )
+
+    def _kind(self, deployed: str) -> Kind:
+        """Tell what an instance is that can't be read, by what there was at the start."""
+        service, _, entry = deployed.partition(".")
+        for stack in self.stacks.values():
+            if stack.service == service and entry in stack.entries:
+                return stack.kind(entry)
+        return "function" if entry else "adapter"
 
     def _child(self, name: str, wanted: Wanted) -> Child:
         code = self.data / CODE / wanted.version
@@ -187,7 +226,7 @@ class Supervisor:
         return Child(info, Launch(self._context, host), host.log_file, partitions, health)
 
     def _check_all(self, on_ready: OnReady) -> None:
-        changed = [child.check() for child in self.children]
+        changed = [self._guarded(child.info.name, child.check) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
         if any(changed) or self._unpublished:
             self._publish()
@@ -195,9 +234,24 @@ class Supervisor:
             self._announced = True
             on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
 
+    def _guarded(self, what: str, work: Callable[[], T]) -> T | None:
+        """Do a part of the loop; what it raises stops nothing, and the same is logged once."""
+        try:
+            done = work()
+        except Exception as error:
+            if self._faults.get(what) != first_line(error):
+                log.exception("%s: the supervisor goes on after an error", what)
+            self._faults[what] = first_line(error)
+            return None
+        self._faults.pop(what, None)
+        return done
+
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
         self._state = "stopping"
+        if self._is_lost():  # a broker that drains would make its files anew
+            for child in self.children:
+                child.signal(signal.SIGKILL)
         for kinds in (("adapter",), ("function", "saga"), ("broker",)):
             group = [child for child in self.children if child.info.kind in kinds]
             for child in group:
@@ -208,15 +262,27 @@ class Supervisor:
                 child.kill()
 
     def _system(self) -> System:
-        own = ProcessInfo(name="supervisor", kind="supervisor", pid=os.getpid(), state=self._state)
-        processes = [own, *(child.info for child in self.children)]
+        own = ProcessInfo(name="supervisor", kind="supervisor", state=self._state)
+        own.runs_as(os.getpid())
+        processes = [own, *(child.info for child in self.children), *self._refused.values()]
         return System(
+            folder=identity(self.data),
             broker=self.broker.address,
             stacks=self.settings.saga_stacks.absolute(),
             processes=processes,
         )
 
+    def _check_hold(self) -> None:
+        """Raise `SagaError` where no command can find us any more, as our files are gone."""
+        if self._is_lost():
+            raise SagaError(f"{self.data} was removed under the running system, which has stopped")
+
+    def _is_lost(self) -> bool:
+        return self._hold is not None and self._hold.lost
+
     def _publish(self) -> None:
+        if self._is_lost():
+            return  # what is there now may be another system's
         try:
             write_system(self.data, self._system())
             self._unpublished = False

@@ -3,17 +3,20 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from saga.runtime.system.state import read_system
 from support.waiting import DEADLINE
 
 FUNCTIONS = {
@@ -80,6 +83,25 @@ def test_a_killed_broker_comes_back_and_sagas_go_on(system: Any, until: Callable
     assert system.ended(system.order(user, product, wait=0)["saga_id"])["status"] == "COMPLETED"
 
 
+def test_the_fork_server_and_its_socket_may_go(system: Any, until: Callable[..., Any]) -> None:
+    before = system.processes()
+    shutil.rmtree(system.data / "run")
+    psutil.Process(before["user"]["pid"]).parent().kill()
+    user, product = system.make_user(), system.make_product()
+    assert system.order(user, product)["status"] == "COMPLETED"
+    os.kill(before["user"]["pid"], signal.SIGKILL)
+    count = before["user"]["restarts"] + 1
+    until(
+        lambda: (
+            (now := system.processes()["user"])["state"] == "ready" and now["restarts"] == count
+        ),
+        "what has ended runs again",
+    )
+    after = system.processes()
+    assert after.pop("user")["pid"] != before.pop("user")["pid"]
+    assert after == before
+
+
 def test_a_second_up_on_the_same_directory_is_one_clear_line(system: Any) -> None:
     for mode in ([], ["--detach"]):
         refused = system.saga("up", *mode, check=False)
@@ -100,7 +122,9 @@ def test_a_taken_port_is_one_clear_line(system: Any, tmp_path: Path) -> None:
         other = type(system)(tmp_path / "data", stacks, {})
         refused = other.saga("up", "--detach", check=False)
     assert refused.returncode == 1
-    assert refused.stderr == f"saga: port {port} of user can't be had: Address already in use\n"
+    assert refused.stderr == (
+        f"saga: port {port} of user on 127.0.0.1 can't be had: Address already in use\n"
+    )
 
 
 def test_commands_on_no_system_say_so(system: Any, tmp_path: Path) -> None:
@@ -194,24 +218,54 @@ def test_children_of_a_killed_supervisor_end(
     until(lambda: not any(_runs(pid) for pid in pids), "all processes are gone")
 
 
-def test_ctrl_c_drains_and_stops(system: Any, tmp_path: Path, until: Callable[..., Any]) -> None:
+@pytest.fixture
+def start_up(
+    system: Any, tmp_path: Path, until: Callable[..., Any]
+) -> Iterator[Callable[[Path], "subprocess.Popen[str]"]]:
+    """Start one service without its adapter, in the foreground; end what is left of it."""
     stacks = tmp_path / "stacks"
     stacks.mkdir()
     text = (system.stacks / "user.toml").read_text()
     (stacks / "user.toml").write_text(re.sub(r"(?m)^(adapter|port) = .*\n", "", text))
-    saga = Path(sys.executable).with_name("saga")
-    process = subprocess.Popen(
-        [saga, "up", "--data", tmp_path / "data"],
-        env={**os.environ, "SAGA_STACKS": str(stacks)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    until(lambda: "refund_payment" in process.stdout.readline(), "the table is printed")
+    with ExitStack() as started:
+
+        def start(data: Path) -> "subprocess.Popen[str]":
+            process = started.enter_context(
+                subprocess.Popen(
+                    [Path(sys.executable).with_name("saga"), "up", "--data", data],
+                    env={**os.environ, "SAGA_STACKS": str(stacks)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            started.callback(process.kill)
+            assert process.stdout is not None
+            until(lambda: "refund_payment" in process.stdout.readline(), "the table is printed")
+            return process
+
+        yield start
+
+
+def test_a_system_whose_data_directory_is_removed_stops_and_says_so(
+    start_up: Callable[[Path], "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    process = start_up(tmp_path / "data")
+    pids = [one.pid for one in read_system(tmp_path / "data").processes]
+    shutil.rmtree(tmp_path / "data")
+    told = process.communicate(timeout=DEADLINE)[1]
+    assert process.returncode == 1
+    assert f"saga: {tmp_path}/data was removed under the running system" in told
+    assert not any(_runs(pid) for pid in pids if pid)
+    assert not (tmp_path / "data").exists()
+
+
+def test_ctrl_c_drains_and_stops(
+    start_up: Callable[[Path], "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    process = start_up(tmp_path / "data")
     process.send_signal(signal.SIGINT)
     assert process.wait(DEADLINE) == 0
-    process.stdout.close()
 
 
 def _runs(pid: int) -> bool:

@@ -6,6 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from saga.runtime.cli.app import settings_for
+from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 
 
@@ -54,6 +56,16 @@ def test_environment_sets_what_it_names(monkeypatch):
     assert settings.saga_data == Path("/somewhere")
     assert settings.kafka_bootstrap_servers == "broker:9092"
     assert settings.kafka_session_timeout_ms == 7_000
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_empty_variable_or_file_counts_as_not_given(secrets, monkeypatch, name):
+    default = Settings()
+    (secrets / name).write_text("\n")
+    assert Settings() == default
+    monkeypatch.setenv(name.upper(), "")
+    assert Settings() == default
+    assert Settings().model_fields_set == set()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "300001", "soon"])
@@ -160,13 +172,26 @@ def test_artifacts_may_lie_in_a_bucket(monkeypatch):
     assert Settings().artifacts == "s3://bucket/some/where"
 
 
+@pytest.mark.parametrize("name", ["KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "SAGA_HOST"])
+def test_what_nobody_understands_is_refused_by_its_name(monkeypatch, name):
+    monkeypatch.setenv(name, "no sense")
+    with pytest.raises(SagaError, match=f"^environment variable {name}: .+$"):
+        settings_for(None)
+
+
+@pytest.mark.parametrize("protocol", ["SASL_SSL", "sasl_plaintext", "ssl", "Plaintext"])
+def test_security_protocol_may_be_written_either_way(monkeypatch, protocol):
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", protocol)
+    assert Settings().kafka_security_protocol == protocol
+
+
 @pytest.mark.parametrize("name", ["saga", "a", "my-system_2", "a" * 41])
 def test_system_may_be_called(monkeypatch, name):
     monkeypatch.setenv("SAGA_SYSTEM", name)
     assert Settings().saga_system == name
 
 
-@pytest.mark.parametrize("name", ["", "Saga", "2nd", "-a", "a b", "a/b", "../a", "a.b", "a" * 42])
+@pytest.mark.parametrize("name", ["Saga", "2nd", "-a", "a b", "a/b", "../a", "a.b", "a" * 42])
 def test_system_may_not_be_called(monkeypatch, name):
     monkeypatch.setenv("SAGA_SYSTEM", name)
     with pytest.raises(ValueError, match="saga_system"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from saga.runtime.system.process import ProcessInfo
 from saga.stacks import mishaps
 from saga.stacks.mishaps import Freezer
 
@@ -39,7 +40,9 @@ def test_frozen_process_goes_on(
         return True
 
     freezer = Freezer(Path(), random.Random(1))
-    monkeypatch.setattr(mishaps, "_alive", lambda _: [("f", sleeper)])
+    info = ProcessInfo(name="f", kind="function")
+    info.runs_as(sleeper)
+    monkeypatch.setattr(mishaps, "_alive", lambda _: [info])
     monkeypatch.setattr(freezer.done, "wait", wait)
     with pytest.raises(KeyError) if fails else nullcontext():
         freezer.happen()

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from saga.runtime.database.connection import connect
-from saga.runtime.system.state import ProcessInfo, System
+from saga.runtime.system.process import ProcessInfo
+from saga.runtime.system.state import System
 from saga.stacks import surroundings
 from saga.stacks.surroundings import Database
 

@@ -427,6 +427,20 @@ def test_what_is_wrong_is_told_with_its_place_and_nothing_else(project, what):
         assert "\n" not in line
 
 
+def test_hidden_files_are_none_of_the_systems(project):
+    hidden = {
+        f"{folder}/._x.{kind}": "\0" for folder in ("stacks", "oven") for kind in ("toml", "py")
+    }
+    assert findings(project({**hidden, "oven/.#bake.py": GOOD["oven/unbake.py"]})) == []
+
+
+def test_a_byte_order_mark_is_no_fault_and_moves_no_line(project):
+    [stack] = [name for name in GOOD if name.endswith("oven.toml")]
+    assert findings(project({stack: "\ufeff" + GOOD[stack]})) == []
+    wrong = "\ufeff" + GOOD[stack].replace('package = "oven"', 'package = "nowhere"')
+    assert findings(project({stack: wrong}))[0].startswith(f"{stack}:2: error: there is no package")
+
+
 def test_several_faults_are_told_at_once(project):
     files = (
         changed("oven/bake.py", ("command: Bake", "command"))

@@ -76,6 +76,15 @@ def test_what_is_made_is_well_declared(tmp_path, monkeypatch):
     assert "nobody sends to scaffolded.wrap_parcel" in findings[1].text
 
 
+def test_a_stack_file_may_begin_with_a_byte_order_mark_beside_hidden_files(tmp_path):
+    new_function("gift.wrap_gift", tmp_path)
+    stack = tmp_path / "stacks" / "gift.toml"
+    stack.write_text("\ufeff" + stack.read_text())
+    (stack.parent / "._gift.toml").write_bytes(b"\xff")
+    new_function("gift.send_gift", tmp_path)
+    assert list(tomllib.loads(stack.read_text())["functions"]) == ["wrap_gift", "send_gift"]
+
+
 def test_a_second_function_extends_what_is_there(tmp_path):
     new_function("gift.wrap_gift", tmp_path)
     stack = tmp_path / "stacks" / "gift.toml"

@@ -1,18 +1,29 @@
-"""Where a system can be started, and how it is shown."""
+"""Where a system can be started, how it is shown, and what is left alone."""
 
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
 from saga.runtime.cli import running
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
+from saga.runtime.data_directory import claim
 from saga.runtime.deploy.target import Instance
-from saga.runtime.errors import SagaError
+from saga.runtime.errors import BrokerUnavailable, SagaError
+from saga.runtime.settings import Settings
+from saga.runtime.system.process import ProcessInfo
+from saga.runtime.system.state import System, identity, is_locked, lock_system, write_system
+from saga.runtime.system.supervisor import Supervisor
+from support.command import run_saga
 from support.waiting import DEADLINE
+
+READING = ["check", "deployments user", "dlq list", "down", "invoke user.refund_payment --data {}"]
+READING += ["logs", "ps", "sagas", "show x"]
 
 
 @pytest.mark.parametrize("detach", [False, True])
@@ -71,3 +82,90 @@ def test_all_that_is_known_is_shown_where_it_is_asked_for(
     heading, *lines = shown(wide=True)
     assert heading.split()[-3:] == ["KIND", "PID", "WHERE"]
     assert lines[1].split()[4:] == ["function", "4194304", *INSTANCES[1].where.split()]
+
+
+@pytest.mark.parametrize("words", READING)
+def test_a_command_that_reads_makes_nothing(tmp_path, words):
+    run_saga(words.split(), {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["ps", "ps --data="])
+def test_an_empty_variable_is_not_the_current_folder(tmp_path, words):
+    with lock_system(tmp_path):
+        told = run_saga(words.split(), {"SAGA_DATA": ""}, tmp_path).stderr
+        assert is_locked(tmp_path)
+    assert told == "saga: no system runs on .saga: start one with `saga up`\n"
+
+
+def test_down_ends_what_a_killed_supervisor_has_left_and_holds_the_folder_for_it(tmp_path):
+    claim(tmp_path)
+    with subprocess.Popen(["sleep", "600"]) as left:
+        info = ProcessInfo(name="x", kind="function")
+        info.runs_as(left.pid)
+        found = System(folder=identity(tmp_path), broker="", stacks=tmp_path, processes=[info])
+        write_system(tmp_path, found)
+        with mock.patch.object(running, "has_leftovers", return_value=True), lock_system(tmp_path):
+            (tmp_path / "system.json").rename(tmp_path / "kept")
+            told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+            (tmp_path / "kept").rename(tmp_path / "system.json")
+        assert "a system already runs on" in told
+        assert left.poll() is None
+        told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+        assert "no system runs on" in told
+        assert left.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_a_system_file_of_another_supervisor_is_no_one_to_stop(tmp_path):
+    """Be it that the one which holds the folder has not written its own yet."""
+    with subprocess.Popen(["sleep", "600"]) as other, lock_system(tmp_path):
+        info = ProcessInfo(name="supervisor", kind="supervisor", pid=other.pid, born=1.0)
+        write_system(tmp_path, System(broker="", stacks=tmp_path, processes=[info]))
+        told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
+        assert "has just begun to start: try again" in told
+        assert other.poll() is None
+        other.kill()
+
+
+def test_what_a_database_says_is_one_line(tmp_path):
+    """Be it that its tables are not there yet."""
+    claim(tmp_path)
+    (tmp_path / "orchestrator.db").touch()
+    told = run_saga(["sagas"], {"SAGA_DATA": str(tmp_path)}).stderr
+    assert told.startswith("saga: no such table: ")
+    assert told.count("\n") == 1
+
+
+TRACEBACK = """
+Traceback (most recent call last):
+  File "x.py", line 1, in <module>
+ValidationError: 1 validation error for ConnectionConfig
+security_protocol
+  Input should be 'plaintext' or 'ssl'
+    For further information visit https://errors.pydantic.dev/
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("begun\nsaga: the port is taken\n", "the port is taken"),
+        (f"saga: why\n{TRACEBACK}", "why"),
+        (TRACEBACK, "ValidationError: 1 validation error for ConnectionConfig"),
+        ("killed\n\n", "killed"),
+        ("", ""),
+    ],
+)
+def test_last_words_are_what_a_person_can_read(log, told):
+    assert running.last_words(log) == told
+
+
+@pytest.mark.parametrize("broker", ["embeded", "nowhere.invalid:9092"])
+def test_a_broker_that_is_none_is_told_at_once(tmp_path, broker):
+    with pytest.raises(BrokerUnavailable, match=f"^broker: neither embedded nor kafka, .*{broker}"):
+        Supervisor(Settings(saga_data=tmp_path), broker, lambda _: {})
+
+
+def test_wrong_settings_are_one_line_of_saga_check_too():
+    told = run_saga(["check"], {"SAGA_LOG_LEVEL": "loud"}).stderr
+    assert told.startswith("saga: environment variable SAGA_LOG_LEVEL: ")

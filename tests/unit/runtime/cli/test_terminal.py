@@ -21,7 +21,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
 
     def show(what: Any) -> str:
         out = io.StringIO()
-        monkeypatch.setattr(console, "file", out)
+        monkeypatch.setattr(console, "_file", out)  # `file` would stay what it is now
         console.print(what, soft_wrap=True)
         return out.getvalue().removesuffix("\n")
 

@@ -1,5 +1,6 @@
 """Connections, exact columns, transactions."""
 
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,13 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.runtime import Id, Instant, Money, Table
+from saga.runtime.data_directory import MARKER
 from saga.runtime.database.connection import (
+    UNAVAILABLE,
     connect,
     is_serialization_failure,
     locked,
     transaction,
 )
 from saga.runtime.database.schema import bind
+from saga.runtime.database.statements import prepared
 from saga.runtime.errors import ContractError
 
 
@@ -34,6 +38,54 @@ class Account(Table):
 def accounts(database):
     bind(database, [Account])
     return database
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELEC 1", "SELECT nothing FROM account", "SELECT 1 FROM nowhere", "SELECT f(1)"]
+)
+def test_a_mistake_in_sql_is_no_outage_on_either_database(accounts, sql):
+    @prepared
+    def wrong():
+        return Account.select(Account.id).where(peewee.SQL("nothing = 1"))
+
+    with pytest.raises(peewee.ProgrammingError):
+        accounts.execute_sql(sql)
+    if isinstance(accounts, peewee.PostgresqlDatabase):
+        accounts.rollback()
+    with pytest.raises(peewee.ProgrammingError, match="nothing"):
+        wrong.on(accounts)
+
+
+def test_an_outage_is_no_mistake(sqlite, tmp_path):
+    bind(sqlite, [Account])
+    with pytest.raises(peewee.OperationalError, match="no such savepoint"):
+        sqlite.execute_sql("ROLLBACK TO SAVEPOINT handler")
+    sqlite.execute_sql("PRAGMA max_page_count = 1")
+    with pytest.raises(peewee.OperationalError, match="full"):
+        sqlite.execute_sql("CREATE TABLE more (id)")
+    assert not issubclass(peewee.ProgrammingError, UNAVAILABLE)
+
+
+def test_an_old_sqlite_is_refused_and_postgresql_is_not(monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer .* has 3\.34\.1"):
+        connect("sqlite://")
+    connect("postgresql://nowhere/db")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    connect("sqlite://")
+
+
+def test_file_is_made_when_the_database_is_used_in_a_folder_of_ours(tmp_path):
+    database = connect(f"sqlite:///{tmp_path}/data/user.db")
+    assert list(tmp_path.iterdir()) == []
+    database.connect()
+    database.close()
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {MARKER, "user.db"}
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(peewee.OperationalError, match="unable to open"):
+        database.connect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.decimals(-(10**15), 10**15, places=2))
@@ -88,9 +140,11 @@ def test_url_of_another_database_is_refused(url):
         connect(url)
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-def test_postgresql_is_known_by_both_its_names(scheme):
-    assert isinstance(connect(f"{scheme}://saga@/orders"), peewee.PostgresqlDatabase)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "Postgres"])
+def test_postgresql_is_reached_by_each_of_its_names(postgres_url, scheme):
+    database = connect(postgres_url.replace("postgresql", scheme, 1))
+    assert database.execute_sql("SELECT 1").fetchall() == [(1,)]
+    database.close()
 
 
 def test_sqlite_keeps_so_much_in_memory_and_no_more():

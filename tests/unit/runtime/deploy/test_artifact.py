@@ -13,6 +13,7 @@ from saga.runtime.deploy.artifact import (
     ArtifactError,
     bundle,
     contents,
+    remove_unpacked,
     unpack,
     version_of,
 )
@@ -176,6 +177,18 @@ def test_artifact_can_not_write_outside_of_its_folder(tmp_path, name):
 def test_bytes_that_are_no_zip_are_refused(tmp_path):
     with pytest.raises(ArtifactError, match="not a zip"):
         unpack(Artifact(version_of(b"no zip"), b"no zip"), tmp_path / "code")
+
+
+def test_versions_are_removed_and_nothing_else(tmp_path):
+    """Be it the user's, in a folder of the same name."""
+    theirs = [tmp_path / name for name in ("main.py", "abc", "f" * 63, "f" * 65, "F" * 64)]
+    ours = [tmp_path / name for name in ("0f" * 32, ".fresh-x1_2y")]
+    for folder in [*theirs, *ours]:
+        folder.mkdir()
+        (folder / "file").touch()
+    remove_unpacked(tmp_path)
+    remove_unpacked(tmp_path / "nowhere")
+    assert {*tmp_path.iterdir()} == {*theirs}
 
 
 def test_unpacked_code_is_imported_before_what_is_installed(tmp_path):

@@ -15,7 +15,7 @@ from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.health import STALE_AFTER
 from saga.runtime.system import child as module
 from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, LOOK_EVERY, Child
-from saga.runtime.system.state import ProcessInfo
+from saga.runtime.system.process import ProcessInfo
 from support.waiting import DEADLINE
 
 DIES_AT_ONCE = "exit 3"
@@ -149,13 +149,14 @@ def test_an_error_of_our_own_in_a_start_is_not_hidden(program: Program) -> None:
         program.child.try_start()
 
 
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (36, "signal 36")])
 def test_the_signal_that_ended_a_process_is_told(
-    program: Program, caplog: pytest.LogCaptureFixture
+    program: Program, caplog: pytest.LogCaptureFixture, number: int, name: str
 ) -> None:
     program.run(RUNS)
-    program.started[-1].kill()
+    program.started[-1].send_signal(number)
     program.see_the_end()
-    assert "shop.sell ended (SIGKILL)" in caplog.text
+    assert f"shop.sell ended ({name})" in caplog.text
 
 
 def test_a_process_that_ends_when_told_is_not_started_again(program: Program, clock: Clock) -> None:

@@ -3,29 +3,41 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import pytest
+
+from saga.runtime.errors import SagaError
+from saga.runtime.system.launch import socket_folder
 from support.waiting import DEADLINE
 
 MAIN = """
 import json
 import multiprocessing
 import told
+from pathlib import Path
 from saga.runtime.system.launch import Launch, start_fork_server
 
 told.main_runs()
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
-    start_fork_server(context)
+    start_fork_server(context, Path(__file__).with_name("run"))
     process, reports = Launch(context, told.tell)()
     print(json.dumps(reports.recv()))
     process.join()
 """
 TOLD = """
 import gc
+import os
+import signal
 import sys
 
 runs = 0
+
+def wait(reports):
+    reports.send([os.getppid()])
+    signal.pause()
 
 def main_runs():
     global runs
@@ -38,6 +50,50 @@ def tell(reports):
         "has a host": host is not None,
         "looks through it": any(host is one for one in gc.get_objects()),
     })
+"""
+
+CLEANED = """
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from saga.runtime.polling import poll_until
+from saga.runtime.system.child import Child
+from saga.runtime.system.launch import Launch, start_fork_server
+from saga.runtime.system.process import ProcessInfo
+import told
+
+def there(child):
+    child.start()
+    return child.reports.recv()
+
+if __name__ == "__main__":
+    logging.disable()
+    folder = Path(sys.argv[1])
+    context = multiprocessing.get_context("forkserver")
+    start_fork_server(context, folder)
+    children = [
+        Child(ProcessInfo(name="x", kind="function"), Launch(context, told.wait), folder / "log")
+        for _ in range(3)
+    ]
+    first = there(children[0])
+    [server] = first
+    shutil.rmtree(folder)
+    folder.mkdir()
+    second = there(children[1])
+    print("beside", [server] != second, *(child.alive() for child in children[:2]))
+    os.kill(server, signal.SIGKILL)
+    children[0].process.join()
+    print("without", children[0].process.exitcode, children[0].alive())
+    shutil.rmtree(folder)
+    third = there(children[2])
+    for child in children:
+        child.stop()
+        assert poll_until(lambda: not child.alive(), 60)
+    print("stopped")
 """
 
 ELSEWHERE = """
@@ -61,11 +117,11 @@ if __name__ == "__main__":
 """
 
 
-def run(folder: Path, main: str) -> list[str]:
+def run(folder: Path, main: str, *arguments: str) -> list[str]:
     """Run a main module; return what it prints, by lines."""
     path = folder / "main.py"
     path.write_text(main)
-    command = [sys.executable, str(path)]
+    command = [sys.executable, str(path), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -81,6 +137,26 @@ def test_a_process_has_what_it_needs_looks_not_through_it_and_runs_no_main_modul
         "has a host": True,
         "looks through it": False,
     }
+
+
+def test_processes_outlive_their_fork_server_and_its_socket(tmp_path: Path) -> None:
+    """The socket is removed by what cleans up, the server killed by what lacks memory."""
+    (tmp_path / "told.py").write_text(TOLD)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        assert run(tmp_path, CLEANED, f"{short}/run") == [
+            "beside True True True",
+            "without 255 True",
+            "stopped",
+        ]
+
+
+def test_socket_is_where_its_path_is_short_enough(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 100)
+    long.mkdir()
+    assert socket_folder([tmp_path / "none", long, tmp_path]) == tmp_path
+    assert list(long.iterdir()) == []
+    with pytest.raises(SagaError, match=r"^no folder for a socket: .*aaa: AF_UNIX path too long$"):
+        socket_folder([long])
 
 
 def test_work_done_elsewhere_returns_raises_or_is_told_to_have_ended(tmp_path: Path) -> None:

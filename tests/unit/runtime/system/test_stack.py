@@ -118,6 +118,18 @@ def test_missing_file_is_told(tmp_path):
         read_stack(tmp_path / "none.toml")
 
 
+def test_file_may_begin_with_a_byte_order_mark(stack_file):
+    assert read_stack(stack_file("\ufeff" + GOOD)).service == "cake"
+
+
+def test_hidden_file_is_no_stack_file(stack_file):
+    """macOS leaves one beside each file, Emacs a link to nowhere beside those that it edits."""
+    folder = stack_file(GOOD).parent
+    stack_file("\0\5\x16\7", "._cake.toml")
+    (folder / ".#cake.toml").symlink_to("nobody@nowhere:1")
+    assert [stack.service for stack in read_stacks(folder)] == ["cake"]
+
+
 def test_stack_without_functions_is_read(stack_file):
     stack = read_stack(stack_file(GOOD))
     assert (stack.service, stack.functions, stack.port) == ("cake", {}, None)

@@ -1,35 +1,39 @@
 """What a system tells about itself, and who may hold its data directory."""
 
 import fcntl
-import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from saga.runtime.data_directory import MARKER, NotOurs, claim
 from saga.runtime.errors import NotRunning
 from saga.runtime.system import state
+from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import (
     AlreadyRunning,
-    ProcessInfo,
     System,
     end_leftovers,
     forget_system,
+    has_leftovers,
+    identity,
     is_locked,
     lock_system,
     read_system,
     write_system,
 )
+from support.waiting import DEADLINE
 
 SLEEPER = [sys.executable, "-c", "input()"]
 
 
-def a_system(*processes):
-    return System(broker="127.0.0.1:9092", stacks=Path("/stacks"), processes=list(processes))
+def a_system(*processes, folder=(0, 0)):
+    broker, stacks = "127.0.0.1:9092", Path("/stacks")
+    return System(folder=folder, broker=broker, stacks=stacks, processes=list(processes))
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_system_file_is_replaced_whole(tmp_path):
         write_system(tmp_path, a_system(*[ProcessInfo(name="x" * 99, kind="function")] * 99))
         write_system(tmp_path, a_system())
         assert read_system(tmp_path) == a_system()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "system.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "lock", "system.json"]
 
 
 def test_stale_file_is_no_running_system(tmp_path):
@@ -71,6 +75,28 @@ def test_lock_is_held_by_one(tmp_path):
     second = lock_system(tmp_path)
     with lock_system(tmp_path), pytest.raises(AlreadyRunning, match="saga down"):
         second.__enter__()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "gone with all the rest"])
+def test_hold_is_lost_with_its_file(tmp_path, how):
+    with lock_system(tmp_path / "data") as hold:
+        assert not hold.lost
+        if how == "gone with all the rest":
+            shutil.rmtree(tmp_path / "data")
+        elif how == "removed":
+            (tmp_path / "data" / "lock").unlink()
+        else:
+            (tmp_path / "data" / "other").touch()
+            (tmp_path / "data" / "other").rename(tmp_path / "data" / "lock")
+        assert hold.lost
+        assert not is_locked(tmp_path / "data")
+
+
+def test_a_folder_of_the_users_is_not_locked_and_left_as_it_is(tmp_path):
+    (tmp_path / "code").mkdir()
+    with pytest.raises(NotOurs), lock_system(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["code"]
 
 
 def test_lock_is_free_again_after_its_block(tmp_path):
@@ -95,6 +121,7 @@ def test_lock_is_held_against_other_processes(tmp_path):
 @pytest.fixture
 def look(tmp_path):
     """Somebody looks whether the directory is locked, for longer than it ever takes."""
+    claim(tmp_path)
     with (tmp_path / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
@@ -140,27 +167,54 @@ def test_forgotten_system_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def info(child, kind="function", later=0.0):
+    """Describe a child as what was born `later` seconds after it."""
+    found = ProcessInfo(name="x", kind=kind)
+    found.runs_as(child.pid)
+    return found.model_copy(update={"born": found.born + later})
+
+
+def leave_behind(folder, *processes):
+    """Leave a folder as a killed supervisor does."""
+    claim(folder)
+    write_system(folder, a_system(*processes, folder=identity(folder)))
+
+
 def test_leftover_of_a_killed_supervisor_is_ended(tmp_path, child):
-    write_system(tmp_path, a_system(ProcessInfo(name="x", kind="function", pid=child.pid)))
-    soon = time.time() + 60  # a process's birth is known to the second only
-    os.utime(tmp_path / "system.json", (soon, soon))
+    leave_behind(tmp_path, info(child))
+    assert has_leftovers(tmp_path)
     end_leftovers(tmp_path)
-    assert not psutil.pid_exists(child.pid)
-    assert not (tmp_path / "system.json").exists()
+    assert child.wait(DEADLINE) == -signal.SIGTERM
+    assert not has_leftovers(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["function", "supervisor"])
-def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind):
-    write_system(tmp_path, a_system(ProcessInfo(name="x", kind=kind, pid=child.pid)))
-    if kind == "function":  # the file is older than the process: its number was given anew
-        long_ago = time.time() - 3600
-        os.utime(tmp_path / "system.json", (long_ago, long_ago))
+@pytest.mark.parametrize(("kind", "later"), [("supervisor", 0.0), ("function", -60.0)])
+def test_process_that_is_not_a_leftover_lives_on(tmp_path, child, kind, later):
+    """A killed supervisor's number may be another's by now, as each number may."""
+    leave_behind(tmp_path, info(child, kind, later))
     end_leftovers(tmp_path)
     assert child.poll() is None
 
 
+def test_what_runs_on_the_original_of_a_copy_lives_on(tmp_path, child):
+    leave_behind(tmp_path / "original", info(child))
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    end_leftovers(tmp_path / "copy")
+    assert child.poll() is None
+    (tmp_path / "original").rename(tmp_path / "moved")
+    end_leftovers(tmp_path / "moved")
+    assert child.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_running_system_is_no_leftover(tmp_path):
+    with lock_system(tmp_path):
+        write_system(tmp_path, a_system())
+        assert not has_leftovers(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "{", "{}", "\xff"])
 def test_unreadable_file_names_no_leftovers(tmp_path, text):
+    claim(tmp_path)
     (tmp_path / "system.json").write_text(text, encoding="latin-1")
     end_leftovers(tmp_path)
     with lock_system(tmp_path):

@@ -1,17 +1,34 @@
 """How a supervisor stops its processes, seen on small programs of the shell."""
 
 import signal
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from saga.runtime.data_directory import claim
+from saga.runtime.deploy.processes import Processes
+from saga.runtime.deploy.target import NotHealthy
+from saga.runtime.errors import ContractError, StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
-from saga.runtime.system.state import Kind, ProcessInfo, lock_system, read_system
+from saga.runtime.system.process import Kind, ProcessInfo
+from saga.runtime.system.state import (
+    System,
+    Wanted,
+    identity,
+    lock_system,
+    read_system,
+    write_system,
+    write_wanted,
+)
 from saga.runtime.system.supervisor import Supervisor
+from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
 # Tells in one file when it is told to stop, and when it has finished its batch.
@@ -25,7 +42,18 @@ echo done {name} >> told
 IGNORES_SIGTERM = "trap '' TERM; echo begun; exec sleep 600"
 DIES_AT_ONCE = "echo begun; exit 3"
 
+LISTENS = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    print("begun", flush=True)
+    input()
+"""
+
 Run = Callable[[Kind, str, str], Child]
+
+
+class Reached(Exception):
+    """What a start comes to."""
 
 
 @pytest.fixture
@@ -104,11 +132,70 @@ def test_what_ignores_sigterm_is_killed_and_the_others_still_drain(
     assert caplog.messages == ["deaf did not stop in 10 s"]
 
 
+UNREADABLE = 'service = "shop"\nnew_key = 1\n'
+WANTED = {
+    "shop.sell": Wanted(deployed="shop.sell", version="new"),
+    "shop.gone": Wanted(deployed="shop.gone", version="gone"),
+    "shop": Wanted(deployed="shop", version="new"),
+}
+
+
+def test_a_version_that_cant_be_read_is_told_and_stops_nothing(
+    supervisor: Supervisor, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = run("function", "other", DRAINS)
+    new = supervisor.data / "code" / "new"
+    new.mkdir(parents=True)
+    (new / "stack.toml").write_text(UNREADABLE)
+    write_wanted(supervisor.data, WANTED)
+    for _ in range(2):
+        supervisor._reconcile()
+        supervisor._check_all(lambda _: None)
+    [_, ready, *refused] = read_system(supervisor.data).processes
+    assert (ready.name, ready.state) == ("other", "ready")
+    assert other.alive()
+    assert [(one.name, one.kind, one.state) for one in refused] == [
+        ("shop.sell", "function", "unhealthy"),
+        ("shop.gone", "function", "unhealthy"),
+        ("shop", "adapter", "unhealthy"),
+    ]
+    assert refused[0].problem == f"{new}/stack.toml: package: Field required"
+    assert caplog.messages[0] == f"shop.sell can't be started: {refused[0].problem}"
+    assert len(caplog.messages) == 3
+    processes = Processes(supervisor.settings)
+    with pytest.raises(
+        NotHealthy, match=r"^shop\.sell can't be started: .*package: Field required$"
+    ):
+        processes.is_ready("shop.sell")
+    assert processes.instances()[2].where == refused[0].problem
+    write_wanted(supervisor.data, {})
+    supervisor._reconcile()
+    assert not supervisor._refused
+
+
+def test_what_one_part_of_the_loop_raises_stops_no_other_and_is_logged_once(
+    supervisor: Supervisor,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd, dead = run("function", "odd", DRAINS), run("function", "dead", DIES_AT_ONCE)
+    dead.process.wait(DEADLINE)
+    monkeypatch.setattr(odd, "check", lambda: 1 // 0)
+    for _ in range(2):
+        supervisor._guarded("what runs", lambda: supervisor._check_all(lambda _: None))
+    assert dead.info.state == "restarting"
+    assert [message for message in caplog.messages if "odd" in message] == [
+        "odd: the supervisor goes on after an error"
+    ]
+
+
 def test_what_waits_to_be_started_again_is_not(supervisor: Supervisor, run: Run) -> None:
     dead = run("function", "dead", DIES_AT_ONCE)
     dead.process.wait(DEADLINE)
     supervisor._check_all(lambda _: None)
-    assert [one.state for one in read_system(supervisor.data).processes] == ["ready", "restarting"]
+    states = [one.state for one in read_system(supervisor.data).processes]
+    assert states == ["starting", "restarting"]
     first = dead.process
     supervisor._stop_all()
     assert (dead.process, dead.info.state) == (first, "stopped")
@@ -122,6 +209,52 @@ def test_a_process_that_has_stopped_is_forgotten(supervisor: Supervisor, run: Ru
     assert supervisor.children == [other]
     names = [one.name for one in read_system(supervisor.data).processes]
     assert names == ["supervisor", "shop"]
+
+
+def test_what_a_killed_supervisor_has_left_makes_room_on_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "_start_all", lambda _: (_ for _ in ()).throw(Reached))
+    [port] = free_ports(1)
+    stacks, data = tmp_path / "stacks", tmp_path / "data"
+    stacks.mkdir()
+    text = f'service = "web"\npackage = "web"\ndatabase = "web"\nadapter = "web"\nport = {port}\n'
+    (stacks / "web.toml").write_text(text)
+    settings = Settings(saga_data=data, saga_stacks=stacks)
+    claim(data)
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENS, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as left:
+        assert left.stdout is not None
+        assert left.stdout.readline() == "begun\n"
+        with pytest.raises(StackError, match=f"port {port} of web on 127.0.0.1 can't be had"):
+            Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
+        info = ProcessInfo(name="web", kind="adapter")
+        info.runs_as(left.pid)
+        found = System(folder=identity(data), broker="", stacks=stacks, processes=[info])
+        write_system(data, found)
+        with pytest.raises(Reached):
+            Supervisor(settings, "127.0.0.1:1", lambda _: {}).run()
+        assert left.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_an_old_sqlite_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All would be ready, every write would fail, and each order be compensated."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(Supervisor, "_check_ports", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "_start_all", lambda _: (_ for _ in ()).throw(Reached))
+    with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer is needed"):
+        Supervisor(Settings(saga_data=tmp_path), "127.0.0.1:1", lambda _: {}).run()
+    elsewhere = Settings(saga_data=tmp_path, saga_database_url=SecretStr("postgresql://db/x"))
+    with pytest.raises(Reached):
+        Supervisor(elsewhere, "127.0.0.1:1", lambda _: {}).run()
 
 
 def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
