@@ -393,6 +393,7 @@ def test_pages_follow_each_other(store):
     assert [[state.id for state in page] for page in pages] == [["a", "b"], ["c", "d"], ["e"]]
     assert listed(store, 2, after="e") == []
     assert [state.id for state in listed(store, 2, newest=True)] == ["e", "d"]
+    assert [state.id for state in listed(store, 2, after="d", newest=True)] == ["c", "b"]
 
 
 def test_page_of_a_status(store):
