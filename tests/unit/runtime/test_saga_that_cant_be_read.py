@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_history, saga_queries, saga_store
+from saga.runtime import (
+    Command,
+    Event,
+    Message,
+    Saga,
+    Step,
+    saga_history,
+    saga_queries,
+    saga_store,
+    unsent,
+)
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, NotFound
@@ -81,6 +91,13 @@ def sent(commands):
     return [command.id for command in commands]
 
 
+def swept(store):
+    """Sweep, and let what comes of it be sent; return that."""
+    commands = store.sweep(SAGA, LATER)
+    unsent.note_sent(store.database, [command.key for command in commands])
+    return sorted(sent(commands))
+
+
 def saga(store, saga_id="b"):
     return saga_queries.find(store.database, saga_id)
 
@@ -101,7 +118,7 @@ BROKEN += ['{"created_at": 1e300, "updated_at": "2026-01-01T00:00:00"}', "[" * 1
 @pytest.mark.parametrize("written", BROKEN)
 def test_row_that_cant_be_read_is_set_aside_as_it_is_when_it_is_due(store, written, caplog):
     write(written)
-    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert swept(store) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (written, SET_ASIDE)
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
     unknown = datetime(1970, 1, 1, tzinfo=UTC)
@@ -255,7 +272,7 @@ def test_saga_that_can_be_read_again_waits_for_its_retry(store):
         "", "unreadable", "was set aside, and can be read again: a retry takes it up"
     )
     assert store.advance(SAGA, [reply("b")], LATER) == []
-    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert swept(store) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (before, SET_ASIDE)
     state, commands = store.retry(SAGA, "b", LATER)
     assert (state, commands) == (saga(store), [])
