@@ -49,9 +49,13 @@ class ProcessInfo(BaseModel):
 
 
 class System(BaseModel):
-    """The system as its supervisor saw it last."""
+    """The system as its supervisor saw it last.
+
+    `broker` is the broker's address, and `broker_kind` what `saga up --broker` was told.
+    """
 
     broker: str
+    broker_kind: str | None = None  # of a system that an earlier version has started
     stacks: Path
     processes: list[ProcessInfo]
 

@@ -212,6 +212,7 @@ class Supervisor:
         processes = [own, *(child.info for child in self.children)]
         return System(
             broker=self.broker.address,
+            broker_kind=self.broker.kind,
             stacks=self.settings.saga_stacks.absolute(),
             processes=processes,
         )
