@@ -5,9 +5,11 @@ told is what another asks for.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
 from .errors import Tame, Undecodable
@@ -38,6 +40,24 @@ def values(message: BaseModel) -> dict[str, Any]:
         text = message.model_dump_json(by_alias=False, round_trip=True)
     fields: dict[str, Any] = from_json(text)
     return fields
+
+
+def under_aliases(cls: type[BaseModel], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that came of `values` as the body has them.
+
+    Where the class can't be made of them any more, the aliases of its own fields are all.
+    """
+    with suppress(Exception):  # whatever a validator may raise
+        made = made_of(cls, known)
+        if values(made) == known:
+            return dict(from_json(write(made)))
+    aliases = {name: alias(info, name) for name, info in cls.model_fields.items()}
+    return {aliases.get(name, name): value for name, value in known.items()}
+
+
+def alias(info: FieldInfo, name: str) -> str:
+    """Return what a field is called in a body."""
+    return info.serialization_alias or name
 
 
 def made_of(cls: type[M], known: Mapping[str, Any]) -> M:

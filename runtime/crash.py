@@ -20,7 +20,7 @@ AFTER_OFFSETS = "after_offsets"  # the offsets are on their way, too
 BEFORE_SWEEP = "before_sweep"  # sagas are due, a saga's host has read none of them
 IN_SWEEP = "in_sweep"  # the sagas that are due have changed, nothing is committed
 AFTER_SWEEP = "after_sweep"  # all is committed, nothing is sent
-AFTER_SWEEP_SENT = "after_sweep_sent"  # all is sent
+AFTER_SWEEP_SENT = "after_sweep_sent"  # the broker has all, that is not noted
 AFTER_ROW = "after_row"  # an adapter has stored a saga and sent nothing
 
 InHand = Sized | Callable[[], Sized]  # a call is made only where a point is armed

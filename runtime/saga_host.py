@@ -7,13 +7,13 @@ from functools import cached_property
 
 import peewee
 
-from . import crash
+from . import crash, unsent
 from .batch_loop import POLL_TIMEOUT, BatchLoop
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Record, Reply, decode, problem_of, read_command_id, read_reply
-from .errors import ContractError, Undecodable
+from .errors import BrokerUnavailable, ContractError, Undecodable
 from .function import import_declaring
 from .saga import Saga
 from .saga_state import SagaState, to_json
@@ -68,8 +68,16 @@ class SagaHost(BatchLoop):
         self._swept_at = LONG_AGO
 
     def sweep(self) -> list[Record]:
-        """Act on the sagas that are due, in one transaction; return the commands to send."""
+        """Act on the sagas that are due, in one transaction; return the commands to send.
+
+        Until `note_sent` is told, so does the next sweep.
+        """
         return self._retried(self._sweep)
+
+    def note_sent(self, commands: Sequence[Record]) -> None:
+        """Note that the commands of a sweep are sent."""
+        saga_ids = [(command.key or b"").decode() for command in commands]
+        self._retried(lambda: self._note_sent(saga_ids))
 
     def next_sweep(self) -> float:
         """Return in how many seconds the next sweep is due."""
@@ -90,8 +98,21 @@ class SagaHost(BatchLoop):
         self._crash.reach(crash.AFTER_SWEEP, commands)
         self._swept_at = LONG_AGO if commands else self.clock()
         if commands:
-            transport.finish(commands)
+            self._send(commands, transport)
+
+    def _send(self, commands: Sequence[Record], transport: Transport) -> None:
+        """Send what a sweep asks for, and note it once the broker has it.
+
+        What it has not taken in its time counts as sent, too, and is waited for as any other: were
+        it sent again at once, a broker that takes only some would be sent those for ever.
+        """
+        try:
+            transport.send(commands)
+        except BrokerUnavailable:
+            self.note_sent(commands)
+            raise
         self._crash.reach(crash.AFTER_SWEEP_SENT, commands)
+        self.note_sent(commands)
 
     def _give_up(self, refused: Sequence[Refusal], transport: Transport) -> None:
         """Let sagas make no more attempts whose commands the broker will never take.
@@ -122,6 +143,10 @@ class SagaHost(BatchLoop):
             commands = self._store.sweep(self.saga, self.clock())
             self._crash.reach(crash.IN_SWEEP, commands)
         return self._to_send(commands)
+
+    def _note_sent(self, saga_ids: Sequence[str]) -> None:
+        with transaction(self.database):
+            unsent.note_sent(self.database, saga_ids)
 
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
         """Return each command once, and messages that tell which sagas have ended."""

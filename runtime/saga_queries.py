@@ -4,7 +4,7 @@ A page costs as much among a million sagas as among ten: it is read from an inde
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import peewee
 
@@ -14,9 +14,10 @@ from .errors import NotFound
 from .saga import Saga
 from .saga_rows import SagaRow
 from .saga_search import select_matching
-from .saga_state import IN_FLIGHT, SagaState, SagaStatus
+from .saga_state import IN_FLIGHT, SagaState
 
 CHUNK = 500  # ids in one statement
+ENDED_WELL = ("COMPLETED", "COMPENSATED")  # nobody waits for one that has
 
 
 def find(database: peewee.Database, saga_id: str) -> SagaState:
@@ -45,24 +46,48 @@ def page(
     saga: Saga | None = None,
     search: Mapping[str, Any] | None = None,
 ) -> list[SagaState]:
-    """List sagas by id, which is by age: oldest first after the id `after`, or the newest first.
+    """List sagas by id, which is by age: the oldest or the newest first, from beyond `after` on.
 
     With `saga`, only sagas of that name, and of them those that have all values in `search`, whose
-    fields the saga's declaration names.
+    fields the saga's declaration names. With `status`, those that are shown with it: to find those
+    that are UNREADABLE, each that has not ended well is read. One that has, and can't be read any
+    more, is in the list of all sagas alone.
     """
+    found: list[SagaState] = []
+    size = CHUNK if status == "UNREADABLE" else limit
+    while len(found) < limit:
+        saga_ids = _ids(database, size, after, status, newest=newest, saga=saga, search=search)
+        states = find_many(database, saga_ids)
+        states.sort(key=lambda state: state.id, reverse=newest)
+        found += [state for state in states if status in (None, state.status)]
+        if len(saga_ids) < size:
+            break
+        after = saga_ids[-1]
+    return found[:limit]
+
+
+def _ids(
+    database: peewee.Database,
+    limit: int,
+    after: str | None,
+    status: str | None,
+    *,
+    newest: bool,
+    saga: Saga | None,
+    search: Mapping[str, Any] | None,
+) -> list[str]:
+    """List the ids of sagas whose rows may be of this status, in order."""
     names = [saga.name] if saga is not None else _names(database)
-    statuses = [status] if status is not None else get_args(SagaStatus)
+    parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     if saga is not None and search:
-        query = select_matching(saga, search, after or "", newest=newest)
+        statuses = [each for _, each in parts]
+        query = select_matching(saga, search, after, newest=newest)
         query = query.where(SagaRow.name == saga.name, SagaRow.status.in_(statuses)).limit(limit)
-        saga_ids = [saga_id for (saga_id,) in query.bind(database).tuples()]
-    else:
-        select = _select_newest if newest else _select_oldest
-        # One status of one name after another stands in the index: each part of it is in order.
-        parts = [(name, each, after or "", limit) for name in names for each in statuses]
-        found = [saga_id for part in parts for (saga_id,) in select.on(database, *part)]
-        saga_ids = sorted(found, reverse=newest)[:limit]
-    return sorted(find_many(database, saga_ids), key=lambda state: state.id, reverse=newest)
+        return [saga_id for (saga_id,) in query.bind(database).tuples()]
+    select = _select_newest if newest else _select_oldest
+    # One status of one name after another stands in the index: each part of it is in order.
+    found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, after, limit)]
+    return sorted(found, reverse=newest)[:limit]
 
 
 def ended(database: peewee.Database, saga_ids: Iterable[str]) -> set[str]:
@@ -89,6 +114,19 @@ def _names(database: peewee.Database) -> list[str]:
     return names[1:]
 
 
+def _statuses(database: peewee.Database, name: str, status: str | None) -> list[str]:
+    """Return which statuses the rows of this name may have; a newer version may know more of them.
+
+    The columns of what has not been set aside yet say what they said when it could be read.
+    """
+    if status not in (None, "UNREADABLE"):
+        return [str(status)]
+    there = [""]
+    while found := _select_next_status.on(database, name, there[-1]):
+        there += found[0]
+    return [each for each in there[1:] if status is None or each not in ENDED_WELL]
+
+
 @prepared
 def _select_by_id(saga_ids: Iterable[str]) -> Any:
     found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state, SagaRow.status)
@@ -102,20 +140,27 @@ def _select_ended(saga_ids: Iterable[str]) -> Any:
 
 
 @prepared
-def _select_oldest(name: str, status: str, after: str, limit: int) -> Any:
-    return _select(name, status, after).order_by(SagaRow.id).limit(limit)
+def _select_oldest(name: str, status: str, after: str | None, limit: int) -> Any:
+    found = _select(name, status).order_by(SagaRow.id).limit(limit)
+    return found if after is None else found.where(SagaRow.id > after)
 
 
 @prepared
-def _select_newest(name: str, status: str, after: str, limit: int) -> Any:
-    return _select(name, status, after).order_by(SagaRow.id.desc()).limit(limit)
+def _select_newest(name: str, status: str, after: str | None, limit: int) -> Any:
+    found = _select(name, status).order_by(SagaRow.id.desc()).limit(limit)
+    return found if after is None else found.where(SagaRow.id < after)
 
 
-def _select(name: str, status: str, after: str) -> Any:
-    found = SagaRow.select(SagaRow.id).where(SagaRow.name == name, SagaRow.status == status)
-    return found.where(SagaRow.id > after)
+def _select(name: str, status: str) -> Any:
+    return SagaRow.select(SagaRow.id).where(SagaRow.name == name, SagaRow.status == status)
 
 
 @prepared
 def _select_next_name(after: str) -> Any:
     return SagaRow.select(SagaRow.name).where(SagaRow.name > after).order_by(SagaRow.name).limit(1)
+
+
+@prepared
+def _select_next_status(name: str, after: str) -> Any:
+    found = SagaRow.select(SagaRow.status).where(SagaRow.name == name, SagaRow.status > after)
+    return found.order_by(SagaRow.status).limit(1)

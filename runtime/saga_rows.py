@@ -15,7 +15,7 @@ class SagaRow(Table):
     """One saga. `state` holds it whole, as JSON; the other columns are there to be asked for.
 
     `due_at` is null where the saga has ended, else not later than that of the state: a saga on its
-    way is not indexed anew at each step.
+    way is not indexed anew at each step, and one whose command is `unsent` has a mark there.
     """
 
     id = peewee.CharField(max_length=36, primary_key=True)
@@ -108,6 +108,20 @@ def select_one_due(name: str, now: datetime) -> Any:
 @prepared
 def select_due(name: str, now: datetime, limit: int) -> Any:
     """Select sagas that nobody else acts on meanwhile."""
-    due = SagaRow.select(SagaRow.id, SagaRow.state)
+    due = SagaRow.select(SagaRow.id, SagaRow.state, SagaRow.due_at)
     due = due.where(SagaRow.name == name, SagaRow.due_at <= now)
     return due.order_by(SagaRow.due_at).limit(limit).for_update("FOR UPDATE SKIP LOCKED")
+
+
+@prepared
+def select_due_at(saga_ids: Iterable[str], due_at: datetime) -> Any:
+    """Select those of the sagas that are due at this very moment, in the order of their ids."""
+    found = SagaRow.select(SagaRow.id, SagaRow.name, SagaRow.state, SagaRow.status)
+    found = found.where(one_of(SagaRow.id, saga_ids), SagaRow.due_at == due_at)
+    return found.order_by(SagaRow.id).for_update()
+
+
+@prepared
+def set_due(saga_ids: Iterable[str], due_at: datetime) -> Any:
+    """Say when sagas are due, and leave all else as it is."""
+    return SagaRow.update(due_at=due_at).where(one_of(SagaRow.id, saga_ids))

@@ -52,7 +52,9 @@ def _insert(key: str, saga_id: str) -> Any:
     return SearchRow.insert(key=key, saga_id=saga_id)
 
 
-def select_matching(saga: Saga, values: Mapping[str, Any], after: str, *, newest: bool) -> Any:
+def select_matching(
+    saga: Saga, values: Mapping[str, Any], after: str | None, *, newest: bool
+) -> Any:
     """Return the query for the ids beyond `after` of the sagas that have all the values, in order.
 
     It reads the search's table in its own order, and the sagas by their ids: they are the query's
@@ -60,7 +62,9 @@ def select_matching(saga: Saga, values: Mapping[str, Any], after: str, *, newest
     """
     first, *others = [SearchRow.alias() for _ in values]
     keys = [_key(saga, field, value) for field, value in values.items()]
-    query = first.select(first.saga_id).where(first.key == keys[0], first.saga_id > after)
+    query = first.select(first.saga_id).where(first.key == keys[0])
+    if after is not None:
+        query = query.where(first.saga_id < after if newest else first.saga_id > after)
     for other, key in zip(others, keys[1:], strict=True):
         query = query.join(other, peewee.JOIN.CROSS)
         query = query.where(other.key == key, other.saga_id == first.saga_id)

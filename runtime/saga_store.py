@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from . import intervention, saga_guard, saga_rows, transition
+from . import intervention, saga_guard, saga_rows, transition, unsent
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Reply
@@ -108,23 +108,27 @@ class SagaStore:
         return one
 
     def sweep(self, saga: Saga, now: datetime) -> list[Envelope]:
-        """Act on sagas that are due, in the caller's transaction; return the commands to send."""
+        """Act on sagas that are due, in the caller's transaction; return the commands to send.
+
+        They are `unsent` until somebody notes that they are.
+        """
         later_at = now + timedelta(minutes=1)
         changed, commands = [], []
-        for saga_id, text in saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT):
+        due = saga_rows.select_due.on(self.database, saga.name, now, SWEEP_LIMIT)
+        for saga_id, text, due_at in due:
             state = saga_guard.read(saga_id, saga.name, text)
             if state.status == "UNREADABLE":
                 saga_guard.set_aside(self.database, state)
                 continue
-            new, more = saga_guard.apply(
-                saga, state, partial(transition.on_due, saga, now=now), now
-            )
+            act = unsent.resend if unsent.is_early(due_at, state, now) else transition.on_due
+            new, more = saga_guard.apply(saga, state, partial(act, saga, now=now), now)
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
             changed.append((state, recorded(state, new)))
             commands += more
         self._save(changed, swept=True)
+        unsent.mark(self.database, commands)
         return commands
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:

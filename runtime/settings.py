@@ -127,11 +127,11 @@ class Settings(BaseSettings):
     def on_broker(self, address: str, broker: str | None = None) -> "Settings":
         """Return these settings for a broker at `address`; `broker` says if it is one of our own.
 
-        Ours let a killed process go soon.
+        Ours let a killed process go soon, unless another time is set.
         """
         changes: dict[str, object] = {"kafka_bootstrap_servers": address}
         if broker == EMBEDDED:
             changes["kafka_is_embedded"] = True
-        if broker in (EMBEDDED, KAFKA):
+        if broker in (EMBEDDED, KAFKA) and "kafka_session_timeout_ms" not in self.model_fields_set:
             changes["kafka_session_timeout_ms"] = OWN_SESSION_TIMEOUT
         return self.model_copy(update=changes)

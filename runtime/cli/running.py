@@ -148,13 +148,13 @@ def run(
 ) -> None:
     """Run one function, saga or adapter in the foreground.
 
-    Its broker is the one that KAFKA_BOOTSTRAP_SERVERS names.
+    Its broker is KAFKA_BOOTSTRAP_SERVERS, or else the one of the system on the data directory.
     """
     # As a container's first process, we would not be ended by a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from ..system import host
 
-    settings = settings_for(data)
+    settings = _on_its_broker(settings_for(data))
     stacks = {stack.service: stack for stack in read_stacks(settings.saga_stacks)}
     service, _, entry = name.partition(".")
     stack = stacks.get(service)
@@ -166,6 +166,20 @@ def run(
         host.run_entry(stack, entry, settings)
     else:
         host.run_adapter(stack, settings)
+
+
+def _on_its_broker(settings: Settings) -> Settings:
+    """Return settings for the running system's broker, where the environment names no other one.
+
+    The system knows whether that is the embedded one: nobody has to say so.
+    """
+    try:
+        running = read_system(settings.saga_data)
+    except NotRunning:
+        return settings
+    if settings.kafka_bootstrap_servers not in (None, running.broker):
+        return settings
+    return settings.on_broker(running.broker, running.broker_kind)
 
 
 def show(instances: Sequence[Instance], *, wide: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Look at sagas: `sagas`, `show`; act on those that wait for a person: `retry`, `skip`."""
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -11,10 +12,13 @@ from pydantic_core import to_jsonable_python
 from rich.console import Group
 
 from .. import saga_queries
+from ..body import under_aliases
 from ..client import SagaClient
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
+from ..message import Message
 from ..saga_history import histories
+from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
 from .app import Data, Json, SagaId, app, settings_for
@@ -36,7 +40,8 @@ def sagas(
     database = open_sagas(data)
     found = saga_queries.page(database, limit, status=status and status.upper(), newest=True)
     if as_json:
-        print(json.dumps([as_dict(state) for state in found], indent=1))
+        starts = _start_messages(data)
+        print(json.dumps([as_dict(state, starts.get(state.name)) for state in found], indent=1))
         return
     table = bare_table()
     for column in ("SAGA", "NAME", "STATUS", "STARTED", "WHY"):
@@ -58,7 +63,7 @@ def show(
     database = open_sagas(data)
     state = saga_queries.find(database, saga_id)
     if as_json:
-        print(json.dumps(as_dict(state), indent=1))
+        print(json.dumps(as_dict(state, _start_messages(data).get(state.name)), indent=1))
         return
     console.print(story(state))
     console.print()
@@ -116,11 +121,27 @@ def story(state: SagaState) -> Group:
     return Group(head, table)
 
 
-def as_dict(state: SagaState) -> dict[str, Any]:
-    """Return a saga as JSON-able data, whole but for its history."""
+def as_dict(state: SagaState, start: type[Message] | None = None) -> dict[str, Any]:
+    """Return a saga as JSON-able data, whole but for its history.
+
+    Its input is as clients write it, where the class of its `start` message is known.
+    """
     whole: dict[str, Any] = to_jsonable_python(state)
     del whole["events"], whole["history"]
-    return {**whole, "context": state.context}
+    given = state.input if start is None else under_aliases(start, state.input)
+    return {**whole, "input": given, "context": state.context}
+
+
+def _start_messages(data: Path | None) -> dict[str, type[Message]]:
+    """Return the start messages of all sagas that are declared, by the sagas' names."""
+    found: dict[str, type[Message]] = {}
+    for stack in read_stacks(settings_for(data).saga_stacks):
+        for entry in stack.sagas:
+            with suppress(Exception):  # whatever its code may raise, its rows can be shown
+                hosted = stack.load_entry(entry)
+                if isinstance(hosted, HostedSaga):
+                    found[hosted.saga.name] = hosted.saga.start
+    return found
 
 
 def _in_short(failure: Failure) -> str:

@@ -48,18 +48,15 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     if parts.scheme in ("postgresql", "postgres"):
         url = f"postgresql://{url.partition('://')[2]}"  # the one scheme that peewee knows
         # Imported late: who is on SQLite need not wait for psycopg.
-        from .postgres import CountingCursor, Postgres, session_options
+        from .postgres import CLIENT, CountingCursor, Postgres, session_options
 
         return Postgres(
             url,
             prefer_psycopg3=True,
             thread_safe=not shared,
             cursor_factory=CountingCursor,
-            connect_timeout=5,  # seconds
-            # A server that has gone silent must not hold a worker for ever.
-            tcp_user_timeout=10_000,  # milliseconds
-            keepalives_idle=10,  # seconds
             options=session_options(url, longest),
+            **CLIENT,
         )
     raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
 

@@ -15,13 +15,24 @@ LOCK_TIMEOUT = 10.0  # seconds
 # A process that takes too long is ended by its own side first, which knows what it was doing. What
 # is left to the server is one that stands still, or a statement whose process is gone.
 GRACE = 5.0  # seconds
-# A host that has vanished is noticed within 11 seconds, and its locks are free. Keepalives find it
-# where nothing is on its way to it; what is has its own time-out.
+# A host that has vanished is noticed within 11 seconds: by the server, whose locks are free then,
+# and by a client that waits for an answer. Keepalives find it where nothing is on its way to it;
+# what is has its own time-out.
+IDLE, INTERVAL, COUNT = 5, 2, 3  # seconds, seconds, keepalives
+USER_TIMEOUT = 10_000  # milliseconds
 KEEPALIVES = {
-    "tcp_keepalives_idle": 5,  # seconds
-    "tcp_keepalives_interval": 2,  # seconds
-    "tcp_keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # milliseconds
+    "tcp_keepalives_idle": IDLE,
+    "tcp_keepalives_interval": INTERVAL,
+    "tcp_keepalives_count": COUNT,
+    "tcp_user_timeout": USER_TIMEOUT,
+}
+# The same on our side, where libpq has other names for it.
+CLIENT: dict[str, Any] = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": IDLE,
+    "keepalives_interval": INTERVAL,
+    "keepalives_count": COUNT,
+    "tcp_user_timeout": USER_TIMEOUT,
 }
 ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
 

@@ -1,8 +1,13 @@
 """What a consumer gets, as a `Record`."""
 
+from operator import methodcaller
 from typing import Any
 
 from ..envelope import Record
+
+# The interpreter's own call of a method in C, once it has been made some times, overlooks an error
+# that comes with a result: the next call of anything would raise it.
+_headers = methodcaller("headers")
 
 
 def to_record(message: Any, prefix: str = "") -> Record:
@@ -10,7 +15,7 @@ def to_record(message: Any, prefix: str = "") -> Record:
     headers: Any = []
     fault = ""
     try:
-        headers = message.headers() or []
+        headers = _headers(message) or []
     except Exception:
         # For C, Go and Rust a name is bytes. The Python client fails here, and leaves a list with a
         # hole in it for whoever asks again: nobody may.

@@ -31,7 +31,7 @@ class SystemBroker:
         self.address = f"{HOST}:{free_port()}" if self.is_own else broker
         self.log_file = data / "logs" / "broker.log"
         self.settings = settings.on_broker(self.address, broker)
-        self._kind = broker
+        self.kind = broker
         self._data = data
         self._context = context
 
@@ -59,7 +59,7 @@ class SystemBroker:
         elsewhere(self._context, _create_topics, self.settings, dict(topics))
 
     def _launch(self) -> "subprocess.Popen[bytes]":
-        if self._kind == EMBEDDED:
+        if self.kind == EMBEDDED:
             return start_embedded(self.port, self._data / "broker", self.log_file)
         # Imported late: confluent_kafka need not be loaded for `saga --help`.
         from ..kafka.apache import start_kafka

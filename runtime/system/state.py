@@ -28,10 +28,15 @@ class AlreadyRunning(SagaError):
 
 
 class System(BaseModel):
-    """The system as its supervisor saw it last; `folder` is the data directory's `identity`."""
+    """The system as its supervisor saw it last.
+
+    `folder` is the data directory's `identity`, `broker` the broker's address, and `broker_kind`
+    what `saga up --broker` was told.
+    """
 
     folder: tuple[int, int] | None = None
     broker: str
+    broker_kind: str | None = None  # of a system that an earlier version has started
     stacks: Path
     processes: list[ProcessInfo]
 

@@ -268,6 +268,7 @@ class Supervisor:
         return System(
             folder=identity(self.data),
             broker=self.broker.address,
+            broker_kind=self.broker.kind,
             stacks=self.settings.saga_stacks.absolute(),
             processes=processes,
         )

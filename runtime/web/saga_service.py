@@ -60,8 +60,8 @@ class SagaService:
         nothing. Raises `Conflict` where the idempotency key was used for something else, and `Busy`
         where too many sagas are in flight.
         """
-        await self._admission.enter()
-        started = await self._starting.add(start)
+        async with self._admission.one_more():
+            started = await self._starting.add(start)
         if isinstance(started, Exception):
             raise started
         state, commands = started

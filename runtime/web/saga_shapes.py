@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     SkipValidation,
     ValidationError,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from ..body import alias, under_aliases
 from ..errors import ContractError
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..message import Message
@@ -112,6 +114,8 @@ class SagaShapes:
         start = saga.start.model_fields
         self.body = body or _derived(saga.start, start.keys() - self._assigned.keys())
         self._beside = [name for name in start if name not in self.body.model_fields]
+        schemas = [saga.start.model_json_schema(by_alias=one) for one in (True, False)]
+        self._has_aliases = schemas[0] != schemas[1]
         self._check()
         filters: dict[str, Any] = {
             name: (_in_query(self._narrowest(name)) | None, None) for name in saga.search
@@ -141,17 +145,28 @@ class SagaShapes:
         """Show of a saga what concerns a client; what an old row has not is null."""
         shown = {name: getattr(state, name, None) for name in ShownSaga.model_fields}
         shown |= {name: state.input.get(name) for name in self._beside}
-        told = {name: state.input.get(name) for name in self.body.model_fields}
+        start, given = self.saga.start, state.input
+        if self._has_aliases:
+            given = under_aliases(start, given)
+        told = {
+            alias(info, name): given.get(alias(start.model_fields[name], name))
+            for name, info in self.body.model_fields.items()
+        }
         return self.shown.model_validate({**shown, "saga_id": state.id, "input": told})
 
     def _shown(self) -> type[ShownSaga]:
         """Make the model of the saga as it is shown; assigned fields stand beside its input."""
         title, start = _title(self.saga), self.saga.start
         stored: dict[str, Any] = {n: (_stored(info), ...) for n, info in start.model_fields.items()}
+        sent: dict[str, Any] = {
+            name: (stored[name][0], Field(alias=alias(info, name)))
+            for name, info in self.body.model_fields.items()
+        }
         told = create_model(
             f"{title}Input",
             __doc__=f"What {self.saga.name} was started with; by another version, as that had it.",
-            **{name: kind for name, kind in stored.items() if name not in self._beside},
+            __config__=ConfigDict(serialize_by_alias=True),
+            **sent,
         )
         beside = {name: stored[name] for name in self._beside}
         return create_model(

@@ -60,7 +60,7 @@ MEANING = {
     crash.BEFORE_SWEEP: "sagas are due, nothing is done",
     crash.IN_SWEEP: "what is due has changed, nothing is committed",
     crash.AFTER_SWEEP: "all is committed, nothing is sent",
-    crash.AFTER_SWEEP_SENT: "all is sent",
+    crash.AFTER_SWEEP_SENT: "the broker has all, that is not noted",
     crash.AFTER_ROW: "the saga's row is written, its first command is not sent",
 }
 TABLE = Path(__file__).parents[2] / "docs" / "failure-matrix.md"

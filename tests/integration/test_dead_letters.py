@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from support import c_client
 from support.waiting import DEADLINE
 
 TOPICS = [
@@ -23,6 +25,7 @@ TOPICS = [
     "user.events",
 ]
 JUNK = b"\xff\xfe not a message"
+MANY = 30  # after some calls of one method, the interpreter makes them in another way
 
 
 @pytest.fixture
@@ -66,6 +69,27 @@ def test_junk_ends_in_the_dead_letters_and_the_function_goes_on(
 
     saga = system.order(system.make_user(), system.make_product())
     assert saga["status"] == "COMPLETED"
+
+
+def test_header_whose_name_is_no_text_holds_up_nobody(
+    system: Any, until: Callable[..., Any]
+) -> None:
+    """A function, a saga's host, an adapter, and `saga dlq` each come upon one."""
+    read = ["product.reserve", "order.events"]
+    headers = {b"ce_id": b"c-client/x/do", b"caf\xe9": b"1"}
+    for topic in (*read, "place-order.ended", "product.reserve.dlq"):
+        c_client.send(system.broker(), topic, b"c-client", b"of a C client", headers, MANY)
+    saga = system.order(system.make_user(), system.make_product())
+    assert saga["status"] == "COMPLETED"
+    many = len(read) * MANY
+    until(lambda: len(open_dead_letters(system, "c-client")) == many, "the letters are there")
+    letters = open_dead_letters(system, "c-client")
+    assert Counter(letter["topic"] for letter in letters) == dict.fromkeys(read, MANY)
+    assert {letter["reason"] for letter in letters} == {"the name of a header is not UTF-8"}
+    shown = system.saga("dlq", "show", letters[0]["id"]).stdout
+    assert "of a C client" in shown
+    for name, row in system.processes().items():
+        assert (name, row["state"], row["restarts"]) == (name, "ready", 0)
 
 
 @pytest.fixture

@@ -466,7 +466,6 @@ def run(system: Any, name: str, *, as_init: bool) -> "subprocess.Popen[str]":
         env={
             **os.environ,
             "SAGA_STACKS": str(system.stacks),
-            "KAFKA_BOOTSTRAP_SERVERS": system.broker(),
             "KAFKA_SESSION_TIMEOUT_MS": "3000",
         },
         stdout=subprocess.PIPE,

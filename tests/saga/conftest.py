@@ -174,7 +174,10 @@ class Shop:
         self._send(self.workers[name].process(records))
 
     def sweep(self):
-        self._send(self.workers["orchestrator.place_order"].sweep())
+        host = self.workers["orchestrator.place_order"]
+        swept = host.sweep()
+        self._send(swept)
+        host.note_sent(swept)
 
     def deliver_alone(self, record):
         self.deliver(self.readers[record.topic], [record])

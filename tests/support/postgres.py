@@ -16,6 +16,8 @@ from benchmarks.postgres import server_account, server_programs
 from benchmarks.processes import Failed
 from support.missing import missing
 
+HOST = "127.0.0.1"
+
 
 def postgres_programs() -> Path:
     """Return the folder of initdb and pg_ctl; skip where there is none, but fail in CI."""
@@ -27,14 +29,17 @@ def postgres_programs() -> Path:
 
 @dataclass
 class PostgresServer:
-    """A PostgreSQL server, reached by its socket."""
+    """A PostgreSQL server, reached by its socket, or where it has a port, there."""
 
     folder: Path
     programs: Path
     account: str | None
+    port: int | None = None
 
-    def url(self, database: str = "postgres") -> str:
-        """Lead to one of its databases."""
+    def url(self, database: str = "postgres", port: int | None = None) -> str:
+        """Lead to one of its databases, perhaps through a port of somebody between."""
+        if through := port or self.port:
+            return f"postgresql://saga@{HOST}:{through}/{database}"
         return f"postgresql://saga@/{database}?host={self.folder}"
 
     def url_of_services(self, services: Iterable[str]) -> str:
@@ -53,7 +58,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-k {self.folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+        listen = f"-h {HOST} -p {self.port}" if self.port else "-c listen_addresses="
+        options = f"-k {self.folder} {listen} -c fsync=off -c shared_buffers=16MB"
         self._run("pg_ctl", "-w", "-o", options, "start")
 
     def stop(self) -> None:
@@ -77,11 +83,11 @@ class PostgresServer:
 
 
 @contextmanager
-def run_server() -> Iterator[PostgresServer]:
+def run_server(port: int | None = None) -> Iterator[PostgresServer]:
     """Run a server that is gone without a trace in the end."""
     programs, account = postgres_programs(), server_account()
     folder = Path(tempfile.mkdtemp(prefix="saga-postgres-"))  # pytest's own is closed to others
-    server = PostgresServer(folder, programs, account)
+    server = PostgresServer(folder, programs, account, port)
     try:
         server.create()
         server.start()

@@ -37,7 +37,12 @@ class Finish(Command, topic="host.finish", event=Made):
     pass
 
 
-SAGA = Saga("hosted", start=Begin, steps=[Step(Make, timeout=5.0), Step(Finish, timeout=5.0)])
+class Unmake(Command, topic="host.unmake", event=Made):
+    pass
+
+
+STEPS = [Step(Make, undo=Unmake, timeout=5.0), Step(Finish, timeout=30.0)]
+SAGA = Saga("hosted", start=Begin, steps=STEPS)
 
 
 class Broker:
@@ -87,6 +92,11 @@ class Hosting:
         self.now = NOW
         self.host = SagaHost(HostedSaga("unit.hosted", SAGA), database, lambda: self.now)
         self.host._store.start(SAGA, [Start("s", Begin())], NOW)
+
+    def again(self):
+        """Put another host in the place of the one that has died."""
+        self.host = SagaHost(HostedSaga("unit.hosted", SAGA), self.host.database, lambda: self.now)
+        return self
 
     def run(self, *batches, refusals=0):
         broker: Any = Broker(self, *batches)
@@ -196,7 +206,7 @@ def test_command_that_no_broker_will_ever_take_ends_its_sagas_attempts(hosting):
     failure = hosting.saga().failure
     assert (failure.step, failure.code) == ("make", "not_sent")
     assert failure.message == "Broker: Message size too large"
-    assert hosting.saga().steps[0].status == "FAILED"
+    assert hosting.saga().steps[0].status == "UNDOING"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +235,74 @@ def test_a_sweep_that_fails_rewinds_no_committed_batch(hosting):
     assert "rewind" not in broker.log + failing.log
 
 
+def answer(outcome):
+    problem = '{"code": "oops", "message": "no"}'
+    reply = Envelope("host.events", "s/make/do/reply", "Make", "/x", "t", problem, outcome)
+    return replace(reply, attempt=1).record()._replace(partition=0, offset=3)
+
+
+def is_silent(hosting):
+    hosting.now += timedelta(seconds=5)
+    return "make/do"
+
+
+def has_waited_out_its_back_off(hosting):
+    hosting.host.process([answer("failed")])
+    hosting.now += timedelta(seconds=1)
+    return "make/do"
+
+
+def is_over_its_deadline(hosting):
+    hosting.now += timedelta(seconds=300)
+    return "make/undo"
+
+
+@pytest.mark.parametrize("due", [is_silent, has_waited_out_its_back_off, is_over_its_deadline])
+def test_host_killed_between_a_sweep_and_its_sending_costs_no_time_out(hosting, due):
+    command = due(hosting)
+    assert sent(hosting.host.sweep()) == [command]
+    left, made = hosting.saga(), SagaRow.get_by_id("s").state
+    hosting.now += timedelta(seconds=0.5)
+    assert hosting.again().run(0.0).sent == [command]
+    assert hosting.saga() == left
+    assert (SagaRow.get_by_id("s").state, SagaRow.get_by_id("s").due_at) == (made, left.due_at)
+    assert hosting.again().run(1.0).sent == []
+
+
+@pytest.mark.parametrize("meanwhile", [done("make"), answer("failed")])
+def test_saga_that_has_gone_on_meanwhile_is_sent_what_it_waits_for(hosting, meanwhile):
+    is_silent(hosting)
+    hosting.host.sweep()
+    hosting.host.process([meanwhile])
+    left = hosting.saga()
+    assert sent(hosting.again().host.sweep()) == (["finish/do"] if left.awaiting else [])
+    assert hosting.saga() == left
+
+
+def test_saga_is_due_as_ever_where_a_host_was_dead_for_longer(hosting):
+    is_silent(hosting)
+    hosting.host.sweep()
+    hosting.now += timedelta(seconds=10)
+    assert hosting.again().run(0.0).sent == ["make/do"]
+    assert hosting.saga().steps[0].silences == 2
+
+
+def test_what_is_noted_late_undoes_nothing(hosting):
+    is_silent(hosting)
+    swept = hosting.host.sweep()
+    hosting.host._store.cancel(SAGA, "s", hosting.now)
+    row = SagaRow.get_by_id("s")
+    hosting.host.note_sent(swept)
+    assert SagaRow.get_by_id("s") == row
+    assert SagaRow.get_by_id("s").due_at == hosting.saga().due_at
+
+
+def test_what_the_broker_did_not_take_of_a_sweep_is_waited_for(hosting):
+    """Were it sent again at once, a broker that takes only some would be sent them for ever."""
+    assert hosting.run(5.0, 1.0, 1.0, refusals=1).sent == []
+    assert hosting.run(8.0).sent == ["make/do"]
+
+
 class InHand(CrashPoints):
     """Keeps what was in hand at each point of a sweep, as a crash would find it."""
 
@@ -241,7 +319,7 @@ class InHand(CrashPoints):
 def test_a_sweep_has_in_hand_what_is_due(hosting):
     hosting.host._crash = points = InHand()
     hosting.run(0.0)
-    assert points.seen == [("before_sweep", 0), ("after_sweep", 0), ("after_sweep_sent", 0)]
+    assert points.seen == [("before_sweep", 0), ("after_sweep", 0)]
     points.seen.clear()
     hosting.run(5.0)
     reached = ["before_sweep", "in_sweep", "after_sweep", "after_sweep_sent"]

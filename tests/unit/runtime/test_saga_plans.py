@@ -15,7 +15,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_state import SagaStatus
 from saga.runtime.saga_store import TABLES, SagaStore, Start
-from support.plans import slow_plans
+from support.plans import recorded, slow_plans
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)
@@ -66,6 +66,16 @@ def test_page_is_read_in_order_whatever_is_asked_for(store: SagaStore) -> None:
         page = partial(saga_queries.page, store.database, 9, "00100", status, newest=newest)
         slow[name, status, newest] = slow_plans(store.database, partial(page, **asked))
     assert {asked: steps for asked, steps in slow.items() if steps} == {}
+
+
+@pytest.mark.parametrize("asked", [{}, {"saga": SAGA}, LISTS["found by one value"]])
+def test_no_saga_that_has_ended_well_is_read_to_find_what_cant_be(
+    store: SagaStore, asked: dict[str, Any]
+) -> None:
+    with recorded(store.database) as statements:
+        saga_queries.page(store.database, 9, status="UNREADABLE", **asked)
+    assert statements
+    assert not [sql for sql, _ in statements if '"state"' in sql]
 
 
 REPLY = Reply("running", "make", "do", "failed", 1, "{}")

@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_queries, saga_rows, saga_store
+from saga.runtime import (
+    Command,
+    Event,
+    Message,
+    Saga,
+    Step,
+    saga_queries,
+    saga_rows,
+    saga_store,
+    unsent,
+)
 from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Reply
@@ -92,7 +102,9 @@ def advance(store: SagaStore, reply: Reply) -> list[str]:
 
 def sweep(store: SagaStore) -> list[str]:
     with transaction(store.database):
-        return sent(store.sweep(SAGA, LATER))
+        commands = store.sweep(SAGA, LATER)
+        unsent.note_sent(store.database, [command.key for command in commands])
+    return sent(commands)
 
 
 def sent(commands: list[Envelope]) -> list[str]:

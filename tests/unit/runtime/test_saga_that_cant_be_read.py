@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_history, saga_queries, saga_store
+from saga.runtime import (
+    Command,
+    Event,
+    Message,
+    Saga,
+    Step,
+    saga_history,
+    saga_queries,
+    saga_store,
+    unsent,
+)
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, NotFound
@@ -81,6 +91,13 @@ def sent(commands):
     return [command.id for command in commands]
 
 
+def swept(store):
+    """Sweep, and let what comes of it be sent; return that."""
+    commands = store.sweep(SAGA, LATER)
+    unsent.note_sent(store.database, [command.key for command in commands])
+    return sorted(sent(commands))
+
+
 def saga(store, saga_id="b"):
     return saga_queries.find(store.database, saga_id)
 
@@ -101,7 +118,7 @@ BROKEN += ['{"created_at": 1e300, "updated_at": "2026-01-01T00:00:00"}', "[" * 1
 @pytest.mark.parametrize("written", BROKEN)
 def test_row_that_cant_be_read_is_set_aside_as_it_is_when_it_is_due(store, written, caplog):
     write(written)
-    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert swept(store) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (written, SET_ASIDE)
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
     unknown = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,7 +152,69 @@ def test_row_that_cant_be_read_is_shown_with_the_reason(store, met):
         assert found.failure.message.startswith("can't be read: status: Input should be 'RUNNING'")
         assert (found.input, found.created_at, found.due_at) == ({"goods": "ü"}, NOW, None)
         assert found.ended
-    assert shown(page(store, status="UNREADABLE")) == ({"b": "UNREADABLE"} if met else {})
+
+
+LOOKS = [{}, {"newest": True}, {"saga": SAGA}, {"saga": SAGA, "search": {"goods": "ü"}}]
+
+
+def row_of_a_newer_version(store):
+    paused()
+    SagaRow.update(status="PAUSED").where(SagaRow.id == "b").execute()
+
+
+def failed_and_edited(store):
+    store.cancel(SAGA, "b", NOW)
+    store.advance(SAGA, [reply("b", action="undo", outcome="rejected")], NOW)
+    write("")
+
+
+UNREAD = {
+    "of a status that is not known": row_of_a_newer_version,
+    "which its host has not met yet": lambda _: write(""),
+    "which waits for a person": failed_and_edited,
+    "which is set aside": lambda store: set_aside(store),
+    "of another saga's state": lambda _: write(text("a")),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("unread", UNREAD)
+def test_list_and_filter_agree_on_what_cant_be_read(store, unread, look):
+    UNREAD[unread](store)
+    assert shown(page(store, **look)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+    assert shown(page(store, status="UNREADABLE", **look)) == {"b": "UNREADABLE"}
+    assert shown(page(store, status="RUNNING", **look)) == {"a": "RUNNING", "c": "RUNNING"}
+    assert page(store, status="FAILED", **look) == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_has_ended_well_and_cant_be_read_is_in_the_list_of_all_alone(store, look):
+    store.advance(SAGA, [reply("b"), reply("b", "finish")], NOW)
+    write("")
+    assert shown(page(store, **look))["b"] == "UNREADABLE"
+    for status in ("UNREADABLE", "COMPLETED"):
+        assert page(store, status=status, **look) == []
+
+
+@pytest.mark.parametrize("look", [{}, {"saga": SAGA, "search": {"goods": "ü"}}])
+def test_what_cant_be_read_is_found_behind_many_that_can(store, look, monkeypatch):
+    monkeypatch.setattr(saga_queries, "CHUNK", 2)
+    ids = [f"d{number}" for number in range(9)]
+    store.start(SAGA, [Start(i, Begin(goods="ü")) for i in ids], NOW)
+    for saga_id in ("d2", "d7", "d8"):
+        write("", saga_id)
+
+    def found(limit, after=None, **options):
+        states = saga_queries.page(store.database, limit, after, "UNREADABLE", **options)
+        return [state.id for state in states]
+
+    assert found(2, **look) == ["d2", "d7"]
+    assert found(2, "d7", **look) == ["d8"]
+    assert found(2, newest=True, **look) == ["d8", "d7"]
+    assert found(2, "d7", newest=True, **look) == ["d2"]
+    running = saga_queries.page(store.database, 3, "d6", "RUNNING", newest=True, **look)
+    assert [state.id for state in running] == ["d5", "d4", "d3"]
+    assert len(saga_queries.page(store.database, 9, status="RUNNING", **look)) == 9
 
 
 @pytest.mark.parametrize("field", ["created_at", "updated_at", "deadline_at", "due_at"])
@@ -193,7 +272,7 @@ def test_saga_that_can_be_read_again_waits_for_its_retry(store):
         "", "unreadable", "was set aside, and can be read again: a retry takes it up"
     )
     assert store.advance(SAGA, [reply("b")], LATER) == []
-    assert sorted(sent(store.sweep(SAGA, LATER))) == ["a/make/do", "c/make/do"]
+    assert swept(store) == ["a/make/do", "c/make/do"]
     assert (text(), columns()) == (before, SET_ASIDE)
     state, commands = store.retry(SAGA, "b", LATER)
     assert (state, commands) == (saga(store), [])

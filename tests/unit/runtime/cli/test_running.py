@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -16,13 +18,14 @@ from saga.runtime.data_directory import claim
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.settings import Settings
+from saga.runtime.system import host
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import System, identity, is_locked, lock_system, write_system
 from saga.runtime.system.supervisor import Supervisor
 from support.command import run_saga
 from support.waiting import DEADLINE
 
-READING = ["check", "deployments user", "dlq list", "down", "invoke user.refund_payment --data {}"]
+READING = ["check", "deployments user", "dlq list", "down", "invoke user.refund_payment --body {}"]
 READING += ["logs", "ps", "sagas", "show x"]
 
 
@@ -32,6 +35,52 @@ def test_up_is_refused_where_it_can_not_run(tmp_path, monkeypatch, detach):
     with pytest.raises(SagaError, match=r"^saga up needs Linux, macOS or WSL$"):
         up(data=tmp_path / "data", detach=detach)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "wanted"),
+    [
+        ("embedded", {}, ("127.0.0.1:9", True, 1000)),
+        ("embedded", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, ("127.0.0.1:9", True, 1000)),
+        ("embedded", {"KAFKA_SESSION_TIMEOUT_MS": "3000"}, ("127.0.0.1:9", True, 3000)),
+        ("embedded", {"KAFKA_BOOTSTRAP_SERVERS": "there:1"}, ("there:1", False, 6000)),
+        ("kafka", {}, ("127.0.0.1:9", False, 1000)),
+        ("127.0.0.1:9", {}, ("127.0.0.1:9", False, 6000)),
+        (None, {}, ("127.0.0.1:9", False, 6000)),
+    ],
+)
+def test_process_that_is_run_by_hand_is_on_the_systems_broker(
+    tmp_path, monkeypatch, kind, environment, wanted
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    address = "127.0.0.1:9"
+    system = System(broker=address, broker_kind=kind, stacks=Path("stacks"), processes=[])
+    assert run_by_hand(tmp_path, monkeypatch, system) == wanted
+
+
+def test_process_that_is_run_by_hand_without_a_system_has_what_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "there:1")
+    assert run_by_hand(tmp_path, monkeypatch, None) == ("there:1", False, 6000)
+
+
+def run_by_hand(folder, monkeypatch, system):
+    """Return on which broker a function runs beside a system, whether embedded, its session."""
+    ran = []
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(running, "configure_logging", lambda _: None)
+    monkeypatch.setattr(host, "prepare", lambda *_: None)
+    monkeypatch.setattr(host, "run_entry", lambda _, __, settings: ran.append(settings))
+    with lock_system(folder) if system else nullcontext():
+        if system:
+            write_system(folder, system)
+        running.run("order.create_order", folder)
+    [settings] = ran
+    return (
+        settings.kafka_bootstrap_servers,
+        settings.kafka_is_embedded,
+        settings.kafka_session_timeout_ms,
+    )
 
 
 def test_command_line_needs_nothing_that_only_unix_has():

@@ -1,9 +1,12 @@
 """What a person does about a saga that waits for one."""
 
+import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import Field, create_model
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.runtime import SagaClient
@@ -12,9 +15,11 @@ from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict
 from saga.runtime.kafka import producer
+from saga.runtime.saga_host import HostedSaga
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import SagaState
 from saga.runtime.settings import Settings
+from saga.runtime.system.stack import Stack
 
 ORDER = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=4, quantity=5)
 REFUSAL = '{"code": "no_cancel", "message": "not today"}'
@@ -66,14 +71,40 @@ def test_failed_saga_is_retried(
         sagas.retry(failed.id)
 
 
+def test_input_is_told_as_it_was_sent(
+    failed: SagaState, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {**ORDER.model_dump(mode="json"), "user_id": 3}
+    camel = create_model("Camel", __base__=PlaceOrder, user_id=(int, Field(alias="userId")))
+    for start, alias in ((place_order.start, "user_id"), (camel, "userId")):
+        hosted = HostedSaga("orchestrator.place_order", replace(place_order, start=start))
+        monkeypatch.setattr(Stack, "load_entry", lambda *_, hosted=hosted: hosted)
+        sagas.show(failed.id, as_json=True)
+        shown = json.loads(capsys.readouterr().out)
+        sagas.sagas(limit=9, as_json=True)
+        assert json.loads(capsys.readouterr().out) == [shown]
+        wanted = {alias if name == "user_id" else name: value for name, value in names.items()}
+        assert shown["input"] == wanted
+        assert shown["context"]["user_id"] == 3
+
+
+def test_input_is_told_where_the_sagas_code_is_broken(
+    failed: SagaState, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "load_entry", lambda *_: 1 / 0)
+    sagas.show(failed.id, as_json=True)
+    assert json.loads(capsys.readouterr().out)["input"]["user_id"] == 3
+
+
 def test_saga_that_cant_be_read_is_listed_with_the_reason(
     failed: SagaState, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = SagaRow.update(state="{}").where(SagaRow.id == failed.id)
     row.execute(sagas.open_sagas(None))
-    sagas.sagas(limit=9)
-    told = " ".join(capsys.readouterr().out.split())
-    assert f"{failed.id} place-order UNREADABLE" in told
+    for status in (None, "unreadable"):
+        sagas.sagas(limit=9, status=status)
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"{failed.id} place-order UNREADABLE" in told
     sagas.show(failed.id)
     assert "unreadable: can't be read: id: Field required" in capsys.readouterr().out
     with pytest.raises(Conflict, match="can't be read: id: Field required"):

@@ -20,7 +20,8 @@ from support.waiting import DEADLINE
 
 SQLITE = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5_000}  # 2 is FULL
 POSTGRES = {"synchronous_commit": "on", "transaction_isolation": "read committed"}
-PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10"}
+KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", **KEEPALIVES}
 
 
 def kept(database):

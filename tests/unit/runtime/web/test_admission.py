@@ -27,9 +27,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+async def enter(gate: Admission) -> None:
+    async with gate.one_more():
+        pass
+
+
 async def let_in(gate: Admission, wanted: int) -> int:
     """Return how many of so many are let in."""
-    results = await asyncio.gather(*(gate.enter() for _ in range(wanted)), return_exceptions=True)
+    results = await asyncio.gather(*(enter(gate) for _ in range(wanted)), return_exceptions=True)
     assert all(result is None or isinstance(result, Busy) for result in results)
     return results.count(None)
 
@@ -50,6 +55,42 @@ def test_as_many_are_let_in_as_there_is_room_for_and_counted_once(clock: Clock) 
 
     assert asyncio.run(run()) == [3, 0, 3]
     assert counted == [10, 10]
+
+
+@pytest.mark.parametrize("stored", ["before it is counted", "after it is counted"])
+def test_what_is_let_in_and_not_stored_yet_is_not_forgotten_by_a_count(
+    clock: Clock, stored: str
+) -> None:
+    rows = 0
+
+    async def count(most: int) -> int:
+        found = rows
+        await counting.wait()
+        return min(found, most)
+
+    async def start() -> None:
+        nonlocal rows
+        async with gate.one_more():
+            await storing.wait()
+            rows += 1
+
+    async def run() -> list[bool]:
+        first = [asyncio.ensure_future(start()) for _ in range(3)]
+        counting.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        counting.clear()
+        clock.now += admission.COUNTED_FOR
+        others = [asyncio.ensure_future(start()) for _ in range(4)]
+        await asyncio.sleep(0)
+        for event in (storing, counting) if "before" in stored else (counting, storing):
+            event.set()
+            await asyncio.sleep(0)
+        results = await asyncio.gather(*first, *others, return_exceptions=True)
+        return [isinstance(result, Busy) for result in results]
+
+    gate, counting, storing = Admission(5, count), asyncio.Event(), asyncio.Event()
+    assert asyncio.run(run()).count(False) == rows == 5
 
 
 def test_item_that_nobody_waits_for_is_not_worked_on() -> None:
