@@ -100,6 +100,8 @@ class World:
         self, who: str, records: Sequence[Record], ran: Ran, out: Sequence[Record]
     ) -> None:
         """Hear of a batch that a process has committed: check it and tell it."""
+        if not (records or ran or out):
+            return  # most often: nothing was due
         self.invariants.worked_off(records, out)
         self.invariants.committed(ran, out)
         self.invariants.asked(records, out)

@@ -7,3 +7,4 @@ that the fork server has imported, which they share as long as nobody writes to 
 import gc
 
 gc.freeze()
+gc.enable()

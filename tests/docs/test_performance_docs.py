@@ -1,5 +1,6 @@
 """The commands of docs/performance.md, run for a moment, on what needs no other engine."""
 
+import importlib
 import json
 import re
 import shlex
@@ -28,17 +29,22 @@ def command(module: str, folder: Path, *arguments: str) -> "subprocess.Completed
     )
 
 
+class Understood(Exception):
+    """All words of a command are known; it would begin now."""
+
+
+def understood() -> None:
+    raise Understood
+
+
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_is_understood(line: str) -> None:
-    module, *arguments = shlex.split(line, comments=True)
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
-    assert done.returncode == 0, done.stderr
+def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *arguments = shlex.split(line, comments=True)
+    module = importlib.import_module("benchmarks.__main__" if name == "benchmarks" else name)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.setattr(module, "as_a_command", understood)
+    with pytest.raises(Understood):
+        module.main()
 
 
 def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:

@@ -166,16 +166,20 @@ def test_system_outlives_the_worst_databases(simulator: Simulator) -> None:
 
 
 def test_faults_of_databases_are_told(simulator: Simulator) -> None:
-    told = "\n".join(line for seed in range(20) for line in simulator.run(seed, story=True).story)
-    for text in (
+    wanted = [
         "is locked",
         "gives a transaction up",
         "loses a connection",
         "commits, and its answer is lost",
         "begins its transaction again",
         "(OperationalError)",
-    ):
-        assert text in told
+    ]
+    for seed in range(20):
+        told = "\n".join(simulator.run(seed, story=True).story)
+        wanted = [text for text in wanted if text not in told]
+        if not wanted:
+            break
+    assert wanted == []
 
 
 def test_same_seed_gives_the_same_faults(simulator: Simulator) -> None:

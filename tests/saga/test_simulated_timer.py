@@ -78,8 +78,9 @@ def test_commands_that_are_deleted_before_they_are_taken_are_missed(monkeypatch)
 
     def lossy(self):
         commands = tick(self)
-        self._delete(commands)
+        if commands:  # with none, it would be due again at once, for ever
+            self._delete(commands)
         return commands
 
     monkeypatch.setattr(Timer, "_tick", lossy)
-    assert min(arrived(seed) for seed in range(10)) < 10
+    assert any(arrived(seed) < 10 for seed in range(10))

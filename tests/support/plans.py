@@ -44,13 +44,17 @@ def recorded(database: peewee.Database) -> Iterator[Asked]:
         yield asked
 
 
+def count_rows(database: peewee.Database) -> None:
+    """Let PostgreSQL know how many rows of which kind there are, as in time it does by itself."""
+    if isinstance(database, peewee.PostgresqlDatabase):
+        database.execute_sql("ANALYZE")
+
+
 def slow_plans(database: peewee.Database, call: Callable[[], object]) -> list[str]:
     """Say which steps of the statements in a call sort many rows, or read a whole table or index.
 
-    There should be thousands of rows.
+    There should be thousands of rows, and `count_rows` called since.
     """
-    if isinstance(database, peewee.PostgresqlDatabase):
-        database.execute_sql("ANALYZE")  # as it does by itself; SQLite does not
     return [step for step in plans(database, call) if _slow(step)]
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ ROOMS = {
 }
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path):
     """List what a module imports from `saga`, as `saga.a.b` and `saga.a.b.name`.
 
@@ -55,7 +62,7 @@ def imports(path):
     """
     found = set()
     package = ["saga", *path.relative_to(ROOT).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names = {alias.name for alias in node.names}
             assert not any(name.split(".")[0] == "saga" for name in names), f"{path}: {names}"
@@ -128,7 +135,7 @@ def test_every_package_but_http_has_an_init_file():
 
 @pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=relative)
 def test_module_has_a_docstring(path):
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(tree(path))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=relative)

@@ -12,7 +12,7 @@ from saga.functions.order import store
 from saga.http import order
 from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import bind
-from support.plans import plans, slow_plans
+from support.plans import count_rows, plans, slow_plans
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = str(UUID(int=100))
@@ -33,8 +33,9 @@ def orders(database: peewee.Database) -> peewee.Database:
     rows = [(n, n, n.int % 20, 1, 2, NOW) for n in ids]
     with transaction(database):
         store.insert_order.many(database, rows)
-        for number in ids[:-50]:
-            store.Order.update(status="COMPLETED").where(store.Order.id == number).execute()
+        old = store.Order.id.not_in(ids[-50:])
+        store.Order.update(status="COMPLETED").where(old).execute()
+    count_rows(database)
     return database
 
 

@@ -15,7 +15,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_state import SagaStatus
 from saga.runtime.saga_store import TABLES, SagaStore, Start
-from support.plans import recorded, slow_plans
+from support.plans import count_rows, recorded, slow_plans
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)
@@ -55,6 +55,7 @@ def store(database: peewee.Database) -> SagaStore:
     store.start(SAGA, starts, NOW)
     with transaction(database):
         store.advance(SAGA, [Reply(n, "make", "do", "done", 1, "{}") for n in names], NOW)
+    count_rows(database)
     return store
 
 

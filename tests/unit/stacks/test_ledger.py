@@ -2,8 +2,11 @@
 
 import json
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -80,27 +83,35 @@ def order_id(case: Case) -> UUID:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[tuple[Simulator, int]]:
-    """A simulation without faults, and a seed with orders of all fates."""
+def left_behind() -> Iterator[tuple[Shop, dict[Any, sqlite3.Connection]]]:
+    """A run without faults with orders of all fates, and a copy of each of its databases."""
     shop = Shop(read_stacks(Settings().saga_stacks))
-    with pytest.MonkeyPatch.context() as patch, Simulator(shop) as simulator:
+    with pytest.MonkeyPatch.context() as patch, Simulator(shop) as simulator, ExitStack() as copies:
         patch.setattr(world, "draw", lambda _: Faults(cancel=0.3))
         for seed in count(FIRST):
             simulator.run(seed)
             fates = Counter((c.state.status, c.code) for c in shop.judgement.cases if whole(c))
             if all(fates[fate] for fate in FATES):
                 break
-        yield simulator, seed
+        databases = {tables[0]._meta.database for tables in ledger.TABLES.values()}
+        copied = {
+            database: copies.enter_context(closing(sqlite3.connect(":memory:")))
+            for database in databases
+        }
+        for database, copy in copied.items():
+            database.connection().backup(copy)
+        yield shop, copied
 
 
 @pytest.fixture
-def shop(running: tuple[Simulator, int]) -> Shop:
-    """What that seed leaves behind: nothing is wrong with it yet."""
-    simulator, seed = running
-    simulator.run(seed)
-    assert isinstance(simulator.workload, Shop)
-    assert simulator.workload.violations() == []
-    return simulator.workload
+def shop(left_behind: tuple[Shop, dict[Any, sqlite3.Connection]]) -> Shop:
+    """What that run has left behind: nothing is wrong with it yet."""
+    original, copied = left_behind
+    for database, copy in copied.items():
+        copy.backup(database.connection())
+    shop = deepcopy(original)
+    assert shop.violations() == []
+    return shop
 
 
 def found(shop: Shop, text: str) -> bool:

@@ -49,6 +49,8 @@ def tell(reports):
         "runs of main": runs,
         "has a host": host is not None,
         "looks through it": any(host is one for one in gc.get_objects()),
+        "has looked through all": gc.get_stats()[2]["collections"],
+        "collects": gc.isenabled(),
     })
 """
 
@@ -136,6 +138,8 @@ def test_a_process_has_what_it_needs_looks_not_through_it_and_runs_no_main_modul
         "runs of main": 0,
         "has a host": True,
         "looks through it": False,
+        "has looked through all": 0,
+        "collects": True,
     }
 
 
