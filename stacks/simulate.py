@@ -64,7 +64,7 @@ class Orders:
 
     def judge(self, requests: Sequence[Request]) -> Judgement:
         """Ask the ledger; what the nemesis has refused counts as given up."""
-        return ledger.judge_orders(requests, self._before, EXCUSES.union(GIVEN_UP), excused=1.0)
+        return ledger.judge_orders(requests, self._before, EXCUSES | GIVEN_UP, excused=1.0)
 
     def _order(self, chance: Random) -> PlaceOrder:
         return PlaceOrder(

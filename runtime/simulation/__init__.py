@@ -1,5 +1,5 @@
 """The simulation: a saga's whole system in one process, from one seed."""
 
-from .simulator import Run, Simulator, Workload
+from .simulator import GIVEN_UP, Run, Simulator, Workload
 
-__all__ = ["Run", "Simulator", "Workload"]
+__all__ = ["GIVEN_UP", "Run", "Simulator", "Workload"]

@@ -40,8 +40,8 @@ HURRY = 300.0  # the same where something is known to be wrong
 LOOK_EVERY = 5.0  # seconds between two looks whether all is at rest
 ECHOES = 0.5  # the share of runs that end with everything delivered once more
 # Why sagas give up without a client's doing, and what else is bad here, each by its code.
-GIVEN_UP = (REFUSED, INVALID_COMMAND, NOT_SENT)
-BAD_ITEMS = (*GIVEN_UP, PROCESS_ENDED, COMMIT_REFUSED, UNREADABLE)
+GIVEN_UP = frozenset({REFUSED, INVALID_COMMAND, NOT_SENT})
+BAD_ITEMS = (*sorted(GIVEN_UP), PROCESS_ENDED, COMMIT_REFUSED, UNREADABLE)
 UNSETTLED = ("FAILED", "UNREADABLE", *IN_FLIGHT)
 
 
@@ -208,7 +208,7 @@ class _Simulation:
         codes = Counter(case.code for case in judgement.cases)
         found += [
             f"{codes[code]} sagas gave up by {code}, and {struck[code]} times it was the nemesis"
-            for code in GIVEN_UP
+            for code in sorted(GIVEN_UP)
             if codes[code] > struck[code]
         ]
         deadline = timedelta(seconds=clients.saga.deadline)

@@ -12,8 +12,7 @@ from uuid import UUID
 
 import pytest
 from saga.runtime.saga_rows import SagaRow
-from saga.runtime.simulation import Simulator
-from saga.runtime.simulation.nemesis import REFUSED
+from saga.runtime.simulation import GIVEN_UP, Simulator
 from saga.runtime.system.stack import read_stacks
 from saga.runtime.testing import EXCUSES, Case, Judgement, Request, judge
 
@@ -61,7 +60,7 @@ class Trips:
     def judge(self, requests: Sequence[Request]) -> Judgement:
         """See that a completed trip holds what was asked for, any other nothing."""
         self.requests = requests
-        excuses = EXCUSES | {REFUSED}
+        excuses = EXCUSES | GIVEN_UP
         found = judge(book_trip, SagaRow._meta.database, requests, excuses=excuses)
         wanted = {name: Counter(r.wanted[name] for r in requests) for name in FULL.values()}
         trips = set()
