@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
+from pydantic_core.core_schema import int_schema, str_schema, tuple_schema
 
 from .envelope import Problem
 
@@ -20,6 +21,12 @@ _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
 SKIPPED = "skipped"  # the code of a step that a person has undone by hand
 
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
+
+
+# The microseconds and then words: quicker to check than that each is a number or a word.
+_TRANSITION = GetPydanticSchema(
+    lambda *_: tuple_schema([int_schema(), str_schema()], variadic_item_index=1)
+)
 
 
 def _stored_as(name: str, older: str) -> Any:
@@ -87,7 +94,7 @@ class SagaState:
     awaiting: bool = False
     answered: str | None = None
     traceparent: str | None = None
-    history: tuple[tuple[int | str, ...], ...] = ()
+    history: tuple[Annotated[tuple[int | str, ...], _TRANSITION], ...] = ()
     events: Annotated[dict[str, Any], _stored_as("events", "context")] = field(
         default_factory=dict, hash=False
     )
@@ -109,7 +116,10 @@ class SagaState:
     def in_flight(self) -> int | None:
         """The index of the step that is RUNNING or UNDOING; None once the saga has ended."""
         status = IN_FLIGHT.get(self.status)
-        return next((i for i, step in enumerate(self.steps) if step.status == status), None)
+        for index, step in enumerate(self.steps):
+            if step.status == status:
+                return index
+        return None
 
     @property
     def ended(self) -> bool:
