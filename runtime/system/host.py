@@ -16,7 +16,7 @@ from typing import Any
 import peewee
 import tenacity
 
-from ..batch_loop import BatchLoop
+from ..batch_loop import LONGEST_BATCH, BatchLoop
 from ..clock import utcnow
 from ..crash import CrashPoints
 from ..database.connection import LONGEST, connect
@@ -152,7 +152,8 @@ def _run(
         _run_timer(timer, settings, stop, on_ready)
     else:
         worker = Worker(hosted, database, crash_points=points)
-        worker.time_limit = Watchdog(hosted.timeout)
+        # The last handler of a batch may begin at its end.
+        worker.time_limit = Watchdog(LONGEST_BATCH + hosted.timeout)
         worker.suspects = Suspects(hosted.name, connect(url))
         _run_loop(worker, hosted, points, settings, stop, on_ready, create)
         worker.suspects.close()
