@@ -22,7 +22,7 @@ _tame = Tame("a message's class", Undecodable)
 def write(message: BaseModel) -> str:
     """Return the body that carries a message. What is computed of its fields stays behind."""
     with _tame:
-        return message.model_dump_json(by_alias=True, round_trip=True)
+        return _json(message, by_alias=True).decode()
 
 
 def read(cls: type[M], body: str) -> M:
@@ -31,13 +31,13 @@ def read(cls: type[M], body: str) -> M:
     A field may have its own name, too, as `saga invoke` and programs of others may write it.
     """
     with _tame:
-        return cls.model_validate_json(body, by_alias=True, by_name=True)
+        return _read(cls, body, by_alias=True)
 
 
 def values(message: BaseModel) -> dict[str, Any]:
     """Return a message's fields by their names, each as JSON has it."""
     with _tame:
-        text = message.model_dump_json(by_alias=False, round_trip=True)
+        text = _json(message, by_alias=False)
     fields: dict[str, Any] = from_json(text)
     return fields
 
@@ -63,4 +63,14 @@ def alias(info: FieldInfo, name: str) -> str:
 def made_of(cls: type[M], known: Mapping[str, Any]) -> M:
     """Make a message of values that came of `values`; raise `pydantic.ValidationError`."""
     with _tame:
-        return cls.model_validate_json(to_json(known), by_alias=False, by_name=True)
+        return _read(cls, to_json(known), by_alias=False)
+
+
+# As `model_dump_json` and `model_validate_json`, whose own part takes longer than pydantic's core.
+def _json(message: BaseModel, *, by_alias: bool) -> bytes:
+    return message.__pydantic_serializer__.to_json(message, by_alias=by_alias, round_trip=True)
+
+
+def _read(cls: type[M], body: str | bytes, *, by_alias: bool) -> M:
+    read: M = cls.__pydantic_validator__.validate_json(body, by_alias=by_alias, by_name=True)
+    return read

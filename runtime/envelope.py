@@ -6,7 +6,6 @@ messages stay in order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -66,8 +65,7 @@ def _text(word: object) -> str:
     return said(word).encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A message on its way: the CloudEvents attributes around its JSON body.
 
     `outcome` is set on replies. `attempt` counts a command's attempts from 1; a failed reply
@@ -109,8 +107,7 @@ class Envelope:
         return Record(self.topic, self.key.encode(), self.data.encode(), headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A function's answer to a saga's command, read for the orchestrator, and where it was.
 
     `unsent` is what its host answers itself: the broker will never take that command.

@@ -84,8 +84,8 @@ def function(
     Plain `@function` is for `(command: C) -> E`, where `E` is the event that `C` declares.
     `@function(every=SECONDS)` is for `(now) -> commands`, on a timer, of which there is one in the
     system, however many replicas it has.
-    A handler that takes longer than `timeout` seconds ends its process, with a traceback in the
-    log, and is tried again in another; the third time, its message is set aside.
+    A handler that takes longer than `timeout` seconds, or half a one more, ends its process, with
+    a traceback in the log, and is tried again in another; the third time, its message is set aside.
     `@function(outside=True)` is for a handler with effects that no rollback takes back, such as a
     call of a payment provider: once it has begun, its undo runs, unless it was `Rejected`. It may
     be `(command: C, key: str) -> E`: the key is the command's id, the same at each attempt.

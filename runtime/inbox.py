@@ -6,9 +6,8 @@ The answer in it is what is sent again when the command comes again: the inbox i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -37,8 +36,7 @@ class InboxRow(Table):
         table_name = "inbox"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command was answered: the part of the reply that the inbox keeps."""
 
     type: str
@@ -47,8 +45,7 @@ class Answer:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do with a command: run its handler, or give this answer.
 
     `fence` is the id of a do that has to be refused from now on, because its undo came first.
@@ -136,8 +133,7 @@ def load(database: peewee.Database, ids: Iterable[str]) -> dict[str, Answer]:
 
 def save(database: peewee.Database, answers: Sequence[tuple[str, Answer]]) -> None:
     """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
-    rows = [(key, a.type, a.outcome, a.time, a.data) for key, a in answers]
-    _insert.many(database, rows)
+    _insert.many(database, [(key, *answer) for key, answer in answers])
 
 
 @prepared

@@ -49,7 +49,7 @@ class Loop:
         self.failures = 0  # turns in succession that something unavailable has ended
         self.retrying = RETRYING
         self.stopwatch: Callable[[], float] = time.monotonic  # seconds
-        self.time_limit: AbstractContextManager[None] = nullcontext()  # around each handler
+        self.time_limit: AbstractContextManager[None] = nullcontext()  # around handlers
         self._crash = crash_points
 
     def _repeat(self, turn: Callable[[], float], stop: threading.Event) -> None:

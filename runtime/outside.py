@@ -6,7 +6,6 @@ another process, that there may be something to undo.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 
 import peewee
@@ -40,4 +39,4 @@ def unseen(command: Envelope, answer: Answer, known: Known) -> Answer:
     """
     if inbox.begun_id(command) not in known or read_command_id(command.id)[2] == "undo":
         return answer
-    return replace(answer, outcome="failed")
+    return answer._replace(outcome="failed")

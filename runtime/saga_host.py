@@ -16,7 +16,7 @@ from .envelope import Envelope, Record, Reply, decode, problem_of, read_command_
 from .errors import BrokerUnavailable, ContractError, Undecodable
 from .function import import_declaring
 from .saga import Saga
-from .saga_state import SagaState, to_json
+from .saga_state import SagaState
 from .saga_store import TABLES, SagaStore
 from .transport import Refusal, Transport
 
@@ -63,8 +63,8 @@ class SagaHost(BatchLoop):
     ) -> None:
         super().__init__(hosted.name, database, clock, crash_points)
         self.saga = hosted.saga
-        self._ended: list[SagaState] = []
-        self._store = SagaStore(database, self._ended.append)
+        self._ended: list[Envelope] = []
+        self._store = SagaStore(database, lambda *told: self._ended.append(_end(self.saga, *told)))
         self._swept_at = LONG_AGO
 
     def sweep(self) -> list[Record]:
@@ -151,8 +151,7 @@ class SagaHost(BatchLoop):
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
         """Return each command once, and messages that tell which sagas have ended."""
         once = {command.id: command for command in commands}
-        told = [_end(self.saga, state) for state in self._ended]
-        return [message.record() for message in (*once.values(), *told)]
+        return [message.record() for message in (*once.values(), *self._ended)]
 
 
 def _unsent(refusal: Refusal) -> Reply | None:
@@ -166,13 +165,13 @@ def _unsent(refusal: Refusal) -> Reply | None:
     return Reply(saga_id, step, action, "unsent", command.attempt, problem)
 
 
-def _end(saga: Saga, state: SagaState) -> Envelope:
+def _end(saga: Saga, state: SagaState, text: str) -> Envelope:
     return Envelope(
         topic=saga.ended_topic,
         id=f"{state.id}/ended",
         type="SagaEnded",
         source=f"/{saga.name}",
         time=state.updated_at.isoformat(),
-        data=to_json(state),
+        data=text,
         traceparent=state.traceparent,
     )

@@ -1,10 +1,10 @@
 """How far a saga is: what its row holds, as JSON."""
 
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
+from pydantic_core.core_schema import int_schema, str_schema, tuple_schema
 
 from .envelope import Problem
 
@@ -23,6 +23,12 @@ SKIPPED = "skipped"  # the code of a step that a person has undone by hand
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 
 
+# The microseconds and then words: quicker to check than that each is a number or a word.
+_TRANSITION = GetPydanticSchema(
+    lambda *_: tuple_schema([int_schema(), str_schema()], variadic_item_index=1)
+)
+
+
 def _stored_as(name: str, older: str) -> Any:
     return Field(validation_alias=AliasChoices(name, older), serialization_alias=name)
 
@@ -36,7 +42,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepState:
     """How far one step is. `attempts` and `undo_attempts` count those that a fault has ended, too.
 
@@ -62,7 +68,7 @@ class StepState:
     undo_from: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SagaState:
     """How far one saga is.
 
@@ -88,7 +94,7 @@ class SagaState:
     awaiting: bool = False
     answered: str | None = None
     traceparent: str | None = None
-    history: tuple[tuple[int | str, ...], ...] = ()
+    history: tuple[Annotated[tuple[int | str, ...], _TRANSITION], ...] = ()
     events: Annotated[dict[str, Any], _stored_as("events", "context")] = field(
         default_factory=dict, hash=False
     )
@@ -110,7 +116,10 @@ class SagaState:
     def in_flight(self) -> int | None:
         """The index of the step that is RUNNING or UNDOING; None once the saga has ended."""
         status = IN_FLIGHT.get(self.status)
-        return next((i for i, step in enumerate(self.steps) if step.status == status), None)
+        for index, step in enumerate(self.steps):
+            if step.status == status:
+                return index
+        return None
 
     @property
     def ended(self) -> bool:
@@ -120,22 +129,17 @@ class SagaState:
 
 S = TypeVar("S", SagaState, StepState)
 
-_NAMES = {cls: [field.name for field in fields(cls)] for cls in (SagaState, StepState)}
-_READ = {cls: attrgetter(*names) for cls, names in _NAMES.items()}
-_WRITE = {cls: [vars(cls)[name].__set__ for name in names] for cls, names in _NAMES.items()}
-
 
 def altered(state: S, **changes: Any) -> S:
-    """Copy a saga, or a step, with changes, as `dataclasses.replace` does in twice the time.
+    """Copy a saga, or a step, with changes, as `dataclasses.replace` does in four times the time.
 
     Each message is five of them. Raises `AttributeError` for what is no field.
     """
-    cls = type(state)
-    copy = object.__new__(cls)
-    for write, value in zip(_WRITE[cls], _READ[cls](state), strict=True):
-        write(copy, value)
-    for name, value in changes.items():
-        object.__setattr__(copy, name, value)
+    fields = vars(state)
+    if not changes.keys() <= fields.keys():
+        raise AttributeError(f"{type(state).__name__} has not all of {', '.join(changes)}")
+    copy = object.__new__(type(state))
+    vars(copy).update(fields, **changes)
     return copy
 
 

@@ -61,11 +61,11 @@ Change = tuple[SagaState, SagaState]  # before and after
 class SagaStore:
     """The sagas in one database. It may be shared by threads where the database may.
 
-    `on_end` hears of each saga that ends, in the transaction in which it does.
+    `on_end` hears of each saga that ends, and its row's text, in the transaction in which it does.
     """
 
     def __init__(
-        self, database: peewee.Database, on_end: Callable[[SagaState], None] = lambda _: None
+        self, database: peewee.Database, on_end: Callable[[SagaState, str], None] = lambda *_: None
     ) -> None:
         self.database = database
         self._on_end = on_end
@@ -204,13 +204,17 @@ class SagaStore:
         return new, commands
 
     def _save(self, changes: Sequence[Change], *, swept: bool = False) -> None:
-        moved = [new for old, new in changes if swept or _moves(old, new)]
-        stayed = [new for old, new in changes if not (swept or _moves(old, new))]
-        saga_rows.update.many(self.database, [_columns(state) for state in moved])
-        saga_rows.update_state.many(self.database, [(state.id, to_json(state)) for state in stayed])
+        moved: list[tuple[Any, ...]] = []
+        stayed: list[tuple[str, str]] = []
         for old, new in changes:
-            if new.ended and not old.ended:
-                self._on_end(new)
+            if swept or _moves(old, new):
+                moved.append(_columns(new))
+                if new.ended and not old.ended:
+                    self._on_end(new, moved[-1][-1])
+            else:
+                stayed.append((new.id, to_json(new)))
+        saga_rows.update.many(self.database, moved)
+        saga_rows.update_state.many(self.database, stayed)
 
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:

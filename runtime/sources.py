@@ -127,9 +127,11 @@ def known_values(
     """
     known = {}
     for name, source in sources.items():
-        values = {**older, **(given if source == START else told.get(source, {}))}
+        values = given if source == START else told.get(source, older)
         if name in values:
             known[name] = values[name]
+        elif name in older:
+            known[name] = older[name]
         elif command.model_fields[name].is_required() and _may_be_none(command.model_fields[name]):
             known[name] = None
     return known

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import peewee
@@ -44,13 +45,14 @@ log = logging.getLogger(__name__)
 PROCESS_ENDED = "process_ended"  # the code of one that does so whenever it is handled
 EVENT_TOO_LARGE = "event_too_large"  # the code of one that is over it: no attempt would mend that
 
-
 # A batch is worked off without savepoints, which cost more than most handlers. Where a handler's
 # writes have to be undone, all is rolled back and done again with them; so are some batches that
 # follow, as faults come in groups.
 GUARDED_BATCHES = 10
 
 Asked = Message | Answer  # a command, or what it is answered unseen
+Found = Sequence[Read[Asked]]
+Undone = dict[int, Answer]
 
 
 class _UndoneWithItsBatch(Exception):
@@ -78,6 +80,8 @@ class Worker(BatchLoop):
         self.singly = function.outside
         self._tame = Tame(function.name, ContractError)
         self._command_class: type[Command] = function.command
+        self._type = function.command.__name__
+        self._source = f"/{function.name.replace('.', '/')}"
         self._guarded = 0  # batches that are still worked off with savepoints
         self._guilty = False  # the only message in hand has ended too many processes
         self.suspects: Suspects | None = None
@@ -105,7 +109,7 @@ class Worker(BatchLoop):
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
-        undone: dict[int, Answer] = {}
+        undone: Undone = {}
         if self.function.outside:
             commands = [on[0] for _, on in found if on is not None and isinstance(on[1], Message)]
             note_begun(self.database, commands, self.clock())
@@ -125,46 +129,56 @@ class Worker(BatchLoop):
         return out
 
     def _answer_all(
-        self, found: Sequence[Read[Asked]], undone: dict[int, Answer], *, guarded: bool
+        self, found: Found, undone: Undone, *, guarded: bool
     ) -> tuple[list[Record], int]:
         """Answer commands in one transaction; return what is to be sent, and of how many it is.
 
-        It ends with the first command that takes it over its time. Guarded, each handler has a
-        savepoint. Without, the first one whose writes have to be undone takes the whole batch
-        along: `_UndoneWithItsBatch` is raised. `undone` has what came of such a handler, which does
-        not run again, by its place in the batch.
+        Guarded, each handler has a savepoint. Without, the first one whose writes have to be undone
+        takes the whole batch along: `_UndoneWithItsBatch` is raised. `undone` has what came of such
+        a handler, which does not run again, by its place in the batch.
         """
-        now, until, out, worked = self.clock(), self.stopwatch() + LONGEST_BATCH, [], 0
+        now = self.clock()
         with batch_transaction(self.database):
             commands = [command[0] for _, command in found if command is not None]
             ids = inbox.related(commands, outside=self.function.outside)
-            known, fresh = inbox.load(self.database, ids), dict[str, Answer]()
-            for place, (letter, command) in enumerate(found):
-                worked += 1
-                if letter is not None:
-                    out.append(letter)
-                if command is None:
-                    continue
-                envelope, asked = command
-                if isinstance(asked, Answer):
-                    asked = unseen(envelope, asked, known)
-                decision = inbox.decide(envelope, known, now)
-                answer = decision.answer or undone.get(place)
-                if answer is None:
-                    try:
-                        answer = self._attempt(envelope, asked, guarded=guarded)
-                    except _UndoneWithItsBatch as it:
-                        undone[place] = it.answer
-                        raise
-                if decision.fence is not None:
-                    known[decision.fence] = fresh[decision.fence] = inbox.fenced(now)
-                if envelope.id not in known and inbox.is_kept(envelope, answer, self._guilty):
-                    known[envelope.id] = fresh[envelope.id] = answer
-                out.append(self._reply(envelope, answer))
-                if self.stopwatch() > until:
-                    break
+            kept = inbox.load(self.database, ids)
+            known = dict(kept)
+            with self.time_limit:
+                out, worked = self._answer_each(found, known, undone, now, guarded)
+            fresh = {key: answer for key, answer in known.items() if key not in kept}
             inbox.save(self.database, list(fresh.items()))
             self._crash.reach(crash.BEFORE_COMMIT, fresh)
+        return out, worked
+
+    def _answer_each(
+        self, found: Found, known: dict[str, Answer], undone: Undone, now: datetime, guarded: bool
+    ) -> tuple[list[Record], int]:
+        """Answer in turn, up to one that takes it over its time; add to what is `known`."""
+        until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
+        for place, (letter, command) in enumerate(found):
+            worked += 1
+            if letter is not None:
+                out.append(letter)
+            if command is None:
+                continue
+            envelope, asked = command
+            if isinstance(asked, Answer):
+                asked = unseen(envelope, asked, known)
+            decision = inbox.decide(envelope, known, now)
+            answer = decision.answer or undone.get(place)
+            if answer is None:
+                try:
+                    answer = self._attempt(envelope, asked, guarded=guarded)
+                except _UndoneWithItsBatch as it:
+                    undone[place] = it.answer
+                    raise
+            if decision.fence is not None:
+                known[decision.fence] = inbox.fenced(now)
+            if envelope.id not in known and inbox.is_kept(envelope, answer, self._guilty):
+                known[envelope.id] = answer
+            out.append(self._reply(envelope, answer))
+            if self.stopwatch() > until:
+                break
         return out, worked
 
     def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
@@ -210,7 +224,7 @@ class Worker(BatchLoop):
         return answer
 
     def _call(self, message: Message, key: str) -> Any:
-        with self._tame, self.time_limit:
+        with self._tame:
             if self.function.keyed:
                 return self.function.handler(message, key=key)
             return self.function.handler(message)
@@ -258,7 +272,7 @@ class Worker(BatchLoop):
             topic=self._command_class.event.topic,
             id=reply_id(command.id),
             type=answer.type,
-            source=f"/{self.function.name.replace('.', '/')}",
+            source=self._source,
             time=answer.time,
             data=answer.data,
             outcome=answer.outcome,
@@ -266,7 +280,3 @@ class Worker(BatchLoop):
             attempt=1 if inbox.is_final(command, answer) else command.attempt,
             traceparent=command.traceparent,
         ).record()
-
-    @property
-    def _type(self) -> str:
-        return self._command_class.__name__

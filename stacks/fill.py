@@ -115,7 +115,7 @@ def _answers(
             if command.topic.startswith(service):
                 data = answer.data.replace(str(PATTERN.order_id), str(order.order_id))
                 key = command.id.replace(pattern.state.id, str(saga_id))
-                yield key, replace(answer, data=data)
+                yield key, answer._replace(data=data)
 
 
 def _take(orders: Sequence[PlaceOrder], total: Decimal, now: datetime) -> None:

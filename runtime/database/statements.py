@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, time
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import peewee
@@ -153,7 +152,7 @@ class Prepared:
     def _statement(self, database: peewee.Database, values: tuple[Any, ...]) -> _Statement:
         if len(values) != len(self._arguments):
             raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
-        nulls = tuple([value is None for value in values]) if None in values else ()
+        nulls = tuple([value is None for value in values])
         found = self._statements.get((type(database), nulls))
         if found is None:
             found, again = self._prepare(database, nulls), self._prepare(database, nulls)
@@ -165,7 +164,7 @@ class Prepared:
         return found
 
     def _prepare(self, database: peewee.Database, nulls: tuple[bool, ...]) -> _Statement:
-        arguments = zip_longest(self._arguments, nulls)
+        arguments = zip(self._arguments, nulls, strict=True)
         query = self.build(*[None if null else argument for argument, null in arguments])
         if isinstance(query, peewee.ModelInsert):
             if query._row_type is None:
@@ -180,7 +179,7 @@ class Prepared:
         parameters: list[tuple[int, Convert]] = []
         for value in values:
             if isinstance(value, _Argument):
-                parameters.append((names.index(value.name), value.convert))
+                parameters.append((names.index(value.name), _of_values(value.convert)))
             else:
                 parameters.append((place, _Default.value if isinstance(value, _Default) else None))
                 place += 1
@@ -196,6 +195,12 @@ def prepared(build: Callable[..., Any]) -> Prepared:
     varies, or is a date or a time.
     """
     return Prepared(build)
+
+
+def _of_values(convert: Convert) -> Convert:
+    """Leave out what peewee does for NULL: with one among its values, a statement is another."""
+    plain = getattr(convert, "__func__", None) is peewee.Field.db_value
+    return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
 
 
 def _late(default: Any) -> Any:

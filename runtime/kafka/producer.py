@@ -5,7 +5,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -45,7 +44,7 @@ class Failure(NamedTuple):
 
 
 Delivered = Callable[[Record, Failure | None], None]  # is told of each record once
-Heard = Callable[[KafkaError | None], None]
+Failed = Callable[[Record, Delivered, KafkaError], None]
 
 
 class Producer:
@@ -56,9 +55,9 @@ class Producer:
         self._group = group
         self._producer = application(settings, group).get_producer()
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
-        # What librdkafka has told, to be acted on when its call is over: whoever hears of one
-        # record may send another, and in a call of its own client that ends the process.
-        self._heard: deque[tuple[Heard, KafkaError | None]] = deque()
+        # What librdkafka has told of failures, to be acted on when its call is over: whoever hears
+        # of one may send another record, and in a call of its own client that ends the process.
+        self._heard: deque[tuple[Failed, Record, Delivered, KafkaError]] = deque()
         self._telling = False
         self._turn = threading.RLock()
 
@@ -104,18 +103,26 @@ class Producer:
     def hand_over(self, records: Iterable[Record], delivered: Delivered, tries: int = 2) -> int:
         """Let records be sent in the background; return how many there are.
 
-        `delivered` hears what becomes of each, in a later call of `poll` or `flush`. Raises
-        `BrokerUnavailable` when no more can be on their way: with more than one of the `tries`,
-        after seconds in which others may have arrived.
+        `delivered` hears what becomes of each: of one that is taken even before this returns, of
+        another in a later call of `poll` or `flush`. Raises `BrokerUnavailable` when no more can be
+        on their way: with more than one of the `tries`, after seconds in which others may have
+        arrived.
         """
         count = 0
         for record in records:
-            heard = partial(self._answered, record, delivered)
-            self._produce(self._producer, record, heard, tries)
+            self._produce(self._producer, record, delivered, self._failed, tries)
             count += 1
         return count
 
-    def _produce(self, producer: Any, record: Record, heard: Heard, tries: int = 2) -> None:
+    def _produce(
+        self, producer: Any, record: Record, delivered: Delivered, failed: Failed, tries: int = 2
+    ) -> None:
+        def hear(error: KafkaError | None, _: Any) -> None:
+            if error is None:
+                delivered(record, None)
+            else:
+                self._heard.append((failed, record, delivered, error))
+
         try:
             producer.produce(
                 self._settings.kafka_prefix + record.topic,
@@ -124,25 +131,24 @@ class Producer:
                 headers=list(record.headers),
                 poll_timeout=DELIVERY_TIMEOUT,
                 buffer_error_max_tries=tries,
-                on_delivery=lambda error, _: self._heard.append((heard, error)),
+                on_delivery=hear,
             )
         except (BufferError, KafkaException) as error:
             first = error.args[0]
             if isinstance(first, KafkaError) and first.code() in LASTING:
-                self._heard.append((heard, first))
+                hear(first, None)
             else:
                 raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
 
-    def _answered(self, record: Record, delivered: Delivered, error: KafkaError | None) -> None:
+    def _failed(self, record: Record, delivered: Delivered, error: KafkaError) -> None:
         failure = _failure(error)
-        if failure is None or failure.missing or not failure.lasting:
+        if failure.missing or not failure.lasting:
             delivered(record, failure)
             return
         # The broker refuses whole batches, perhaps for a neighbour's sake: only a record that is
         # refused alone is refused itself.
-        alone = self._producing_alone()
         try:
-            self._produce(alone, record, lambda error: delivered(record, _failure(error)))
+            self._produce(self._producing_alone(), record, delivered, _failed_alone)
         except BrokerUnavailable as trouble:  # the others have to be told of theirs
             delivered(record, Failure(str(trouble), lasting=False, missing=False))
 
@@ -167,8 +173,8 @@ class Producer:
             self._telling = True
             try:
                 while self._heard:
-                    heard, error = self._heard.popleft()
-                    heard(error)
+                    failed, *what = self._heard.popleft()
+                    failed(*what)
             finally:
                 self._telling = False
 
@@ -194,9 +200,11 @@ class Producer:
             self.flush(timeout)
 
 
-def _failure(error: KafkaError | None) -> Failure | None:
-    if error is None:
-        return None
+def _failed_alone(record: Record, delivered: Delivered, error: KafkaError) -> None:
+    delivered(record, _failure(error))
+
+
+def _failure(error: KafkaError) -> Failure:
     return Failure(error.str(), error.code() in LASTING, error.code() in MISSING)
 
 

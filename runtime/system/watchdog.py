@@ -11,7 +11,7 @@ import sys
 
 
 class Watchdog:
-    """For the handler of one process: a context in which its time counts, in seconds.
+    """For the handlers of one process: a context in which their time counts, in seconds.
 
     A supervisor that finds a loop standing still sends SIGALRM, too.
     """

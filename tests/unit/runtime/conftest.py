@@ -1,6 +1,5 @@
 """A bakery: a service of its own, small enough to be seen through."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import peewee
@@ -78,7 +77,7 @@ class Bakery:
     def _record(self, command, identifier, name, changes):
         data = command(name=name).model_dump_json()
         sent = Envelope(command.topic, identifier, command.__name__, "/saga", "now", data)
-        return replace(sent, **changes).record()
+        return sent._replace(**changes).record()
 
     def fails_next(self, error):
         def fail():

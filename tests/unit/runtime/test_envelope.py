@@ -60,6 +60,7 @@ def without(name):
         outcome=st.sampled_from([None, *OUTCOMES]),
         attempt=st.integers(0, 10**9),
         traceparent=st.none() | TEXT,
+        place=st.just(""),
     )
 )
 def test_what_is_encoded_is_decoded(sent):

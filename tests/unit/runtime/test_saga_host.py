@@ -1,7 +1,6 @@
 """A saga's host: applies replies, and between two polls acts on what is due."""
 
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -194,7 +193,7 @@ def test_what_cant_be_sent_is_not_swept_again_until_the_broker_answers(hosting, 
 
 def refusal(*, step="make", action="do", attempt=1, missing=False):
     command = Envelope(f"host.{step}", f"s/{step}/{action}", "Make", "/x", "t", "{}")
-    record = replace(command, attempt=attempt).record()
+    record = command._replace(attempt=attempt).record()
     return Refusal(record, "Broker: Message size too large", missing)
 
 
@@ -238,7 +237,7 @@ def test_a_sweep_that_fails_rewinds_no_committed_batch(hosting):
 def answer(outcome):
     problem = '{"code": "oops", "message": "no"}'
     reply = Envelope("host.events", "s/make/do/reply", "Make", "/x", "t", problem, outcome)
-    return replace(reply, attempt=1).record()._replace(partition=0, offset=3)
+    return reply._replace(attempt=1).record()._replace(partition=0, offset=3)
 
 
 def is_silent(hosting):

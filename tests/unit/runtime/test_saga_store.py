@@ -23,6 +23,7 @@ from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.saga_history import histories
 from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import from_json
 from saga.runtime.saga_store import SagaStore, Start
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -265,13 +266,14 @@ def test_saga_that_is_due_earlier_than_before_is_acted_on_then(store):
 def test_each_end_is_told_once(store, together):
     """Also of a saga that was begun before in the same batch, or whose last reply comes again."""
     ends = []
-    telling = SagaStore(store.database, ends.append)
+    telling = SagaStore(store.database, lambda *end: ends.append(end))
     begin("a", "b")
     replies = [reply("a"), reply("b"), reply("a", "finish"), reply("a", "finish")]
     for batch in [replies] if together else [[one] for one in replies]:
         telling.advance(SAGA, batch, NOW)
-    assert ends == [saga_queries.find(store.database, "a")]
-    assert ends[0].status == "COMPLETED"
+    [(ended, text)] = ends
+    assert ended == from_json(text) == saga_queries.find(store.database, "a")
+    assert ended.status == "COMPLETED"
 
 
 def test_each_saga_is_written_once(store, monkeypatch):

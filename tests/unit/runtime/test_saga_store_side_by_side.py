@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -182,7 +181,7 @@ def test_transitions_of_many_sagas_lock_them_in_one_order(
 
     def lock_both() -> None:
         with transaction(other.database):
-            other.advance(SAGA, [replace(MADE, saga_id="b"), MADE], NOW)
+            other.advance(SAGA, [MADE._replace(saga_id="b"), MADE], NOW)
 
     with ThreadPoolExecutor(1) as thread, transaction(store.database):
         store.cancel(SAGA, "a", NOW)

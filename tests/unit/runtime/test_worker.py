@@ -49,6 +49,27 @@ def test_crash_points_are_told_what_is_in_hand(bakery):
     assert list(told[crash.BEFORE_COMMIT]) == ["s/bake/do"]
 
 
+def test_handlers_of_a_batch_have_one_time_limit_and_its_commit_has_none(bakery):
+    told = []
+
+    class Limit:
+        def __enter__(self):
+            told.append("begin")
+
+        def __exit__(self, *_):
+            told.append(f"end of {len(bakery.calls)}")
+
+    class Told(crash.CrashPoints):
+        def reach(self, point, in_hand):
+            if point == crash.BEFORE_COMMIT:
+                told.append(point)
+
+    baker = Worker(bakery.baker.function, bakery.database, crash_points=Told("", None))
+    baker.time_limit = Limit()
+    baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+    assert told == ["begin", "end of 2", crash.BEFORE_COMMIT]
+
+
 def test_empty_batch_does_nothing(bakery):
     assert bakery.baker.process([]) == []
     assert bakery.inbox == {}
