@@ -28,6 +28,7 @@ class Belt:
 
     def poll(self, timeout):
         self.log.append(f"poll {timeout}")
+        assert len(self.log) < 100, "there is no end of it"
         if not self.batches:
             self.stop.set()
             return []
@@ -96,6 +97,37 @@ def test_what_is_unavailable_is_waited_for_longer_each_time(monkeypatch):
     assert belt.log.count("rewind") == 2
     assert belt.waits == [module.WAIT.delay(number, "parcels") for number in (1, 2)]
     assert parcels.failures == 0
+
+
+class Connection:
+    """A database's; it counts how often it was dropped."""
+
+    dropped = 0
+
+    def close(self):
+        self.dropped += 1
+
+
+def test_connection_is_dropped_before_each_other_try():
+    parcels, failures = Parcels(), [peewee.OperationalError("away")] * 3
+    parcels.database = connection = Connection()
+    parcels.retrying = module.RETRYING.copy(sleep=lambda _: None)
+
+    def odd(record):
+        if failures:
+            raise failures.pop()
+        return False
+
+    parcels.odd = odd
+    assert run(parcels, Belt(records(1, 2))) == [[1, 2]]
+    assert connection.dropped == 3
+
+
+def test_connection_is_dropped_before_another_turn():
+    parcels = Parcels()
+    parcels.database = connection = Connection()
+    run(parcels, Belt(BrokerUnavailable("away"), BrokerUnavailable("away")))
+    assert connection.dropped == 2
 
 
 def test_crash_points_are_told_what_is_in_hand():
