@@ -163,9 +163,10 @@ def test_foreign_header_may_hold_any_bytes():
     assert decode(record).id == "s/step/do"
 
 
-def test_header_without_a_value_is_passed_over():
-    record = Record("unit.ask", None, b"{}", [*HEADERS, ("x-empty", None)])
-    assert decode(record).id == "s/step/do"
+@pytest.mark.parametrize("name", ["x-empty", "ce_time"])
+def test_header_without_a_value_is_passed_over(name):
+    record = Record("unit.ask", None, b"{}", [*HEADERS, (name, None)])
+    assert (decode(record).id, decode(record).time) == ("s/step/do", "")
 
 
 def test_attempt_and_time_may_be_missing():
