@@ -116,6 +116,15 @@ def test_row_that_does_not_tell_the_record_sends_again_for_any_copy(created):
     created.reply(RESERVED).reply(RESERVED, to=ReserveProduct).expect_nothing()
 
 
+def test_row_that_has_not_kept_its_commands_body_sends_the_same_again(created):
+    """Version 0.1 has kept none."""
+    sent = created.sent[-1]
+    steps = tuple(replace(step, body=None) for step in created.state.steps)
+    created.state = replace(created.state, steps=steps)
+    created.duplicate().expect(ReserveProduct).expect_nothing()
+    assert created.sent[-1] == sent
+
+
 @pytest.mark.parametrize("place", ["order.events[0]@6", "order.events[1]@7", "events[0]@7", ""])
 def test_record_at_another_place_is_another_one(story, hear, place):
     story.state, _ = hear("create_order", place="order.events[0]@7")
