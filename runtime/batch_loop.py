@@ -115,8 +115,7 @@ class BatchLoop(Loop, ABC):
                 found.append((None, (envelope, read(envelope))))
             except Exception as error:  # a validator of a user's may raise anything
                 reason = str(error) if isinstance(error, Undecodable) else first_line(error)
-                where = f"{record.topic}[{record.partition}]@{record.offset}"
-                log.warning("dead letter from %s: %s", where, reason)
+                log.warning("dead letter from %s: %s", record.place, reason)
                 letter = to_dead_letter(record, self.name, reason, self.clock())
                 found.append((letter, unreadable(record, reason)))
         return found

@@ -94,7 +94,7 @@ class SagaStore:
         after, commands = dict(before), []
         for reply in replies:
             state = after.get(reply.saga_id)
-            if state is not None and state.status != "UNREADABLE":
+            if state is not None:
                 change = partial(transition.on_reply, saga, reply=reply, now=now)
                 after[reply.saga_id], more = saga_guard.apply(saga, state, change, now)
                 commands += more

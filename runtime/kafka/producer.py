@@ -89,16 +89,15 @@ class Producer:
         told: list[tuple[Record, Failure | None]] = []
         sent = self.hand_over(records, lambda *answer: told.append(answer))
         self.flush()
-        refused = [
-            Refusal(record, failure.reason, failure.missing)
-            for record, failure in told
-            if failure is not None and failure.lasting
-        ]
         lost = [failure.reason for _, failure in told if failure and not failure.lasting]
         if lost or len(told) < sent:
             why = lost[0] if lost else "no answer"
             raise BrokerUnavailable(f"{sent - len(told) + len(lost)} messages not taken: {why}")
-        return refused
+        return [
+            Refusal(record, failure.reason, failure.missing)
+            for record, failure in told
+            if failure is not None
+        ]
 
     def hand_over(self, records: Iterable[Record], delivered: Delivered, tries: int = 2) -> int:
         """Let records be sent in the background; return how many there are.

@@ -89,7 +89,7 @@ def judge(
     for request, saga_ids in _given(requests, keys):
         found.violations += _told_problems(request, saga_ids, states)
         found.cases += [
-            Case(request, states[saga_id], paths.get(saga_id, []))
+            Case(request, states[saga_id], paths[saga_id])
             for saga_id in sorted(saga_ids)
             if saga_id in states
         ]
@@ -115,7 +115,7 @@ def _read(
     keys: dict[str, list[str]] = {}
     row = SagaRow
     query = row.select(row.id, row.idempotency_key, row.status, row.due_at, row.state)
-    query = query.order_by(row.id).bind(database)
+    query = query.bind(database)
     rows = [
         found
         for chunk in peewee.chunked(sorted(sagas_of(saga, database) - before), CHUNK)

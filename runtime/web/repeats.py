@@ -57,7 +57,7 @@ def _once(
         # On PostgreSQL, it waits for a request with this key that is being done.
         new = RequestKey.insert(key=key, asked=asked, answer="").on_conflict_ignore()
         this = RequestKey.key == key
-        if list(new.returning(RequestKey.key).bind(database).execute()):
+        if list(new.returning(RequestKey.key).bind(database)):
             done = work()
             answer = done.model_dump_json()
             RequestKey.update(answer=answer).where(this).bind(database).execute()

@@ -29,6 +29,7 @@ from mutants.mutation import Mutant
 ROOT = Path(__file__).parents[2]
 PATIENCE = 10  # times the CPU time that the tests took before the change
 LEAST = 10.0  # seconds of CPU time that the tests have in any case
+NONE = -1  # the place of the test that fails, where none does
 
 Where = tuple[str, str]  # a file, and the name of a function in it
 Test = tuple[float, int]  # the CPU time it took, and its place among all
@@ -68,19 +69,24 @@ class Bench:
         """Tell whether all tests pass that run the function."""
         where = file, mutant.function
         functions = self.functions[where]  # not in the fork: its error would be a mutant killed
-        return forked(lambda: self._trial(where, functions, mutant.code)) is True
+        tests = self.tests.setdefault(where, [])
+        failed: int | None = forked(lambda: self._trial(tests, functions, mutant.code))
+        if failed is not None and failed != NONE:
+            tests.insert(0, tests.pop(failed))  # what kills one may well kill the next
+        return failed == NONE
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notice that a test failed."""
         self.failed |= report.failed
 
-    def _trial(self, where: Where, functions: list[FunctionType], code: CodeType) -> bool:
-        tests = sorted(self.tests.get(where, []))
+    def _trial(self, tests: list[Test], functions: list[FunctionType], code: CodeType) -> int:
+        """Run tests until one fails; return its place among them."""
         limit = int(LEAST + PATIENCE * sum(seconds for seconds, _ in tests))
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         for function in functions:
             function.__code__ = code
-        return all(self._passed(number for _, number in tests))
+        passed = self._passed(number for _, number in tests)
+        return next((place for place, one in enumerate(passed) if not one), NONE)
 
     def _measured(self) -> dict[Where, list[Test]]:
         """Run each test in a fork of its own: what one has prepared, another would not call."""
@@ -92,6 +98,8 @@ class Bench:
                 raise self.session.Interrupted(f"{name} fails already without a change")
             for where in result[1]:
                 tests.setdefault(where, []).append((result[2], number))
+        for some in tests.values():
+            some.sort()
         return tests
 
     def _called(self, number: int) -> tuple[bool, set[Where], float]:

@@ -102,10 +102,27 @@ def test_record_that_was_applied_sends_again_among_any_number_of_copies(created)
     created.duplicate().expect(ReserveProduct).expect_nothing()
 
 
+def test_record_that_was_applied_sends_nothing_in_a_back_off(created):
+    applied = created._last_reply
+    before = created.fail().state
+    created._last_reply = applied
+    created.duplicate().expect_nothing()
+    assert created.state is before
+
+
 def test_row_that_does_not_tell_the_record_sends_again_for_any_copy(created):
     created.state = replace(created.state, answered="create_order/do")
     created.reply(CREATED, to=CreateOrder).expect(ReserveProduct).expect_nothing()
     created.reply(RESERVED).reply(RESERVED, to=ReserveProduct).expect_nothing()
+
+
+def test_row_that_has_not_kept_its_commands_body_sends_the_same_again(created):
+    """Version 0.1 has kept none."""
+    sent = created.sent[-1]
+    steps = tuple(replace(step, body=None) for step in created.state.steps)
+    created.state = replace(created.state, steps=steps)
+    created.duplicate().expect(ReserveProduct).expect_nothing()
+    assert created.sent[-1] == sent
 
 
 @pytest.mark.parametrize("place", ["order.events[0]@6", "order.events[1]@7", "events[0]@7", ""])

@@ -200,8 +200,7 @@ def test_loop_that_keeps_a_cut_connection_is_noticed(
 ) -> None:
     monkeypatch.setattr(Observed, "_reconnect", lambda _: None)
     with pytest.raises(UNAVAILABLE, match="closed"):
-        for seed in range(50):
-            simulator.run(seed)
+        run_all(simulator, range(50))
 
 
 def test_given_up_transaction_that_is_blamed_on_the_handler_is_noticed(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mutants.mutation import mutants
-from mutants.trial import live_functions
+from mutants.trial import Bench, live_functions
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())
@@ -69,6 +69,20 @@ def test_mutant_is_the_functions_code():
     (less,) = (m for m in mutants("def f(a):\n    return a + 1", "f.py") if "-" in m.after)
     f.__code__ = less.code
     assert f(3) == 2
+
+
+@pytest.mark.parametrize(("failing", "then"), [({2, 3}, [2, 1, 3]), (set(), [1, 2, 3])])
+def test_test_that_kills_a_mutant_is_the_first_for_the_next(monkeypatch, failing, then):
+    def f(a):
+        return a + 1
+
+    bench, where = object.__new__(Bench), ("f.py", "f")
+    bench.functions = {where: [f]}  # type: ignore[list-item]
+    bench.tests = {where: [(0.1, number) for number in (1, 2, 3)]}
+    monkeypatch.setattr(bench, "_passed", lambda tests: (number not in failing for number in tests))
+    mutant = next(mutants("def f(a):\n    return a + 1", "f.py"))
+    assert bench.survives("f.py", mutant) is not bool(failing)
+    assert [number for _, number in bench.tests[where]] == then
 
 
 def test_source_is_as_before_after_all_mutants():

@@ -1,5 +1,6 @@
 """Crash points: a process dies at one that is armed, once, and only with something in hand."""
 
+import os
 import signal
 
 import pytest
@@ -11,7 +12,12 @@ from saga.runtime.crash import DISARMED, KILLED, CrashPoints
 def kills(monkeypatch):
     """The signals that this process would have sent itself."""
     sent = []
-    monkeypatch.setattr("saga.runtime.crash.os.kill", lambda pid, number: sent.append(number))
+
+    def kill(pid, number):
+        assert pid == os.getpid()
+        sent.append(number)
+
+    monkeypatch.setattr("saga.runtime.crash.os.kill", kill)
     return sent
 
 

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from saga.runtime.dead_letter import mark, open_dead_letters, replay, to_dead_letter
+from saga.runtime.dead_letter import (
+    DeadLetter,
+    mark,
+    open_dead_letters,
+    replay,
+    to_dead_letter,
+    to_unsent_letter,
+)
 from saga.runtime.envelope import Record
 from saga.runtime.kafka.application import RECORD_LIMIT
 
@@ -34,6 +41,32 @@ def test_bytes_and_headers_survive() -> None:
     )
 
 
+def test_letter_tells_what_is_known_of_the_failure_behind_the_records_own_headers() -> None:
+    record = to_dead_letter(BAD, "user.pay", "no sense: \udcff", NOW)
+    assert record.headers == [
+        *BAD.headers,
+        ("dlq_reason", b"no sense: ?"),
+        ("dlq_function", b"user.pay"),
+        ("dlq_topic", b"pay"),
+        ("dlq_partition", b"2"),
+        ("dlq_offset", b"41"),
+        ("dlq_time", b"2026-01-02T00:00:00+00:00"),
+        ("dlq_headers", b"2"),
+    ]
+
+
+def test_letter_of_what_was_never_sent_says_so() -> None:
+    letter = to_unsent_letter(BAD, "user.pay", "no sense", NOW)
+    assert letter == to_dead_letter(BAD, "user.pay", "not sent: no sense", NOW)
+
+
+def test_record_without_a_key_or_a_value_has_a_letter() -> None:
+    record = to_dead_letter(BAD._replace(key=None, value=None), "user.pay", "no sense", NOW)
+    assert (record.key, record.value) == (None, None)
+    [dead_letter] = open_dead_letters(on_topic(record))
+    assert (dead_letter.record.key, dead_letter.record.value) == (None, None)
+
+
 def test_dead_letter_knows_its_saga_its_reason_and_its_place() -> None:
     dead_letter = dead_letter_of()
     assert (dead_letter.id, dead_letter.saga_id, dead_letter.reason) == (
@@ -42,6 +75,14 @@ def test_dead_letter_knows_its_saga_its_reason_and_its_place() -> None:
         "no sense",
     )
     assert (dead_letter.function, dead_letter.replays) == ("user.pay", 0)
+    assert (dead_letter.time, dead_letter.truncated) == (NOW.isoformat(), "")
+
+
+def test_letter_that_tells_its_topic_alone_is_one() -> None:
+    letter = Record("pay.dlq", None, b"hello", [("dlq_topic", b"pay")])
+    [dead_letter] = open_dead_letters(on_topic(letter))
+    record = Record("pay", None, b"hello", [])
+    assert dead_letter == DeadLetter("pay/0/0", record, reason="", function="", time="", replays=0)
 
 
 def test_saga_is_read_from_the_key_where_the_id_is_no_text() -> None:
@@ -67,6 +108,15 @@ def test_mark_closes_its_dead_letter_and_no_other() -> None:
     for what in ("replayed", "dropped"):
         left = open_dead_letters(on_topic(*records, mark(second, what, NOW)))
         assert [dead_letter.reason for dead_letter in left] == ["reason 0", "reason 2"]
+
+
+def test_mark_names_the_letter_what_became_of_it_and_when() -> None:
+    headers = [
+        ("dlq_mark", b"dropped"),
+        ("dlq_letter", b"pay/0/0"),
+        ("dlq_time", b"2026-01-02T00:00:00+00:00"),
+    ]
+    assert mark(dead_letter_of(), "dropped", NOW) == Record("pay.dlq", b"s1", None, headers)
 
 
 def test_foreign_records_on_the_topic_are_passed_over() -> None:
@@ -101,6 +151,13 @@ def test_many_headers_are_kept_as_long_as_there_is_room() -> None:
     assert dead_letter.truncated == "headers 210000"
 
 
+@pytest.mark.parametrize(("length", "kept"), [(100_000, 1), (100_001, 0)])
+def test_name_of_a_header_counts_in_bytes(length: int, kept: int) -> None:
+    dead_letter = dead_letter_of(BAD._replace(headers=[("ü" * length, b"")]))
+    assert len(dead_letter.record.headers) == kept
+    assert dead_letter.truncated == ("" if kept else "headers 200002")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -110,6 +167,8 @@ def test_many_headers_are_kept_as_long_as_there_is_room() -> None:
         [("replays", None)],
         [("replays", "\N{SUPERSCRIPT TWO}".encode())],
         [("replays", b"9" * 5_000)],
+        [("replays", b"9" * 10)],
+        [("replays", b"\xff")],
         [("replays", b"many")],
     ],
 )
@@ -123,6 +182,7 @@ def test_headers_of_the_record_are_its_own(headers) -> None:
     "headers",
     [
         [("dlq_headers", b"0")],
+        [("dlq_headers", b"\xff")],
         [("dlq_headers", None)],
         [("dlq_headers", b"-1")],
         [("dlq_topic", None)],

@@ -6,11 +6,18 @@ from hypothesis import strategies as st
 
 from saga.runtime import Command, Event
 from saga.runtime.envelope import (
+    CODE_LIMIT,
+    ID_LIMIT,
+    MESSAGE_LIMIT,
     OUTCOMES,
+    TRACE_LIMIT,
     Envelope,
+    Problem,
     Record,
     decode,
     message_id,
+    problem_in,
+    problem_of,
     read_command_id,
     read_reply,
     reply_id,
@@ -105,7 +112,7 @@ def test_record_is_a_cloud_event_in_binary_mode():
 
 
 def test_key_is_the_sagas_id():
-    assert envelope(id="s/step/undo/reply").record().key == b"s"
+    assert envelope(id="saga-7/step/undo/reply").record().key == b"saga-7"
 
 
 def test_ids_are_derived():
@@ -127,24 +134,28 @@ def test_empty_header_is_a_missing_one(name):
 
 @pytest.mark.parametrize("headers", [[], None])
 def test_record_without_headers_is_undecodable(headers):
-    with pytest.raises(Undecodable, match="ce_id, ce_source, ce_type"):
+    with pytest.raises(Undecodable, match=r"^header missing: ce_id, ce_source, ce_type$"):
         decode(Record("unit.ask", b"s", b"{}", headers))
 
 
+MALFORMED = r"^headers or body are not what CloudEvents says: .+"
+NO_OUTCOME = r"^ce_outcome is '{}', not one of done, rejected, failed$"
+
+
 @pytest.mark.parametrize(
-    ("value", "extra"),
+    ("value", "extra", "why"),
     [
-        (b"\xff", []),
-        (b"{}", [("ce_time", b"\xff")]),
-        (b"{}", [("ce_attempt", b"often")]),
-        (b"{}", [("ce_attempt", b"")]),
-        (b"{}", [("ce_attempt", b"9" * 5000)]),
-        (b"{}", [("ce_outcome", b"maybe")]),
-        (b"{}", [("ce_outcome", b"")]),
+        (b"\xff", [], MALFORMED),
+        (b"{}", [("ce_time", b"\xff")], MALFORMED),
+        (b"{}", [("ce_attempt", b"often")], MALFORMED),
+        (b"{}", [("ce_attempt", b"")], MALFORMED),
+        (b"{}", [("ce_attempt", b"9" * 5000)], MALFORMED),
+        (b"{}", [("ce_outcome", b"maybe")], NO_OUTCOME.format("maybe")),
+        (b"{}", [("ce_outcome", b"")], NO_OUTCOME.format("")),
     ],
 )
-def test_malformed_part_makes_a_record_undecodable(value, extra):
-    with pytest.raises(Undecodable):
+def test_malformed_part_makes_a_record_undecodable(value, extra, why):
+    with pytest.raises(Undecodable, match=why):
         decode(Record("unit.ask", None, value, [*HEADERS, *extra]))
 
 
@@ -153,9 +164,10 @@ def test_foreign_header_may_hold_any_bytes():
     assert decode(record).id == "s/step/do"
 
 
-def test_header_without_a_value_is_passed_over():
-    record = Record("unit.ask", None, b"{}", [*HEADERS, ("x-empty", None)])
-    assert decode(record).id == "s/step/do"
+@pytest.mark.parametrize("name", ["x-empty", "ce_time"])
+def test_header_without_a_value_is_passed_over(name):
+    record = Record("unit.ask", None, b"{}", [*HEADERS, (name, None)])
+    assert (decode(record).id, decode(record).time) == ("s/step/do", "")
 
 
 def test_attempt_and_time_may_be_missing():
@@ -180,16 +192,65 @@ def test_other_id_is_no_commands_id(identifier):
         read_command_id(identifier)
 
 
+@pytest.mark.parametrize(("length", "fits"), [(ID_LIMIT, True), (ID_LIMIT + 1, False)])
+def test_id_is_read_up_to_its_limit(length, fits):
+    saga_id = "s" * (length - len("/step/do"))
+    if fits:
+        assert read_command_id(f"{saga_id}/step/do") == (saga_id, "step", "do")
+        return
+    with pytest.raises(Undecodable) as raised:
+        read_command_id(f"{saga_id}/step/do")
+    told = f"message id '{'s' * 50}'… is over {ID_LIMIT} characters or odd"
+    assert str(raised.value) == told
+
+
+def test_id_that_nobody_can_print_is_no_commands_id():
+    with pytest.raises(Undecodable, match="or odd"):
+        read_command_id("s\n/step/do")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(TRACE_LIMIT, True), (TRACE_LIMIT + 1, False)])
+def test_traceparent_is_passed_on_up_to_its_limit(length, kept):
+    trace = "0" * length
+    assert decode(envelope(traceparent=trace).record()).traceparent == (trace if kept else None)
+
+
+def test_record_that_can_not_be_taken_apart_says_why():
+    with pytest.raises(Undecodable, match=r"^its headers are not text$"):
+        decode(Record("unit.ask", None, b"{}", HEADERS, fault="its headers are not text"))
+
+
+def test_problem_is_cut_to_what_a_reply_and_a_database_may_hold():
+    problem = problem_of("c" * (CODE_LIMIT + 1), "\0\udcff" + "m" * MESSAGE_LIMIT)
+    assert problem.code == "c" * CODE_LIMIT
+    assert problem.message == "\ufffd?" + "m" * (MESSAGE_LIMIT - 2)
+    assert problem_of(7, None) == Problem(code="7", message="None")
+
+
 @pytest.mark.parametrize(
-    ("identifier", "outcome"),
+    ("data", "code", "message"),
     [
-        ("s/step/do", "done"),
-        ("s/step/do/reply", None),
-        ("s/step/redo/reply", "done"),
-        ("reply", "done"),
-        ("s/step/do/reply/reply", "done"),
+        ('{"code": "no_flour", "message": "none left"}', "no_flour", "none left"),
+        ('{"code": "no_flour", "message": "a\\u0000b"}', "no_flour", "a\ufffdb"),
+        ('{"code": "no_flour"}', "unknown", '{"code": "no_flour"}'),
+        ("no JSON", "unknown", "no JSON"),
     ],
 )
-def test_what_is_no_reply_is_undecodable(identifier, outcome):
-    with pytest.raises(Undecodable):
+def test_problem_is_read_from_a_reply_whatever_it_holds(data, code, message):
+    reply = read_reply(envelope(id="s/step/do/reply", outcome="rejected", data=data))
+    assert problem_in(reply) == Problem(code=code, message=message)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "outcome", "why"),
+    [
+        ("s/step/do", "done", r"^message 's/step/do' is not a reply$"),
+        ("s/step/do/reply", None, r"^message 's/step/do/reply' is not a reply$"),
+        ("reply", "done", "not of the form SAGA_ID/STEP"),
+        ("s/step/redo/reply", "done", "not of the form SAGA_ID/STEP"),
+        ("s/step/do/reply/reply", "done", "not of the form SAGA_ID/STEP"),
+    ],
+)
+def test_what_is_no_reply_is_undecodable(identifier, outcome, why):
+    with pytest.raises(Undecodable, match=why):
         read_reply(envelope(id=identifier, outcome=outcome))

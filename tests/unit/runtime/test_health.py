@@ -1,16 +1,18 @@
 """The health check of a container: a script that reads what the process says of itself."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 
 from saga.runtime import health
-from saga.runtime.health import STALE_AFTER, HealthFile
+from saga.runtime.health import STALE_AFTER, HealthFile, main, stands_still, unhealthy_because
 from support.ports import free_port
 from support.waiting import DEADLINE
 
@@ -138,3 +140,53 @@ def test_check_imports_no_more_than_it_needs(file):
     )
     assert "pathlib" in told.stdout.split(), told.stderr
     assert not {"urllib.request", "socket", "saga", "asyncio"} & set(told.stdout.split())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(health, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+@pytest.mark.parametrize(("patience", "again_in"), [(0, 0), (10, 0), (0, 20), (10, 20)])
+def test_loop_may_be_silent_for_as_long_as_its_work_takes_and_it_has_said(
+    file, clock, patience, again_in
+):
+    HealthFile(file, patience).mark_healthy(again_in=again_in)
+    clock.now += patience + again_in + STALE_AFTER
+    assert unhealthy_because(file) is None
+    clock.now += 1
+    assert unhealthy_because(file) == "its loop stands still for 31 s"
+
+
+def test_loop_that_has_said_nothing_stands_not_still(file):
+    assert stands_still(file) is None
+    told = "not ready: it has not joined its group, or does not answer yet"
+    assert unhealthy_because(file) == told
+
+
+def test_answer_of_an_adapter_is_heard_on_the_way_that_leads_to_it(file, adapter, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    HealthFile(file).mark_healthy(f"{adapter}/200")
+    assert unhealthy_because(file) is None
+    HealthFile(file).mark_healthy(f"{adapter}/503")
+    told = f"{adapter}/503 does not answer: HTTP Error 503: Service Unavailable"
+    assert unhealthy_because(file) == told
+
+
+def test_adapter_that_takes_its_time_does_not_answer(file, monkeypatch):
+    monkeypatch.setattr(health, "ANSWER_TIMEOUT", 0.01)  # seconds
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        HealthFile(file).mark_healthy(address)
+        assert unhealthy_because(file) == f"{address} does not answer: timed out"
+
+
+def test_script_ends_with_what_is_wrong(file, monkeypatch):
+    monkeypatch.setenv("SAGA_HEALTH", str(file))
+    with pytest.raises(SystemExit, match=r"^not ready: "):
+        main()
+    HealthFile(file).mark_healthy()
+    main()

@@ -55,6 +55,22 @@ def test_decision(identifier, known, decision):
     assert decide(command(identifier), known, NOW) == decision
 
 
+@pytest.mark.parametrize(
+    ("identifier", "answer", "guilty", "kept"),
+    [
+        (DO, DONE, False, True),
+        (DO, REJECTED, False, True),
+        (DO, FAILED, False, False),
+        (DO, FAILED, True, True),
+        (UNDO, UNDONE, False, True),
+        (UNDO, REJECTED, False, False),
+        (UNDO, FAILED, True, False),
+    ],
+)
+def test_answer_is_kept_that_no_other_attempt_may_change(identifier, answer, guilty, kept):
+    assert inbox.is_kept(command(identifier), answer, guilty) is kept
+
+
 def test_fenced_do_is_rejected_as_cancelled():
     assert inbox.fenced(NOW) == Answer("Fenced", "rejected", NOW.isoformat(), FENCED)
     assert '"cancelled"' in FENCED

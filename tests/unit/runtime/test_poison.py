@@ -7,15 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saga.runtime import poison
 from saga.runtime.database.connection import connect
+from saga.runtime.database.schema import Table, bind
 from saga.runtime.envelope import Record
-from saga.runtime.poison import DEATHS, SUSPECT_FOR, YOUNG, Note, Place, Plan, Suspects, plan
+from saga.runtime.poison import (
+    DEATHS,
+    SUSPECT_FOR,
+    YOUNG,
+    Note,
+    Place,
+    Plan,
+    Suspect,
+    Suspects,
+    plan,
+)
 
 TOPIC = "t"
 
 
-def records(*offsets: int, partition: int = 0) -> list[Record]:
-    return [Record(TOPIC, None, None, [], partition, offset) for offset in offsets]
+def records(*offsets: int, partition: int = 0, topic: str = TOPIC) -> list[Record]:
+    return [Record(topic, None, None, [], partition, offset) for offset in offsets]
 
 
 def at(first: int, end: int, begun: int, partition: int = 0) -> dict[Place, Note]:
@@ -57,6 +69,7 @@ def test_one_that_has_ended_enough_processes_is_guilty() -> None:
 
     assert is_guilty(4, 5, DEATHS)
     assert not is_guilty(4, 6, DEATHS)
+    assert not is_guilty(3, 5, DEATHS)
     assert not is_guilty(4, 5, DEATHS - 1)
 
 
@@ -130,9 +143,12 @@ class Processes:
     def __init__(self, url: str, watch: Watch) -> None:
         self._url, self._watch, self._all = url, watch, list[Suspects]()
 
-    def start(self, name: str = "f") -> Suspects:
-        self._all.append(Suspects(name, connect(self._url), self._watch))
+    def start(self, name: str = "f", database: peewee.Database | None = None) -> Suspects:
+        self._all.append(Suspects(name, database or self.connection(), self._watch))
         return self._all[-1]
+
+    def connection(self) -> peewee.Database:
+        return connect(self._url)
 
     def close(self) -> None:
         for suspects in self._all:
@@ -178,10 +194,10 @@ def test_only_the_young_and_those_with_something_suspect_note_what_they_do(
 ) -> None:
     processes.start().begin(records(3, 4, 5))
     innocent, second = processes.start("g"), processes.start()
-    assert innocent.watch()
+    assert innocent.watch() is True
     planned = second.begin(records(3, 4, 5))
     watch.now = YOUNG
-    assert not innocent.watch()
+    assert innocent.watch() is False
     assert second.watch()
     second.end(planned)
     for offset in (4, 5):
@@ -234,15 +250,82 @@ def test_rest_of_what_was_in_hand_stays_suspect_behind_others(processes: Process
     assert second.begin(records(4, 5)).take == 1
 
 
+def away(*_: object, **__: object) -> None:
+    raise peewee.OperationalError("away")
+
+
 def test_database_that_is_away_holds_up_nobody(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspects = processes.start()
-
-    def away(*_: object) -> None:
-        raise peewee.OperationalError("away")
-
     monkeypatch.setattr(peewee.Database, "execute_sql", away)
     planned = suspects.begin(records(3, 4, 5))
-    assert planned.take == 3
+    assert planned == Plan(3, guilty=False, notes={}, rest={})
     suspects.end(planned)
+
+
+def test_connection_on_which_a_note_could_not_be_taken_back_is_not_kept(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = processes.connection()
+    suspects = processes.start(database=database)
+    planned = suspects.begin(records(3, 4, 5))
+    with monkeypatch.context() as patched:
+        patched.setattr(poison._delete, "on", away)
+        suspects.end(planned)
+    assert database.is_closed()
+    assert processes.start().begin(records(3, 4, 5)).take == 1
+
+
+def test_note_that_could_not_be_written_leaves_the_one_before(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.start().begin(records(3, 4, 5))
+    with monkeypatch.context() as patched:
+        patched.setattr(poison._insert, "on", away)
+        assert processes.start().begin(records(3, 4, 5)).take == 3
+    assert processes.start().begin(records(3, 4, 5)).take == 1
+
+
+def test_one_connection_serves_all_batches_until_nothing_has_to_be_noted(
+    processes: Processes, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, bound = processes.connection(), list[object]()
+
+    def note(to: peewee.Database, tables: list[type[Table]]) -> None:
+        bound.append((to, tables))
+        bind(to, tables)
+
+    monkeypatch.setattr(poison, "bind", note)
+    suspects = processes.start(database=database)
+    for offset in (3, 4):
+        suspects.end(suspects.begin(records(offset)))
+    assert bound == [(database, [Suspect])]
+    watch.now = YOUNG
+    suspects.watch()
+    assert database.is_closed()
+
+
+def test_note_need_not_outlive_a_power_cut(processes: Processes) -> None:
+    database = processes.connection()
+    processes.start(database=database).begin(records(3))
+    if isinstance(database, peewee.SqliteDatabase):
+        assert database.pragma("synchronous") == 1  # NORMAL
+    else:
+        assert database.execute_sql("SHOW synchronous_commit").fetchone() == ("off",)
+
+
+def test_note_of_one_place_leaves_all_others(processes: Processes) -> None:
+    def notes() -> set[tuple[str, str, int, int]]:
+        return {(row.function, row.topic, row.partition, row.first) for row in Suspect.select()}
+
+    first, second = processes.start("f"), processes.start("g")
+    for neighbours in ([*records(4), *records(5, partition=1), *records(5, topic="u")], records(6)):
+        first.begin(neighbours)
+    second.begin(records(5))
+    others = {("f", TOPIC, 0, 4), ("f", TOPIC, 0, 6), ("f", TOPIC, 1, 5), ("f", "u", 0, 5)}
+    others.add(("g", TOPIC, 0, 5))
+    planned = first.begin(records(5))
+    assert notes() == {("f", TOPIC, 0, 5), *others}
+    first.end(planned)
+    assert notes() == others

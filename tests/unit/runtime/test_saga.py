@@ -71,6 +71,16 @@ def test_delays_of_two_sagas_differ():
     assert len(delays) > 90
 
 
+def test_up_to_half_of_a_delay_is_taken_off():
+    delays = [Retry(first=1).delay(1, f"saga {n}") for n in range(1000)]
+    assert 0.5 <= min(delays) < 0.51
+    assert 0.99 < max(delays) <= 1
+
+
+def test_one_attempt_and_a_back_off_that_does_not_grow_are_taken():
+    assert Retry(attempts=1, factor=1).attempts == 1
+
+
 def test_back_off_grows_by_its_factor():
     retry = Retry(first=1, factor=10, longest=1000)
     bounds = [(0.5, 1), (5, 10), (50, 100), (500, 1000), (500, 1000)]

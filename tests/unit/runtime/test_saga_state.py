@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from saga.runtime.envelope import Problem
-from saga.runtime.saga_state import Failure, SagaState, StepState, altered, from_json, to_json
+from saga.runtime.saga_state import (
+    Failure,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+    altered,
+    from_json,
+    to_json,
+)
 
 START = datetime(2026, 11, 26, 7, 57, 55, 136107, tzinfo=UTC)
 DONE = START + timedelta(milliseconds=3)
@@ -72,6 +81,7 @@ def test_row_holds_nothing_twice_and_nothing_that_is_so_anyway() -> None:
     assert "context" not in row
     assert "failure" not in row
     assert row["steps"][2] == {"name": "finish"}
+    assert {"began", "ended"} < row["steps"][0].keys()
     assert to_json(STATE).count(STATE.id) == 1
     assert len(to_json(STATE)) < len(json.dumps(json.loads(OLDER))) / 1.5
 
@@ -98,6 +108,28 @@ def test_what_the_later_step_has_told_is_shown_of_two() -> None:
     paid = replace(STATE.steps[1], told={"total": "20.00", "by": "card"})
     context = replace(STATE, steps=(BEGUN, paid), events={"total": "1.00", "old": 1}).context
     assert context == {**STATE.given, "total": "20.00", "by": "card", "old": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "of_steps", "index"),
+    [
+        ("RUNNING", ["DONE", "RUNNING", "PENDING"], 1),
+        ("RUNNING", ["RUNNING", "PENDING", "PENDING"], 0),
+        ("COMPENSATING", ["UNDOING", "REJECTED", "PENDING"], 0),
+        ("COMPLETED", ["DONE", "DONE", "DONE"], None),
+        ("FAILED", ["UNDO_FAILED", "FAILED", "PENDING"], None),
+    ],
+)
+def test_step_in_flight_is_the_one_that_is_acted_on(
+    status: SagaStatus, of_steps: list[StepStatus], index: int | None
+) -> None:
+    steps = [replace(s, status=of) for s, of in zip(STATE.steps, of_steps, strict=True)]
+    state = replace(STATE, status=status, steps=tuple(steps))
+    assert (state.in_flight, state.ended) == (index, index is None)
+
+
+def test_row_that_cant_be_read_has_ended() -> None:
+    assert replace(STATE, status="UNREADABLE", steps=()).ended
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sagas in the database: one row each, a history row per transition."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import peewee
@@ -23,7 +24,7 @@ from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict, ContractError, NotFound
 from saga.runtime.saga_history import histories
 from saga.runtime.saga_rows import SagaRow
-from saga.runtime.saga_state import from_json
+from saga.runtime.saga_state import from_json, to_json
 from saga.runtime.saga_store import SagaStore, Start
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -52,6 +53,9 @@ class Finish(Command, topic="store.finish", event=Happened):
 
 SAGA = Saga("store", start=Begin, steps=[Step(Make, undo=Unmake), Step(Finish)])
 OTHER = Saga("other", start=Begin, steps=[Step(Make, undo=Unmake), Step(Finish)])
+UNDONE_TWICE = Saga(
+    "store", start=Begin, steps=[Step(Make, undo=Unmake), Step(Finish, undo=Unmake)]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -378,6 +382,20 @@ def test_undo_done_by_hand_is_told_with_who_and_why(store):
     assert SagaRow.get_by_id("a").status == "COMPENSATED"
     assert told("a")[-1] == ("COMPENSATED", "make UNDONE (skipped: Ada: paid in cash)")
     assert moments("a")[-1].at == LATER
+
+
+def test_saga_goes_on_behind_an_undo_done_by_hand(store):
+    """An earlier version gave up all undos with the first one that had failed."""
+    begin("a", saga=UNDONE_TWICE)
+    store.advance(UNDONE_TWICE, [reply("a")], NOW)
+    store.cancel(UNDONE_TWICE, "a", NOW)
+    for step in ("finish", "make"):
+        store.advance(UNDONE_TWICE, [reply("a", step, "undo", "rejected")], NOW)
+    state = saga_queries.find(store.database, "a")
+    steps = (replace(state.steps[0], status="DONE"), state.steps[1])
+    SagaRow.update(state=to_json(replace(state, steps=steps))).execute()
+    state, commands = store.skip(UNDONE_TWICE, "a", LATER, **HAND | {"step": "finish"})
+    assert (state.status, sent(commands)) == ("COMPENSATING", ["a/make/undo"])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,17 @@ import peewee
 import pytest
 from pydantic import field_serializer, field_validator
 
-from saga.runtime import Command, Event, Message, Retry, Saga, Step, saga_queries, saga_store
+from saga.runtime import (
+    Command,
+    Event,
+    Message,
+    Retry,
+    Saga,
+    Step,
+    saga_queries,
+    saga_store,
+    transition,
+)
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_store import SagaStore, Start
@@ -138,6 +148,21 @@ def test_timeout_beyond_all_time_is_that_sagas_failure(store):
     declared = Saga("breaks", start=Begin, steps=[Step(Book, undo=Free), without_end])
     assert sent(store.advance(declared, [reply("a", "book", DE)], NOW)) == ["a/book/undo"]
     assert saga(store, "a").failure.code == "invalid_command"
+
+
+def test_saga_that_raises_when_it_is_due_is_given_up_then(store, monkeypatch):
+    begin(store, SHIPPED)
+    on_due = transition.on_due
+
+    def raise_for_one(declared, state, now):
+        if state.id == "a":
+            raise ValueError("odd")
+        return on_due(declared, state, now)
+
+    monkeypatch.setattr(transition, "on_due", raise_for_one)
+    assert sorted(sent(store.sweep(SHIPPED, LATER))) == ["a/book/undo", "b/book/do"]
+    given_up = saga(store, "a")
+    assert (given_up.failure.message, given_up.updated_at) == ("ValueError: odd", LATER)
 
 
 def test_back_off_beyond_all_time_is_that_sagas_failure(store, monkeypatch):

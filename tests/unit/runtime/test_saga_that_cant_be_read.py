@@ -11,6 +11,7 @@ from saga.runtime import (
     Message,
     Saga,
     Step,
+    saga_guard,
     saga_history,
     saga_queries,
     saga_store,
@@ -287,6 +288,19 @@ def test_saga_that_is_taken_up_before_it_is_due_waits_until_then(store):
     assert columns() == ("RUNNING", NOW)
     assert store.sweep(SAGA, NOW) == []
     assert columns() == ("RUNNING", NOW + timedelta(seconds=15))
+
+
+def test_saga_is_read_and_taken_up_in_one_transaction(store, monkeypatch):
+    set_aside(store)
+    take_up, inside = saga_guard.take_up, []
+
+    def note(database, *asked):
+        inside.append(database.in_transaction())
+        return take_up(database, *asked)
+
+    monkeypatch.setattr(saga_guard, "take_up", note)
+    store.retry(SAGA, "b", LATER)
+    assert inside == [True]
 
 
 def test_saga_that_had_ended_is_taken_up_as_that(store):

@@ -15,7 +15,7 @@ from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.function import Function
 from saga.runtime.outbox import DueRow, OutboxRow
 from saga.runtime.retry import Retry
-from saga.runtime.timer import Timer
+from saga.runtime.timer import CLOCKS_DIFFER, Timer
 
 NAME, EVERY = "billing.remind_debtors", 7.5  # seconds
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,6 +110,24 @@ def test_timer_waits_when_it_had_nothing_to_do(billing):
     assert (bills.ticks, bills.waits) == (1, [EVERY])
 
 
+def test_crash_points_are_told_what_is_in_hand(billing):
+    told = []
+
+    class Told(crash.CrashPoints):
+        def reach(self, point, in_hand):
+            told.append((point, in_hand))
+
+    bills = billing([1])
+    timer = bills.timer(Told("", None))
+    bills.send = lambda records: bills.stop.set()
+    bills.run(timer)
+    (_, [command]) = told[-1]
+    assert command.record == records(1)[0]
+    points = (crash.BEFORE_COMMIT, crash.AFTER_COMMIT, crash.AFTER_SEND)
+    before = (crash.BEFORE_HANDLER, [timer.function])
+    assert told == [before, *((point, [command]) for point in points)]
+
+
 def test_timer_goes_on_at_once_when_it_had_something_to_do(billing):
     bills = billing([1, 2], [])
     bills.run(bills.timer())
@@ -135,6 +153,18 @@ def test_what_was_sent_is_forgotten(billing):
     bills = billing([1], [])
     bills.run(bills.timer())
     assert OutboxRow.select().count() == 0
+
+
+def test_timer_is_due_at_once_only_when_what_was_sent_is_forgotten(billing, monkeypatch):
+    bills = billing([1])
+
+    def fail(*_):
+        raise Killed
+
+    monkeypatch.setattr(outbox, "delete", fail)
+    with pytest.raises(Killed):
+        bills.run(bills.timer())
+    assert DueRow.get().due_at == NOW + timedelta(seconds=EVERY)
 
 
 def test_brokers_absence_loses_no_command(billing):
@@ -219,7 +249,7 @@ def test_timer_is_due_where_nobody_can_have_meant_it_to_wait_so_long(billing, sh
 def test_clocks_that_differ_a_little_make_no_second_tick(billing):
     bills = billing([], [])
     bills.timer().tick()
-    bills.now -= timedelta(seconds=5)
+    bills.now -= CLOCKS_DIFFER
     bills.run(bills.timer())
     assert (bills.ticks, bills.waits) == (1, [EVERY])
 

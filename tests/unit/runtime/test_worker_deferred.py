@@ -56,6 +56,20 @@ def test_last_of_two_is_found_too(bakery, batch, outcomes):
     assert bakery.loaves == ["rye"]
 
 
+def test_of_two_that_are_refused_together_each_has_its_own_answer(bakery, outcomes, monkeypatch):
+    commit, committed = bakery.database.commit, list[str]()
+
+    def commit_one():
+        if len(bakery.loaves) > len(committed) + 1:
+            raise peewee.IntegrityError("one at a time")
+        commit()
+        committed[:] = bakery.loaves
+
+    monkeypatch.setattr(bakery.database, "commit", commit_one)
+    batch = [bakery.bake_record(name, name) for name in ("rye", "oat")]
+    assert told(outcomes, bakery.baker.process(batch)) == ["done", "done"]
+
+
 def test_its_next_attempt_may_succeed(bakery, batch, outcomes):
     bakery.baker.process(batch)
     bakery.database.execute_sql("INSERT INTO mouse VALUES (7)")

@@ -1,5 +1,6 @@
 """A handler that acts outside of its transaction: what it has begun is undone."""
 
+import re
 from dataclasses import replace
 
 import peewee
@@ -139,7 +140,10 @@ def test_undo_that_acts_outside_too_notes_nothing_and_needs_its_do(bakery):
 
 def test_answer_too_large_to_send_is_a_fault(bakery, outcomes):
     bakery.after.append(lambda: bakery.Baked(name="r" * ENDLESS))
-    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [("s/bake/do/reply", "failed")]
+    replies = bakery.baker.process([bakery.bake_record()])
+    assert outcomes(replies) == [("s/bake/do/reply", "failed")]
+    told = r'"ContractError: event_too_large: 3\d+ characters of 200000"'
+    assert re.search(told, decode(replies[0]).data)
     bakery.eater.process([bakery.eat_record()])
     assert bakery.calls == BOTH
 
@@ -168,17 +172,17 @@ def test_batch_ends_when_its_time_is_over(bakery):
     assert bakery.baker.unworked == batch[1:]
 
 
-def test_key_is_the_commands_id_at_each_attempt(bakery):
-    keys = []
+def test_handler_is_given_its_command_and_the_same_key_at_each_attempt(bakery):
+    given = []
 
     def bake(command, key):
-        keys.append(key)
+        given.append((command.name, key))
         raise TimeoutError
 
     bakery.baker.function = replace(bakery.baker.function, handler=bake, keyed=True)
     for attempt in (1, 2):
         bakery.baker.process([bakery.bake_record(attempt=attempt)])
-    assert keys == ["s/bake/do"] * 2
+    assert given == [("rye", "s/bake/do")] * 2
 
 
 def test_note_of_a_long_id_fits(postgres, open_bakery):

@@ -6,6 +6,7 @@ import peewee
 import pytest
 
 from saga.runtime import loop as module
+from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.poison import Plan
 from saga.runtime.retry import Retry
@@ -94,6 +95,14 @@ def test_slow_batch_is_ended_in_time_and_the_rest_comes_again(bakery, outcomes):
     replies = [record for record in shelf.sent if record.topic == "bakery.events"]
     assert outcomes(replies) == [(f"s{n}/bake/do/reply", "done") for n in range(8)]
     assert len(shelf.sent) == 9
+
+
+def test_batch_may_last_as_long_as_its_limit(bakery):
+    bakery.baker.stopwatch = Slow(bakery, LONGEST_BATCH)
+    shelf = Shelf([bakery.bake_record(f"loaf {n}", f"s{n}") for n in range(3)])
+    bakery.baker.run(shelf, shelf.stop)
+    work = [line for line in shelf.log if line != "poll"]
+    assert work == ["put back 1", "finish", "finish"]
 
 
 def test_batch_whose_first_message_takes_too_long_goes_on_one_by_one(bakery, outcomes):

@@ -41,10 +41,14 @@ def test_record_is_as_the_message_is():
     assert to_record(Message(None)).headers == []
 
 
+def test_topic_is_told_without_the_prefix_of_its_system():
+    assert to_record(Message(None), "order.").topic == "create"
+
+
 def test_headers_that_can_not_be_read_are_asked_for_once_and_told():
     message = Message(SystemError("returned NULL without setting an exception"))
     record = to_record(message)
     assert (record.key, record.value, record.headers, record.offset) == (b"s1", b"{}", [], 7)
-    with pytest.raises(Undecodable, match="the name of a header is not UTF-8"):
+    with pytest.raises(Undecodable, match=r"^the name of a header is not UTF-8$"):
         decode(record)
     assert message.asked == 1

@@ -290,5 +290,5 @@ def test_databases_error_ends_the_invocation(saga_database):
     database = saga_database(Seat, Booking)
     invoke(free, Free(seat=1))
     database.execute_sql("DROP TABLE inbox")
-    with pytest.raises(peewee.OperationalError, match="inbox"):
+    with pytest.raises(peewee.ProgrammingError, match="inbox"):
         invoke(free, Free(seat=1))

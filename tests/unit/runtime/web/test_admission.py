@@ -14,7 +14,7 @@ from saga.runtime.web.problems import Busy
 class Clock:
     """Stands in for the module `time`."""
 
-    now = 100.0
+    now = 0.0  # as where the machine has just been started
 
     def monotonic(self) -> float:
         return self.now
@@ -36,6 +36,8 @@ async def let_in(gate: Admission, wanted: int) -> int:
     """Return how many of so many are let in."""
     results = await asyncio.gather(*(enter(gate) for _ in range(wanted)), return_exceptions=True)
     assert all(result is None or isinstance(result, Busy) for result in results)
+    told = {str(result) for result in results if isinstance(result, Busy)}
+    assert told <= {"busy: 10 sagas are in flight"}
     return results.count(None)
 
 
@@ -91,6 +93,24 @@ def test_what_is_let_in_and_not_stored_yet_is_not_forgotten_by_a_count(
 
     gate, counting, storing = Admission(5, count), asyncio.Event(), asyncio.Event()
     assert asyncio.run(run()).count(False) == rows == 5
+
+
+def test_who_comes_while_the_first_count_is_made_waits_for_nobody(clock: Clock) -> None:
+    async def run() -> None:
+        counted = asyncio.Event()
+
+        async def count(most: int) -> int:
+            await counted.wait()
+            return 0
+
+        gate = Admission(2, count)
+        first = asyncio.ensure_future(enter(gate))
+        await asyncio.sleep(0)
+        await enter(gate)
+        counted.set()
+        await first
+
+    asyncio.run(run())
 
 
 def test_item_that_nobody_waits_for_is_not_worked_on() -> None:

@@ -1,14 +1,19 @@
 """What has a key is done once, however the requests with it meet."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
+import peewee
 import pytest
 from pydantic import BaseModel
+from sanic.compat import Header
 
 from saga.runtime.database.schema import bind
 from saga.runtime.errors import NotFound
 from saga.runtime.web.problems import Conflict
-from saga.runtime.web.repeats import RequestKey, _once
+from saga.runtime.web.repeats import RequestKey, _once, once
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
@@ -48,7 +53,7 @@ def test_what_has_no_key_is_done_each_time(ask):
 
 def test_key_is_for_one_thing(ask):
     ask()
-    with pytest.raises(Conflict, match="used for something else"):
+    with pytest.raises(Conflict, match=r"^the idempotency key was used for something else$"):
         ask(asked="that")
 
 
@@ -59,6 +64,41 @@ def test_what_failed_may_be_asked_again(ask):
     with pytest.raises(NotFound):
         ask(work=fail)
     assert (ask(), ask()) == (2, 2)
+
+
+def test_keys_of_another_app_in_the_process_are_not_looked_at(ask):
+    assert ask() == 1
+    RequestKey.bind(peewee.SqliteDatabase(None))  # which is not even there
+    assert (ask(), ask("other")) == (1, 2)
+
+
+class Threads:
+    """Stands in for those of an app: it calls at once."""
+
+    def __init__(self, database):
+        self.database = database
+
+    async def run(self, work, *args):
+        return work(*args)
+
+
+def test_request_is_done_once_by_its_key(database):
+    done = []
+
+    def work():
+        done.append("done")
+        return Count(number=len(done))
+
+    def ask(asked, *keys):
+        request: Any = SimpleNamespace(
+            app=SimpleNamespace(ctx=SimpleNamespace(threads=Threads(database))),
+            headers=Header([("idempotency-key", key) for key in keys]),
+        )
+        return asyncio.run(once(request, asked, Count, work))
+
+    assert [ask("this", *keys).number for keys in ("a", "a", "b", "", "b")] == [1, 1, 2, 3, 2]
+    with pytest.raises(Conflict):
+        ask("that", "a")
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

@@ -5,7 +5,7 @@ import sqlite3
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime import Command, Event, Message, Saga, Step, body, saga_queries
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES
@@ -79,7 +79,7 @@ def test_busy_database_while_a_client_waits_does_not_refuse_its_saga(api, monkey
 
 def test_database_away_before_the_row_is_stored_is_an_error(api, monkeypatch):
     """So a client may, and must, try again."""
-    monkeypatch.setattr(PARCEL.start, "model_dump_json", fail(peewee.OperationalError("gone")))
+    monkeypatch.setattr(body, "values", fail(peewee.OperationalError("gone")))
     assert api.post("/sagas", {"goods": "tea"}).status_code == 503
     assert SagaRow.select().count() == 0
 

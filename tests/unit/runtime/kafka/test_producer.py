@@ -1,0 +1,331 @@
+"""What the producer makes of what librdkafka tells: each record's fate is told once."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from saga.runtime.envelope import Envelope, Record
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.kafka import producer as module
+from saga.runtime.kafka.application import DELIVERY_TIMEOUT
+from saga.runtime.kafka.producer import POSTED, Failure, Producer
+from saga.runtime.settings import Settings
+from saga.runtime.transport import Refusal
+
+ALONE = {"batch.num.messages": 1}
+GONE = KafkaError(KafkaError._MSG_TIMED_OUT, "it took too long")
+MISSING = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "no such topic")
+TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "it is too large")
+
+
+def record(number, topic="gift.wrap"):
+    return Record(topic, b"k%d" % number, b"%d" % number, [("ce_id", b"%d" % number)])
+
+
+def failed(error, *, lasting=False, missing=False):
+    return Failure(error.str(), lasting, missing)
+
+
+class Client:
+    """A producer of Quix Streams': it tells what its `fates` are, by value, when it is polled."""
+
+    def __init__(self):
+        self.fates, self.raises, self.silent = {}, {}, False
+        self.produced, self.on_their_way, self.log = [], [], []
+
+    def produce(self, topic, *, value, key, headers, on_delivery, **options):
+        if error := self.raises.pop(value, None):
+            raise error
+        assert isinstance(headers, list)
+        self.produced.append((topic, key, value, headers, options))
+        self.on_their_way.append((value, on_delivery))
+
+    def poll(self, timeout):
+        self.log.append(("poll", timeout))
+        self.tell()
+
+    def flush(self, timeout):
+        self.log.append(("flush", timeout))
+        self.tell()
+
+    def tell(self):
+        while self.on_their_way and not self.silent:
+            value, on_delivery = self.on_their_way.pop(0)
+            on_delivery(self.fates.pop(value, None), "the message")
+
+    def __len__(self):
+        return len(self.on_their_way)
+
+    @property
+    def values(self):
+        return [int(value) for _, _, value, _, _ in self.produced]
+
+
+class Clients(Client):
+    """The usual one, and the one that sends each record in a batch of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.alone, self.asked = Client(), []
+
+    def application(self, settings, group, producing=None):
+        self.asked.append((settings.kafka_prefix, group, producing))
+        return SimpleNamespace(get_producer=lambda: self.alone if producing else self)
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    clients = Clients()
+    monkeypatch.setattr(module, "application", clients.application)
+    return clients
+
+
+@pytest.fixture
+def producer(clients):
+    return Producer(Settings(kafka_prefix="test."), "gift.wrap_gift")
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def note(told):
+    """Remember what becomes of which record."""
+    return lambda record, failure: told.append((int(record.value), failure))
+
+
+@pytest.mark.parametrize(("given", "group"), [((), "producer"), (("g",), "g")])
+def test_client_is_made_once_for_a_group(clients, given, group):
+    Producer(Settings(kafka_prefix="test."), *given).send_records([record(1), record(2)])
+    assert clients.asked == [("test.", group, None)]
+
+
+def test_record_is_handed_over_as_it_is(clients, producer, note):
+    assert producer.hand_over([record(1), record(2)], note) == 2
+    options = {"poll_timeout": DELIVERY_TIMEOUT, "buffer_error_max_tries": 2}
+    assert clients.produced == [
+        ("test.gift.wrap", b"k%d" % n, b"%d" % n, [("ce_id", b"%d" % n)], options) for n in (1, 2)
+    ]
+
+
+def test_each_record_is_told_of_once_and_later(producer, note, told):
+    producer.hand_over([record(1), record(2)], note)
+    assert told == []
+    producer.poll(0)
+    producer.poll(0)
+    assert told == [(1, None), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [(GONE, failed(GONE)), (MISSING, failed(MISSING, lasting=True, missing=True))],
+)
+def test_record_that_was_not_taken_is_not_sent_again(clients, producer, note, told, error, fate):
+    clients.fates[b"1"] = error
+    producer.hand_over([record(1), record(2)], note)
+    producer.flush()
+    assert told == [(2, None), (1, fate)]  # of one that is taken at once
+    assert (clients.values, clients.alone.produced) == ([1, 2], [])
+
+
+def test_refused_record_is_sent_once_more_alone(clients, producer, note, told):
+    """The broker may have refused its batch for a neighbour's sake."""
+    clients.fates |= {b"1": TOO_LARGE, b"2": TOO_LARGE}
+    clients.alone.fates[b"2"] = TOO_LARGE
+    producer.hand_over([record(1), record(2), record(3)], note)
+    producer.poll(0.5)
+    assert told == [(3, None)]
+    producer.poll(0.5)
+    assert told == [(3, None), (1, None), (2, failed(TOO_LARGE, lasting=True))]
+    assert clients.alone.produced == clients.produced[:2]
+    assert clients.asked[1:] == [("test.", "gift.wrap_gift", ALONE)]
+    assert (clients.log, clients.alone.log) == ([("poll", 0.5)] * 2, [("poll", 0)])
+
+
+def test_refused_record_that_can_not_be_sent_alone_is_told_of_with_the_others(
+    clients, producer, note, told
+):
+    clients.fates[b"1"] = TOO_LARGE
+    clients.alone.raises[b"1"] = BufferError("full")
+    producer.hand_over([record(1), record(2)], note)
+    producer.poll(0)
+    assert told == [(2, None), (1, Failure("the broker takes no messages: full", False, False))]
+
+
+def test_record_that_the_client_refuses_at_once_is_told_of_later(clients, producer, note, told):
+    clients.raises[b"1"] = KafkaException(TOO_LARGE)
+    clients.alone.raises[b"1"] = KafkaException(TOO_LARGE)
+    assert producer.hand_over([record(1), record(2)], note) == 2
+    assert told == []
+    producer.flush()
+    assert told == [(2, None), (1, failed(TOO_LARGE, lasting=True))]
+
+
+@pytest.mark.parametrize("error", [BufferError("full"), KafkaException(GONE)])
+def test_client_that_takes_no_records_is_a_broker_that_is_away(clients, producer, note, error):
+    clients.raises[b"1"] = error
+    with pytest.raises(BrokerUnavailable, match=r"^the broker takes no messages: ") as raised:
+        producer.hand_over([record(1)], note)
+    assert raised.value.__cause__ is error
+
+
+def test_what_is_sent_has_arrived(clients, producer):
+    producer.send([Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")])
+    assert [(topic, value) for topic, _, value, _, _ in clients.produced] == [
+        ("test.gift.wrap", b"{}")
+    ]
+    assert len(clients) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (GONE, "2 messages not taken: it took too long"),
+        (MISSING, "2 messages not taken: no such topic"),
+    ],
+)
+def test_sending_tells_what_has_not_arrived(clients, producer, error, text):
+    clients.fates |= {b"1": error, b"3": error}
+    with pytest.raises(BrokerUnavailable, match=f"^{text}$"):
+        producer.send_records([record(1), record(2), record(3)])
+
+
+def test_what_the_broker_never_takes_is_returned(clients, producer):
+    clients.fates |= {b"1": TOO_LARGE, b"2": MISSING}
+    clients.alone.fates[b"1"] = TOO_LARGE
+    refused = producer.offer([record(1), record(2), record(3)])
+    assert refused == [
+        Refusal(record(2), "no such topic", missing=True),
+        Refusal(record(1), "it is too large", missing=False),
+    ]
+
+
+def test_offer_of_which_one_is_lost_is_of_no_use(clients, producer):
+    clients.fates |= {b"1": MISSING, b"2": GONE}
+    with pytest.raises(BrokerUnavailable, match=r"^1 messages not taken: it took too long$"):
+        producer.offer([record(1), record(2), record(3)])
+
+
+def test_broker_that_says_nothing_has_taken_nothing(clients, producer):
+    clients.silent = True
+    with pytest.raises(BrokerUnavailable, match=r"^2 messages not taken: no answer$"):
+        producer.offer([record(1), record(2)])
+    assert clients.log == [("flush", DELIVERY_TIMEOUT + 1)] * 2
+
+
+def test_letter_of_what_is_refused_is_flushed_with_it(clients, producer, told):
+    clients.fates |= {b"1": TOO_LARGE, b"9": TOO_LARGE}
+    clients.alone.fates[b"1"] = TOO_LARGE
+
+    def write_letter(of, failure):
+        told.append((int(of.value), failure and failure.reason))
+        if failure is not None:
+            producer.hand_over([record(9, "gift.wrap.dlq")], write_letter)
+
+    producer.hand_over([record(1)], write_letter)
+    producer.flush(3.0)
+    assert told == [(1, "it is too large"), (9, None)]
+    assert clients.log == clients.alone.log == [("flush", 3.0)] * 2
+
+
+def test_who_is_told_of_a_failure_may_poll(clients, producer, told):
+    """What else there is to tell comes after it."""
+    clients.fates |= {b"1": GONE, b"2": GONE, b"3": GONE}
+
+    def poll_first(record, failure):
+        producer.poll(0)
+        told.append(int(record.value))
+
+    producer.hand_over([record(1), record(2), record(3)], poll_first)
+    producer.poll(0)
+    assert told == [1, 2, 3]
+
+
+def test_who_is_told_may_fail(producer, note, told):
+    def fail(record, failure):
+        raise KeyError(int(record.value))
+
+    producer.hand_over([record(1)], fail)
+    producer.hand_over([record(2)], note)
+    with pytest.raises(KeyError):
+        producer.poll(0)
+    producer.poll(0)
+    assert told == [(2, None)]
+
+
+def test_thread_that_polls_meanwhile_returns_when_all_failures_are_told(clients, producer):
+    clients.fates[b"1"] = GONE
+    other = threading.Thread(target=producer.poll, args=(0,))
+
+    def let_other_poll(record, failure):
+        other.start()
+        other.join(0.1)  # seconds in which it would return if it waited for nobody
+        assert other.is_alive()
+
+    producer.hand_over([record(1)], let_other_poll)
+    producer.poll(0)
+    other.join()
+
+
+def test_post_waits_for_nothing(clients, producer, caplog):
+    clients.silent = True
+    envelope = Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")
+    producer.post([envelope, envelope])
+    assert [options["buffer_error_max_tries"] for *_, options in clients.produced] == [1, 1]
+    assert clients.log == [("poll", 0)]
+    clients.silent = False
+    producer.poll(0)
+    assert caplog.messages == []
+
+
+def test_post_that_was_not_taken_is_told_in_the_log_alone(clients, producer, caplog):
+    clients.fates[b"{}"] = GONE
+    producer.post([Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")])
+    producer.close()
+    assert "not taken" in caplog.text
+    assert "it took too long" in caplog.text
+
+
+def test_post_beyond_those_that_may_be_on_their_way_is_refused(clients, producer):
+    clients.silent = True
+    clients.on_their_way = [(b"", lambda *_: None)] * (POSTED - 1)
+    envelope = Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")
+    producer.post([envelope])
+    with pytest.raises(BrokerUnavailable, match=r"^10000 messages are on their way"):
+        producer.post([envelope])
+    clients.silent = False
+    producer.post([envelope])
+    assert len(clients.produced) == 2
+
+
+def test_check_asks_the_broker_itself(producer, monkeypatch):
+    asked = []
+
+    def admin(settings):
+        return SimpleNamespace(
+            topics=lambda timeout: asked.append((settings.kafka_prefix, timeout))
+        )
+
+    monkeypatch.setattr(module, "Admin", admin)
+    producer.check()
+    assert asked == [("test.", 2)]
+
+
+@pytest.mark.parametrize(("given", "waited"), [((), DELIVERY_TIMEOUT), ((0,), 0)])
+def test_what_is_on_its_way_is_delivered_at_the_end(clients, producer, note, told, given, waited):
+    producer.hand_over([record(1)], note)
+    producer.close(*given)
+    assert told == [(1, None)]
+    assert clients.log == [("flush", waited)] * 2
+
+
+def test_producer_that_has_never_been_one_is_closed_all_the_same(clients, producer, monkeypatch):
+    def fail(timeout):
+        raise KafkaException(GONE)
+
+    monkeypatch.setattr(clients, "flush", fail)
+    producer.close()
