@@ -116,6 +116,9 @@ class Clients:
             world.tell("client", f"gets no answer to order {request.key}")
             world.after(ASK_AGAIN, again)
             return
+        except Exception as error:
+            self._found(f"order {request.key} is answered {error!r}")
+            return
         if not request.told:
             world.names[state.id] = f"#{request.key}"
             world.tell("client", f"starts {state.id}: {_words(message)}")
@@ -201,6 +204,9 @@ class Clients:
             return None
         except Conflict:
             self._see_why(who, what, saga_id)
+            return None
+        except Exception as error:
+            self._found(f"the {who} {what} {saga_id}, and is answered {error!r}")
             return None
         self._world.tell(who, f"{what} {saga_id}")
         if state.status not in then:
