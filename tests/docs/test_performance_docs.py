@@ -47,6 +47,7 @@ def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch)
         module.main()
 
 
+@pytest.mark.proof
 def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:
     done = command("benchmarks", tmp_path, "--systems", "ours", *SOON, "--json")
     assert done.returncode == 0, done.stderr
@@ -59,11 +60,13 @@ def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:
     assert "synchronous full" in told["syncs"]["ours"]
 
 
+@pytest.mark.proof
 def test_hops_of_an_order_are_told(tmp_path: Path) -> None:
     done = command("benchmarks.hops", tmp_path, "--orders", "5")
     assert "| mean of 5 orders |" in done.stdout, done.stderr
 
 
+@pytest.mark.proof
 def test_recovery_of_a_killed_function_is_told(tmp_path: Path) -> None:
     done = command("benchmarks.recovery", tmp_path, "--kills", "1")
     assert re.search(r"seconds: \d+\.\d\d\nmedian", done.stdout), done.stderr

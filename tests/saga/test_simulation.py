@@ -62,6 +62,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(simulator: Simulator) -> None
     assert min(summary.statuses.values()) > SEEDS
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_planted_bug_is_found(simulator: Simulator, bug: Bug) -> None:
     with planted(bug):
