@@ -1,12 +1,13 @@
 """A message that ends the process: found by who died with it in hand, and set aside.
 
 A handler that hangs is ended with its process, one that takes all memory or crashes the interpreter
-ends it itself; then the same message comes again. So a process that has begun not long ago notes
-what it takes in hand, on a connection of its own. Where a note is there already, somebody has died
-there: those records are taken one by one, and one that has ended three processes is guilty.
+ends it itself; then the same message comes again. So a process to which a partition has come not
+long ago notes what it takes in hand of it, on a connection of its own. Where a note is there
+already, somebody has died there: those records are taken one by one, and one that has ended three
+processes is guilty.
 
-Only young processes do so: what has ended one is what its successor begins with, as its offset was
-not committed. For others it would be two more writes a batch.
+Only then: what has ended one process is what the next one begins the partition with, as its offset
+was not committed. Later it would be two more writes a batch.
 """
 
 import logging
@@ -24,8 +25,11 @@ from .errors import first_line
 
 log = logging.getLogger(__name__)
 
+# Two that note the same at once, after a rebalance, are a nuisance to none.
+TROUBLE = (*UNAVAILABLE, peewee.IntegrityError)
+
 DEATHS = 3  # with one record in hand, alone or not, until it is guilty
-YOUNG = 10.0  # seconds
+YOUNG = 10.0  # seconds since a partition first came to a process
 SUSPECT_FOR = 60.0  # seconds that the next record may take to come: its partition may have moved
 
 Place = tuple[str, int]  # a topic and the number of one of its partitions
@@ -48,6 +52,7 @@ class Suspect(Table):
     class Meta:
         """peewee's settings."""
 
+        table_name = "suspects"
         primary_key = peewee.CompositeKey("function", "topic", "partition", "first")
 
 
@@ -119,7 +124,7 @@ class Suspects:
         self._function = function
         self._database = database
         self._stopwatch = stopwatch
-        self._young_until = stopwatch() + YOUNG
+        self._since: dict[Place, float] = {}  # when a partition first came
         self._rest_until = 0.0
         self._rest: dict[Place, Note] = {}
 
@@ -128,11 +133,14 @@ class Suspects:
         if not self._database.is_closed():
             self._database.close()
 
-    def watch(self) -> bool:
+    def watch(self, records: Sequence[Record]) -> bool:
         """Tell whether what is taken in hand has to be noted."""
-        if self._stopwatch() < (self._rest_until if self._rest else self._young_until):
+        now, places = self._stopwatch(), {(record.topic, record.partition) for record in records}
+        if self._rest and now >= self._rest_until:
+            self._rest.clear()
+        young = [self._since.setdefault(place, now) > now - YOUNG for place in places]
+        if self._rest or any(young):
             return True
-        self._rest.clear()
         self.close()
         return False
 
@@ -142,7 +150,7 @@ class Suspects:
             self._connect()
             planned = plan(records, self._found())
             self._write(planned.notes)
-        except UNAVAILABLE as error:
+        except TROUBLE as error:
             log.warning("not noted what is in hand: %s", first_line(error))
             self.close()  # it may be dead: the next batch opens another
             return Plan(len(records), guilty=False, notes={}, rest={})
@@ -151,7 +159,7 @@ class Suspects:
                 del self._rest[place]
         if planned.rest:
             self._rest.update(planned.rest)
-            self._rest_until = max(self._young_until, self._stopwatch() + SUSPECT_FOR)
+            self._rest_until = self._stopwatch() + SUSPECT_FOR
         return planned
 
     def end(self, planned: Plan) -> None:
@@ -159,7 +167,7 @@ class Suspects:
         try:
             for place, note in planned.notes.items():
                 _delete.on(self._database, self._function, *place, note.first, note.end)
-        except UNAVAILABLE as error:
+        except TROUBLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
             self.close()
 

@@ -66,11 +66,12 @@ class SagaHost(BatchLoop):
         self._ended: list[Envelope] = []
         self._store = SagaStore(database, lambda *told: self._ended.append(_end(self.saga, *told)))
         self._swept_at = LONG_AGO
+        self._marked_at = LONG_AGO  # when what is being sent was swept
 
     def sweep(self) -> list[Record]:
         """Act on the sagas that are due, in one transaction; return the commands to send.
 
-        Until `note_sent` is told, so does the next sweep.
+        Until `note_sent` is told, so does a sweep after a second or two.
         """
         return self._retried(self._sweep)
 
@@ -140,13 +141,14 @@ class SagaHost(BatchLoop):
             return []  # most often, and looking takes no lock
         self._ended.clear()
         with transaction(self.database):
-            commands = self._store.sweep(self.saga, self.clock())
+            self._marked_at = self.clock()
+            commands = self._store.sweep(self.saga, self._marked_at)
             self._crash.reach(crash.IN_SWEEP, commands)
         return self._to_send(commands)
 
     def _note_sent(self, saga_ids: Sequence[str]) -> None:
         with transaction(self.database):
-            unsent.note_sent(self.database, saga_ids)
+            unsent.note_sent(self.database, saga_ids, self._marked_at)
 
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
         """Return each command once, and messages that tell which sagas have ended."""

@@ -128,7 +128,7 @@ class SagaStore:
             changed.append((state, recorded(state, new)))
             commands += more
         self._save(changed, swept=True)
-        unsent.mark(self.database, commands)
+        unsent.mark(self.database, [new for _, new in changed], commands, now)
         return commands
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:

@@ -88,7 +88,7 @@ class Worker(BatchLoop):
 
     def _finish(self, records: Sequence[Record], transport: Transport) -> None:
         """Take a batch in hand, or what of it may be."""
-        if self.suspects is None or not self.suspects.watch():
+        if self.suspects is None or not self.suspects.watch(records):
             super()._finish(records, transport)
             return
         planned = self.suspects.begin(records)

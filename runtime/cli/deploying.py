@@ -159,7 +159,7 @@ def invoke(
         answer = send(settings, name, text, timeout)
     else:
         answer = open_target(settings).invoke(name, text, timeout)
-    print(answer)
+    console.print(answer, soft_wrap=True)
     if json.loads(answer)["outcome"] != "done":
         sys.exit(2)
 

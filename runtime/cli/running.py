@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from ..data_directory import claim
 from ..deploy.artifact import SHOWN
 from ..deploy.processes import log_names, read_logs
 from ..deploy.target import Instance
@@ -161,6 +162,10 @@ def run(
     if stack is None or (entry not in stack.entries if entry else stack.adapter is None):
         raise SagaError(f"{name}: no such function, saga or adapter in {settings.saga_stacks}")
     configure_logging(settings)
+    if settings.database_url(stack.database).startswith(
+        f"sqlite:///{settings.saga_data.absolute()}/"
+    ):
+        claim(settings.saga_data)
     host.prepare(stack.resources(entry or None), settings)
     if entry:
         host.run_entry(stack, entry, settings)

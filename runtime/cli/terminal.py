@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -49,6 +49,10 @@ for first, last in ((0x80, 0x9F), (0x202A, 0x202E), (0x2066, 0x2069), (0xD800, 0
 class Terminal(Console):
     """A console on which text is text."""
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a `Text` of words: rich would leave some control characters out of one."""
+        return super().render_str(text.translate(_SIGNS), **options)
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
@@ -88,12 +92,18 @@ errors = _terminal(stderr=True)
 
 def coloured(status: str, width: int = 0) -> Text:
     """Return a status in its colour, filled up with blanks to a width in characters."""
-    return Text(f"{status:<{width}}", STATUS_COLOURS.get(status, ""))
+    return Text(f"{status.translate(_SIGNS):<{width}}", STATUS_COLOURS.get(status, ""))
 
 
 def line(*words: str | Text | tuple[str, str]) -> Text:
     """Put a line together from words, and from words with their style: `("saga:", "red")`."""
-    return Text.assemble(*words)
+    return Text.assemble(*map(_clean, words))
+
+
+def _clean(words: str | Text | tuple[str, str]) -> str | Text | tuple[str, str]:
+    if isinstance(words, str):
+        return words.translate(_SIGNS)
+    return words if isinstance(words, Text) else (words[0].translate(_SIGNS), words[1])
 
 
 def moment(at: datetime, unit: Literal["seconds", "milliseconds"] = "seconds") -> str:

@@ -35,7 +35,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         sent = body.write(body.read(function.command, data))
     except ValidationError as error:
         why = "; ".join(reasons(error, root="JSON"))
-        raise SagaError(f"--data is no {function.command.__name__}: {why}") from None
+        raise SagaError(f"--body is no {function.command.__name__}: {why}") from None
     command = Envelope(
         topic=function.command.topic,
         id=message_id(str(uuid7()), function.command.step_name(), "do"),

@@ -9,7 +9,7 @@ from ..inbox import Answer
 from ..poison import DEATHS
 from .attempts import Attempt
 
-# Of one message, until it is found out: processes that are not young note nothing.
+# Of one message, until it is found out: who has had its partition for long notes nothing.
 MOST_DEATHS = 3 * DEATHS
 INJECTED = "SimulatedFault"  # the code of a fault that the simulation itself has put there
 # The body and the headers of a record that the simulation itself has put there.

@@ -1,8 +1,10 @@
 """How a supervised process comes to life: forked from a server, it hosts what it is told to."""
 
+import atexit
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -11,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver, util
+from multiprocessing import forkserver, process, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from ..settings import Settings
 from .logs import configure_logging
 from .stack import Stack
 
+SOCKETS = "pymp-"  # what the name of their folder begins with
 log = logging.getLogger(__name__)
 
 Target = Callable[[Connection], None]
@@ -93,12 +96,12 @@ def start_fork_server(context: Any, folder: Path) -> None:
     context.set_forkserver_preload(PRELOAD)
     folder.mkdir(exist_ok=True)
     others = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]  # noqa: S108
-    before = tempfile.tempdir
-    tempfile.tempdir = str(socket_folder([folder, *others]))
-    try:
-        forkserver.ensure_running()
-    finally:
-        tempfile.tempdir = before
+    here = tempfile.mkdtemp(prefix=SOCKETS, dir=socket_folder([folder, *others]))
+    # Made by multiprocessing itself, a folder that somebody has removed would end us with a
+    # traceback: it removes what it has made, and wants it to be there.
+    vars(process.current_process())["_config"]["tempdir"] = here
+    atexit.register(shutil.rmtree, here, ignore_errors=True)
+    forkserver.ensure_running()
 
 
 def socket_folder(candidates: Iterable[Path | str]) -> Path:
@@ -109,12 +112,11 @@ def socket_folder(candidates: Iterable[Path | str]) -> Path:
     reasons = []
     for candidate in map(Path, candidates):
         try:
-            # As long as the names that multiprocessing makes.
             with (
-                tempfile.TemporaryDirectory(prefix="pymp-", dir=candidate) as inside,
+                tempfile.TemporaryDirectory(prefix=SOCKETS, dir=candidate) as inside,
                 socket.socket(socket.AF_UNIX) as probe,
             ):
-                probe.bind(f"{inside}/listener-{'0' * 8}")
+                probe.bind(f"{inside}/listener-{'0' * 8}")  # as long as multiprocessing's
             return candidate
         except OSError as error:
             reasons.append(f"{candidate}: {error}")

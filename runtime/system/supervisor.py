@@ -24,7 +24,7 @@ from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
-from .launch import Host, Launch, elsewhere, start_fork_server
+from .launch import SOCKETS, Host, Launch, elsewhere, start_fork_server
 from .process import Kind, ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
@@ -48,7 +48,7 @@ T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
-SOCKETS = "run"  # the folder of sockets in the data directory
+RUN = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
 
 
@@ -128,8 +128,9 @@ class Supervisor:
                 raise StackError(f"{where} can't be had: {error.strerror}") from None
 
     def _start_all(self) -> None:
-        shutil.rmtree(self.data / SOCKETS, ignore_errors=True)  # of a killed supervisor
-        start_fork_server(self._context, self.data / SOCKETS)
+        for left in (self.data / RUN).glob(f"{SOCKETS}*"):  # by a killed supervisor
+            shutil.rmtree(left, ignore_errors=True)
+        start_fork_server(self._context, self.data / RUN)
         for stack in self.stacks.values():
             for entry in (None, *stack.entries):
                 read_secrets(stack.resources(entry).secrets)

@@ -49,9 +49,9 @@ def test_invoke_ends_with_2_where_the_answer_is_a_no(gifts: Project) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ("{}", "--data is no WrapGift: name: Field required"),
-        ('{"name": 1}', "--data is no WrapGift: name: Input should be a valid string"),
-        ("{", "--data is no WrapGift: JSON: Invalid JSON"),
+        ("{}", "--body is no WrapGift: name: Field required"),
+        ('{"name": 1}', "--body is no WrapGift: name: Input should be a valid string"),
+        ("{", "--body is no WrapGift: JSON: Invalid JSON"),
         ("@/no/such/file", "--body @/no/such/file: "),
     ],
 )

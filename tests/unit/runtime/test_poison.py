@@ -189,21 +189,35 @@ def test_guilty_after_enough_processes(processes: Processes) -> None:
     ]
 
 
-def test_only_the_young_and_those_with_something_suspect_note_what_they_do(
+def test_what_is_noted_is_of_a_new_partition_or_where_something_is_suspect(
     processes: Processes, watch: Watch
 ) -> None:
     processes.start().begin(records(3, 4, 5))
     innocent, second = processes.start("g"), processes.start()
-    assert innocent.watch() is True
+    assert innocent.watch(records(3)) is True
+    assert second.watch(records(3))
     planned = second.begin(records(3, 4, 5))
     watch.now = YOUNG
-    assert innocent.watch() is False
-    assert second.watch()
+    assert innocent.watch(records(4)) is False
+    assert second.watch(records(4))
     second.end(planned)
     for offset in (4, 5):
-        assert second.watch()
+        assert second.watch(records(offset))
         second.end(second.begin(records(offset)))
-    assert not second.watch()
+    assert not second.watch(records(6))
+
+
+def test_partition_that_has_come_from_another_process_is_new(
+    processes: Processes, watch: Watch
+) -> None:
+    """Its message may have ended that one."""
+    process = processes.start()
+    assert process.watch(records(3)) is True
+    watch.now = YOUNG
+    assert process.watch(records(4)) is False
+    assert process.watch([*records(5), *records(0, partition=1)]) is True
+    watch.now = 2 * YOUNG
+    assert process.watch([*records(6), *records(1, partition=1)]) is False
 
 
 def test_what_never_comes_is_suspect_no_more_after_a_while(
@@ -212,9 +226,10 @@ def test_what_never_comes_is_suspect_no_more_after_a_while(
     """Its partition may be another replica's by then."""
     processes.start().begin(records(3, 4, 5))
     second = processes.start()
+    assert second.watch(records(3, 4, 5))
     second.end(second.begin(records(3, 4, 5)))
     watch.now = SUSPECT_FOR
-    assert not second.watch()
+    assert not second.watch(records(4, 5))
     assert second.begin(records(4, 5)).take == 2
 
 
@@ -298,11 +313,12 @@ def test_one_connection_serves_all_batches_until_nothing_has_to_be_noted(
 
     monkeypatch.setattr(poison, "bind", note)
     suspects = processes.start(database=database)
+    suspects.watch(records(3))
     for offset in (3, 4):
         suspects.end(suspects.begin(records(offset)))
     assert bound == [(database, [Suspect])]
     watch.now = YOUNG
-    suspects.watch()
+    suspects.watch(records(5))
     assert database.is_closed()
 
 

@@ -262,6 +262,8 @@ def test_host_killed_between_a_sweep_and_its_sending_costs_no_time_out(hosting, 
     assert sent(hosting.host.sweep()) == [command]
     left, made = hosting.saga(), SagaRow.get_by_id("s").state
     hosting.now += timedelta(seconds=0.5)
+    assert hosting.again().host.sweep() == [], "another one is sending it"
+    hosting.now += timedelta(seconds=2)
     assert hosting.again().run(0.0).sent == [command]
     assert hosting.saga() == left
     assert (SagaRow.get_by_id("s").state, SagaRow.get_by_id("s").due_at) == (made, left.due_at)
@@ -274,6 +276,7 @@ def test_saga_that_has_gone_on_meanwhile_is_sent_what_it_waits_for(hosting, mean
     hosting.host.sweep()
     hosting.host.process([meanwhile])
     left = hosting.saga()
+    hosting.now += timedelta(seconds=2 if left.awaiting else 0)
     assert sent(hosting.again().host.sweep()) == (["finish/do"] if left.awaiting else [])
     assert hosting.saga() == left
 

@@ -218,7 +218,7 @@ def test_late_reply_writes_nothing(store):
 def swept(store, saga, now):
     """Sweep, and let what comes of it be sent; return that."""
     commands = store.sweep(saga, now)
-    unsent.note_sent(store.database, [command.key for command in commands])
+    unsent.note_sent(store.database, [command.key for command in commands], now)
     return sent(commands)
 
 

@@ -102,7 +102,7 @@ def advance(store: SagaStore, reply: Reply) -> list[str]:
 def sweep(store: SagaStore) -> list[str]:
     with transaction(store.database):
         commands = store.sweep(SAGA, LATER)
-        unsent.note_sent(store.database, [command.key for command in commands])
+        unsent.note_sent(store.database, [command.key for command in commands], LATER)
     return sent(commands)
 
 

@@ -95,7 +95,7 @@ def sent(commands):
 def swept(store):
     """Sweep, and let what comes of it be sent; return that."""
     commands = store.sweep(SAGA, LATER)
-    unsent.note_sent(store.database, [command.key for command in commands])
+    unsent.note_sent(store.database, [command.key for command in commands], LATER)
     return sorted(sent(commands))
 
 

@@ -118,7 +118,7 @@ def test_sweep_passes_by_what_fits_no_more(store):
     begin_others(store, RENAMED)
     commands = store.sweep(RENAMED, LATER)
     assert sent(commands) == ["first/make/do", "zenith/make/do"]
-    unsent.note_sent(store.database, [command.key for command in commands])
+    unsent.note_sent(store.database, [command.key for command in commands], LATER)
     assert saga(store, "unfit").status == "RUNNING"
     assert store.sweep(RENAMED, LATER) == []
 

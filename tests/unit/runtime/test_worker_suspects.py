@@ -14,7 +14,7 @@ class Suspects:
     def __init__(self, log, *plans):
         self.log, self.plans = log, list(plans)
 
-    def watch(self):
+    def watch(self, records):
         return bool(self.plans)
 
     def begin(self, records):

@@ -14,7 +14,7 @@ import pytest
 from saga.runtime.cli import running
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
-from saga.runtime.data_directory import claim
+from saga.runtime.data_directory import NotOurs, claim
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.settings import Settings
@@ -218,3 +218,15 @@ def test_a_broker_that_is_none_is_told_at_once(tmp_path, broker):
 def test_wrong_settings_are_one_line_of_saga_check_too():
     told = run_saga(["check"], {"SAGA_LOG_LEVEL": "loud"}).stderr
     assert told.startswith("saga: environment variable SAGA_LOG_LEVEL: ")
+
+
+@pytest.mark.parametrize("name", ["order.create_order", "order"])
+def test_run_writes_nothing_into_a_folder_that_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "mine").touch()
+    monkeypatch.setattr(running, "configure_logging", lambda _: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(NotOurs, match="no data directory"):
+        running.run(name, data=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -11,8 +11,8 @@ import pytest
 
 from saga.runtime.cli.terminal import Terminal, bare_table, coloured, console, line, moment
 
-STEERING = "a\x1b[31m\x9b\x7f\u202eb\udcff"
-SHOWN = "a␛[31m�␡�b�"
+STEERING = "a\x1b[31m\x07\r\x9b\x7f\u202eb\udcff"
+SHOWN = "a␛[31m␇␍�␡�b�"
 
 
 @pytest.fixture
