@@ -26,7 +26,7 @@ from ..system.logs import configure_logging
 from ..system.stack import read_stacks
 from ..system.state import end_leftovers, has_leftovers, is_locked, lock_system, read_system
 from .app import Data, Json, Where, app, settings_for
-from .terminal import STATUS_COLOURS, console, line
+from .terminal import console, line, print_rows
 
 WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
@@ -190,18 +190,7 @@ def _on_its_broker(settings: Settings) -> Settings:
 def show(instances: Sequence[Instance], *, wide: bool = False) -> None:
     """Print a line for each instance, cut to the terminal's width, or with all that is known."""
     columns = ("NAME", "STATE", "VERSION", "RESTARTS", *(WIDE if wide else ()), "WHERE")
-    rows = [_row(instance, wide=wide) for instance in instances]
-    widths = [max(map(len, words)) for words in zip(columns, *rows, strict=True)]
-    for words in (columns, *rows):
-        padded = [f"{word:<{width}}" for word, width in zip(words, widths, strict=True)]
-        style = STATUS_COLOURS.get(words[1], "")
-        shown = line(padded[0], "  ", (padded[1], style), "  ", "  ".join(padded[2:]))
-        if words is columns:
-            shown.stylize("bold")
-        shown.rstrip()
-        if not wide:
-            shown.truncate(console.width, overflow="ellipsis")
-        console.print(shown, soft_wrap=True)
+    print_rows(columns, [_row(instance, wide=wide) for instance in instances], cut=not wide)
 
 
 def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:

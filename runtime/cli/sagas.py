@@ -22,7 +22,7 @@ from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..system.stack import read_stacks
 from .app import Data, Json, SagaId, app, settings_for
-from .terminal import bare_table, coloured, console, line, moment
+from .terminal import bare_table, coloured, console, line, moment, print_rows
 
 
 @app.command()
@@ -43,14 +43,20 @@ def sagas(
         starts = _start_messages(data)
         print(json.dumps([as_dict(state, starts.get(state.name)) for state in found], indent=1))
         return
-    table = bare_table()
-    for column in ("SAGA", "NAME", "STATUS", "STARTED", "WHY"):
-        table.add_column(column, no_wrap=column != "WHY")
-    for state in found:
-        failure = _in_short(state.failure) if state.failure else ""
-        started = moment(state.created_at)
-        table.add_row(state.id, state.name, coloured(state.status), started, failure)
-    console.print(table if found else "No sagas.")
+    rows = [
+        (
+            state.id,
+            state.status,
+            moment(state.created_at),
+            state.name,
+            _in_short(state.failure) if state.failure else "",
+        )
+        for state in found
+    ]
+    if rows:
+        print_rows(("SAGA", "STATUS", "STARTED", "NAME", "WHY"), rows, cut=False)
+    else:
+        console.print("No sagas.")
 
 
 @app.command()

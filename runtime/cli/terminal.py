@@ -6,7 +6,7 @@ the terminal, or turn the direction of its writing, is shown as a sign instead.
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -109,6 +109,24 @@ def _clean(words: str | Text | tuple[str, str]) -> str | Text | tuple[str, str]:
 def moment(at: datetime, unit: Literal["seconds", "milliseconds"] = "seconds") -> str:
     """Write a time in UTC as RFC 3339 has it, the same in every command."""
     return at.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, cut: bool) -> None:
+    """Print a line for each row, with a status in its second place, under the columns' names.
+
+    One that is too long for the terminal is `cut`, or else goes on below.
+    """
+    widths = [max(map(len, words)) for words in zip(columns, *rows, strict=True)]
+    for words in (columns, *rows):
+        first, status, *others = (f"{w:<{n}}" for w, n in zip(words, widths, strict=True))
+        style = STATUS_COLOURS.get(words[1], "")
+        shown = line(first, "  ", (status, style), "  ", "  ".join(others))
+        if words is columns:
+            shown.stylize("bold")
+        shown.rstrip()
+        if cut:
+            shown.truncate(console.width, overflow="ellipsis")
+        console.print(shown, soft_wrap=True)
 
 
 def bare_table(*columns: str) -> Table:

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from saga.runtime.cli import running
+from saga.runtime.cli import running, terminal
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
 from saga.runtime.data_directory import NotOurs, claim
@@ -107,7 +107,7 @@ INSTANCES = [
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     def show(*, wide: bool) -> list[str]:
         out = io.StringIO()
-        monkeypatch.setattr(running, "console", Terminal(file=out, width=80, markup=False))
+        monkeypatch.setattr(terminal, "console", Terminal(file=out, width=80, markup=False))
         running.show(INSTANCES, wide=wide)
         return out.getvalue().splitlines()
 

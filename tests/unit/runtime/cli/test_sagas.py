@@ -1,5 +1,6 @@
 """What a person does about a saga that waits for one."""
 
+import io
 import json
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,8 @@ from pydantic import Field, create_model
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.runtime import SagaClient
-from saga.runtime.cli import sagas
+from saga.runtime.cli import sagas, terminal
+from saga.runtime.cli.terminal import Terminal
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import Conflict
@@ -104,7 +106,7 @@ def test_saga_that_cant_be_read_is_listed_with_the_reason(
     for status in (None, "unreadable"):
         sagas.sagas(limit=9, status=status)
         told = " ".join(capsys.readouterr().out.split())
-        assert f"{failed.id} place-order UNREADABLE" in told
+        assert f"{failed.id} UNREADABLE" in told
     sagas.show(failed.id)
     assert "unreadable: can't be read: id: Field required" in capsys.readouterr().out
     with pytest.raises(Conflict, match="can't be read: id: Field required"):
@@ -119,3 +121,15 @@ def test_undo_done_by_hand_is_shown_with_who_and_why(
     sagas.show(failed.id)
     assert "create_order UNDONE (skipped: Ada: torn up [by hand])" in capsys.readouterr().out
     assert broker.sent == []
+
+
+def test_ids_states_and_times_are_whole_in_80_columns(
+    failed: SagaState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Terminal(file=out, width=80, markup=False))
+    sagas.sagas()
+    heading, row = out.getvalue().splitlines()
+    assert heading.split() == ["SAGA", "STATUS", "STARTED", "NAME", "WHY"]
+    assert row.split()[:3] == [failed.id, "FAILED", terminal.moment(failed.created_at)]
+    assert row.index(" place-order") < 80
