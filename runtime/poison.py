@@ -127,6 +127,7 @@ class Suspects:
         self._since: dict[Place, float] = {}  # when a partition first came
         self._rest_until = 0.0
         self._rest: dict[Place, Note] = {}
+        self._left: dict[Place, Note] = {}  # notes of our own that could not be taken back
 
     def close(self) -> None:
         """Let the connection go, if there is one."""
@@ -139,19 +140,21 @@ class Suspects:
         if self._rest and now >= self._rest_until:
             self._rest.clear()
         young = [self._since.setdefault(place, now) > now - YOUNG for place in places]
-        if self._rest or any(young):
+        if self._rest or self._left or any(young):
             return True
         self.close()
         return False
 
     def begin(self, records: Sequence[Record]) -> Plan:
         """Note what is taken in hand, and say how much of it that may be."""
+        planned = None
         try:
             self._connect()
             planned = plan(records, self._found())
             self._write(planned.notes)
         except TROUBLE as error:
             log.warning("not noted what is in hand: %s", first_line(error))
+            self._left |= planned.notes if planned else {}  # perhaps its COMMIT was not heard
             self.close()  # it may be dead: the next batch opens another
             return Plan(len(records), guilty=False, notes={}, rest={})
         for place, note in planned.notes.items():
@@ -165,10 +168,12 @@ class Suspects:
     def end(self, planned: Plan) -> None:
         """Take back what was noted: it is worked off."""
         try:
-            for place, note in planned.notes.items():
+            for place, note in [*self._left.items(), *planned.notes.items()]:
                 _delete.on(self._database, self._function, *place, note.first, note.end)
+            self._left.clear()
         except TROUBLE as error:
             log.warning("a note of what was in hand stays: %s", first_line(error))
+            self._left |= planned.notes
             self.close()
 
     def _connect(self) -> None:
@@ -182,7 +187,11 @@ class Suspects:
     def _found(self) -> Found:
         found: dict[Place, list[Note]] = {}
         for topic, partition, *note in _select.on(self._database, self._function):
-            found.setdefault((topic, partition), []).append(Note(*note))
+            of_one = Note(*note)
+            if of_one == self._left.get((topic, partition)):  # we are not dead
+                of_one = of_one._replace(begun=of_one.begun - 1)
+            if of_one.begun:
+                found.setdefault((topic, partition), []).append(of_one)
         for place, rest in self._rest.items():
             found.setdefault(place, []).append(rest)
         return found

@@ -345,3 +345,44 @@ def test_note_of_one_place_leaves_all_others(processes: Processes) -> None:
     assert notes() == {("f", TOPIC, 0, 5), *others}
     first.end(planned)
     assert notes() == others
+
+
+class Deleting:
+    """A database that lets notes be deleted, or not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self._delete = poison._delete.on
+        monkeypatch.setattr(poison._delete, "on", self)
+
+    def __call__(self, *what: object) -> object:
+        # A note is deleted where it is written, too.
+        if self.fails and what[0].transaction_depth() == 0:  # type: ignore[attr-defined]
+            raise peewee.OperationalError("away")
+        return self._delete(*what)
+
+
+def test_note_that_could_not_be_taken_back_is_no_death(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, deleting = processes.start(), Deleting(monkeypatch)
+    deleting.fails = True
+    for _ in range(DEATHS + 1):
+        planned = process.begin(records(3))
+        assert not planned.guilty
+        process.end(planned)
+    assert process.watch(records(3)) is True
+    deleting.fails = False
+    process.end(process.begin(records(4)))
+    assert processes.start().begin(records(3)).notes == at(3, 4, 1)
+
+
+def test_deaths_of_others_are_counted_where_a_note_stays(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(DEATHS - 1):
+        processes.start().begin(records(3))
+    process, deleting = processes.start(), Deleting(monkeypatch)
+    deleting.fails = True
+    process.end(process.begin(records(3)))
+    assert process.begin(records(3)).notes == at(3, 4, DEATHS)
