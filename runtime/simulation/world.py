@@ -35,7 +35,7 @@ class World:
         self.invariants = Invariants()
         self.story: list[str] | None = [] if story else None
         self.names: dict[str, str] = {}  # what the story calls a saga
-        self.spoilt: set[str] = set()  # sagas whose rows can't be read now
+        self.spoilt: dict[str, tuple[str, str]] = {}  # what rows had that can't be read, and have
         self._seen = hashlib.sha256()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
