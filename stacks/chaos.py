@@ -92,16 +92,16 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     logging.getLogger("quixstreams").setLevel(logging.CRITICAL)
     ledger.open_databases(settings)
     on_broker = settings.on_broker(running.broker)
-    chance = random.Random(seed)  # noqa: S311 - to be repeatable is its purpose
+    host = reached_at(settings.saga_host)
+    chance, *chances = (random.Random(seed + n) for n in range(6))  # noqa: S311 - to be repeated
     wishes = _wishes(chance, orders)
     before = ledger.books()
-    load = _load(running, reached_at(settings.saga_host), wishes, orders / seconds, chance)
-    killer = Killer(settings.saga_data, random.Random(seed + 1))  # noqa: S311
-    repeater = _repeater(on_broker, random.Random(seed + 2))  # noqa: S311
-    litterer = Litterer(on_broker, random.Random(seed + 3))  # noqa: S311
-    freezer = Freezer(settings.saga_data, random.Random(seed + 4))  # noqa: S311
-    address = (settings.saga_host, running.port("orchestrator"))
-    spoiler = Spoiler(address, random.Random(seed + 5))  # noqa: S311
+    load = _load(running, host, wishes, orders / seconds, chance)
+    killer = Killer(settings.saga_data, chances[0])
+    repeater = _repeater(on_broker, chances[1])
+    litterer = Litterer(on_broker, chances[2])
+    freezer = Freezer(settings.saga_data, chances[3])
+    spoiler = Spoiler((host, running.port("orchestrator")), chances[4])
     with killer, repeater, litterer, freezer, spoiler:
         _place(load, orders, progress)
     spoiler.settle()
