@@ -22,8 +22,12 @@ class Batch:
         self.missing = answers
         self.error: str | None = None
 
-    def delivered(self, error: str | None) -> None:
-        """Learn of one answer that it has arrived, or why not."""
+    def taken(self) -> None:
+        """Learn of one answer that it has arrived."""
+        self.missing -= 1
+
+    def failed(self, error: str) -> None:
+        """Learn of one answer why it has not arrived."""
         self.missing -= 1
         self.error = self.error or error
 

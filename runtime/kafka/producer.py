@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -43,8 +44,9 @@ class Failure(NamedTuple):
     missing: bool
 
 
-Delivered = Callable[[Record, Failure | None], None]  # is told of each record once
-Failed = Callable[[Record, Delivered, KafkaError], None]
+Taken = Callable[[], None]
+Failed = Callable[[Record, Failure], None]  # of each record, one of the two is told once
+_Hear = Callable[[Record, KafkaError | None, Any], None]
 
 
 class Producer:
@@ -53,11 +55,12 @@ class Producer:
     def __init__(self, settings: Settings, group: str = "producer") -> None:
         self._settings = settings
         self._group = group
+        self._prefix = settings.kafka_prefix
         self._producer = application(settings, group).get_producer()
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
         # What librdkafka has told of failures, to be acted on when its call is over: whoever hears
         # of one may send another record, and in a call of its own client that ends the process.
-        self._heard: deque[tuple[Failed, Record, Delivered, KafkaError]] = deque()
+        self._heard: deque[Callable[[], None]] = deque()
         self._telling = False
         self._turn = threading.RLock()
 
@@ -74,7 +77,7 @@ class Producer:
         if len(self._producer) >= POSTED:
             raise BrokerUnavailable(f"{POSTED} messages are on their way to the broker")
         records = (envelope.record() for envelope in envelopes)
-        self.hand_over(records, _log_failure, tries=1)
+        self.hand_over(records, lambda: None, _log_failure, tries=1)
 
     def send_records(self, records: Iterable[Record]) -> None:
         """Send records as they are; raise `BrokerUnavailable` unless all have arrived."""
@@ -86,70 +89,76 @@ class Producer:
 
         Raises `BrokerUnavailable` unless all others have arrived.
         """
-        told: list[tuple[Record, Failure | None]] = []
-        sent = self.hand_over(records, lambda *answer: told.append(answer))
+        told: list[tuple[Record, Failure] | None] = []
+        sent = self.hand_over(records, lambda: told.append(None), lambda *why: told.append(why))
         self.flush()
-        lost = [failure.reason for _, failure in told if failure and not failure.lasting]
+        failed = [why for why in told if why is not None]
+        lost = [failure.reason for _, failure in failed if not failure.lasting]
         if lost or len(told) < sent:
             why = lost[0] if lost else "no answer"
             raise BrokerUnavailable(f"{sent - len(told) + len(lost)} messages not taken: {why}")
-        return [
-            Refusal(record, failure.reason, failure.missing)
-            for record, failure in told
-            if failure is not None
-        ]
+        return [Refusal(record, failure.reason, failure.missing) for record, failure in failed]
 
-    def hand_over(self, records: Iterable[Record], delivered: Delivered, tries: int = 2) -> int:
+    def hand_over(
+        self, records: Iterable[Record], taken: Taken, failed: Failed, tries: int = 2
+    ) -> int:
         """Let records be sent in the background; return how many there are.
 
-        `delivered` hears what becomes of each: of one that is taken even before this returns, of
-        another in a later call of `poll` or `flush`. Raises `BrokerUnavailable` when no more can be
-        on their way: with more than one of the `tries`, after seconds in which others may have
-        arrived.
+        For each, `taken` or `failed` is called: `taken` even before this returns, `failed` in a
+        later call of `poll` or `flush`. Raises `BrokerUnavailable` when no more can be on their
+        way: with more than one of the `tries`, after seconds in which others may have arrived.
         """
+
+        def hear(record: Record, error: KafkaError | None, _: Any) -> None:
+            if error is None:
+                taken()
+            else:
+                self._heard.append(partial(self._try_alone, record, error, taken, failed))
+
         count = 0
         for record in records:
-            self._produce(self._producer, record, delivered, self._failed, tries)
+            self._produce(self._producer, record, hear, tries)
             count += 1
         return count
 
-    def _produce(
-        self, producer: Any, record: Record, delivered: Delivered, failed: Failed, tries: int = 2
-    ) -> None:
-        def hear(error: KafkaError | None, _: Any) -> None:
-            if error is None:
-                delivered(record, None)
-            else:
-                self._heard.append((failed, record, delivered, error))
-
+    def _produce(self, producer: Any, record: Record, hear: _Hear, tries: int = 2) -> None:
         try:
             producer.produce(
-                self._settings.kafka_prefix + record.topic,
+                self._prefix + record.topic,
                 value=record.value,
                 key=record.key,
                 headers=list(record.headers),
                 poll_timeout=DELIVERY_TIMEOUT,
                 buffer_error_max_tries=tries,
-                on_delivery=hear,
+                on_delivery=partial(hear, record),
             )
         except (BufferError, KafkaException) as error:
             first = error.args[0]
             if isinstance(first, KafkaError) and first.code() in LASTING:
-                hear(first, None)
+                hear(record, first, None)
             else:
                 raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
 
-    def _failed(self, record: Record, delivered: Delivered, error: KafkaError) -> None:
+    def _try_alone(self, record: Record, error: KafkaError, taken: Taken, failed: Failed) -> None:
+        """Send a record again that was refused, perhaps for a neighbour's sake.
+
+        The broker refuses whole batches: only a record that is refused alone is refused itself.
+        """
         failure = _failure(error)
         if failure.missing or not failure.lasting:
-            delivered(record, failure)
+            failed(record, failure)
             return
-        # The broker refuses whole batches, perhaps for a neighbour's sake: only a record that is
-        # refused alone is refused itself.
+
+        def hear(record: Record, error: KafkaError | None, _: Any) -> None:
+            if error is None:
+                taken()
+            else:
+                self._heard.append(partial(failed, record, _failure(error)))
+
         try:
-            self._produce(self._producing_alone(), record, delivered, _failed_alone)
+            self._produce(self._producing_alone(), record, hear)
         except BrokerUnavailable as trouble:  # the others have to be told of theirs
-            delivered(record, Failure(str(trouble), lasting=False, missing=False))
+            failed(record, Failure(str(trouble), lasting=False, missing=False))
 
     def _producing_alone(self) -> Any:
         if self._alone is None:
@@ -172,8 +181,7 @@ class Producer:
             self._telling = True
             try:
                 while self._heard:
-                    failed, *what = self._heard.popleft()
-                    failed(*what)
+                    self._heard.popleft()()
             finally:
                 self._telling = False
 
@@ -199,15 +207,9 @@ class Producer:
             self.flush(timeout)
 
 
-def _failed_alone(record: Record, delivered: Delivered, error: KafkaError) -> None:
-    delivered(record, _failure(error))
-
-
 def _failure(error: KafkaError) -> Failure:
     return Failure(error.str(), error.code() in LASTING, error.code() in MISSING)
 
 
-def _log_failure(_: Record, failure: Failure | None) -> None:
-    if failure is not None:
-        why = failure.reason
-        log.warning("a command was not taken, its saga's host will send it again: %s", why)
+def _log_failure(_: Record, failure: Failure) -> None:
+    log.warning("a command was not taken, its saga's host will send it again: %s", failure.reason)

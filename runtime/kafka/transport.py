@@ -124,22 +124,22 @@ class KafkaTransport:
         batch = Batch(self._batch, len(answers))
         self._batch = []
         self._in_flight.add(batch)
-        self._producer.hand_over(answers, partial(self._delivered, batch))
+        self._producer.hand_over(answers, batch.taken, partial(self._failed, batch))
 
-    def _delivered(self, batch: Batch, record: Record, failure: Failure | None) -> None:
-        if failure is None or not failure.lasting:
-            batch.delivered(failure and failure.reason)
+    def _failed(self, batch: Batch, record: Record, failure: Failure) -> None:
+        if not failure.lasting:
+            batch.failed(failure.reason)
             return
         log.error("not taken by %s: %s", record.topic, failure.reason)
         self._refused.append(Refusal(record, failure.reason, failure.missing))
         if failure.missing or record.topic.endswith(SUFFIX):  # there is no place for a letter
-            batch.delivered(None)
+            batch.taken()
             return
         letter = to_unsent_letter(record, self._group, failure.reason, utcnow())
         try:
-            self._producer.hand_over([letter], partial(self._delivered, batch))
+            self._producer.hand_over([letter], batch.taken, partial(self._failed, batch))
         except BrokerUnavailable as error:  # the others have to be told of theirs
-            batch.delivered(str(error))
+            batch.failed(str(error))
 
     def _see_to_answers(self) -> None:
         """Learn what has become of answers, and wait where too many are on their way."""
@@ -189,7 +189,7 @@ class KafkaTransport:
         """Send records and wait for the broker to have them."""
         sending = list(records)
         batch = Batch([], len(sending))
-        self._producer.hand_over(sending, partial(self._delivered, batch))
+        self._producer.hand_over(sending, batch.taken, partial(self._failed, batch))
         # One that is refused is sent with others, alone, and as a letter.
         until = time.monotonic() + 3 * DELIVERY_TIMEOUT
         while batch.missing and not batch.error and time.monotonic() < until:

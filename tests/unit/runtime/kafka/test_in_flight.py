@@ -28,33 +28,33 @@ def test_batch_without_answers_is_done_at_once() -> None:
 
 def test_batch_is_done_with_the_last_of_its_answers() -> None:
     flight = in_flight(one := batch(3, answers=2))
-    one.delivered(None)
+    one.taken()
     assert flight.take_done() == {}
-    one.delivered(None)
+    one.taken()
     assert flight.take_done() == at(4)
     assert flight.take_done() == {}
 
 
 def test_later_batch_waits_for_an_earlier_one() -> None:
     flight = in_flight(first := batch(3), second := batch(4))
-    second.delivered(None)
+    second.taken()
     assert flight.take_done() == {}
-    first.delivered(None)
+    first.taken()
     assert flight.take_done() == at(5)
 
 
 def test_failed_batch_is_never_done_and_tells_why() -> None:
     flight = in_flight(first := batch(3, answers=2), second := batch(4))
-    for delivered in (first.delivered, second.delivered):
-        delivered("refused")
-    first.delivered(None)
+    for one in (first, second):
+        one.failed("refused")
+    first.taken()
     assert flight.take_done() == {}
     assert flight.error == "refused"
 
 
 def test_what_begins_again_begins_with_the_first_batch_that_is_not_done() -> None:
     flight = in_flight(first := batch(3), batch(4, 5), batch(6))
-    first.delivered(None)
+    first.taken()
     flight.take_done()
     assert flight.take_all() == at(4)
     assert (flight.answers, flight.error, flight.take_all()) == (0, None, {})
@@ -68,7 +68,7 @@ def test_partitions_are_told_apart() -> None:
 def test_answers_are_counted_until_their_batch_is_done() -> None:
     flight = in_flight(first := batch(3), batch(4, answers=2))
     assert flight.answers == 3
-    first.delivered(None)
+    first.taken()
     assert flight.answers == 3
     flight.take_done()
     assert flight.answers == 2
@@ -82,7 +82,7 @@ def test_no_offset_is_done_before_all_answers_below_it(answers: list[int], chanc
     chance.shuffle(deliveries)
     for delivery in [None, *deliveries]:
         if delivery is not None:
-            delivery.delivered(None)
+            delivery.taken()
         taken = flight.take_done().get(("t", 0), taken)
         assert not any(each.missing for each in batches[:taken])
         assert taken == len(batches) or batches[taken].missing

@@ -94,8 +94,8 @@ def told():
 
 @pytest.fixture
 def note(told):
-    """Remember what becomes of which record."""
-    return lambda record, failure: told.append((int(record.value), failure))
+    """Remember what becomes of records: that one is taken, or which one is not, and why."""
+    return lambda: told.append("taken"), lambda record, why: told.append((int(record.value), why))
 
 
 @pytest.mark.parametrize(("given", "group"), [((), "producer"), (("g",), "g")])
@@ -105,7 +105,7 @@ def test_client_is_made_once_for_a_group(clients, given, group):
 
 
 def test_record_is_handed_over_as_it_is(clients, producer, note):
-    assert producer.hand_over([record(1), record(2)], note) == 2
+    assert producer.hand_over([record(1), record(2)], *note) == 2
     options = {"poll_timeout": DELIVERY_TIMEOUT, "buffer_error_max_tries": 2}
     assert clients.produced == [
         ("test.gift.wrap", b"k%d" % n, b"%d" % n, [("ce_id", b"%d" % n)], options) for n in (1, 2)
@@ -113,11 +113,11 @@ def test_record_is_handed_over_as_it_is(clients, producer, note):
 
 
 def test_each_record_is_told_of_once_and_later(producer, note, told):
-    producer.hand_over([record(1), record(2)], note)
+    producer.hand_over([record(1), record(2)], *note)
     assert told == []
     producer.poll(0)
     producer.poll(0)
-    assert told == [(1, None), (2, None)]
+    assert told == ["taken", "taken"]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_each_record_is_told_of_once_and_later(producer, note, told):
 )
 def test_record_that_was_not_taken_is_not_sent_again(clients, producer, note, told, error, fate):
     clients.fates[b"1"] = error
-    producer.hand_over([record(1), record(2)], note)
+    producer.hand_over([record(1), record(2)], *note)
     producer.flush()
-    assert told == [(2, None), (1, fate)]  # of one that is taken at once
+    assert told == ["taken", (1, fate)]  # of one that is taken at once
     assert (clients.values, clients.alone.produced) == ([1, 2], [])
 
 
@@ -136,11 +136,11 @@ def test_refused_record_is_sent_once_more_alone(clients, producer, note, told):
     """The broker may have refused its batch for a neighbour's sake."""
     clients.fates |= {b"1": TOO_LARGE, b"2": TOO_LARGE}
     clients.alone.fates[b"2"] = TOO_LARGE
-    producer.hand_over([record(1), record(2), record(3)], note)
+    producer.hand_over([record(1), record(2), record(3)], *note)
     producer.poll(0.5)
-    assert told == [(3, None)]
+    assert told == ["taken"]
     producer.poll(0.5)
-    assert told == [(3, None), (1, None), (2, failed(TOO_LARGE, lasting=True))]
+    assert told == ["taken", "taken", (2, failed(TOO_LARGE, lasting=True))]
     assert clients.alone.produced == clients.produced[:2]
     assert clients.asked[1:] == [("test.", "gift.wrap_gift", ALONE)]
     assert (clients.log, clients.alone.log) == ([("poll", 0.5)] * 2, [("poll", 0)])
@@ -151,25 +151,25 @@ def test_refused_record_that_can_not_be_sent_alone_is_told_of_with_the_others(
 ):
     clients.fates[b"1"] = TOO_LARGE
     clients.alone.raises[b"1"] = BufferError("full")
-    producer.hand_over([record(1), record(2)], note)
+    producer.hand_over([record(1), record(2)], *note)
     producer.poll(0)
-    assert told == [(2, None), (1, Failure("the broker takes no messages: full", False, False))]
+    assert told == ["taken", (1, Failure("the broker takes no messages: full", False, False))]
 
 
 def test_record_that_the_client_refuses_at_once_is_told_of_later(clients, producer, note, told):
     clients.raises[b"1"] = KafkaException(TOO_LARGE)
     clients.alone.raises[b"1"] = KafkaException(TOO_LARGE)
-    assert producer.hand_over([record(1), record(2)], note) == 2
+    assert producer.hand_over([record(1), record(2)], *note) == 2
     assert told == []
     producer.flush()
-    assert told == [(2, None), (1, failed(TOO_LARGE, lasting=True))]
+    assert told == ["taken", (1, failed(TOO_LARGE, lasting=True))]
 
 
 @pytest.mark.parametrize("error", [BufferError("full"), KafkaException(GONE)])
 def test_client_that_takes_no_records_is_a_broker_that_is_away(clients, producer, note, error):
     clients.raises[b"1"] = error
     with pytest.raises(BrokerUnavailable, match=r"^the broker takes no messages: ") as raised:
-        producer.hand_over([record(1)], note)
+        producer.hand_over([record(1)], *note)
     assert raised.value.__cause__ is error
 
 
@@ -217,18 +217,17 @@ def test_broker_that_says_nothing_has_taken_nothing(clients, producer):
     assert clients.log == [("flush", DELIVERY_TIMEOUT + 1)] * 2
 
 
-def test_letter_of_what_is_refused_is_flushed_with_it(clients, producer, told):
+def test_letter_of_what_is_refused_is_flushed_with_it(clients, producer, note, told):
     clients.fates |= {b"1": TOO_LARGE, b"9": TOO_LARGE}
     clients.alone.fates[b"1"] = TOO_LARGE
 
     def write_letter(of, failure):
-        told.append((int(of.value), failure and failure.reason))
-        if failure is not None:
-            producer.hand_over([record(9, "gift.wrap.dlq")], write_letter)
+        told.append((int(of.value), failure.reason))
+        producer.hand_over([record(9, "gift.wrap.dlq")], *note)
 
-    producer.hand_over([record(1)], write_letter)
+    producer.hand_over([record(1)], note[0], write_letter)
     producer.flush(3.0)
-    assert told == [(1, "it is too large"), (9, None)]
+    assert told == [(1, "it is too large"), "taken"]
     assert clients.log == clients.alone.log == [("flush", 3.0)] * 2
 
 
@@ -240,21 +239,21 @@ def test_who_is_told_of_a_failure_may_poll(clients, producer, told):
         producer.poll(0)
         told.append(int(record.value))
 
-    producer.hand_over([record(1), record(2), record(3)], poll_first)
+    producer.hand_over([record(1), record(2), record(3)], lambda: None, poll_first)
     producer.poll(0)
     assert told == [1, 2, 3]
 
 
 def test_who_is_told_may_fail(producer, note, told):
-    def fail(record, failure):
-        raise KeyError(int(record.value))
+    def fail():
+        raise KeyError
 
-    producer.hand_over([record(1)], fail)
-    producer.hand_over([record(2)], note)
+    producer.hand_over([record(1)], fail, note[1])
+    producer.hand_over([record(2)], *note)
     with pytest.raises(KeyError):
         producer.poll(0)
     producer.poll(0)
-    assert told == [(2, None)]
+    assert told == ["taken"]
 
 
 def test_thread_that_polls_meanwhile_returns_when_all_failures_are_told(clients, producer):
@@ -266,7 +265,7 @@ def test_thread_that_polls_meanwhile_returns_when_all_failures_are_told(clients,
         other.join(0.1)  # seconds in which it would return if it waited for nobody
         assert other.is_alive()
 
-    producer.hand_over([record(1)], let_other_poll)
+    producer.hand_over([record(1)], lambda: None, let_other_poll)
     producer.poll(0)
     other.join()
 
@@ -317,9 +316,9 @@ def test_check_asks_the_broker_itself(producer, monkeypatch):
 
 @pytest.mark.parametrize(("given", "waited"), [((), DELIVERY_TIMEOUT), ((0,), 0)])
 def test_what_is_on_its_way_is_delivered_at_the_end(clients, producer, note, told, given, waited):
-    producer.hand_over([record(1)], note)
+    producer.hand_over([record(1)], *note)
     producer.close(*given)
-    assert told == [(1, None)]
+    assert told == ["taken"]
     assert clients.log == [("flush", waited)] * 2
 
 
