@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, time
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import peewee
@@ -48,7 +49,7 @@ class _Statement(NamedTuple):
     sql: str
     parameters: tuple[tuple[int, Convert], ...]
     constants: tuple[Any, ...]
-    returning: tuple[Callable[[Any], Any], ...]
+    returning: tuple[Convert, ...]
 
     def fill(self, values: tuple[Any, ...]) -> list[Any]:
         known = values + self.constants
@@ -124,7 +125,12 @@ class Prepared:
                 return cursor.rowcount
             found = cursor.fetchall()
         return [
-            tuple([read(value) for read, value in zip(statement.returning, row, strict=True)])
+            tuple(
+                [
+                    value if convert is None else convert(value)
+                    for convert, value in zip(statement.returning, row, strict=True)
+                ]
+            )
             for row in found
         ]
 
@@ -152,7 +158,7 @@ class Prepared:
     def _statement(self, database: peewee.Database, values: tuple[Any, ...]) -> _Statement:
         if len(values) != len(self._arguments):
             raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
-        nulls = tuple([value is None for value in values])
+        nulls = tuple([value is None for value in values]) if None in values else ()
         found = self._statements.get((type(database), nulls))
         if found is None:
             found, again = self._prepare(database, nulls), self._prepare(database, nulls)
@@ -164,7 +170,7 @@ class Prepared:
         return found
 
     def _prepare(self, database: peewee.Database, nulls: tuple[bool, ...]) -> _Statement:
-        arguments = zip(self._arguments, nulls, strict=True)
+        arguments = zip_longest(self._arguments, nulls)
         query = self.build(*[None if null else argument for argument, null in arguments])
         if isinstance(query, peewee.ModelInsert):
             if query._row_type is None:
@@ -183,7 +189,7 @@ class Prepared:
             else:
                 parameters.append((place, _Default.value if isinstance(value, _Default) else None))
                 place += 1
-        returning = tuple(column.python_value for column in query._returning or ())
+        returning = tuple(_of_column(column) for column in query._returning or ())
         return _Statement(sql, tuple(parameters), constants, returning)
 
 
@@ -201,6 +207,14 @@ def _of_values(convert: Convert) -> Convert:
     """Leave out what peewee does for NULL: with one among its values, a statement is another."""
     plain = getattr(convert, "__func__", None) is peewee.Field.db_value
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
+
+
+def _of_column(column: Any) -> Convert:
+    """Leave out what peewee does for text, which is text already."""
+    kind = type(column)
+    is_text = issubclass(kind, (peewee.CharField, peewee.TextField))
+    own = (peewee.TextField.adapt, peewee.TextField.python_value)
+    return None if is_text and (kind.adapt, kind.python_value) == own else column.python_value
 
 
 def _late(default: Any) -> Any:
