@@ -25,6 +25,9 @@ CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 BODY_LIMIT = 200_000  # characters in a body; brokers take messages of 1 MB at most
 TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
 
+NEEDED = ("ce_id", "ce_source", "ce_type")
+READ = frozenset({*NEEDED, "ce_time", "ce_attempt", "ce_outcome", "traceparent"})
+
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 
@@ -153,29 +156,28 @@ def decode(record: Record) -> Envelope:
         headers = {
             name: value.decode()
             for name, value in record.headers or ()
-            if value is not None and (name.startswith("ce_") or name == "traceparent")
+            if name in READ and value is not None
         }
         data = (record.value or b"").decode()
         attempt = int(headers.get("ce_attempt", "1"))
     except ValueError as error:
         raise Undecodable(f"headers or body are not what CloudEvents says: {error}") from error
-    missing = [name for name in ("ce_id", "ce_source", "ce_type") if not headers.get(name)]
-    if missing:
+    if missing := [name for name in NEEDED if not headers.get(name)]:
         raise Undecodable(f"header missing: {', '.join(missing)}")
     outcome = headers.get("ce_outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise Undecodable(f"ce_outcome is {outcome!r}, not one of {', '.join(OUTCOMES)}")
     return Envelope(
-        topic=record.topic,
-        id=headers["ce_id"],
-        type=headers["ce_type"],
-        source=headers["ce_source"],
-        time=headers.get("ce_time", ""),
-        data=data,
-        outcome=outcome,
-        attempt=attempt,
-        traceparent=_bounded(headers.get("traceparent")),
-        place=record.place,
+        record.topic,
+        headers["ce_id"],
+        headers["ce_type"],
+        headers["ce_source"],
+        headers.get("ce_time", ""),
+        data,
+        outcome,
+        attempt,
+        _bounded(headers.get("traceparent")),
+        record.place,
     )
 
 

@@ -21,11 +21,11 @@ def to_record(message: Any, prefix: str = "") -> Record:
         # hole in it for whoever asks again: nobody may.
         fault = "the name of a header is not UTF-8"
     return Record(
-        topic=message.topic().removeprefix(prefix),
-        key=message.key(),
-        value=message.value(),
-        headers=headers,
-        partition=message.partition(),
-        offset=message.offset(),
-        fault=fault,
+        message.topic().removeprefix(prefix),
+        message.key(),
+        message.value(),
+        headers,
+        message.partition(),
+        message.offset(),
+        fault,
     )
