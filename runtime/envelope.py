@@ -21,13 +21,11 @@ Outcome = Literal["done", "rejected", "failed"]
 ID_LIMIT = 200  # characters in a message id
 INVALID_COMMAND = "invalid_command"  # the code where a command can't be made, or can't be read
 CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
-
 BODY_LIMIT = 200_000  # characters in a body; brokers take messages of 1 MB at most
 TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
 
 NEEDED = ("ce_id", "ce_source", "ce_type")
 READ = frozenset({*NEEDED, "ce_time", "ce_attempt", "ce_outcome", "traceparent"})
-
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 

@@ -61,7 +61,7 @@ class Litterer(Mishap):
         records = [Record(there, JUNK, JUNK, headers) for headers in ODD_HEADERS]
         if there in self._commands:
             records.append(_addressed(self._commands[there]))
-        producer = Producer(self._settings, "chaos")
+        producer = Producer(self._settings)
         try:
             producer.send_records(records)
             self.sent += len(records)

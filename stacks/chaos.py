@@ -89,7 +89,8 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     """Let it all happen, wait until all is at rest, and judge."""
     running = read_system(settings.saga_data)
     # That the broker is away is no news.
-    logging.getLogger("quixstreams").setLevel(logging.CRITICAL)
+    for told in ("quixstreams", "saga.runtime.kafka"):
+        logging.getLogger(told).setLevel(logging.CRITICAL)
     ledger.open_databases(settings)
     on_broker = settings.on_broker(running.broker)
     host = reached_at(settings.saga_host)

@@ -115,7 +115,7 @@ class Repeater(Mishap):
 
         records = read_topics(self._settings, self._topics)
         again = self.chance.sample(records, min(REPEATED, len(records)))
-        producer = Producer(self._settings, "chaos")
+        producer = Producer(self._settings)
         try:
             producer.send_records(again)
             self.repeated += len(again)

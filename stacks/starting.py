@@ -64,7 +64,7 @@ def start(
     """Start sagas as `POST /orders` does, a row and then the command, without HTTP's cost."""
     from saga.runtime.kafka.producer import Producer
 
-    producer = Producer(settings, "bench")
+    producer = Producer(settings)
     waiting: list[tuple[Start, datetime]] = []
     flush_at = time.monotonic()
     for order, due in _paced(orders, rate):

@@ -157,7 +157,7 @@ def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry
     if not dry_run and dead_letters:
         from ..kafka.producer import Producer
 
-        producer = Producer(_reaching_the_broker(data), "saga.dlq")
+        producer = Producer(_reaching_the_broker(data))
         if what == "replayed":
             producer.send_records(map(replay, dead_letters))
         producer.send_records(mark(dead_letter, what, utcnow()) for dead_letter in dead_letters)

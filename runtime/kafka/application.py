@@ -1,11 +1,12 @@
 """The connection to Kafka: what every consumer, producer and admin client is configured with."""
 
+import logging
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from ..errors import BrokerUnavailable
@@ -15,6 +16,8 @@ with warnings.catch_warnings(record=True):
     # quixstreams imports authlib, which warns of its own HTTP client: nothing that a user can mend.
     from quixstreams import Application
     from quixstreams.kafka import ConnectionConfig
+
+log = logging.getLogger(__name__)
 
 RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
 FETCHED_AHEAD = 8 * 1024 * 1024  # bytes that a consumer holds, at most; and one answer more
@@ -31,16 +34,12 @@ SILENT: dict[str, Any] = {"statistics.interval.ms": 0, "log_level": 3}
 
 
 def application(
-    settings: Settings,
-    group: str,
-    *,
-    consuming: Mapping[str, Any] = MappingProxyType({}),
-    producing: Mapping[str, Any] = MappingProxyType({}),
+    settings: Settings, group: str, consuming: Mapping[str, Any] = MappingProxyType({})
 ) -> Application:
-    """Make the Quix Streams application that consumers and producers come from.
+    """Make the Quix Streams application that consumers come from.
 
-    `consuming` and `producing` have more options of librdkafka's for either. The group gets its
-    prefix here; topics do where they are handed to librdkafka.
+    `consuming` has more options of librdkafka's. The group gets its prefix here; topics do where
+    they are handed to librdkafka.
     """
     return Application(
         broker_address=_connection(settings),
@@ -70,24 +69,40 @@ def application(
             "reconnect.backoff.max.ms": 1_000,
             **consuming,
         },
-        producer_extra_config={
-            **SILENT,
-            # Duplicates are the inbox's business, and an idempotent producer dies of a broker that
-            # has forgotten it.
-            "enable.idempotence": False,
-            "acks": "all",
-            "message.max.bytes": RECORD_LIMIT,
-            # A lone message waits for nobody: librdkafka would wait for a millisecond at least.
-            "linger.ms": 0,
-            "queue.buffering.max.kbytes": 131_072,
-            "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
-            # How long a topic that is not there is waited for: less than for the broker, or the
-            # one could not be told from the other.
-            "topic.metadata.propagation.max.ms": int(DELIVERY_TIMEOUT * 500),
-            "reconnect.backoff.max.ms": 1_000,
-            **producing,
-        },
     )
+
+
+def producer_client(settings: Settings, **options: Any) -> Producer:
+    """Make a producer; `options` are more of librdkafka's. Raises `BrokerUnavailable`.
+
+    It is the one that Quix Streams' wraps, which asks for news after each record: that takes as
+    long as handing it over.
+    """
+    options = {
+        **SILENT,
+        # Other clients of one topic put a key into the same partition.
+        "partitioner": "murmur2",
+        # Duplicates are the inbox's business, and an idempotent producer dies of a broker that has
+        # forgotten it.
+        "enable.idempotence": False,
+        "acks": "all",
+        "message.max.bytes": RECORD_LIMIT,
+        # A lone message waits for nobody: librdkafka would wait for a millisecond at least.
+        "linger.ms": 0,
+        "queue.buffering.max.kbytes": 131_072,
+        "message.timeout.ms": int(DELIVERY_TIMEOUT * 1000),
+        # How long a topic that is not there is waited for: less than for the broker, or the one
+        # could not be told from the other.
+        "topic.metadata.propagation.max.ms": int(DELIVERY_TIMEOUT * 500),
+        "reconnect.backoff.max.ms": 1_000,
+        **options,
+        **_connection(settings).as_librdkafka_dict(),
+        "error_cb": lambda error: log.warning("producer: %s", error.str()),
+    }
+    try:
+        return Producer(options, logger=log)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"no way to a broker: {reason(error)}") from error
 
 
 class Admin:

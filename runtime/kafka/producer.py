@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
 from ..transport import Refusal
-from .application import DELIVERY_TIMEOUT, Admin, application
+from .application import DELIVERY_TIMEOUT, Admin, producer_client
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +49,15 @@ _Hear = Callable[[Record, KafkaError | None, Any], None]
 
 
 class Producer:
-    """Sends records and knows whether they have arrived; threads may share it."""
+    """Sends records and knows whether they have arrived; threads may share it.
 
-    def __init__(self, settings: Settings, group: str = "producer") -> None:
+    Making one raises `BrokerUnavailable` where the settings lead to no broker whatsoever.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._group = group
+        self._producer = producer_client(settings)
         self._prefix = settings.kafka_prefix
-        self._producer = application(settings, group).get_producer()
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
         # What librdkafka has told of failures, to be acted on when its call is over: whoever hears
         # of one may send another record, and in a call of its own client that ends the process.
@@ -104,8 +105,8 @@ class Producer:
     ) -> int:
         """Let records be sent in the background; return how many there are.
 
-        For each, `taken` or `failed` is called: `taken` even before this returns, `failed` in a
-        later call of `poll` or `flush`. Raises `BrokerUnavailable` when no more can be on their
+        For each, `taken` or `failed` is called: in a later call of `poll` or `flush`, but for what
+        is taken while this waits for room. Raises `BrokerUnavailable` when no more can be on their
         way: with more than one of the `tries`, after seconds in which others may have arrived.
         """
 
@@ -125,19 +126,21 @@ class Producer:
         try:
             producer.produce(
                 self._prefix + record.topic,
-                value=record.value,
-                key=record.key,
+                record.value,
+                record.key,
                 headers=list(record.headers),
-                poll_timeout=DELIVERY_TIMEOUT,
-                buffer_error_max_tries=tries,
                 on_delivery=partial(hear, record),
             )
-        except (BufferError, KafkaException) as error:
+        except BufferError as full:
+            if tries < 2:
+                raise BrokerUnavailable(f"the broker takes no messages: {full}") from full
+            producer.poll(DELIVERY_TIMEOUT)
+            self._produce(producer, record, hear, tries - 1)
+        except KafkaException as error:
             first = error.args[0]
-            if isinstance(first, KafkaError) and first.code() in LASTING:
-                hear(record, first, None)
-            else:
-                raise BrokerUnavailable(f"the broker takes no messages: {error}") from error
+            if first.code() not in LASTING:
+                raise BrokerUnavailable(f"the broker takes no messages: {first.str()}") from error
+            hear(record, first, None)
 
     def _try_alone(self, record: Record, error: KafkaError, taken: Taken, failed: Failed) -> None:
         """Send a record again that was refused, perhaps for a neighbour's sake.
@@ -162,9 +165,7 @@ class Producer:
 
     def _producing_alone(self) -> Any:
         if self._alone is None:
-            options = {"batch.num.messages": 1}
-            alone = application(self._settings, self._group, producing=options)
-            self._alone = alone.get_producer()
+            self._alone = producer_client(self._settings, **{"batch.num.messages": 1})
         return self._alone
 
     def poll(self, timeout: float) -> None:
@@ -203,8 +204,7 @@ class Producer:
 
     def close(self, timeout: float = DELIVERY_TIMEOUT) -> None:
         """Deliver what is still on its way, for `timeout` seconds at most."""
-        with suppress(KafkaException):  # wrong settings: there has never been a producer
-            self.flush(timeout)
+        self.flush(timeout)
 
 
 def _failure(error: KafkaError) -> Failure:

@@ -53,7 +53,7 @@ class KafkaTransport:
         health: HealthFile | None = None,
         crash_points: crash.CrashPoints = crash.DISARMED,
     ) -> None:
-        self._producer = Producer(settings, group)
+        self._producer = Producer(settings)
         self._group = group
         self._prefix = settings.kafka_prefix
         self._is_embedded = settings.kafka_is_embedded

@@ -185,7 +185,7 @@ def _run_loop(
 def _run_timer(
     timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    producer = Producer(settings, timer.name)
+    producer = Producer(settings)
     health = HealthFile(settings.saga_health, timer.function.timeout)
     every = timer.every.total_seconds()
 

@@ -29,17 +29,17 @@ def failed(error, *, lasting=False, missing=False):
 
 
 class Client:
-    """A producer of Quix Streams': it tells what its `fates` are, by value, when it is polled."""
+    """One of librdkafka's: it tells what its `fates` are, by value, when it is polled."""
 
     def __init__(self):
         self.fates, self.raises, self.silent = {}, {}, False
         self.produced, self.on_their_way, self.log = [], [], []
 
-    def produce(self, topic, *, value, key, headers, on_delivery, **options):
-        if error := self.raises.pop(value, None):
-            raise error
+    def produce(self, topic, value, key, *, headers, on_delivery):
+        if errors := self.raises.get(value):
+            raise errors.pop(0)
         assert isinstance(headers, list)
-        self.produced.append((topic, key, value, headers, options))
+        self.produced.append((topic, key, value, headers))
         self.on_their_way.append((value, on_delivery))
 
     def poll(self, timeout):
@@ -60,7 +60,7 @@ class Client:
 
     @property
     def values(self):
-        return [int(value) for _, _, value, _, _ in self.produced]
+        return [int(value) for _, _, value, _ in self.produced]
 
 
 class Clients(Client):
@@ -70,21 +70,21 @@ class Clients(Client):
         super().__init__()
         self.alone, self.asked = Client(), []
 
-    def application(self, settings, group, producing=None):
-        self.asked.append((settings.kafka_prefix, group, producing))
-        return SimpleNamespace(get_producer=lambda: self.alone if producing else self)
+    def producer_client(self, settings, **options):
+        self.asked.append((settings.kafka_prefix, options))
+        return self.alone if options else self
 
 
 @pytest.fixture
 def clients(monkeypatch):
     clients = Clients()
-    monkeypatch.setattr(module, "application", clients.application)
+    monkeypatch.setattr(module, "producer_client", clients.producer_client)
     return clients
 
 
 @pytest.fixture
 def producer(clients):
-    return Producer(Settings(kafka_prefix="test."), "gift.wrap_gift")
+    return Producer(Settings(kafka_prefix="test."))
 
 
 @pytest.fixture
@@ -98,18 +98,23 @@ def note(told):
     return lambda: told.append("taken"), lambda record, why: told.append((int(record.value), why))
 
 
-@pytest.mark.parametrize(("given", "group"), [((), "producer"), (("g",), "g")])
-def test_client_is_made_once_for_a_group(clients, given, group):
-    Producer(Settings(kafka_prefix="test."), *given).send_records([record(1), record(2)])
-    assert clients.asked == [("test.", group, None)]
+def test_client_is_made_once(clients):
+    Producer(Settings(kafka_prefix="test.")).send_records([record(1), record(2)])
+    assert clients.asked == [("test.", {})]
 
 
 def test_record_is_handed_over_as_it_is(clients, producer, note):
     assert producer.hand_over([record(1), record(2)], *note) == 2
-    options = {"poll_timeout": DELIVERY_TIMEOUT, "buffer_error_max_tries": 2}
     assert clients.produced == [
-        ("test.gift.wrap", b"k%d" % n, b"%d" % n, [("ce_id", b"%d" % n)], options) for n in (1, 2)
+        ("test.gift.wrap", b"k%d" % n, b"%d" % n, [("ce_id", b"%d" % n)]) for n in (1, 2)
     ]
+
+
+def test_full_client_is_waited_for(clients, producer, note, told):
+    clients.raises[b"2"] = [BufferError("full")]
+    producer.hand_over([record(1), record(2)], *note)
+    assert (clients.values, told) == ([1, 2], ["taken"])
+    assert clients.log == [("poll", DELIVERY_TIMEOUT)]
 
 
 def test_each_record_is_told_of_once_and_later(producer, note, told):
@@ -142,7 +147,7 @@ def test_refused_record_is_sent_once_more_alone(clients, producer, note, told):
     producer.poll(0.5)
     assert told == ["taken", "taken", (2, failed(TOO_LARGE, lasting=True))]
     assert clients.alone.produced == clients.produced[:2]
-    assert clients.asked[1:] == [("test.", "gift.wrap_gift", ALONE)]
+    assert clients.asked[1:] == [("test.", ALONE)]
     assert (clients.log, clients.alone.log) == ([("poll", 0.5)] * 2, [("poll", 0)])
 
 
@@ -150,32 +155,36 @@ def test_refused_record_that_can_not_be_sent_alone_is_told_of_with_the_others(
     clients, producer, note, told
 ):
     clients.fates[b"1"] = TOO_LARGE
-    clients.alone.raises[b"1"] = BufferError("full")
+    clients.alone.raises[b"1"] = [BufferError("full")] * 2
     producer.hand_over([record(1), record(2)], *note)
     producer.poll(0)
     assert told == ["taken", (1, Failure("the broker takes no messages: full", False, False))]
 
 
 def test_record_that_the_client_refuses_at_once_is_told_of_later(clients, producer, note, told):
-    clients.raises[b"1"] = KafkaException(TOO_LARGE)
-    clients.alone.raises[b"1"] = KafkaException(TOO_LARGE)
+    clients.raises[b"1"] = [KafkaException(TOO_LARGE)]
+    clients.alone.raises[b"1"] = [KafkaException(TOO_LARGE)]
     assert producer.hand_over([record(1), record(2)], *note) == 2
     assert told == []
     producer.flush()
     assert told == ["taken", (1, failed(TOO_LARGE, lasting=True))]
 
 
-@pytest.mark.parametrize("error", [BufferError("full"), KafkaException(GONE)])
-def test_client_that_takes_no_records_is_a_broker_that_is_away(clients, producer, note, error):
-    clients.raises[b"1"] = error
-    with pytest.raises(BrokerUnavailable, match=r"^the broker takes no messages: ") as raised:
+@pytest.mark.parametrize(
+    ("error", "text"), [(BufferError("full"), "full"), (KafkaException(GONE), "it took too long")]
+)
+def test_client_that_takes_no_records_is_a_broker_that_is_away(
+    clients, producer, note, error, text
+):
+    clients.raises[b"1"] = [error, error]
+    with pytest.raises(BrokerUnavailable, match=f"^the broker takes no messages: {text}$") as it:
         producer.hand_over([record(1)], *note)
-    assert raised.value.__cause__ is error
+    assert it.value.__cause__ is error
 
 
 def test_what_is_sent_has_arrived(clients, producer):
     producer.send([Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")])
-    assert [(topic, value) for topic, _, value, _, _ in clients.produced] == [
+    assert [(topic, value) for topic, _, value, _ in clients.produced] == [
         ("test.gift.wrap", b"{}")
     ]
     assert len(clients) == 0
@@ -274,8 +283,10 @@ def test_post_waits_for_nothing(clients, producer, caplog):
     clients.silent = True
     envelope = Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")
     producer.post([envelope, envelope])
-    assert [options["buffer_error_max_tries"] for *_, options in clients.produced] == [1, 1]
-    assert clients.log == [("poll", 0)]
+    clients.raises[b"{}"] = [BufferError("full")]
+    with pytest.raises(BrokerUnavailable, match="full"):
+        producer.post([envelope])
+    assert clients.log == [("poll", 0)] * 2
     clients.silent = False
     producer.poll(0)
     assert caplog.messages == []
@@ -322,9 +333,14 @@ def test_what_is_on_its_way_is_delivered_at_the_end(clients, producer, note, tol
     assert clients.log == [("flush", waited)] * 2
 
 
-def test_producer_that_has_never_been_one_is_closed_all_the_same(clients, producer, monkeypatch):
-    def fail(timeout):
-        raise KafkaException(GONE)
-
-    monkeypatch.setattr(clients, "flush", fail)
-    producer.close()
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"kafka_bootstrap_servers": None}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"kafka_security_protocol": "SSL", "kafka_ssl_ca_location": "/no.pem"}, "ssl.ca.location"),
+    ],
+)
+def test_settings_that_lead_to_no_broker_are_told_at_once(wrong, text):
+    settings = Settings(**{"kafka_bootstrap_servers": "127.0.0.1:1", **wrong})
+    with pytest.raises(BrokerUnavailable, match=text):
+        Producer(settings)

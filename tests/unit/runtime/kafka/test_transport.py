@@ -39,11 +39,9 @@ class Consumer:
 def test_partition_begins_again_on_the_embedded_broker_alone(monkeypatch, embedded, sought):
     """In a cluster, a watermark may lag after a failover: nothing is to be replayed."""
     consumer = Consumer()
-    client = SimpleNamespace(
-        get_consumer=lambda **_: consumer, get_producer=lambda: SimpleNamespace(poll=lambda _: 0)
-    )
+    client = SimpleNamespace(get_consumer=lambda **_: consumer, poll=lambda _: 0)
     monkeypatch.setattr(module, "application", lambda *_, **__: client)
-    monkeypatch.setattr("saga.runtime.kafka.producer.application", lambda *_, **__: client)
+    monkeypatch.setattr("saga.runtime.kafka.producer.producer_client", lambda *_, **__: client)
     transport = KafkaTransport(Settings(kafka_is_embedded=embedded), "gift.wrap", ["gift.wrap"])
     assert transport.poll(0.0) == []
     assert [start.offset for start in consumer.sought] == sought
