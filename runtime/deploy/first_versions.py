@@ -35,10 +35,12 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
     system = settings.model_copy(update={"saga_target": "process"}).deployed_on
     try:
         store = open_store(settings.artifacts)
-        for name, version in versions.items():
-            past = history.deployments(store, system, name)
-            before = past[-1].version if past else None
-            if version != before:
-                history.record(store, system, name, version, before)
+        before = {entry.name: entry.version for entry in history.deployments(store, system)}
+        made = [
+            history.deployment(system, name, version, before.get(name))
+            for name, version in versions.items()
+            if version != before.get(name)
+        ]
+        history.record(store, made)
     except ArtifactError as error:
         log.warning("what runs is not recorded: %s", error)

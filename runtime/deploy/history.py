@@ -1,27 +1,38 @@
-"""Which versions of a function were deployed, when and by whom: one record per deployment.
+"""Which versions were deployed, when and by whom: one record per deploy, of all that it replaced.
 
-The records lie in the artifact store, so that everybody who deploys sees the same.
+The records lie in the artifact store, so that everybody who deploys sees the same. A deploy is in
+them whole or not at all; a record that can't be read is told, and stands in nobody's way.
 """
 
 import getpass
+import logging
 import os
-import re
 import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
 from .artifact import SHOWN, ArtifactError
 from .store import Store
 
+FOLDER = "deploys/"
 SHORTEST = 4  # digits of a version that a person may name
+READERS = 8  # records read at a time: a bucket answers each after a while
+
+log = logging.getLogger(__name__)
 
 
 class Deployment(BaseModel):
-    """One version of one function that got to work; `replaced` is what had run before."""
+    """One version of one function that got to work; `replaced` is what had run before.
 
+    `system` is the one that it runs in, as `Settings.deployed_on` says it.
+    """
+
+    system: str
     name: str
     version: str
     replaced: str | None = None
@@ -29,20 +40,31 @@ class Deployment(BaseModel):
     by: str
 
 
-def record(store: Store, system: str, name: str, version: str, replaced: str | None) -> Deployment:
-    """Keep a deployment of this moment, by this user."""
+_RECORD = TypeAdapter(list[Deployment])
+
+
+def deployment(system: str, name: str, version: str, replaced: str | None) -> Deployment:
+    """Describe a deployment of this moment, by this user."""
     by = f"{_user()}@{socket.gethostname()}"
-    entry = Deployment(name=name, version=version, replaced=replaced, at=utcnow(), by=by)
-    # A UUIDv7 begins with the time: keys in their order are deployments in theirs.
-    key = f"{_folder(system, name)}{uuid7()}.json"
-    store.put(key, entry.model_dump_json(indent=1).encode())
-    return entry
+    return Deployment(
+        system=system, name=name, version=version, replaced=replaced, at=utcnow(), by=by
+    )
 
 
-def deployments(store: Store, system: str, name: str) -> list[Deployment]:
-    """List a function's deployments, the oldest first."""
-    found = ((key, store.get(key)) for key in store.keys(_folder(system, name)))
-    return [_read(key, data) for key, data in found if data is not None]
+def record(store: Store, made: Sequence[Deployment]) -> None:
+    """Keep what one deploy has made."""
+    if made:
+        # A UUIDv7 begins with the time: keys in their order are deploys in theirs.
+        store.put(f"{FOLDER}{uuid7()}.json", _RECORD.dump_json([*made], indent=1))
+
+
+def deployments(store: Store, system: str, name: str | None = None) -> list[Deployment]:
+    """List a system's deployments, or those of one function, the oldest first."""
+    return [
+        entry
+        for entry in _all(store)
+        if entry.system == system and (name is None or entry.name == name)
+    ]
 
 
 def version_before(history: list[Deployment], running: str | None) -> str:
@@ -63,11 +85,19 @@ def version_named(history: list[Deployment], name: str) -> str:
     return found[0]
 
 
-def _read(key: str, data: bytes) -> Deployment:
+def _all(store: Store) -> list[Deployment]:
+    keys = store.keys(FOLDER)
+    with ThreadPoolExecutor(READERS) as threads:
+        found = zip(keys, threads.map(store.get, keys), strict=True)
+        return [entry for key, data in found for entry in _read(key, data)]
+
+
+def _read(key: str, data: bytes | None) -> list[Deployment]:
     try:
-        return Deployment.model_validate_json(data)
+        return _RECORD.validate_json(data or b"")
     except ValidationError:
-        raise ArtifactError(f"{key} in the artifact store is damaged: remove it") from None
+        log.warning("%s in the artifact store is no record that can be read: passed over", key)
+        return []
 
 
 def _user() -> str:
@@ -75,9 +105,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())  # a container's user may have no name
-
-
-def _folder(system: str, name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?", name):
-        raise ArtifactError(f"{name}: not a function, SERVICE.NAME, and not a service")
-    return f"deployments/{system}/{name}/"

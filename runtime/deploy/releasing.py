@@ -113,11 +113,17 @@ class Releasing:
         return instances_of(running, name)[0].version
 
     def _record(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            name, version = change.release.name, change.release.version
-            replaced = change.old[0].version if change.old else None
-            if change.numbers:
-                history.record(self.store, self.settings.deployed_on, name, version, replaced)
+        made = [
+            history.deployment(
+                self.settings.deployed_on,
+                change.release.name,
+                change.release.version,
+                change.old[0].version if change.old else None,
+            )
+            for change in changes
+            if change.numbers
+        ]
+        history.record(self.store, made)
 
     def _release(self, name: str, version: str) -> Release:
         """Make a release of a version in the store, or of what the image brings along."""

@@ -6,10 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy import history
 from saga.runtime.deploy.artifact import ArtifactError
-from saga.runtime.deploy.history import Deployment, version_before, version_named
+from saga.runtime.deploy.history import (
+    Deployment,
+    deployment,
+    version_before,
+    version_named,
+)
 from saga.runtime.deploy.store import FolderStore
 
 NAME = "order.create_order"
@@ -26,22 +33,28 @@ def past(*versions):
     """A function's deployments, the oldest first; before the first one, nothing ran."""
     before = [None, *versions]
     return [
-        Deployment(name=NAME, version=version, replaced=replaced, at=NOW, by="ann@host")
-        for version, replaced in zip(versions, before, strict=False)
+        Deployment(system="saga", name=NAME, version=version, replaced=was, at=NOW, by="ann@host")
+        for version, was in zip(versions, before, strict=False)
     ]
+
+
+def record(store, *made, system="saga"):
+    """Record one deploy of names in versions."""
+    history.record(store, [deployment(system, name, version, None) for name, version in made])
 
 
 def test_deployments_are_listed_from_the_oldest_on(store):
     versions = [ONE, TWO, THREE, ONE] * 5
     for version in versions:
-        history.record(store, "saga", NAME, version, None)
+        record(store, (NAME, version))
     found = history.deployments(store, "saga", NAME)
     assert [entry.version for entry in found] == versions
     assert sorted(entry.at for entry in found) == [entry.at for entry in found]
 
 
 def test_deployment_says_what_when_and_by_whom(store):
-    made = history.record(store, "saga", NAME, TWO, ONE)
+    made = deployment("saga", NAME, TWO, ONE)
+    history.record(store, [made])
     assert history.deployments(store, "saga", NAME) == [made]
     assert (made.name, made.version, made.replaced) == (NAME, TWO, ONE)
     assert made.by.startswith(f"{getpass.getuser()}@")
@@ -54,16 +67,69 @@ def test_what_was_never_deployed_has_no_deployments(store):
 
 def test_functions_adapters_and_systems_do_not_mix(store):
     for system, name in (("saga", "order"), ("saga", NAME), ("other", NAME), ("saga", f"{NAME}2")):
-        history.record(store, system, name, ONE, None)
+        record(store, (name, ONE), system=system)
     assert [entry.name for entry in history.deployments(store, "saga", NAME)] == [NAME]
     assert [entry.name for entry in history.deployments(store, "saga", "order")] == ["order"]
+    names = [entry.name for entry in history.deployments(store, "saga")]
+    assert names == ["order", NAME, f"{NAME}2"]
 
 
-def test_damaged_record_is_told_by_its_key(store):
-    history.record(store, "saga", NAME, ONE, None)
-    [key] = store.keys(f"deployments/saga/{NAME}/")
-    store.put(key, b"{")
-    with pytest.raises(ArtifactError, match=rf"^{key} in the artifact store is damaged"):
+def test_deploy_of_many_is_one_record(store):
+    record(store, (NAME, ONE), ("order", ONE))
+    assert len(store.keys("deploys/")) == 1
+    assert {entry.name for entry in history.deployments(store, "saga")} == {NAME, "order"}
+
+
+def test_deploy_of_nothing_is_no_record(store):
+    history.record(store, [])
+    assert store.keys("") == []
+
+
+WHOLE = TypeAdapter(list[Deployment]).dump_json(past(THREE))
+DAMAGED = {
+    "half written": WHOLE[:-20],
+    "empty": b"",
+    "no JSON": b"{",
+    "another shape": b'{"a": 1}',
+    "a list of something else": b"[1, null]",
+    "a field missing": WHOLE.replace(b'"version"', b'"revision"'),
+    "a field of another type": WHOLE.replace(f'"{THREE}"'.encode(), b"[]"),
+    "not UTF-8": WHOLE.replace(b"ann", b"\xe5nn"),
+    "deeper than anybody reads": b"[" * 100_000,
+    "a folder": None,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_record_is_told_by_its_key_and_passed_over(store, tmp_path, caplog, case):
+    record(store, (NAME, ONE))
+    key = f"deploys/{uuid7()}.json"
+    if DAMAGED[case] is None:
+        (tmp_path / key).mkdir()
+    else:
+        store.put(key, DAMAGED[case])
+    record(store, (NAME, TWO))
+    found = history.deployments(store, "saga", NAME)
+    assert [entry.version for entry in found] == [ONE, TWO]
+    told = f"{key} in the artifact store is no record that can be read: passed over"
+    assert caplog.messages == [told]
+
+
+def test_record_of_a_newer_version_is_read_as_far_as_it_is_understood(store, caplog):
+    newer = WHOLE.replace(b'"name"', b'"mood":{"new":1},"name"')
+    store.put(f"deploys/{uuid7()}.json", newer)
+    assert history.deployments(store, "saga", NAME) == past(THREE)
+    assert caplog.messages == []
+
+
+def test_store_that_is_away_is_no_damaged_record(store, monkeypatch):
+    record(store, (NAME, ONE))
+
+    def away(_):
+        raise ArtifactError("the artifact store can't be read: timed out")
+
+    monkeypatch.setattr(store, "get", away)
+    with pytest.raises(ArtifactError, match="timed out"):
         history.deployments(store, "saga", NAME)
 
 
