@@ -1,7 +1,6 @@
 """Deploy one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 
 from ..deploy import history
 from ..deploy.artifact import SHOWN
+from ..deploy.interruption import raise_when_told_to_end
 from ..deploy.releasing import Releasing
 from ..deploy.rollout import READY_TIMEOUT
 from ..deploy.store import open_store
@@ -165,8 +165,7 @@ def invoke(
 
 
 def _releasing(settings: Settings, timeout: float) -> Releasing:
-    # What is half done is taken back, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    raise_when_told_to_end()
     return Releasing(settings, lambda text: console.print(line((text, "dim"))), timeout)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -184,3 +185,46 @@ def test_of_two_deploys_at_once_one_is_refused_and_the_other_one_is_done(kept: P
         waits.terminate()
         assert waits.wait(DEADLINE) == 128 + signal.SIGTERM
     assert kept.pids() == before
+
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("how", ["deploy", "scale"])
+def test_what_loses_its_terminal_is_taken_back(kept: Project, how: str) -> None:
+    code, *_ = BAD["never gets ready"]
+    words = {"deploy": ["deploy", SEND], "scale": ["scale", f"{SEND}=2"]}[how]
+    kept.edit("gift/send_gift.py", "@function", f"{code}\n@function")
+    if how == "scale":  # what a deploy would refuse: it is there already
+        unpacked = kept.system.data / "code" / kept.version(SEND) / "gift/send_gift.py"
+        whole = unpacked.read_text()
+        unpacked.write_text((kept.root / "gift/send_gift.py").read_text())
+    before, past = kept.pids(), kept.deployments(SEND)
+    ours, theirs = os.openpty()
+    lost = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, SAGA, *words, "--timeout", f"{DEADLINE:g}"],
+        env={
+            **os.environ,
+            "SAGA_STACKS": str(kept.system.stacks),
+            "SAGA_DATA": str(kept.system.data),
+            **kept.system.environment,
+        },
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    while b"starts" not in told:
+        told += os.read(ours, 1024)
+    os.close(ours)
+    ended = lost.wait(DEADLINE)
+    if how == "scale":
+        unpacked.write_text(whole)
+    assert ended == 128 + signal.SIGHUP
+    assert (kept.pids(), kept.deployments(SEND)) == (before, past)
