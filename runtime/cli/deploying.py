@@ -72,13 +72,14 @@ def rollback(
     data: Data = None,
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
+    force: Annotated[bool, typer.Option("--force", help="On the image that is there now.")] = False,
 ) -> None:
     """Deploy an earlier version of a function or saga again.
 
-    Its stack file is the one of that time, as its code is.
+    Its stack file is the one of that time, as its code is, and so is a container's image.
     """
-    release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
-    _tell(release)
+    releasing = _releasing(settings_for(data, target), timeout)
+    _tell(releasing.roll_back(name, version, force=force))
 
 
 @app.command()
@@ -118,7 +119,8 @@ def remove(
 def deployments(name: Name, data: Data = None, as_json: Json = False, target: Where = None) -> None:
     """List the versions of a function that were deployed.
 
-    The newest first, with when that was and by whom.
+    The newest first, with when that was and by whom, and of which commit: `+` where the version's
+    files were not as in it.
     """
     settings = settings_for(data, target)
     found = history.deployments(open_store(settings.artifacts), settings.deployed_on, name)
@@ -127,11 +129,13 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
         print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
         return
     table = bare_table()
-    for column in ("VERSION", "DEPLOYED", "BY", "REPLACED"):
+    for column in ("VERSION", "DEPLOYED", "BY", "REPLACED", "COMMIT", "IMAGE"):
         table.add_column(column)
     for entry in found:
         before = (entry.replaced or "")[:SHOWN]
-        table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before)
+        commit = (entry.commit or "")[:SHOWN] + ("+" if entry.dirty else "")
+        image = (entry.image or "").removeprefix("sha256:")[:SHOWN]
+        table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before, commit, image)
     console.print(table if found else f"{name} was never deployed.")
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import SagaError
@@ -36,10 +36,11 @@ class ArtifactError(SagaError):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A service's code at one version; `data` is the zip."""
+    """A service's code at one version; `data` is the zip, `files` what it was just made of."""
 
     version: str
     data: bytes
+    files: tuple[Path, ...] = field(default=(), compare=False, repr=False)
 
 
 def version_of(data: bytes) -> str:
@@ -67,7 +68,7 @@ def bundle(stack_file: Path, stack: Stack) -> Artifact:
             entry = zipfile.ZipInfo(str(name))  # dated 1980, as zip counts from there
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name].read_bytes())
-    return Artifact(version_of(buffer.getvalue()), buffer.getvalue())
+    return Artifact(version_of(buffer.getvalue()), buffer.getvalue(), tuple(files.values()))
 
 
 def unpack(artifact: Artifact, folder: Path) -> Path:

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import SagaError
 from ..settings import Settings
-from ..system.stack import Stack
+from ..system.stack import Stack, find_stacks
 from ..system.state import CODE, Wanted, instance_name
 from . import history
-from .artifact import ArtifactError, bundle, remove_unpacked, unpack
+from .artifact import bundle, remove_unpacked, unpack
+from .provenance import Provenance, git_provenance
 from .store import open_store, save
 
 log = logging.getLogger(__name__)
@@ -36,11 +38,24 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
     try:
         store = open_store(settings.artifacts)
         before = {entry.name: entry.version for entry in history.deployments(store, system)}
+        changed = {name: v for name, v in versions.items() if v != before.get(name)}
+        made_of = _provenances(settings) if changed else {}
         made = [
-            history.deployment(system, name, version, before.get(name))
-            for name, version in versions.items()
-            if version != before.get(name)
+            history.deployment(
+                system,
+                name,
+                version,
+                before.get(name),
+                provenance=made_of.get(version, Provenance()),
+            )
+            for name, version in changed.items()
         ]
         history.record(store, made)
-    except ArtifactError as error:
+    except SagaError as error:
         log.warning("what runs is not recorded: %s", error)
+
+
+def _provenances(settings: Settings) -> dict[str, Provenance]:
+    """Tell where versions come from; of one whose files have changed since, nothing is known."""
+    made = [bundle(path, stack) for path, stack in find_stacks(settings.saga_stacks).items()]
+    return {artifact.version: git_provenance(artifact) for artifact in made}

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
 from .artifact import SHOWN, ArtifactError
+from .provenance import Provenance
 from .store import Store
 
 FOLDER = "deploys/"
@@ -26,7 +27,7 @@ READERS = 8  # records read at a time: a bucket answers each after a while
 log = logging.getLogger(__name__)
 
 
-class Deployment(BaseModel):
+class Deployment(Provenance, frozen=True):
     """One version of one function that got to work; `replaced` is what had run before.
 
     `system` is the one that it runs in, as `Settings.deployed_on` says it.
@@ -36,6 +37,7 @@ class Deployment(BaseModel):
     name: str
     version: str
     replaced: str | None = None
+    replaced_image: str | None = None
     at: datetime
     by: str
 
@@ -43,11 +45,24 @@ class Deployment(BaseModel):
 _RECORD = TypeAdapter(list[Deployment])
 
 
-def deployment(system: str, name: str, version: str, replaced: str | None) -> Deployment:
+def deployment(
+    system: str,
+    name: str,
+    version: str,
+    replaced: str | None = None,
+    replaced_image: str | None = None,
+    provenance: Provenance = Provenance(),  # noqa: B008 - it can't be changed
+) -> Deployment:
     """Describe a deployment of this moment, by this user."""
-    by = f"{_user()}@{socket.gethostname()}"
     return Deployment(
-        system=system, name=name, version=version, replaced=replaced, at=utcnow(), by=by
+        system=system,
+        name=name,
+        version=version,
+        replaced=replaced,
+        replaced_image=replaced_image,
+        at=utcnow(),
+        by=f"{_user()}@{socket.gethostname()}",
+        **provenance.model_dump(),
     )
 
 
@@ -83,6 +98,19 @@ def version_named(history: list[Deployment], name: str) -> str:
         versions = ", ".join(sorted(version[:SHOWN] for version in known)) or "none"
         raise ArtifactError(f"{name}: not one version of this function; there are: {versions}")
     return found[0]
+
+
+def provenance_of(history: list[Deployment], version: str) -> Provenance:
+    """Return where a version came from and what it ran on, when it was last deployed.
+
+    Of what was never deployed, as docker-compose's containers, the image may be known.
+    """
+    for entry in reversed(history):
+        if entry.version == version:
+            return Provenance(**entry.model_dump(include=set(Provenance.model_fields)))
+        if entry.replaced == version and entry.replaced_image:
+            return Provenance(image=entry.replaced_image)
+    return Provenance()
 
 
 def _all(store: Store) -> list[Deployment]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,23 @@ def test_version_that_runs_is_not_deployed_again(kept: Project) -> None:
     assert (kept.pids(), kept.deployments(WRAP)) == (before, past)
 
 
+def test_deployment_tells_its_commit(kept: Project) -> None:
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-C", str(kept.root)]
+    kept.paper("committed")
+    for words in ("init -q", "add gift stacks", "commit -qm Begin"):
+        subprocess.run([*git, *words.split()], check=True)
+    kept.ok("deploy", WRAP)
+    kept.paper("dirty")
+    kept.ok("deploy", WRAP)
+    kept.ok("rollback", WRAP)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    shutil.rmtree(kept.root / ".git")
+    found = [(entry["commit"], entry["dirty"]) for entry in kept.deployments(WRAP)[:3]]
+    assert found == [(head, False), (head, True), (head, False)]
+    table = kept.ok("deployments", WRAP).splitlines()[1:4]
+    assert [line.split()[-1] for line in table] == [head[:12], f"{head[:12]}+", head[:12]]
+
+
 def test_function_named_twice_is_deployed_once(kept: Project) -> None:
     kept.paper("checked")
     kept.ok("deploy", WRAP, WRAP)
@@ -108,7 +126,7 @@ def test_rollback_restores_what_the_function_did(kept: Project) -> None:
     ]
     assert all("@" in entry["by"] for entry in past)
     table = kept.ok("deployments", WRAP).splitlines()
-    assert table[0].split() == ["VERSION", "DEPLOYED", "BY", "REPLACED"]
+    assert table[0].split() == ["VERSION", "DEPLOYED", "BY", "REPLACED", "COMMIT", "IMAGE"]
     assert [line.split()[0] for line in table[1:5]] == [entry["version"][:12] for entry in past]
 
 

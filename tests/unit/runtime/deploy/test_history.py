@@ -14,9 +14,11 @@ from saga.runtime.deploy.artifact import ArtifactError
 from saga.runtime.deploy.history import (
     Deployment,
     deployment,
+    provenance_of,
     version_before,
     version_named,
 )
+from saga.runtime.deploy.provenance import Provenance
 from saga.runtime.deploy.store import FolderStore
 
 NAME = "order.create_order"
@@ -179,6 +181,22 @@ def test_going_back_twice_is_where_one_was(versions, times):
         entries.append(entry.model_copy(update={"replaced": running}))
         running = before
     assert running == start
+
+
+def test_version_comes_from_where_it_came_from_last():
+    first, second = past(ONE, TWO)
+    first = first.model_copy(update={"commit": "c1", "image": "i1", "dirty": True})
+    again = first.model_copy(update={"image": "i2"})
+    entries = [first, second, again]
+    assert provenance_of(entries, ONE) == Provenance(commit="c1", image="i2", dirty=True)
+    assert provenance_of(entries, TWO) == provenance_of(entries, THREE) == Provenance()
+
+
+def test_image_of_what_was_never_deployed_is_known_from_its_successor():
+    """Its tag may have moved to another image since."""
+    [first] = past(ONE)
+    entries = [first.model_copy(update={"replaced": "image", "replaced_image": "i0"})]
+    assert provenance_of(entries, "image") == Provenance(image="i0")
 
 
 def test_version_is_named_by_its_first_digits():

@@ -1,0 +1,142 @@
+"""What is deployed is found, kept and recorded, or refused before anything is written."""
+
+import sys
+
+import pytest
+
+from saga.runtime.data_directory import NotOurs
+from saga.runtime.deploy import releasing as module
+from saga.runtime.deploy.history import deployments
+from saga.runtime.deploy.releasing import Releasing
+from saga.runtime.deploy.target import Instance
+from saga.runtime.settings import Settings
+from saga.runtime.system.state import instance_name
+
+WRAP, SEND = "parcel.wrap", "parcel.send"
+STACK = 'service = "{0}"\npackage = "{0}"\ndatabase = "{0}"\n[functions.wrap]\n[functions.send]\n'
+
+
+class FakeTarget:
+    """Runs whatever it is given, on an image as `docker build` left it last."""
+
+    def __init__(self):
+        self.image = "sha256:1"
+        self.running = {}
+
+    def instances(self):
+        return [*self.running.values()]
+
+    def check(self, release, numbers):
+        pass
+
+    def start(self, release, number):
+        name = instance_name(release.name, number)
+        image = release.provenance.image or self.image
+        self.running[name] = Instance(
+            name, release.name, "function", release.version, "ready", image=image
+        )
+        return name
+
+    def is_ready(self, name):
+        return True
+
+    def keep(self, name):
+        pass
+
+    def remove(self, names):
+        for name in names:
+            del self.running[name]
+
+
+@pytest.fixture
+def target(monkeypatch):
+    found = FakeTarget()
+    monkeypatch.setattr(module, "open_target", lambda _: found)
+    return found
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The code of two services."""
+    (tmp_path / "stacks").mkdir()
+    for service in ("parcel", "letter"):
+        (tmp_path / "stacks" / f"{service}.toml").write_text(STACK.format(service))
+        (tmp_path / service).mkdir()
+        (tmp_path / service / "wrap.py").write_text("PAPER = 'red'")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in ("parcel", "letter"):
+        sys.modules.pop(name, None)
+
+
+def edit(project, colour, service="parcel"):
+    (project / service / "wrap.py").write_text(f"PAPER = '{colour}'")
+
+
+def system(project, name="saga", target="docker"):
+    return Releasing(
+        Settings(
+            saga_data=project / name,
+            saga_system=name,
+            saga_target=target,
+            saga_stacks=project / "stacks",
+            saga_artifacts=str(project / "shelf"),
+        ),
+        lambda _: None,
+    )
+
+
+def files(folder):
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_refused_deploy_writes_nothing_into_a_folder_of_somebody_elses(project, target):
+    (project / "saga").mkdir()
+    (project / "saga/letters.txt").touch()
+    before = files(project)
+    with pytest.raises(NotOurs):
+        system(project).deploy([WRAP])
+    assert files(project) == before
+
+
+def test_image_that_a_version_ran_on_is_recorded_and_comes_back_with_it(project, target):
+    one = system(project)
+    one.deploy([WRAP])
+    edit(project, "blue")
+    target.image = "sha256:2"
+    one.deploy([WRAP])
+    one.roll_back(WRAP, None)
+    [instance] = target.running.values()
+    assert instance.image == "sha256:1"
+    past = deployments(one.store, "saga/docker", WRAP)
+    assert [entry.image for entry in past] == ["sha256:1", "sha256:2", "sha256:1"]
+    assert [entry.replaced_image for entry in past] == [None, "sha256:1", "sha256:2"]
+
+
+def test_more_instances_run_the_image_of_the_first(project, target):
+    one = system(project)
+    one.deploy([WRAP])
+    target.image = "sha256:2"
+    one.scale({WRAP: 2})
+    assert {instance.image for instance in target.running.values()} == {"sha256:1"}
+
+
+def test_forced_rollback_takes_the_image_that_is_there(project, target):
+    one = system(project)
+    one.deploy([WRAP])
+    edit(project, "blue")
+    target.image = "sha256:2"
+    one.deploy([WRAP])
+    one.roll_back(WRAP, None, force=True)
+    assert [instance.image for instance in target.running.values()] == ["sha256:2"]
+
+
+def test_instance_that_is_gone_when_it_is_recorded_has_no_image(project, target):
+    def is_ready(name):
+        target.running.clear()
+        return True
+
+    target.is_ready = is_ready
+    system(project).deploy([WRAP])
+    [entry] = deployments(system(project).store, "saga/docker", WRAP)
+    assert entry.image is None
