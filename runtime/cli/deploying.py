@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from ..deploy import history
 from ..deploy.artifact import SHOWN
 from ..deploy.interruption import raise_when_told_to_end
 from ..deploy.releasing import Releasing
-from ..deploy.rollout import READY_TIMEOUT
+from ..deploy.rollout import READY_TIMEOUT, described
 from ..deploy.store import open_store
 from ..deploy.target import Release
 from ..deploy.targets import open_target
@@ -47,6 +48,9 @@ def deploy(
     force: Annotated[
         bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    ] = False,
 ) -> None:
     """Deploy functions, sagas and adapters as their code is now.
 
@@ -56,10 +60,16 @@ def deploy(
     not get healthy, it is taken down and the old one stays.
     """
     releasing = _releasing(settings_for(data, target), timeout)
-    releases = releasing.deploy(names or [], force=force)
-    for release in releases:
-        _tell(release)
-    if not releases:
+    changed: Sequence[object]
+    if dry_run:
+        changed = changes = releasing.dry_run(names or [], force=force)
+        for text in map(described, changes):
+            console.print(line(text), soft_wrap=True)
+    else:
+        changed = releases = releasing.deploy(names or [], force=force)
+        for release in releases:
+            _tell(release)
+    if not changed:
         console.print("Nothing to do: these versions run already.")
 
 

@@ -48,6 +48,13 @@ class Releasing:
                     save(self.store, artifact)
             return self._replace(releases, force=force)
 
+    def dry_run(self, names: Sequence[str], *, force: bool = False) -> list[Change]:
+        """Return what `deploy` would do, or raise what keeps it from that; change nothing."""
+        changes = plan(self._made_here(names), self.target.instances(), force=force)
+        for change in changes:
+            self.target.check(change.release, change.numbers)
+        return changes
+
     def roll_back(self, name: str, version: str | None, *, force: bool = False) -> Release:
         """Deploy an earlier version again: what had run before, or the one that is named.
 

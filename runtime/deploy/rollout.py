@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ..errors import SagaError
 from ..polling import poll_until
 from ..system.state import instance_name
+from .artifact import SHOWN
 from .interruption import uninterrupted
 from .target import Instance, NotHealthy, Release, Target, told
 
@@ -72,6 +73,16 @@ def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Cha
     missing = max(0, count - len(at_work))
     numbers = _free(release.name, missing, {instance.name for instance in there})
     return Change(release, numbers, tuple(ended))
+
+
+def described(change: Change) -> str:
+    """Say in one line what a change would do."""
+    starts = [instance_name(change.release.name, number) for number in change.numbers]
+    done = [f"starts {', '.join(starts)}"] if starts else []
+    if change.old:
+        ended = (f"{old.name} of {old.version[:SHOWN]}" for old in change.old)
+        done.append(f"ends {', '.join(ended)}")
+    return f"{change.release.name} {change.release.version[:SHOWN]}: {', '.join(done)}"
 
 
 def roll_out(

@@ -73,6 +73,26 @@ def test_version_that_runs_is_not_deployed_again(kept: Project) -> None:
     assert (kept.pids(), kept.deployments(WRAP)) == (before, past)
 
 
+def test_dry_run_tells_what_a_deploy_would_do_and_does_nothing(kept: Project) -> None:
+    kept.paper("dry")
+    before, past = kept.pids(), kept.deployments(WRAP)
+    files = lambda: {*kept.system.data.rglob("*.zip"), *kept.system.data.rglob("stack.toml")}  # noqa: E731
+    there, old = files(), kept.instances(WRAP)[0]
+    told = kept.ok("deploy", WRAP, "--dry-run")
+    [version] = re.findall(rf"^{WRAP} (\w{{12}}): starts {WRAP}(?:-\d)?, ends ", told)
+    assert told.endswith(f", ends {old['name']} of {old['version'][:12]}\n")
+    assert (kept.pids(), kept.deployments(WRAP), files()) == (before, past, there)
+    kept.ok("deploy", WRAP)
+    assert kept.version(WRAP).startswith(version)
+    assert kept.ok("deploy", WRAP, "--dry-run").startswith("Nothing to do")
+
+
+def test_dry_run_is_refused_as_the_deploy_would_be(kept: Project) -> None:
+    assert "not one of" in kept.refused("deploy", "gift.nothing", "--dry-run")
+    kept.edit("gift/wrap_gift.py", "@function", "@function(\n")
+    assert "wrap_gift.py: " in kept.refused("deploy", WRAP, "--dry-run")
+
+
 def test_deployment_tells_its_commit(kept: Project) -> None:
     git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-C", str(kept.root)]
     kept.paper("committed")

@@ -9,6 +9,7 @@ from saga.runtime.deploy import releasing as module
 from saga.runtime.deploy.history import deployments
 from saga.runtime.deploy.releasing import Releasing
 from saga.runtime.deploy.target import Instance
+from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system.state import instance_name
 
@@ -88,6 +89,26 @@ def system(project, name="saga", target="docker"):
 
 def files(folder):
     return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_dry_run_writes_nothing_anywhere(project, target):
+    before = files(project)
+    changes = system(project).dry_run([])
+    assert [change.release.name for change in changes] == [
+        *("letter.wrap", "letter.send"),
+        *(WRAP, SEND),
+    ]
+    assert files(project) == before
+    assert target.running == {}
+
+
+def test_dry_run_tells_what_is_in_the_way(project, target):
+    def check(release, numbers):
+        raise SagaError("no image")
+
+    target.check = check
+    with pytest.raises(SagaError, match="no image"):
+        system(project).dry_run([WRAP])
 
 
 def test_refused_deploy_writes_nothing_into_a_folder_of_somebody_elses(project, target):

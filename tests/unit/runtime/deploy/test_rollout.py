@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from saga.runtime.deploy.interruption import ENDS, raise_when_told_to_end
-from saga.runtime.deploy.rollout import plan, plan_scale, roll_out
+from saga.runtime.deploy.rollout import described, plan, plan_scale, roll_out
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
 from saga.runtime.errors import SagaError
 from saga.runtime.system.stack import Entry, Stack
@@ -74,6 +74,24 @@ def test_plan(case):
         kept = (NEW, "ready")
         there = [i for i in running if i.deployed == "shop.bake"]
         assert list(change.old) == [i for i in there if (i.version, i.state) != kept]
+
+
+DESCRIBED = {
+    "nothing runs": ([], "starts shop.bake"),
+    "an old one runs": ([instance()], "starts shop.bake-2, ends shop.bake of aaaaaaaaaaaa"),
+    "two are left of others": (
+        [instance(1, NEW), instance(2), instance(3)],
+        "starts shop.bake-4, ends shop.bake-2 of aaaaaaaaaaaa, shop.bake-3 of aaaaaaaaaaaa",
+    ),
+    "one is left of another": ([instance(1, NEW), instance(2)], "ends shop.bake-2 of aaaaaaaaaaaa"),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIBED)
+def test_plan_is_described_in_a_line(case):
+    running, what = DESCRIBED[case]
+    [change] = plan([release()], running)
+    assert described(change) == f"shop.bake bbbbbbbbbbbb: {what}"
 
 
 def test_adapters_are_planned_last_and_run_once():
