@@ -38,8 +38,8 @@ def deploy(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME",
-            help=NAMES,
+            metavar="NAME[@VERSION]",
+            help=f"{NAMES} With a version's first digits: what any system has run.",
         ),
     ] = None,
     data: Data = None,
@@ -54,7 +54,8 @@ def deploy(
 ) -> None:
     """Deploy functions, sagas and adapters as their code is now.
 
-    All of them where none is named, and without a gap.
+    All of them where none is named, and without a gap. NAME@VERSION deploys a version that another
+    system has run, such as staging, whose artifact store is shared.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
     not get healthy, it is taken down and the old one stays.

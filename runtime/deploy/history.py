@@ -41,6 +41,11 @@ class Deployment(Provenance, frozen=True):
     at: datetime
     by: str
 
+    @property
+    def provenance(self) -> Provenance:
+        """Where the version came from and what it ran on."""
+        return Provenance(**self.model_dump(include=set(Provenance.model_fields)))
+
 
 _RECORD = TypeAdapter(list[Deployment])
 
@@ -75,11 +80,16 @@ def record(store: Store, made: Sequence[Deployment]) -> None:
 
 def deployments(store: Store, system: str, name: str | None = None) -> list[Deployment]:
     """List a system's deployments, or those of one function, the oldest first."""
-    return [
-        entry
-        for entry in _all(store)
-        if entry.system == system and (name is None or entry.name == name)
-    ]
+    found = all_deployments(store)
+    return [e for e in found if e.system == system and name in (None, e.name)]
+
+
+def all_deployments(store: Store) -> list[Deployment]:
+    """List the deployments of all systems that share the store, the oldest first."""
+    keys = store.keys(FOLDER)
+    with ThreadPoolExecutor(READERS) as threads:
+        found = zip(keys, threads.map(store.get, keys), strict=True)
+        return [entry for key, data in found for entry in _read(key, data)]
 
 
 def version_before(history: list[Deployment], running: str | None) -> str:
@@ -100,6 +110,35 @@ def version_named(history: list[Deployment], name: str) -> str:
     return found[0]
 
 
+def run_somewhere(history: list[Deployment], name: str, digits: str) -> Deployment:
+    """Return the last deployment, in whatever system, of the version that begins with some digits.
+
+    A version is of a whole service: another function of it may have been deployed. Raises
+    `ArtifactError` unless it is one version, of this service.
+    """
+    found = [e for e in history if e.version.startswith(digits.lower())]
+    mine = [e for e in found if _service(e.name) == _service(name)]
+    versions = sorted({entry.version for entry in mine})
+    if len(digits) < SHORTEST:
+        raise ArtifactError(f"{name}@{digits}: give {SHORTEST} digits of a version at least")
+    if len(versions) > 1:
+        shown = ", ".join(version[:SHOWN] for version in versions)
+        raise ArtifactError(f"{name}@{digits}: {shown} begin so: give more digits")
+    if mine:
+        return next((e for e in reversed(mine) if e.name == name), mine[-1])
+    if found:
+        others = ", ".join(sorted({_service(entry.name) for entry in found}))
+        raise ArtifactError(f"{name}@{digits}: that is a version of {others}, not of this service")
+    raise ArtifactError(
+        f"{name}@{digits}: no system that shares this artifact store has run it: set "
+        "SAGA_ARTIFACTS to that of the system which has, for both"
+    )
+
+
+def _service(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def provenance_of(history: list[Deployment], version: str) -> Provenance:
     """Return where a version came from and what it ran on, when it was last deployed.
 
@@ -107,17 +146,10 @@ def provenance_of(history: list[Deployment], version: str) -> Provenance:
     """
     for entry in reversed(history):
         if entry.version == version:
-            return Provenance(**entry.model_dump(include=set(Provenance.model_fields)))
+            return entry.provenance
         if entry.replaced == version and entry.replaced_image:
             return Provenance(image=entry.replaced_image)
     return Provenance()
-
-
-def _all(store: Store) -> list[Deployment]:
-    keys = store.keys(FOLDER)
-    with ThreadPoolExecutor(READERS) as threads:
-        found = zip(keys, threads.map(store.get, keys), strict=True)
-        return [entry for key, data in found for entry in _read(key, data)]
 
 
 def _read(key: str, data: bytes | None) -> list[Deployment]:

@@ -1,7 +1,6 @@
 """What the commands do with releases: deploy them, go back, change how many run, take them away."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SagaError
@@ -38,10 +37,11 @@ class Releasing:
     def deploy(self, names: Sequence[str], *, force: bool = False) -> list[Release]:
         """Deploy functions, sagas and adapters as their code is now, all if none is named.
 
-        With `force`, also those that run this version already. Returns those that were changed.
-        Raises a `SagaError` and leaves all as it was when one of them can't be deployed.
+        NAME@VERSION is a version that a system has run which shares the store. With `force`, also
+        those that run this version already, and on what is there now. Returns those that were
+        changed. Raises a `SagaError` and leaves all as it was when one of them can't be deployed.
         """
-        releases = self._made_here(names)
+        releases = self._releases(names, force=force)
         with changing(self.settings.saga_data):
             for artifact in {release.version: release.artifact for release in releases}.values():
                 if artifact is not None:
@@ -50,7 +50,8 @@ class Releasing:
 
     def dry_run(self, names: Sequence[str], *, force: bool = False) -> list[Change]:
         """Return what `deploy` would do, or raise what keeps it from that; change nothing."""
-        changes = plan(self._made_here(names), self.target.instances(), force=force)
+        releases = self._releases(names, force=force)
+        changes = plan(releases, self.target.instances(), force=force)
         for change in changes:
             self.target.check(change.release, change.numbers)
         return changes
@@ -66,9 +67,7 @@ class Releasing:
             version = history.version_before(past, running[0].version if running else None)
         else:
             version = history.version_named(past, version)
-        release = self._release(name, version, past)
-        if force:
-            release = replace(release, provenance=on_what_is_there(release.provenance))
+        release = self._release(name, version, history.provenance_of(past, version), force=force)
         with changing(self.settings.saga_data):
             if not self._replace([release], force=force):
                 raise SagaError(f"{name} runs {version[:SHOWN]} already")
@@ -81,7 +80,8 @@ class Releasing:
             changes = []
             for name, count in counts.items():
                 past = self._past(name)
-                release = self._release(name, last_version(name, running, past), past)
+                version = last_version(name, running, past)
+                release = self._release(name, version, history.provenance_of(past, version))
                 if release.entry is None:
                     raise SagaError(f"{name} is an adapter: its port is for one")
                 most = release.stack.entries[release.entry].partitions
@@ -98,6 +98,24 @@ class Releasing:
             running = self.target.instances()
             found = [instance for name in names for instance in instances_of(running, name)]
             self.target.remove([instance.name for instance in found])
+
+    def _releases(self, words: Sequence[str], *, force: bool) -> list[Release]:
+        """Make releases of what is named, all of the code as it is now if nothing is."""
+        here = [word for word in words if "@" not in word]
+        promoted = [word for word in dict.fromkeys(words) if "@" in word]
+        releases = [self._promoted(word, force=force) for word in promoted]
+        if here or not promoted:
+            releases += self._made_here(here)
+        names = [release.name for release in releases]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SagaError(f"{twice[0]} is named twice: in one version only")
+        return releases
+
+    def _promoted(self, word: str, *, force: bool) -> Release:
+        """Make a release of NAME@VERSION, of what some system has run."""
+        name, _, digits = word.partition("@")
+        entry = history.run_somewhere(history.all_deployments(self.store), name, digits)
+        return self._release(name, entry.version, entry.provenance, force=force)
 
     def _made_here(self, names: Sequence[str]) -> list[Release]:
         """Make releases of the code as it is now; nothing is kept of them."""
@@ -133,8 +151,13 @@ class Releasing:
         made = [record_of(system, change, images) for change in changes if change.numbers]
         history.record(self.store, made)
 
-    def _release(self, name: str, version: str, past: list[Deployment]) -> Release:
-        """Make a release of a version in the store, or of what the image brings along."""
+    def _release(
+        self, name: str, version: str, provenance: Provenance, *, force: bool = False
+    ) -> Release:
+        """Make a release of a version in the store, or of what the image brings along.
+
+        It is for what it ran on, or with `force` for what is there now.
+        """
         if version == IMAGE:
             stacks = find_stacks(self.settings.saga_stacks).values()
             stack = next((stack for stack in stacks if name in stack.names()), None)
@@ -144,15 +167,12 @@ class Releasing:
             stack = stack_of(artifact)
         if stack is None or name not in stack.names():
             raise SagaError(f"version {version[:SHOWN]} has no {name}")
-        return Release(name, stack, version, artifact, history.provenance_of(past, version))
+        if force:
+            provenance = provenance.model_copy(update={"image": None})
+        return Release(name, stack, version, artifact, provenance)
 
     def _running(self, name: str) -> list[Instance]:
         return [instance for instance in self.target.instances() if instance.deployed == name]
-
-
-def on_what_is_there(provenance: Provenance) -> Provenance:
-    """Forget what a version ran on."""
-    return provenance.model_copy(update={"image": None})
 
 
 def last_version(name: str, running: Sequence[Instance], past: Sequence[Deployment]) -> str:

@@ -115,6 +115,29 @@ def test_artifacts_may_lie_on_s3(
     project.ok("down")
 
 
+def test_version_goes_from_staging_to_production_as_it_is(
+    start_system: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SAGA_ARTIFACTS", str(tmp_path / "shelf"))
+    staging = start_gifts(start_system)
+    monkeypatch.setenv("SAGA_SYSTEM", "production")
+    production = start_gifts(start_system)
+    monkeypatch.delenv("SAGA_SYSTEM")
+    staging.paper("green")
+    staging.ok("deploy", WRAP)
+    version = staging.version(WRAP)
+    staging.ok("down")
+    env = {"SAGA_SYSTEM": "production", "SAGA_STACKS": str(tmp_path / "none")}
+    told = production.ok("deploy", f"{WRAP}@{version[:8]}", env=env)
+    assert told.endswith(f"{WRAP} runs version {version[:12]}\n")
+    assert (production.version(WRAP), production.invoke()["paper"]) == (version, "green")
+    production.ok("rollback", WRAP, env=env)
+    assert production.invoke()["paper"] == "red"
+    told = production.refused("deploy", f"{WRAP}@ffff", env=env)
+    assert "no system that shares this artifact store has run it: set SAGA_ARTIFACTS" in told
+    production.ok("down")
+
+
 def test_supervisor_that_was_killed_leaves_nothing_in_the_way_of_the_next(
     start_system: Start,
 ) -> None:

@@ -15,6 +15,7 @@ from saga.runtime.deploy.history import (
     Deployment,
     deployment,
     provenance_of,
+    run_somewhere,
     version_before,
     version_named,
 )
@@ -237,3 +238,72 @@ def test_name_that_is_not_of_one_version_is_told_with_those_there_are(case):
 def test_name_where_there_are_no_versions_is_told():
     with pytest.raises(ArtifactError, match=r"there are: none$"):
         version_named([], "1111")
+
+
+def run(*made):
+    """Deployments of names in versions, each in a system of its own."""
+    return [
+        deployment(f"system-{number}", name, version) for number, (name, version) in enumerate(made)
+    ]
+
+
+EVERYWHERE = run(
+    ("order.create_order", ONE),
+    ("order.create_order", TWO),
+    ("order.cancel_order", TWO),
+    ("product", THREE),
+    ("order", "abab1" + "0" * 59),
+    ("order", "abab2" + "0" * 59),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "digits", "found"),
+    [
+        ("order.create_order", "1111", 0),
+        ("order.create_order", "2222", 1),
+        ("order.cancel_order", "2222", 2),
+        ("order.complete_order", "2222", 2),
+        ("order", ONE, 0),
+        ("product.reserve_product", "3333", 3),
+        ("order", "ABAB1", 4),
+    ],
+)
+def test_version_that_ran_somewhere_is_found_by_its_first_digits(name, digits, found):
+    assert run_somewhere(EVERYWHERE, name, digits) == EVERYWHERE[found]
+
+
+NOWHERE = {
+    "too short": ("order", "222", "give 4 digits of a version at least"),
+    "empty": ("order", "", "give 4 digits of a version at least"),
+    "of two": ("order", "abab", "abab10000000, abab20000000 begin so: give more digits"),
+    "another service's": ("order", "3333", "that is a version of product, not of this service"),
+    "unknown": (
+        "order",
+        "4444",
+        "no system that shares this artifact store has run it: set SAGA_ARTIFACTS to that of the "
+        "system which has, for both",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOWHERE)
+def test_version_that_ran_nowhere_is_told_with_what_to_do(case):
+    name, digits, told = NOWHERE[case]
+    with pytest.raises(ArtifactError) as error:
+        run_somewhere(EVERYWHERE, name, digits)
+    assert str(error.value) == f"{name}@{digits}: {told}"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a.b", "a", "c"]), st.sampled_from([ONE, TWO]))),
+    st.integers(4, 64),
+)
+def test_whatever_is_found_ran_for_the_service(made, length):
+    entries = run(*made)
+    ran = [entry for entry in entries if entry.version == ONE and entry.name in ("a", "a.b")]
+    if ran:
+        assert run_somewhere(entries, "a", ONE[:length]) in ran
+    else:
+        with pytest.raises(ArtifactError):
+            run_somewhere(entries, "a", ONE[:length])

@@ -1,5 +1,6 @@
 """What is deployed is found, kept and recorded, or refused before anything is written."""
 
+import shutil
 import sys
 
 import pytest
@@ -161,3 +162,75 @@ def test_instance_that_is_gone_when_it_is_recorded_has_no_image(project, target)
     system(project).deploy([WRAP])
     [entry] = deployments(system(project).store, "saga/docker", WRAP)
     assert entry.image is None
+
+
+@pytest.fixture
+def staged(project, target):
+    """A version that another system has run, and whose code is here no more."""
+    [release] = system(project, "staging").deploy([WRAP])
+    target.running.clear()
+    edit(project, "blue")
+    return release.version
+
+
+def test_version_that_another_system_has_run_is_deployed_as_it_ran_there(project, target, staged):
+    target.image = "sha256:2"
+    system(project).deploy([f"{WRAP}@{staged[:8]}"])
+    [instance] = target.running.values()
+    assert (instance.version, instance.image) == (staged, "sha256:1")
+    [entry] = deployments(system(project).store, "saga/docker", WRAP)
+    assert (entry.version, entry.image) == (staged, "sha256:1")
+    assert len(deployments(system(project).store, "staging/docker")) == 1
+
+
+def test_promoted_version_needs_no_code_here(project, target, staged):
+    shutil.rmtree(project / "stacks")
+    shutil.rmtree(project / "parcel")
+    system(project).deploy([f"{WRAP}@{staged}"])
+    assert [instance.version for instance in target.running.values()] == [staged]
+
+
+def test_another_function_of_the_promoted_service_is_in_it(project, target, staged):
+    [release] = system(project).deploy([f"{SEND}@{staged}"])
+    assert (release.name, release.version) == (SEND, staged)
+
+
+def test_forced_promotion_takes_the_image_that_is_there(project, target, staged):
+    target.image = "sha256:2"
+    system(project).deploy([f"{WRAP}@{staged}"], force=True)
+    assert [instance.image for instance in target.running.values()] == ["sha256:2"]
+
+
+def test_promoted_version_runs_beside_code_of_here(project, target, staged):
+    releases = system(project).deploy([f"{WRAP}@{staged}", SEND])
+    assert {release.name: release.version == staged for release in releases} == {
+        WRAP: True,
+        SEND: False,
+    }
+
+
+REFUSED = {
+    "one version twice": (
+        [f"{WRAP}@{{0}}", WRAP],
+        "parcel.wrap is named twice",
+    ),
+    "no such function in it": (["parcel.post@{0}"], "version {1} has no parcel.post"),
+    "another service's": (["letter.wrap@{0}"], "that is a version of parcel, not of this service"),
+    "never run": ([f"{WRAP}@ffff"], "no system that shares this artifact store has run it"),
+    "no version": ([f"{WRAP}@"], "give 4 digits of a version at least"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_version_that_can_not_be_promoted_is_told_and_nothing_starts(project, target, staged, case):
+    words, told = REFUSED[case]
+    with pytest.raises(SagaError) as error:
+        system(project).deploy([word.format(staged) for word in words])
+    assert told.format(staged, staged[:12]) in str(error.value)
+    assert target.running == {}
+
+
+def test_promoted_version_whose_artifact_is_gone_is_told(project, target, staged):
+    (project / f"shelf/artifacts/{staged}.zip").unlink()
+    with pytest.raises(SagaError, match="is not in the store"):
+        system(project).deploy([f"{WRAP}@{staged}"])
