@@ -83,11 +83,14 @@ def rollback(
     data: Data = None,
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
-    force: Annotated[bool, typer.Option("--force", help="On the image that is there now.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="On the packages, or the image, of now.")
+    ] = False,
 ) -> None:
     """Deploy an earlier version of a function or saga again.
 
-    Its stack file is the one of that time, as its code is, and so is a container's image.
+    Its stack file is the one of that time, as its code is, and so is a container's image. A process
+    is refused where other packages are installed now.
     """
     releasing = _releasing(settings_for(data, target), timeout)
     _tell(releasing.roll_back(name, version, force=force))

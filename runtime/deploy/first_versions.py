@@ -10,6 +10,7 @@ from ..system.stack import Stack, find_stacks
 from ..system.state import CODE, Wanted, instance_name
 from . import history
 from .artifact import bundle, remove_unpacked, unpack
+from .lock import Locks
 from .provenance import Provenance, git_provenance
 from .store import open_store, save
 
@@ -39,7 +40,8 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
         store = open_store(settings.artifacts)
         before = {entry.name: entry.version for entry in history.deployments(store, system)}
         changed = {name: v for name, v in versions.items() if v != before.get(name)}
-        made_of = _provenances(settings) if changed else {}
+        locks = Locks(store)
+        made_of = _provenances(settings, locks) if changed else {}
         made = [
             history.deployment(
                 system,
@@ -50,12 +52,18 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
             )
             for name, version in changed.items()
         ]
+        locks.keep(entry.lock for entry in made)
         history.record(store, made)
     except SagaError as error:
         log.warning("what runs is not recorded: %s", error)
 
 
-def _provenances(settings: Settings) -> dict[str, Provenance]:
+def _provenances(settings: Settings, locks: Locks) -> dict[str, Provenance]:
     """Tell where versions come from; of one whose files have changed since, nothing is known."""
     made = [bundle(path, stack) for path, stack in find_stacks(settings.saga_stacks).items()]
-    return {artifact.version: git_provenance(artifact) for artifact in made}
+    return {
+        artifact.version: git_provenance(artifact).model_copy(
+            update={"lock": locks.digest(artifact)}
+        )
+        for artifact in made
+    }

@@ -147,9 +147,8 @@ def provenance_of(history: list[Deployment], version: str) -> Provenance:
     for entry in reversed(history):
         if entry.version == version:
             return entry.provenance
-        if entry.replaced == version and entry.replaced_image:
-            return Provenance(image=entry.replaced_image)
-    return Provenance()
+    images = [entry.replaced_image for entry in history if entry.replaced == version]
+    return Provenance(image=images[-1] if images else None)
 
 
 def _read(key: str, data: bytes | None) -> list[Deployment]:

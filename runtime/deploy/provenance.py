@@ -1,4 +1,4 @@
-"""Where a version comes from and what it runs on, beside its code: a commit, an image."""
+"""Where a version comes from and what it runs on, beside its code: a commit, an image, a lock."""
 
 import os
 import subprocess
@@ -15,12 +15,13 @@ class Provenance(BaseModel, frozen=True):
     """What is known of a version's origin; None where nothing is.
 
     `dirty` says that some of the version's files are not as in the git `commit`; `image` is the id
-    of the image of its containers.
+    of the image of its containers, `lock` the hash of the packages of its processes.
     """
 
     commit: str | None = None
     dirty: bool | None = None
     image: str | None = None
+    lock: str | None = None
 
 
 def git_provenance(artifact: Artifact) -> Provenance:

@@ -10,6 +10,7 @@ from ..system.state import changing, instance_name, read_system
 from . import history
 from .artifact import SHOWN, Artifact, bundle, stack_of
 from .history import Deployment
+from .lock import Locks
 from .provenance import Provenance, git_provenance
 from .rollout import READY_TIMEOUT, Change, Tell, plan, plan_scale, roll_out
 from .store import Store, fetch, open_store, save
@@ -31,6 +32,7 @@ class Releasing:
             settings = settings.model_copy(update={"saga_stacks": stacks})
         self.settings = settings
         self.store: Store = open_store(settings.artifacts)
+        self._locks = Locks(self.store)
         self._tell = tell
         self._timeout = timeout
 
@@ -81,7 +83,9 @@ class Releasing:
             for name, count in counts.items():
                 past = self._past(name)
                 version = last_version(name, running, past)
-                release = self._release(name, version, history.provenance_of(past, version))
+                # Its packages are those of the instances that run: nothing is to be compared.
+                was = history.provenance_of(past, version).model_copy(update={"lock": None})
+                release = self._release(name, version, was)
                 if release.entry is None:
                     raise SagaError(f"{name} is an adapter: its port is for one")
                 most = release.stack.entries[release.entry].partitions
@@ -132,7 +136,7 @@ class Releasing:
             path, stack = found[name]
             if path not in made:
                 artifact = bundle(path, stack)
-                made[path] = artifact, git_provenance(artifact)
+                made[path] = artifact, self._here(artifact, git_provenance(artifact))
             artifact, provenance = made[path]
             releases.append(Release(name, stack, artifact.version, artifact, provenance))
         return releases
@@ -149,6 +153,7 @@ class Releasing:
         images = {instance.name: instance.image for instance in self.target.instances()}
         system = self.settings.deployed_on
         made = [record_of(system, change, images) for change in changes if change.numbers]
+        self._locks.keep(entry.lock for entry in made)
         history.record(self.store, made)
 
     def _release(
@@ -156,7 +161,8 @@ class Releasing:
     ) -> Release:
         """Make a release of a version in the store, or of what the image brings along.
 
-        It is for what it ran on, or with `force` for what is there now.
+        It is for what it ran on, or with `force` for what is there now. Raises a `SagaError` where
+        a process would run on other packages.
         """
         if version == IMAGE:
             stacks = find_stacks(self.settings.saga_stacks).values()
@@ -167,9 +173,22 @@ class Releasing:
             stack = stack_of(artifact)
         if stack is None or name not in stack.names():
             raise SagaError(f"version {version[:SHOWN]} has no {name}")
+        here = self._here(artifact, provenance)
         if force:
-            provenance = provenance.model_copy(update={"image": None})
-        return Release(name, stack, version, artifact, provenance)
+            here = here.model_copy(update={"image": None})
+        elif here.lock and provenance.lock not in (None, here.lock):
+            raise SagaError(
+                f"{name} {version[:SHOWN]} ran on other packages than are installed here: "
+                f"{self._locks.compared(provenance.lock, here.lock)}; install those again, or run "
+                "it on these with --force"
+            )
+        return Release(name, stack, version, artifact, here)
+
+    def _here(self, artifact: Artifact | None, provenance: Provenance) -> Provenance:
+        """Say on which packages a process would run; a container's are in its image."""
+        is_process = self.settings.saga_target == "process"
+        lock = self._locks.digest(artifact) if artifact and is_process else None
+        return provenance.model_copy(update={"lock": lock})
 
     def _running(self, name: str) -> list[Instance]:
         return [instance for instance in self.target.instances() if instance.deployed == name]

@@ -193,6 +193,13 @@ def test_version_comes_from_where_it_came_from_last():
     assert provenance_of(entries, TWO) == provenance_of(entries, THREE) == Provenance()
 
 
+def test_version_that_was_replaced_comes_from_where_it_came_from():
+    first, second = past(ONE, TWO)
+    first = first.model_copy(update={"commit": "c1", "lock": "l1"})
+    second = second.model_copy(update={"replaced_image": "i1"})
+    assert provenance_of([first, second], ONE) == Provenance(commit="c1", lock="l1")
+
+
 def test_image_of_what_was_never_deployed_is_known_from_its_successor():
     """Its tag may have moved to another image since."""
     [first] = past(ONE)

@@ -1,5 +1,6 @@
 """What is deployed is found, kept and recorded, or refused before anything is written."""
 
+import importlib
 import shutil
 import sys
 
@@ -234,3 +235,85 @@ def test_promoted_version_whose_artifact_is_gone_is_told(project, target, staged
     (project / f"shelf/artifacts/{staged}.zip").unlink()
     with pytest.raises(SagaError, match="is not in the store"):
         system(project).deploy([f"{WRAP}@{staged}"])
+
+
+@pytest.fixture
+def ribbon(project, tmp_path, monkeypatch):
+    """Installs a package that the code imports, in some version."""
+    place = tmp_path / "site-packages"
+
+    def install(version):
+        shutil.rmtree(place, ignore_errors=True)
+        info = place / f"ribbon-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ribbon\nVersion: {version}\n")
+        (info / "top_level.txt").write_text("ribbon\n")
+        (place / "ribbon.py").touch()
+        importlib.invalidate_caches()
+
+    install("1.0")
+    monkeypatch.syspath_prepend(place)
+    (project / "parcel/wrap.py").write_text("import ribbon")
+    return install
+
+
+def test_process_is_not_rolled_back_to_what_ran_on_other_packages(project, target, ribbon):
+    one = system(project, target="process")
+    [old] = one.deploy([WRAP])
+    ribbon("2.0")
+    edit(project, "blue")
+    one = system(project, target="process")
+    one.deploy([WRAP])
+    before, there = dict(target.running), files(project)
+    with pytest.raises(SagaError) as error:
+        one.roll_back(WRAP, None)
+    assert str(error.value) == (
+        f"{WRAP} {old.version[:12]} ran on other packages than are installed here: "
+        "ribbon 1.0 -> 2.0; install those again, or run it on these with --force"
+    )
+    assert (target.running, files(project)) == (before, there)
+    one.roll_back(WRAP, None, force=True)
+    assert [instance.version for instance in target.running.values()] == [old.version]
+    past = deployments(one.store, "saga/process", WRAP)
+    assert past[0].lock != past[2].lock
+
+
+def test_process_is_rolled_back_to_what_ran_on_these_packages(project, target, ribbon):
+    [old] = system(project, target="process").deploy([WRAP])
+    edit(project, "blue")
+    system(project, target="process").deploy([WRAP])
+    system(project, target="process").roll_back(WRAP, None)
+    assert [instance.version for instance in target.running.values()] == [old.version]
+
+
+def test_process_is_not_promoted_from_other_packages(project, target, ribbon):
+    [release] = system(project, "staging", "process").deploy([WRAP])
+    target.running.clear()
+    ribbon("2.0")
+    with pytest.raises(SagaError, match=r"ribbon 1\.0 -> 2\.0"):
+        system(project, target="process").deploy([f"{WRAP}@{release.version}"])
+    system(project, target="process").deploy([f"{WRAP}@{release.version}"], force=True)
+    assert [instance.version for instance in target.running.values()] == [release.version]
+
+
+def test_more_of_what_runs_need_no_look_at_packages(project, target, ribbon):
+    system(project, target="process").deploy([WRAP])
+    ribbon("2.0")
+    system(project, target="process").scale({WRAP: 2})
+    assert len(target.running) == 2
+
+
+def test_containers_have_their_packages_in_their_image(project, target, ribbon):
+    one = system(project)
+    one.deploy([WRAP])
+    ribbon("2.0")
+    edit(project, "blue")
+    one.deploy([WRAP])
+    one.roll_back(WRAP, None)
+    assert {entry.lock for entry in deployments(one.store, "saga/docker")} == {None}
+
+
+def test_dry_run_of_a_process_writes_nothing_either(project, target, ribbon):
+    before = files(project)
+    system(project, target="process").dry_run([WRAP])
+    assert files(project) == before
