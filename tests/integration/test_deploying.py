@@ -110,6 +110,20 @@ def test_deployment_tells_its_commit(kept: Project) -> None:
     assert [line.split()[-1] for line in table] == [head[:12], f"{head[:12]}+", head[:12]]
 
 
+def test_damaged_record_is_told_and_keeps_nobody_from_anything(kept: Project) -> None:
+    records = kept.system.data / "artifacts/deploys"
+    (records / "0-half.json").write_text('[{"name": "gift')
+    (records / "1-folder.json").mkdir()
+    kept.paper("undamaged")
+    for words in (["deploy", WRAP], ["rollback", WRAP], ["scale", f"{WRAP}=1"]):
+        kept.ok(*words)
+    told = kept.run("deployments", WRAP, apart=True).stderr
+    (records / "0-half.json").unlink()
+    (records / "1-folder.json").rmdir()
+    why = "in the artifact store is no record that can be read: passed over"
+    assert told == f"deploys/0-half.json {why}\ndeploys/1-folder.json {why}\n"
+
+
 def test_function_named_twice_is_deployed_once(kept: Project) -> None:
     kept.paper("checked")
     kept.ok("deploy", WRAP, WRAP)
