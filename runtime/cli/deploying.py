@@ -1,8 +1,8 @@
 """Deploy one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
 
 import json
-import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,9 @@ import typer
 
 from ..deploy import history
 from ..deploy.artifact import SHOWN
+from ..deploy.interruption import raise_when_told_to_end
 from ..deploy.releasing import Releasing
-from ..deploy.rollout import READY_TIMEOUT
+from ..deploy.rollout import READY_TIMEOUT, described
 from ..deploy.store import open_store
 from ..deploy.target import Release
 from ..deploy.targets import open_target
@@ -37,8 +38,8 @@ def deploy(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME",
-            help=NAMES,
+            metavar="NAME[@VERSION]",
+            help=f"{NAMES} With a version's first digits: what any system has run.",
         ),
     ] = None,
     data: Data = None,
@@ -47,19 +48,29 @@ def deploy(
     force: Annotated[
         bool, typer.Option("--force", help="Also what runs already: for new secrets, a new image.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    ] = False,
 ) -> None:
     """Deploy functions, sagas and adapters as their code is now.
 
-    All of them where none is named, and without a gap.
+    All of them where none is named, and without a gap. NAME@VERSION deploys a version that another
+    system has run, such as staging, whose artifact store is shared.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
     not get healthy, it is taken down and the old one stays.
     """
     releasing = _releasing(settings_for(data, target), timeout)
-    releases = releasing.deploy(names or [], force=force)
-    for release in releases:
-        _tell(release)
-    if not releases:
+    changed: Sequence[object]
+    if dry_run:
+        changed = changes = releasing.dry_run(names or [], force=force)
+        for text in map(described, changes):
+            console.print(line(text), soft_wrap=True)
+    else:
+        changed = releases = releasing.deploy(names or [], force=force)
+        for release in releases:
+            _tell(release)
+    if not changed:
         console.print("Nothing to do: these versions run already.")
 
 
@@ -72,13 +83,17 @@ def rollback(
     data: Data = None,
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
+    force: Annotated[
+        bool, typer.Option("--force", help="On the packages, or the image, of now.")
+    ] = False,
 ) -> None:
     """Deploy an earlier version of a function or saga again.
 
-    Its stack file is the one of that time, as its code is.
+    Its stack file is the one of that time, as its code is, and so is a container's image. A process
+    is refused where other packages are installed now.
     """
-    release = _releasing(settings_for(data, target), timeout).roll_back(name, version)
-    _tell(release)
+    releasing = _releasing(settings_for(data, target), timeout)
+    _tell(releasing.roll_back(name, version, force=force))
 
 
 @app.command()
@@ -118,7 +133,8 @@ def remove(
 def deployments(name: Name, data: Data = None, as_json: Json = False, target: Where = None) -> None:
     """List the versions of a function that were deployed.
 
-    The newest first, with when that was and by whom.
+    The newest first, with when that was and by whom, and of which commit: `+` where the version's
+    files were not as in it.
     """
     settings = settings_for(data, target)
     found = history.deployments(open_store(settings.artifacts), settings.deployed_on, name)
@@ -127,11 +143,13 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
         print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
         return
     table = bare_table()
-    for column in ("VERSION", "DEPLOYED", "BY", "REPLACED"):
+    for column in ("VERSION", "DEPLOYED", "BY", "REPLACED", "COMMIT", "IMAGE"):
         table.add_column(column)
     for entry in found:
         before = (entry.replaced or "")[:SHOWN]
-        table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before)
+        commit = (entry.commit or "")[:SHOWN] + ("+" if entry.dirty else "")
+        image = (entry.image or "").removeprefix("sha256:")[:SHOWN]
+        table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before, commit, image)
     console.print(table if found else f"{name} was never deployed.")
 
 
@@ -165,8 +183,7 @@ def invoke(
 
 
 def _releasing(settings: Settings, timeout: float) -> Releasing:
-    # What is half done is taken back, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    raise_when_told_to_end()
     return Releasing(settings, lambda text: console.print(line((text, "dim"))), timeout)
 
 

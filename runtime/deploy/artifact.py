@@ -12,12 +12,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import SagaError
 from ..system.code import STACK_FILE, module_file, module_name, package_folder
 from ..system.stack import Stack, parse_stack
+from .ignored import IGNORE_FILE, Ignored
 
 LIMIT = 50_000_000  # bytes of all files together
 FRESH = ".fresh-"  # begins the name of a version's folder while it is unpacked
@@ -35,10 +36,11 @@ class ArtifactError(SagaError):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A service's code at one version; `data` is the zip."""
+    """A service's code at one version; `data` is the zip, `files` what it was just made of."""
 
     version: str
     data: bytes
+    files: tuple[Path, ...] = field(default=(), compare=False, repr=False)
 
 
 def version_of(data: bytes) -> str:
@@ -49,20 +51,24 @@ def version_of(data: bytes) -> str:
 def bundle(stack_file: Path, stack: Stack) -> Artifact:
     """Pack a service: its stack file, its package, and what these import of the project.
 
-    Left out are tests, hidden files, and whatever is installed: that is the image's. Raises
-    `ArtifactError` when the package can't be found or is too large.
+    Left out are tests, hidden files, whatever else is `Ignored`, and what is installed: that is the
+    image's. Raises `ArtifactError` when the package can't be found or is too large.
     """
     files = {PurePosixPath(STACK_FILE): stack_file, **_files(stack)}
-    size = sum(file.stat().st_size for file in files.values())
-    if size > LIMIT:
-        raise ArtifactError(f"{stack.package}: {size:,} bytes, {LIMIT:,} at most")
+    sizes = {file: file.stat().st_size for file in files.values()}
+    if sum(sizes.values()) > LIMIT:
+        largest = max(sizes, key=lambda file: sizes[file])
+        raise ArtifactError(
+            f"{stack.package}: {sum(sizes.values()):,} bytes, {LIMIT:,} at most; {largest} has "
+            f"{sizes[largest]:,}: a line in {IGNORE_FILE} leaves it out"
+        )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(str(name))  # dated 1980, as zip counts from there
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name].read_bytes())
-    return Artifact(version_of(buffer.getvalue()), buffer.getvalue())
+    return Artifact(version_of(buffer.getvalue()), buffer.getvalue(), tuple(files.values()))
 
 
 def unpack(artifact: Artifact, folder: Path) -> Path:
@@ -130,10 +136,11 @@ def _files(stack: Stack) -> dict[PurePosixPath, Path]:
     if folder is None:
         raise ArtifactError(f"there is no package {stack.package}: is its folder on PYTHONPATH?")
     base = PurePosixPath(*stack.package.split("."))
+    ignored = Ignored(folder)
     found = {
         base / path.relative_to(folder): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and _is_deployed(path.relative_to(folder))
+        if not ignored.leaves_out(path)
     }
     todo = [stack.adapter, *_parents(stack.package)] if stack.adapter else _parents(stack.package)
     for name, path in list(found.items()):
@@ -148,15 +155,11 @@ def _files(stack: Stack) -> dict[PurePosixPath, Path]:
         file = module_file(module) if _may_be_ours(module) else None
         if file is None or file.suffix != ".py" or not _is_ours(module, file):
             continue
+        if ignored.names(file):
+            continue
         found[_archive_name(module, file)] = file
         todo += [*_parents(module), *_imports(file, module)]
     return found
-
-
-def _is_deployed(path: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
-    tests = path.name == "conftest.py" or path.match("test_*.py") or path.match("*_test.py")
-    return not hidden and not tests and path.suffix != ".pyc"
 
 
 def _may_be_ours(module: str) -> bool:

@@ -37,7 +37,7 @@ def options(settings: Settings, release: Release) -> dict[str, Any]:
     volumes = [SECRETS] if release.artifact is None else [CODE, SECRETS]
     port = None if release.entry else release.stack.port
     return {
-        "image": settings.saga_image,
+        "image": release.provenance.image or settings.saga_image,
         "command": ["run", release.name],
         "environment": {**resources.environment, **_environment(settings, release)},
         "labels": labels(

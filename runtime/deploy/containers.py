@@ -73,7 +73,7 @@ class Containers:
             return
         secrets(self._settings, release)
         with self._engine():
-            self._check_image()
+            self._check_image(release.provenance.image)
             self._check_network()
             for number in numbers:
                 self._check_name(instance_name(release.name, number))
@@ -183,14 +183,17 @@ class Containers:
         with self._engine(), ThreadPoolExecutor(max_workers=max(1, len(names))) as threads:
             list(threads.map(act_on, names))
 
-    def _check_image(self) -> None:
+    def _check_image(self, pinned: str | None) -> None:
+        image = self._settings.saga_image
         try:
-            self._docker.images.get(self._settings.saga_image)
+            self._docker.images.get(pinned or image)
         except ImageNotFound:
-            raise SagaError(
-                f"image {self._settings.saga_image} is not on this engine: build it with "
-                "`make image`, or set SAGA_IMAGE to another"
-            ) from None
+            what = f"image {image} is not on this engine: build it with `make image`, or set "
+            what += "SAGA_IMAGE to another"
+            if pinned:
+                what = f"image {pinned}, which this version ran on, is not on this engine: load "
+                what += f"it, or take {image} with --force"
+            raise SagaError(what) from None
 
     def _check_name(self, name: str) -> None:
         try:
@@ -288,6 +291,7 @@ def _instance(container: Container) -> Instance:
         pid=container.attrs["State"].get("Pid") or None,
         port=int(bindings[0]["HostPort"]) if bindings else None,
         where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
+        image=container.attrs["Image"],
     )
 
 

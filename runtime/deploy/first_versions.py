@@ -4,11 +4,14 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import SagaError
 from ..settings import Settings
-from ..system.stack import Stack
+from ..system.stack import Stack, find_stacks
 from ..system.state import CODE, Wanted, instance_name
 from . import history
-from .artifact import ArtifactError, bundle, remove_unpacked, unpack
+from .artifact import bundle, remove_unpacked, unpack
+from .lock import Locks
+from .provenance import Provenance, git_provenance
 from .store import open_store, save
 
 log = logging.getLogger(__name__)
@@ -35,10 +38,32 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
     system = settings.model_copy(update={"saga_target": "process"}).deployed_on
     try:
         store = open_store(settings.artifacts)
-        for name, version in versions.items():
-            past = history.deployments(store, system, name)
-            before = past[-1].version if past else None
-            if version != before:
-                history.record(store, system, name, version, before)
-    except ArtifactError as error:
+        before = {entry.name: entry.version for entry in history.deployments(store, system)}
+        changed = {name: v for name, v in versions.items() if v != before.get(name)}
+        locks = Locks(store)
+        made_of = _provenances(settings, locks) if changed else {}
+        made = [
+            history.deployment(
+                system,
+                name,
+                version,
+                before.get(name),
+                provenance=made_of.get(version, Provenance()),
+            )
+            for name, version in changed.items()
+        ]
+        locks.keep(entry.lock for entry in made)
+        history.record(store, made)
+    except SagaError as error:
         log.warning("what runs is not recorded: %s", error)
+
+
+def _provenances(settings: Settings, locks: Locks) -> dict[str, Provenance]:
+    """Tell where versions come from; of one whose files have changed since, nothing is known."""
+    made = [bundle(path, stack) for path, stack in find_stacks(settings.saga_stacks).items()]
+    return {
+        artifact.version: git_provenance(artifact).model_copy(
+            update={"lock": locks.digest(artifact)}
+        )
+        for artifact in made
+    }

@@ -1,48 +1,95 @@
-"""Which versions of a function were deployed, when and by whom: one record per deployment.
+"""Which versions were deployed, when and by whom: one record per deploy, of all that it replaced.
 
-The records lie in the artifact store, so that everybody who deploys sees the same.
+The records lie in the artifact store, so that everybody who deploys sees the same. A deploy is in
+them whole or not at all; a record that can't be read is told, and stands in nobody's way.
 """
 
 import getpass
+import logging
 import os
-import re
 import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
 from .artifact import SHOWN, ArtifactError
+from .provenance import Provenance
 from .store import Store
 
+FOLDER = "deploys/"
 SHORTEST = 4  # digits of a version that a person may name
+READERS = 8  # records read at a time: a bucket answers each after a while
+
+log = logging.getLogger(__name__)
 
 
-class Deployment(BaseModel):
-    """One version of one function that got to work; `replaced` is what had run before."""
+class Deployment(Provenance, frozen=True):
+    """One version of one function that got to work; `replaced` is what had run before.
 
+    `system` is the one that it runs in, as `Settings.deployed_on` says it.
+    """
+
+    system: str
     name: str
     version: str
     replaced: str | None = None
+    replaced_image: str | None = None
     at: datetime
     by: str
 
-
-def record(store: Store, system: str, name: str, version: str, replaced: str | None) -> Deployment:
-    """Keep a deployment of this moment, by this user."""
-    by = f"{_user()}@{socket.gethostname()}"
-    entry = Deployment(name=name, version=version, replaced=replaced, at=utcnow(), by=by)
-    # A UUIDv7 begins with the time: keys in their order are deployments in theirs.
-    key = f"{_folder(system, name)}{uuid7()}.json"
-    store.put(key, entry.model_dump_json(indent=1).encode())
-    return entry
+    @property
+    def provenance(self) -> Provenance:
+        """Where the version came from and what it ran on."""
+        return Provenance(**self.model_dump(include=set(Provenance.model_fields)))
 
 
-def deployments(store: Store, system: str, name: str) -> list[Deployment]:
-    """List a function's deployments, the oldest first."""
-    found = ((key, store.get(key)) for key in store.keys(_folder(system, name)))
-    return [_read(key, data) for key, data in found if data is not None]
+_RECORD = TypeAdapter(list[Deployment])
+
+
+def deployment(
+    system: str,
+    name: str,
+    version: str,
+    replaced: str | None = None,
+    replaced_image: str | None = None,
+    provenance: Provenance = Provenance(),  # noqa: B008 - it can't be changed
+) -> Deployment:
+    """Describe a deployment of this moment, by this user."""
+    return Deployment(
+        system=system,
+        name=name,
+        version=version,
+        replaced=replaced,
+        replaced_image=replaced_image,
+        at=utcnow(),
+        by=f"{_user()}@{socket.gethostname()}",
+        **provenance.model_dump(),
+    )
+
+
+def record(store: Store, made: Sequence[Deployment]) -> None:
+    """Keep what one deploy has made."""
+    if made:
+        # A UUIDv7 begins with the time: keys in their order are deploys in theirs.
+        store.put(f"{FOLDER}{uuid7()}.json", _RECORD.dump_json([*made], indent=1))
+
+
+def deployments(store: Store, system: str, name: str | None = None) -> list[Deployment]:
+    """List a system's deployments, or those of one function, the oldest first."""
+    found = all_deployments(store)
+    return [e for e in found if e.system == system and name in (None, e.name)]
+
+
+def all_deployments(store: Store) -> list[Deployment]:
+    """List the deployments of all systems that share the store, the oldest first."""
+    keys = store.keys(FOLDER)
+    with ThreadPoolExecutor(READERS) as threads:
+        found = zip(keys, threads.map(store.get, keys), strict=True)
+        return [entry for key, data in found for entry in _read(key, data)]
 
 
 def version_before(history: list[Deployment], running: str | None) -> str:
@@ -63,11 +110,53 @@ def version_named(history: list[Deployment], name: str) -> str:
     return found[0]
 
 
-def _read(key: str, data: bytes) -> Deployment:
+def run_somewhere(history: list[Deployment], name: str, digits: str) -> Deployment:
+    """Return the last deployment, in whatever system, of the version that begins with some digits.
+
+    A version is of a whole service: another function of it may have been deployed. Raises
+    `ArtifactError` unless it is one version, of this service.
+    """
+    found = [e for e in history if e.version.startswith(digits.lower())]
+    mine = [e for e in found if _service(e.name) == _service(name)]
+    versions = sorted({entry.version for entry in mine})
+    if len(digits) < SHORTEST:
+        raise ArtifactError(f"{name}@{digits}: give {SHORTEST} digits of a version at least")
+    if len(versions) > 1:
+        shown = ", ".join(version[:SHOWN] for version in versions)
+        raise ArtifactError(f"{name}@{digits}: {shown} begin so: give more digits")
+    if mine:
+        return next((e for e in reversed(mine) if e.name == name), mine[-1])
+    if found:
+        others = ", ".join(sorted({_service(entry.name) for entry in found}))
+        raise ArtifactError(f"{name}@{digits}: that is a version of {others}, not of this service")
+    raise ArtifactError(
+        f"{name}@{digits}: no system that shares this artifact store has run it: set "
+        "SAGA_ARTIFACTS to that of the system which has, for both"
+    )
+
+
+def _service(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def provenance_of(history: list[Deployment], version: str) -> Provenance:
+    """Return where a version came from and what it ran on, when it was last deployed.
+
+    Of what was never deployed, as docker-compose's containers, the image may be known.
+    """
+    for entry in reversed(history):
+        if entry.version == version:
+            return entry.provenance
+    images = [entry.replaced_image for entry in history if entry.replaced == version]
+    return Provenance(image=images[-1] if images else None)
+
+
+def _read(key: str, data: bytes | None) -> list[Deployment]:
     try:
-        return Deployment.model_validate_json(data)
+        return _RECORD.validate_json(data or b"")
     except ValidationError:
-        raise ArtifactError(f"{key} in the artifact store is damaged: remove it") from None
+        log.warning("%s in the artifact store is no record that can be read: passed over", key)
+        return []
 
 
 def _user() -> str:
@@ -75,9 +164,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())  # a container's user may have no name
-
-
-def _folder(system: str, name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?", name):
-        raise ArtifactError(f"{name}: not a function, SERVICE.NAME, and not a service")
-    return f"deployments/{system}/{name}/"

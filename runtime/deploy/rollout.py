@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from ..errors import SagaError
 from ..polling import poll_until
 from ..system.state import instance_name
+from .artifact import SHOWN
+from .interruption import uninterrupted
 from .target import Instance, NotHealthy, Release, Target, told
 
 Tell = Callable[[str], None]
@@ -73,6 +75,16 @@ def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Cha
     return Change(release, numbers, tuple(ended))
 
 
+def described(change: Change) -> str:
+    """Say in one line what a change would do."""
+    starts = [instance_name(change.release.name, number) for number in change.numbers]
+    done = [f"starts {', '.join(starts)}"] if starts else []
+    if change.old:
+        ended = (f"{old.name} of {old.version[:SHOWN]}" for old in change.old)
+        done.append(f"ends {', '.join(ended)}")
+    return f"{change.release.name} {change.release.version[:SHOWN]}: {', '.join(done)}"
+
+
 def roll_out(
     target: Target,
     changes: Sequence[Change],
@@ -83,13 +95,15 @@ def roll_out(
     """Carry changes out, all or none of them.
 
     `on_ready` is called when all that is new does its work, before the old ends; what it raises
-    takes the new down, too. Raises `NotHealthy` when an instance has ended or is not ready after
-    `timeout` seconds, and whatever else keeps one from starting.
+    takes the new down, too. Once it has returned, an interruption leaves new and old. Raises
+    `NotHealthy` when an instance has ended or is not ready after `timeout` seconds, and whatever
+    else keeps one from starting.
     """
     for change in changes:
         target.check(change.release, change.numbers)
     started: list[str] = []
     swapped: list[Instance] = []
+    is_done = False
     try:
         for change in changes:
             if not change.is_swap:
@@ -103,9 +117,13 @@ def roll_out(
         _wait_until_ready(target, started, lambda _: None, timeout)  # the swaps took a while
         for name in started:
             target.keep(name)
-        on_ready()
+        with uninterrupted():
+            on_ready()
+            is_done = True
     except BaseException:
-        _take_back(target, started, swapped, timeout)
+        if not is_done:
+            with uninterrupted():
+                _take_back(target, started, swapped, timeout)
         raise
     ended = [instance.name for change in changes for instance in change.old]
     target.remove(ended)

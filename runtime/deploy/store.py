@@ -72,7 +72,7 @@ class FolderStore:
         """Read a file."""
         try:
             return (self.folder / key).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return None
         except OSError as error:
             raise ArtifactError(f"the artifact store can't be read: {error}") from error

@@ -1,12 +1,13 @@
 """What a deploy needs of a place where functions run, be it processes or containers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ..errors import NotRunning, SagaError
 from ..system.stack import Stack
 from .artifact import Artifact
+from .provenance import Provenance
 
 LAST_LINES = 20  # that tell why an instance has ended
 DEPLOYED = ("function", "saga", "adapter")  # kinds that are deployed; no broker is
@@ -23,13 +24,15 @@ class NotHealthy(SagaError):
 class Release:
     """A function, a saga or an adapter in one version, as its stack file of that version says.
 
-    `artifact` is None for the code that the image brought along.
+    `artifact` is None for the code that the image brought along. Where its `provenance` names an
+    image, its containers run that one, else the one of the settings.
     """
 
     name: str
     stack: Stack
     version: str
     artifact: Artifact | None
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def entry(self) -> str | None:
@@ -42,7 +45,7 @@ class Instance:
     """One process or container: `deployed` is the function's, saga's or adapter's name.
 
     `kind` is `function`, `saga` or `adapter`, or says what else belongs to the system. `port` is
-    where an adapter or a broker listens on this machine.
+    where an adapter or a broker listens on this machine, `image` the id of a container's image.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Instance:
     pid: int | None = None
     port: int | None = None
     where: str = ""
+    image: str | None = None
 
 
 def told(what: str, lines: Sequence[str]) -> str:

@@ -147,7 +147,11 @@ def lock_system(data: Path) -> Iterator[Hold]:
 
 @contextmanager
 def changing(data: Path) -> Iterator[None]:
-    """Be the only one who deploys from this data directory; raise `AlreadyRunning` otherwise."""
+    """Be the only one who deploys from this data directory.
+
+    Raises `AlreadyRunning` when somebody else does, or `NotOurs`.
+    """
+    claim(data)
     with _held(data / "deploy.lock", f"another deploy is going on from {data}: wait for its end"):
         yield
 

@@ -292,6 +292,24 @@ def test_rollback_brings_the_version_before_back(deployed: Deployed) -> None:
     assert [row["version"] for row in listed[:2]] == [running, older]
 
 
+def test_rollback_runs_the_image_that_the_version_ran_on(deployed: Deployed) -> None:
+    [container] = deployed.containers(CREATE)
+    old, name = container.attrs["Image"], f"{deployed.system.environment['SAGA_SYSTEM']}-next"
+    new = container.commit(repository=name)
+    try:
+        deployed.edit("OrderCreated(", "OrderCreated (")
+        deployed.saga("deploy", CREATE, SAGA_IMAGE=name)
+        images = [each.attrs["Image"] for each in deployed.containers(CREATE)]
+        deployed.saga("rollback", CREATE, SAGA_IMAGE=name)
+        images += [each.attrs["Image"] for each in deployed.containers(CREATE)]
+    finally:
+        deployed.edit("OrderCreated (", "OrderCreated(")
+        deployed.engine.images.remove(name)
+    assert images == [new.id, old]
+    listed = json.loads(deployed.saga("deployments", CREATE, "--json").stdout)
+    assert [row["image"] for row in listed[:2]] == [old, new.id]
+
+
 def test_missing_artifact_leaves_the_running_version(deployed: Deployed, bucket: Any) -> None:
     s3 = boto3.client("s3", endpoint_url=bucket["AWS_ENDPOINT_URL"], **CREDENTIALS)
     listed = json.loads(deployed.saga("deployments", CREATE, "--json").stdout)

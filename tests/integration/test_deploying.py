@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -71,6 +73,57 @@ def test_version_that_runs_is_not_deployed_again(kept: Project) -> None:
     assert (kept.pids(), kept.deployments(WRAP)) == (before, past)
 
 
+def test_dry_run_tells_what_a_deploy_would_do_and_does_nothing(kept: Project) -> None:
+    kept.paper("dry")
+    before, past = kept.pids(), kept.deployments(WRAP)
+    files = lambda: {*kept.system.data.rglob("*.zip"), *kept.system.data.rglob("stack.toml")}  # noqa: E731
+    there, old = files(), kept.instances(WRAP)[0]
+    told = kept.ok("deploy", WRAP, "--dry-run")
+    [version] = re.findall(rf"^{WRAP} (\w{{12}}): starts {WRAP}(?:-\d)?, ends ", told)
+    assert told.endswith(f", ends {old['name']} of {old['version'][:12]}\n")
+    assert (kept.pids(), kept.deployments(WRAP), files()) == (before, past, there)
+    kept.ok("deploy", WRAP)
+    assert kept.version(WRAP).startswith(version)
+    assert kept.ok("deploy", WRAP, "--dry-run").startswith("Nothing to do")
+
+
+def test_dry_run_is_refused_as_the_deploy_would_be(kept: Project) -> None:
+    assert "not one of" in kept.refused("deploy", "gift.nothing", "--dry-run")
+    kept.edit("gift/wrap_gift.py", "@function", "@function(\n")
+    assert "wrap_gift.py: " in kept.refused("deploy", WRAP, "--dry-run")
+
+
+def test_deployment_tells_its_commit(kept: Project) -> None:
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-C", str(kept.root)]
+    kept.paper("committed")
+    for words in ("init -q", "add gift stacks", "commit -qm Begin"):
+        subprocess.run([*git, *words.split()], check=True)
+    kept.ok("deploy", WRAP)
+    kept.paper("dirty")
+    kept.ok("deploy", WRAP)
+    kept.ok("rollback", WRAP)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    shutil.rmtree(kept.root / ".git")
+    found = [(entry["commit"], entry["dirty"]) for entry in kept.deployments(WRAP)[:3]]
+    assert found == [(head, False), (head, True), (head, False)]
+    table = kept.ok("deployments", WRAP).splitlines()[1:4]
+    assert [line.split()[-1] for line in table] == [head[:12], f"{head[:12]}+", head[:12]]
+
+
+def test_damaged_record_is_told_and_keeps_nobody_from_anything(kept: Project) -> None:
+    records = kept.system.data / "artifacts/deploys"
+    (records / "0-half.json").write_text('[{"name": "gift')
+    (records / "1-folder.json").mkdir()
+    kept.paper("undamaged")
+    for words in (["deploy", WRAP], ["rollback", WRAP], ["scale", f"{WRAP}=1"]):
+        kept.ok(*words)
+    told = kept.run("deployments", WRAP, apart=True).stderr
+    (records / "0-half.json").unlink()
+    (records / "1-folder.json").rmdir()
+    why = "in the artifact store is no record that can be read: passed over"
+    assert told == f"deploys/0-half.json {why}\ndeploys/1-folder.json {why}\n"
+
+
 def test_function_named_twice_is_deployed_once(kept: Project) -> None:
     kept.paper("checked")
     kept.ok("deploy", WRAP, WRAP)
@@ -107,7 +160,7 @@ def test_rollback_restores_what_the_function_did(kept: Project) -> None:
     ]
     assert all("@" in entry["by"] for entry in past)
     table = kept.ok("deployments", WRAP).splitlines()
-    assert table[0].split() == ["VERSION", "DEPLOYED", "BY", "REPLACED"]
+    assert table[0].split() == ["VERSION", "DEPLOYED", "BY", "REPLACED", "COMMIT", "IMAGE"]
     assert [line.split()[0] for line in table[1:5]] == [entry["version"][:12] for entry in past]
 
 
@@ -184,3 +237,46 @@ def test_of_two_deploys_at_once_one_is_refused_and_the_other_one_is_done(kept: P
         waits.terminate()
         assert waits.wait(DEADLINE) == 128 + signal.SIGTERM
     assert kept.pids() == before
+
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("how", ["deploy", "scale"])
+def test_what_loses_its_terminal_is_taken_back(kept: Project, how: str) -> None:
+    code, *_ = BAD["never gets ready"]
+    words = {"deploy": ["deploy", SEND], "scale": ["scale", f"{SEND}=2"]}[how]
+    kept.edit("gift/send_gift.py", "@function", f"{code}\n@function")
+    if how == "scale":  # what a deploy would refuse: it is there already
+        unpacked = kept.system.data / "code" / kept.version(SEND) / "gift/send_gift.py"
+        whole = unpacked.read_text()
+        unpacked.write_text((kept.root / "gift/send_gift.py").read_text())
+    before, past = kept.pids(), kept.deployments(SEND)
+    ours, theirs = os.openpty()
+    lost = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, SAGA, *words, "--timeout", f"{DEADLINE:g}"],
+        env={
+            **os.environ,
+            "SAGA_STACKS": str(kept.system.stacks),
+            "SAGA_DATA": str(kept.system.data),
+            **kept.system.environment,
+        },
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    while b"starts" not in told:
+        told += os.read(ours, 1024)
+    os.close(ours)
+    ended = lost.wait(DEADLINE)
+    if how == "scale":
+        unpacked.write_text(whole)
+    assert ended == 128 + signal.SIGHUP
+    assert (kept.pids(), kept.deployments(SEND)) == (before, past)

@@ -104,7 +104,7 @@ def test_artifacts_may_lie_on_s3(
     keys = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="shelf")["Contents"]]
     zips = {f"of/mine/artifacts/{version}.zip" for version in (first, second)}
     assert {key for key in keys if key.endswith(".zip")} == zips
-    assert len([key for key in keys if f"/deployments/saga/process/{WRAP}/" in key]) == 3
+    assert len([key for key in keys if key.startswith("of/mine/deploys/")]) == 3
     bucket.delete_object(Bucket="shelf", Key=f"of/mine/artifacts/{second}.zip")
     before = project.pids()
     assert "is not in the store" in project.refused("rollback", WRAP)
@@ -113,6 +113,29 @@ def test_artifacts_may_lie_on_s3(
     assert project.pids() == before
     assert not (project.system.data / "artifacts").exists()
     project.ok("down")
+
+
+def test_version_goes_from_staging_to_production_as_it_is(
+    start_system: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SAGA_ARTIFACTS", str(tmp_path / "shelf"))
+    staging = start_gifts(start_system)
+    monkeypatch.setenv("SAGA_SYSTEM", "production")
+    production = start_gifts(start_system)
+    monkeypatch.delenv("SAGA_SYSTEM")
+    staging.paper("green")
+    staging.ok("deploy", WRAP)
+    version = staging.version(WRAP)
+    staging.ok("down")
+    env = {"SAGA_SYSTEM": "production", "SAGA_STACKS": str(tmp_path / "none")}
+    told = production.ok("deploy", f"{WRAP}@{version[:8]}", env=env)
+    assert told.endswith(f"{WRAP} runs version {version[:12]}\n")
+    assert (production.version(WRAP), production.invoke()["paper"]) == (version, "green")
+    production.ok("rollback", WRAP, env=env)
+    assert production.invoke()["paper"] == "red"
+    told = production.refused("deploy", f"{WRAP}@ffff", env=env)
+    assert "no system that shares this artifact store has run it: set SAGA_ARTIFACTS" in told
+    production.ok("down")
 
 
 def test_supervisor_that_was_killed_leaves_nothing_in_the_way_of_the_next(

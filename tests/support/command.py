@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import saga
+from saga.runtime.deploy.interruption import ENDS
 from saga.stacks.cli import main
 
 from .waiting import DEADLINE
@@ -78,11 +79,13 @@ def _run_here(
 @contextmanager
 def _as_it_was(folder: Path | None) -> Iterator[None]:
     """Forget what a folder's code has left behind, for that changes, and from where it came."""
-    path, package, on_end = [*sys.path], [*saga.__path__], signal.getsignal(signal.SIGTERM)
+    path, package = [*sys.path], [*saga.__path__]
+    on_end = {number: signal.getsignal(number) for number in ENDS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, on_end)
+        for number, handler in on_end.items():
+            signal.signal(number, handler)
         sys.path[:], saga.__path__ = path, package
         for name, module in [*sys.modules.items()]:
             files = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]

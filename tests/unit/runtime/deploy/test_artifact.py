@@ -1,10 +1,12 @@
 """An artifact is the same for the same code, holds what is needed, and is checked when unpacked."""
 
 import io
+import os
+import stat
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -17,6 +19,7 @@ from saga.runtime.deploy.artifact import (
     unpack,
     version_of,
 )
+from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stack
 
@@ -129,6 +132,109 @@ def test_changed_test_is_the_same_version(project):
     assert pack(project) == before
 
 
+VERSION = "e4abf761674fee09ab7b2fce360d164a"  # its first digits
+
+
+def test_version_of_the_same_files_is_what_it_always_was(project):
+    """Or else a system that is upgraded would take all of its code for new."""
+    assert pack(project).version[:32] == VERSION
+
+
+# Paths in the package's folder, and how each gets there.
+OUTSIDE = {
+    "a link to a file of the machine": ("users.txt", lambda path: path.symlink_to("/etc/passwd")),
+    "a link to a module elsewhere": ("oil.py", lambda path: path.symlink_to("../unrelated.py")),
+    "a link to a folder elsewhere": ("flour", lambda path: path.symlink_to("../mill")),
+    "a link to a hidden file": ("secrets.txt", lambda path: path.symlink_to(".env")),
+    "a link to nothing": ("nothing.txt", lambda path: path.symlink_to("missing")),
+    "a link to itself": ("self.txt", lambda path: path.symlink_to("self.txt")),
+    "a pipe": ("pipe", os.mkfifo),
+    "a socket": ("socket", lambda path: os.mknod(path, stat.S_IFSOCK)),
+    "an environment of secrets": (".env.local", Path.touch),
+    "a copy of Emacs'": ("bake.py~", Path.touch),
+    "a rescue of Emacs'": ("#bake.py#", Path.touch),
+    "a lock of Emacs'": (".#bake.py", lambda path: path.symlink_to("me@host.1")),
+    "a swap file of Vim's": (".bake.py.swp", Path.touch),
+    "what a patch has left": ("bake.py.orig", Path.touch),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_what_is_not_the_packages_stays_outside(project, case):
+    before = pack(project)
+    name, make = OUTSIDE[case]
+    make(project / "bakery/shop" / name)
+    assert pack(project) == before
+
+
+def test_link_within_the_package_is_the_file_that_it_leads_to(project):
+    (project / "bakery/shop/today.json").symlink_to("prices.json")
+    assert dict(contents(pack(project)))[PurePosixPath("bakery/shop/today.json")] == b"{}"
+
+
+def test_package_that_is_a_link_itself_is_whole(project):
+    before = pack(project)
+    (project / "bakery/shop").rename(project / "elsewhere")
+    (project / "bakery/shop").symlink_to("../elsewhere")
+    assert pack(project) == before
+
+
+IGNORING = {
+    "a file": "bakery/shop/prices.json",
+    "a pattern": "*.json",
+    "a comment and a blank line": "# big\n\n*.json\n",
+    "a pattern of the top": "/bakery/**/prices.*",
+    "all but the code": "bakery/shop/*\n!*.py\n",
+}
+
+
+@pytest.mark.parametrize("case", IGNORING)
+def test_what_the_ignore_file_names_stays_outside(project, case):
+    before = names(pack(project))
+    (project / ".sagaignore").write_text(IGNORING[case])
+    assert names(pack(project)) == [name for name in before if name != "bakery/shop/prices.json"]
+
+
+def test_module_that_is_imported_stays_outside_where_the_ignore_file_names_it(project):
+    (project / ".sagaignore").write_text("money.py\n")
+    assert "bakery/money.py" not in names(pack(project))
+
+
+def test_link_to_what_the_ignore_file_names_stays_outside(project):
+    (project / "bakery/shop/today.json").symlink_to("prices.json")
+    (project / ".sagaignore").write_text("prices.json")
+    assert not [name for name in names(pack(project)) if name.endswith(".json")]
+
+
+def test_nearest_ignore_file_counts(project):
+    (project / ".sagaignore").write_text("*.json")
+    (project / "bakery/shop/.sagaignore").write_text("/oven.py")
+    (project / "bakery/shop/bake.py").touch()
+    found = names(pack(project))
+    assert "bakery/shop/prices.json" in found
+    assert "bakery/shop/oven.py" not in found
+
+
+def test_ignore_file_that_names_nothing_of_the_package_changes_no_version(project):
+    before = pack(project)
+    (project / ".sagaignore").write_text("*.parquet\nnotes/\n")
+    assert pack(project) == before
+
+
+def test_ignore_file_beyond_the_repository_is_somebody_elses(project):
+    before = pack(project)
+    (project / ".sagaignore").write_text("*.json")
+    (project / "bakery/.git").mkdir()
+    assert pack(project) == before
+
+
+@pytest.mark.parametrize("text", [b"!", b"\xff"])
+def test_ignore_file_that_can_not_be_read_is_told_with_its_name(project, text):
+    (project / ".sagaignore").write_bytes(text)
+    with pytest.raises(SagaError, match=rf"^{project}/\.sagaignore: "):
+        pack(project)
+
+
 def test_code_that_can_not_be_parsed_is_told_with_its_place(project):
     (project / "bakery/shop/bake.py").write_text("def bake(:\n")
     with pytest.raises(ArtifactError, match=r"bake\.py: invalid syntax .*line 1"):
@@ -142,9 +248,13 @@ def test_missing_package_is_told(project):
         pack(project)
 
 
-def test_too_large_package_is_refused(project, monkeypatch):
-    monkeypatch.setattr("saga.runtime.deploy.artifact.LIMIT", 100)
-    with pytest.raises(ArtifactError, match="100 at most"):
+def test_too_large_package_is_refused_with_its_largest_file(project):
+    with (project / "bakery/shop/ovens.bin").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(
+        ArtifactError,
+        match=r"50,000,000 at most; .*/ovens\.bin has 1,0.*,000: a line in \.sagaignore leaves",
+    ):
         pack(project)
 
 

@@ -13,6 +13,7 @@ from saga.runtime.deploy.artifact import Artifact, bundle, contents
 from saga.runtime.deploy.container import USER
 from saga.runtime.deploy.container_options import code_archive
 from saga.runtime.deploy.containers import Containers, explain
+from saga.runtime.deploy.provenance import Provenance
 from saga.runtime.deploy.target import Release
 from saga.runtime.errors import SagaError, StackError
 from saga.runtime.settings import Settings
@@ -119,10 +120,10 @@ def artifact():
     return bundle(path, stack)
 
 
-def start(name, artifact=None, number=1, **settings):
+def start(name, artifact=None, number=1, image=None, **settings):
     version = artifact.version if artifact else "image"
     target = Containers(Settings(saga_image="saga-functions:test", **settings))
-    release = Release(name, STACK, version, artifact)
+    release = Release(name, STACK, version, artifact, Provenance(image=image))
     target.check(release, [number])
     return target.start(release, number)
 
@@ -151,6 +152,7 @@ def test_container_is_named_and_labelled_for_its_system(engine):
 def test_container_may_do_little(engine):
     start("shop.bake")
     [options] = engine.created
+    assert options["image"] == "saga-functions:test"
     assert options["command"] == ["run", "shop.bake"]
     assert options["user"] == "10001:10001"
     assert options["read_only"] is True
@@ -286,6 +288,23 @@ def test_missing_image_is_told_with_how_to_build_it(engine):
     engine.image = "another"
     with pytest.raises(SagaError, match=r"^image saga-functions:test is not on .* `make image`"):
         start("shop.bake")
+    assert engine.created == []
+
+
+def test_container_runs_the_image_that_its_version_ran_on(engine):
+    engine.image = "sha256:old"
+    start("shop.bake", image="sha256:old")
+    [options] = engine.created
+    assert options["image"] == "sha256:old"
+
+
+def test_image_that_the_version_ran_on_and_that_is_gone_is_told(engine):
+    with pytest.raises(
+        SagaError,
+        match=r"^image sha256:old, which this version ran on, is not on .* "
+        r"take saga-functions:test with --force$",
+    ):
+        start("shop.bake", image="sha256:old")
     assert engine.created == []
 
 

@@ -1,5 +1,6 @@
 """A version replaces another: new beside old, all or nothing, and an adapter by a swap."""
 
+import signal
 import time
 from dataclasses import replace
 from typing import Any, get_args
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from saga.runtime.deploy.rollout import plan, plan_scale, roll_out
+from saga.runtime.deploy.interruption import ENDS, raise_when_told_to_end
+from saga.runtime.deploy.rollout import described, plan, plan_scale, roll_out
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
 from saga.runtime.errors import SagaError
 from saga.runtime.system.stack import Entry, Stack
@@ -72,6 +74,24 @@ def test_plan(case):
         kept = (NEW, "ready")
         there = [i for i in running if i.deployed == "shop.bake"]
         assert list(change.old) == [i for i in there if (i.version, i.state) != kept]
+
+
+DESCRIBED = {
+    "nothing runs": ([], "starts shop.bake"),
+    "an old one runs": ([instance()], "starts shop.bake-2, ends shop.bake of aaaaaaaaaaaa"),
+    "two are left of others": (
+        [instance(1, NEW), instance(2), instance(3)],
+        "starts shop.bake-4, ends shop.bake-2 of aaaaaaaaaaaa, shop.bake-3 of aaaaaaaaaaaa",
+    ),
+    "one is left of another": ([instance(1, NEW), instance(2)], "ends shop.bake-2 of aaaaaaaaaaaa"),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIBED)
+def test_plan_is_described_in_a_line(case):
+    running, what = DESCRIBED[case]
+    [change] = plan([release()], running)
+    assert described(change) == f"shop.bake bbbbbbbbbbbb: {what}"
 
 
 def test_adapters_are_planned_last_and_run_once():
@@ -404,6 +424,75 @@ def test_ctrl_c_takes_down_what_has_started():
         deploy(target, release())
     assert target.done == ["start shop.bake-2", "remove shop.bake-2"]
     assert list(target.running) == ["shop.bake"]
+
+
+@pytest.fixture
+def _ended_by_signals():
+    """As a command hears them."""
+    before = {number: signal.getsignal(number) for number in ENDS}
+    raise_when_told_to_end()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+ENDINGS = {signal.SIGINT: KeyboardInterrupt, **dict.fromkeys(ENDS, SystemExit)}
+
+
+@pytest.mark.usefixtures("_ended_by_signals")
+@pytest.mark.parametrize("number", ENDINGS)
+def test_what_is_recorded_is_never_taken_down(number):
+    """A signal may come when the record is written and nobody knows yet that it is."""
+    target: Any = FakeTarget(instance())
+    recorded = []
+
+    def record():
+        signal.raise_signal(number)
+        recorded.append(NEW)
+
+    with pytest.raises(ENDINGS[number]):
+        roll_out(target, plan([release()], [instance()]), lambda _: None, READY_TIMEOUT, record)
+    assert recorded == [NEW]
+    assert target.running["shop.bake-2"].version == NEW
+    assert "shop.bake" in target.running, "the same deploy again ends it"
+
+
+@pytest.mark.usefixtures("_ended_by_signals")
+@pytest.mark.parametrize("number", ENDINGS)
+def test_what_is_taken_back_is_taken_back_whole(number):
+    """Whoever closes a terminal sends more than one signal."""
+    target: Any = FakeTarget(instance(), instance(deployed="shop"))
+    before = dict(target.running)
+    target.ends.add("shop-2")
+    remove = target.remove
+
+    def remove_while_impatient(names):
+        signal.raise_signal(number)
+        remove(names)
+
+    target.remove = remove_while_impatient
+    with pytest.raises(ENDINGS[number]):
+        deploy(target, release(), release("shop"))
+    assert target.running == before
+
+
+@pytest.mark.usefixtures("_ended_by_signals")
+@pytest.mark.parametrize("number", ENDS)
+def test_signal_during_a_deploy_takes_down_what_has_started(number):
+    target: Any = FakeTarget(instance())
+    target.is_ready = lambda _: signal.raise_signal(number)
+    with pytest.raises(SystemExit) as ending:
+        deploy(target, release())
+    assert ending.value.code == 128 + number
+    assert list(target.running) == ["shop.bake"]
+
+
+@pytest.mark.usefixtures("_ended_by_signals")
+def test_signal_that_is_ignored_stays_ignored():
+    """As by `nohup`: such a deploy is to outlive its terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise_when_told_to_end()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_adapter_stops_before_its_successor_starts():
