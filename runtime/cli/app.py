@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-OF_SETTINGS = {"--broker", "--data", "--system", "--target", "-t"}  # options that settings go under
+OF_SETTINGS = {"--broker", "--data", "--target", "-t"}  # options that settings go under
 
 Data = Annotated[
     Path | None,

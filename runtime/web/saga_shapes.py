@@ -135,7 +135,7 @@ class SagaShapes:
         made = {name: make() for name, make in self._assigned.items()}
         try:
             return self.saga.start.model_validate({**dict(body), **made})
-        except ValidationError as error:
+        except (ValidationError, ArithmeticError) as error:
             raise invalid(error) from None
 
     def fingerprint(self, body: BaseModel) -> str:
