@@ -19,6 +19,13 @@ def is_ours(names: Collection[str]) -> bool:
     return set(names) <= {"lost+found"} or MARKER in names or {"lock", "logs", "health"} <= {*names}
 
 
+def check_no_file(folder: Path) -> None:
+    """Raise `NotOurs` where the path, or what it leads through, is a file."""
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise NotOurs(f"{path.absolute()} is a file: choose another data directory with --data")
+
+
 def claim(folder: Path) -> None:
     """Make a folder a data directory; raise `NotOurs` where it holds something else."""
     make_folder(folder)

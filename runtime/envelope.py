@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ValidationError
-
-from .errors import Undecodable, said
+from .errors import Undecodable
 
 Header = tuple[str, bytes]  # a foreign one may have no value
 Headers = Sequence[Header]
@@ -19,8 +17,6 @@ Action = Literal["do", "undo"]
 Outcome = Literal["done", "rejected", "failed"]
 
 ID_LIMIT = 200  # characters in a message id
-INVALID_COMMAND = "invalid_command"  # the code where a command can't be made, or can't be read
-CODE_LIMIT, MESSAGE_LIMIT = 100, 1_000  # characters in those of a problem
 BODY_LIMIT = 200_000  # characters in a body; brokers take messages of 1 MB at most
 TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
 
@@ -47,23 +43,6 @@ class Record(NamedTuple):
     def place(self) -> str:
         """Where it is, as `TOPIC[PARTITION]@OFFSET`; empty until it is in a topic."""
         return f"{self.topic}[{self.partition}]@{self.offset}" if self.offset >= 0 else ""
-
-
-class Problem(BaseModel):
-    """Why a command was rejected or failed: the body of such a reply."""
-
-    code: str
-    message: str
-
-
-def problem_of(code: object, message: object) -> Problem:
-    """Make a problem of whatever a handler has raised, text or not, cut to its limits."""
-    return Problem(code=_text(code)[:CODE_LIMIT], message=_text(message)[:MESSAGE_LIMIT])
-
-
-def _text(word: object) -> str:
-    # A NUL is text in JSON, and in no column of PostgreSQL.
-    return said(word).encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 class Envelope(NamedTuple):
@@ -121,15 +100,6 @@ class Reply(NamedTuple):
     attempt: int
     data: str
     place: str = ""
-
-
-def problem_in(reply: Reply) -> Problem:
-    """Read why a command was rejected or failed, whatever the reply holds."""
-    try:
-        told = Problem.model_validate_json(reply.data)
-    except ValidationError:
-        told = Problem(code="unknown", message=reply.data)
-    return problem_of(told.code, told.message)
 
 
 def message_id(saga_id: str, step: str, action: Action) -> str:

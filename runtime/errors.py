@@ -40,6 +40,10 @@ class Conflict(SagaError):
     """The saga is not in a state that allows this, or the idempotency key is taken."""
 
 
+class Unreadable(Conflict):
+    """The saga's row can't be read, or was set aside when it could not be."""
+
+
 class NotFound(SagaError):
     """No saga has this id."""
 

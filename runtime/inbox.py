@@ -13,7 +13,8 @@ import peewee
 
 from .database.schema import Table
 from .database.statements import one_of, prepared
-from .envelope import ID_LIMIT, Envelope, Outcome, Problem, message_id, read_command_id
+from .envelope import ID_LIMIT, Envelope, Outcome, message_id, read_command_id
+from .problem import Problem
 
 FENCE = "Fenced"  # the type of an answer that no handler has given
 FENCED = Problem(code="cancelled", message="undone before it was done").model_dump_json()

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from .envelope import Problem, problem_of
 from .errors import Conflict
+from .problem import Problem, problem_of
 from .saga import Saga
 from .saga_state import SKIPPED, SagaState
 from .transition import Transition, compensate, give_up, settled
@@ -22,7 +22,7 @@ def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
     index = state.in_flight
     if index is None or state.status == "COMPENSATING":
         return state, []
-    problem = Problem(code="cancelled", message="cancelled on request")
+    problem = Problem(code="cancelled", message="cancelled on request", public=True)
     return give_up(saga, state, index, problem, now)
 
 
@@ -50,7 +50,7 @@ def skip(
     index = next((i for i in failed if state.steps[i].name == step), None)
     if index is None:
         raise Conflict(f"saga {state.id} is {state.status}, and has no failed undo of {step!r}")
-    told = problem_of(SKIPPED, f"{by[:BY_LIMIT]}: {reason[:REASON_LIMIT]}")
+    told = problem_of(SKIPPED, f"{by[:BY_LIMIT]}: {reason[:REASON_LIMIT]}", public=True)
     steps = settled(state, index, status="UNDONE", error=told, finished_at=now)
     state = replace(state, steps=steps, updated_at=now)
     if state.status != "FAILED" or len(failed) > 1:

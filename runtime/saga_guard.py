@@ -52,7 +52,7 @@ def read(saga_id: str, name: str, text: str, status: str = "") -> SagaState:
         other = f"can't be read: its row has the state of {state.name} {state.id}"
         return _unreadable(saga_id, name, text, other)
     if status == "UNREADABLE":
-        failure = Failure("", "unreadable", AGAIN)
+        failure = Failure("", "unreadable", AGAIN, public=True)
         return replace(state, status="UNREADABLE", due_at=None, failure=failure)
     return state
 

@@ -12,9 +12,10 @@ from .batch_loop import POLL_TIMEOUT, BatchLoop
 from .clock import Clock, utcnow
 from .database.connection import transaction
 from .database.schema import Table
-from .envelope import Envelope, Record, Reply, decode, problem_of, read_command_id, read_reply
+from .envelope import Envelope, Record, Reply, decode, read_command_id, read_reply
 from .errors import BrokerUnavailable, ContractError, Undecodable
 from .function import import_declaring
+from .problem import problem_of
 from .saga import Saga
 from .saga_state import SagaState
 from .saga_store import TABLES, SagaStore

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, GetPydanticSchema, TypeAdapter
 from pydantic_core.core_schema import int_schema, str_schema, tuple_schema
 
-from .envelope import Problem
+from .problem import Problem
 
 StoredStatus = Literal["RUNNING", "COMPLETED", "COMPENSATING", "COMPENSATED", "FAILED"]
 # The last one is of a row that this version can't read: its state tells none.
@@ -35,11 +35,12 @@ def _stored_as(name: str, older: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a saga compensates: the step, and a code of the API."""
+    """Why a saga compensates: the step, and the problem there, with a code of the API."""
 
     step: str
     code: str
     message: str
+    public: bool = False
 
 
 @dataclass(frozen=True)

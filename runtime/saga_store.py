@@ -17,7 +17,7 @@ from . import intervention, saga_guard, saga_rows, transition, unsent
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Reply
-from .errors import Conflict, NotFound
+from .errors import Conflict, NotFound, Unreadable
 from .message import Message
 from .saga import Saga
 from .saga_history import recorded
@@ -196,7 +196,7 @@ class SagaStore:
             if state is None:
                 raise NotFound(f"no saga {saga_id}")
             if state.status == "UNREADABLE":
-                raise Conflict(f"saga {saga_id} {state.failure and state.failure.message}")
+                raise Unreadable(f"saga {saga_id} {state.failure and state.failure.message}")
             new, commands = change(state)
             if new is not state:
                 new = recorded(state, new)

@@ -5,10 +5,13 @@ and Kubernetes hand secrets to a container.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import StackError
+from .errors import ContractError, StackError
+
+UNREAD = "database URL postgresql://… can't be read: in a password, @ is %40, / is %2F and % is %25"
 
 
 def secrets_folder() -> Path:
@@ -36,6 +39,21 @@ def read_secrets(names: Iterable[str]) -> dict[str, str]:
             f"or put a file of that name into {secrets_folder()}"
         )
     return {name: value for name, value in found.items() if value is not None}
+
+
+def check_url(url: str) -> None:
+    """Raise `ContractError` where a password holds what would end it.
+
+    libpq would take the rest of it for a host, and tell that in its error.
+    """
+    login = url.partition("://")[2].rpartition("@")[0]
+    if "@" in login or "/" in login:
+        raise ContractError(UNREAD)
+
+
+def without_logins(text: str) -> str:
+    """Leave out of a text who logs in where, and with which password, as URLs may have it."""
+    return re.sub(r"://\S*@", "://…@", text)
 
 
 def database_password(service: str) -> str:

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from . import body
-from .envelope import BODY_LIMIT, INVALID_COMMAND, Action, Envelope, message_id
+from .envelope import BODY_LIMIT, Action, Envelope, message_id
 from .errors import ContractError, Rejected
 from .message import Command
+from .problem import INVALID_COMMAND
 from .saga import Saga, Step
 from .saga_state import SagaState, StepState
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from . import body
 from .database.connection import UNAVAILABLE
-from .envelope import INVALID_COMMAND, Action, Envelope, Problem, Reply, problem_in, problem_of
+from .envelope import Action, Envelope, Reply
 from .errors import ContractError, Rejected
 from .message import Message, why
+from .problem import INVALID_COMMAND, Problem, problem_in, problem_of
 from .saga import Saga, Step
 from .saga_state import Failure, SagaState, SagaStatus, StepState, StepStatus, altered
 from .sending import command, make_body, time_to_answer
@@ -77,11 +78,11 @@ def on_due(saga: Saga, state: SagaState, now: datetime) -> Transition:
         return state, []
     if state.status == "RUNNING" and now >= state.deadline_at:
         message = f"not completed within {saga.deadline:g} s"
-        return give_up(saga, state, index, Problem(code="deadline_exceeded", message=message), now)
+        late = Problem(code="deadline_exceeded", message=message, public=True)
+        return give_up(saga, state, index, late, now)
     action: Action = "do" if state.status == "RUNNING" else "undo"
-    if state.awaiting:
-        return _send_again(saga, state, index, action, now)
-    return _send(saga, state, index, action, now)
+    send = _send_again if state.awaiting else _send
+    return send(saga, state, index, action, now)
 
 
 def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> Transition:
@@ -90,8 +91,9 @@ def break_off(saga: Saga, state: SagaState, error: Exception, now: datetime) -> 
     if index is None:
         return state, []
     if isinstance(error, Rejected):
-        return _end_attempts(saga, state, index, problem_of(error.code, error.message), now)
-    problem = problem_of(INVALID_COMMAND, why(error))
+        problem = problem_of(error.code, error.message, public=True)
+    else:
+        problem = problem_of(INVALID_COMMAND, why(error))
     return _end_attempts(saga, state, index, problem, now)
 
 
@@ -99,9 +101,8 @@ def _end_attempts(
     saga: Saga, state: SagaState, index: int, problem: Problem, now: datetime
 ) -> Transition:
     """Make no more attempts of the step in flight; earlier ones may have done its work."""
-    if state.status == "RUNNING":
-        return give_up(saga, state, index, problem, now)
-    return _undo_failed(saga, state, index, problem, now)
+    end = give_up if state.status == "RUNNING" else _undo_failed
+    return end(saga, state, index, problem, now)
 
 
 def _do_answered(
@@ -229,7 +230,7 @@ def _send_again(
     """Send what nobody has answered in time once more, as the same attempt."""
     silences = state.steps[index].silences
     message = f"no answer within {time_to_answer(_step(saga, state, index), silences):g} s"
-    error = Problem(code="timeout", message=f"{message}, sent again")
+    error = Problem(code="timeout", message=f"{message}, sent again", public=True)
     return _ask(saga, state, index, action, now, silences=silences + 1, error=error)
 
 
@@ -296,4 +297,4 @@ def _not_after(state: SagaState, due_at: datetime) -> datetime:
 
 
 def _failure(state: SagaState, index: int, problem: Problem) -> Failure:
-    return Failure(state.steps[index].name, problem.code, problem.message)
+    return Failure(state.steps[index].name, problem.code, problem.message, problem.public)

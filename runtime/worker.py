@@ -19,18 +19,7 @@ from .database.connection import (
     is_serialization_failure,
     rows_written,
 )
-from .envelope import (
-    BODY_LIMIT,
-    INVALID_COMMAND,
-    Envelope,
-    Outcome,
-    Problem,
-    Record,
-    decode,
-    problem_of,
-    read_command_id,
-    reply_id,
-)
+from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_command_id, reply_id
 from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
@@ -38,6 +27,7 @@ from .loop import UNAVAILABLE
 from .message import Command, Message, reasons
 from .outside import note_begun, unseen
 from .poison import DEATHS, Suspects
+from .problem import INVALID_COMMAND, Problem, problem_of
 from .transport import Transport
 
 log = logging.getLogger(__name__)

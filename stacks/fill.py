@@ -22,8 +22,9 @@ from saga.functions.user.store import User, keep_payment, take_money
 from saga.runtime import Event, Table, inbox, prepared, saga_rows, transition, utcnow
 from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import create_missing
-from saga.runtime.envelope import Envelope, Outcome, Problem, Reply, read_command_id
+from saga.runtime.envelope import Envelope, Outcome, Reply, read_command_id
 from saga.runtime.inbox import Answer, InboxRow
+from saga.runtime.problem import Problem
 from saga.runtime.saga_history import recorded
 from saga.runtime.saga_queries import CHUNK
 from saga.runtime.saga_search import add_values

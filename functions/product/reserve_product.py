@@ -23,5 +23,5 @@ def _refusal(command: ReserveProduct) -> Rejected:
         return Rejected("product_not_found", f"there is no product {command.product_id}")
     return Rejected(
         "insufficient_stock",
-        f"product {product.id} has {product.stock} left, {command.quantity} asked",
+        f"product {product.id} has fewer than {command.quantity} left",
     )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from ..data_directory import check_no_file
 from ..errors import SagaError
 from ..settings import Settings, TargetName
 from .tasks import ByTask
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-OF_SETTINGS = {"--broker", "--data", "--system", "--target", "-t"}  # options that settings go under
+OF_SETTINGS = {"--broker", "--data", "--target", "-t"}  # options that settings go under
 
 Data = Annotated[
     Path | None,
@@ -55,7 +56,9 @@ def settings_for(data: Path | None, target: TargetName | None = None) -> Setting
         reason = first["msg"].removeprefix("Value error, ")
         raise SagaError(f"environment variable {name}: {reason}") from None
     told = {"saga_data": data, "saga_target": target}
-    return settings.model_copy(update={key: value for key, value in told.items() if value})
+    settings = settings.model_copy(update={key: value for key, value in told.items() if value})
+    check_no_file(settings.saga_data)
+    return settings
 
 
 def _show_version(wanted: bool) -> None:

@@ -21,7 +21,7 @@ from ..system.stack import read_stacks, topics
 from ..system.state import read_system
 from .app import Data, Json, app, in_lower_case, settings_for
 from .sagas import open_sagas, story
-from .terminal import bare_table, coloured, console, line
+from .terminal import console, line, print_rows
 
 dlq = typer.Typer(help="Inspect, replay and drop dead letters.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
@@ -82,20 +82,17 @@ def list_dead_letters(data: Data = None, only: Filter = EVERYTHING, as_json: Jso
     if as_json:
         print(json.dumps([_as_dict(sagas, dead_letter) for dead_letter in dead_letters], indent=1))
         return
-    table = bare_table()
-    for column in ("ID", "WHEN", "REPLAYS", "SAGA", "STATUS", "REASON"):
-        table.add_column(column, no_wrap=column != "REASON", overflow="fold")
-    for dead_letter in dead_letters:
-        state = _state(sagas, dead_letter)
-        table.add_row(
-            dead_letter.id,
-            dead_letter.time,
-            str(dead_letter.replays or ""),
-            dead_letter.saga_id or "",
-            coloured(state.status) if state else "",
-            dead_letter.reason,
-        )
-    console.print(table if dead_letters else "No dead letters.")
+    rows = [_row(dead_letter, _state(sagas, dead_letter)) for dead_letter in dead_letters]
+    if rows:
+        print_rows(("ID", "STATUS", "SAGA", "REPLAYS", "WHEN", "REASON"), rows, cut=False)
+    else:
+        console.print("No dead letters.")
+
+
+def _row(dead_letter: DeadLetter, state: SagaState | None) -> tuple[str, ...]:
+    status, replays = state.status if state else "", str(dead_letter.replays or "")
+    saga_id, reason = dead_letter.saga_id or "", dead_letter.reason
+    return dead_letter.id, status, saga_id, replays, dead_letter.time, reason
 
 
 @dlq.command("show")

@@ -201,7 +201,12 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
-    console.print("\nEach adapter's API is described at /docs. Try: saga demo")
+    console.print(f"\nEach adapter's API is described at /docs.{_advice(settings.saga_stacks)}")
+
+
+def _advice(stacks: Path) -> str:
+    """Say what to try: the demo's orders are there where the stack files are the built-in ones."""
+    return " Try: saga demo" if stacks == Settings.model_fields["saga_stacks"].default else ""
 
 
 def _prepare_kafka() -> None:

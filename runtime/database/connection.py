@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import peewee
 
 from ..data_directory import make_folder
 from ..errors import ContractError
+from ..secrets import check_url
 from .sqlite import check_sqlite, is_about_a_transaction, is_mistake
 
 # What a handler is told that PostgreSQL no longer lets go on.
@@ -39,17 +39,17 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     SQLite runs in write-ahead mode and syncs at every commit, so that what was committed survives a
     power cut. Raises `ContractError` for any other URL, one that can't be read, or an old SQLite.
     """
-    parts = urlsplit(url)
+    scheme, _, rest = url.partition("://")
     check_sqlite(url)
-    if parts.scheme == "sqlite":
-        # A path may hold any character, which urlsplit does not expect.
-        path = url.removeprefix("sqlite://").removeprefix("/") or ":memory:"
+    if scheme.lower() == "sqlite":
+        path = rest.removeprefix("/") or ":memory:"
         return _sqlite(path, shared=shared)
-    if parts.scheme in ("postgresql", "postgres"):
-        url = f"postgresql://{url.partition('://')[2]}"  # the one scheme that peewee knows
+    if scheme.lower() in ("postgresql", "postgres"):
+        url = f"postgresql://{rest}"  # the one scheme that peewee knows
         # Imported late: who is on SQLite need not wait for psycopg.
         from .postgres import CLIENT, CountingCursor, Postgres, session_options
 
+        check_url(url)
         return Postgres(
             url,
             prefer_psycopg3=True,
@@ -58,7 +58,7 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
             options=session_options(url, longest),
             **CLIENT,
         )
-    raise ContractError(f"database URL {parts.scheme}://… is neither sqlite:// nor postgresql://")
+    raise ContractError(f"database URL {scheme}://… is neither sqlite:// nor postgresql://")
 
 
 class _ToldMistakes:

@@ -8,6 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from ..errors import ContractError
+from ..secrets import UNREAD
 
 # A batch holds its locks for half a second, and what its last handler takes. Who waits longer gets
 # an error that is tried again, before the limit of the handler that waits ends its process.
@@ -53,7 +54,7 @@ def session_options(url: str, longest: float) -> str:
     try:
         own = conninfo_to_dict(url).get("options") or ""
     except psycopg.ProgrammingError:
-        raise ContractError("database URL postgresql://… can't be read") from None
+        raise ContractError(UNREAD) from None
     return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(own)]).strip()
 
 

@@ -13,8 +13,8 @@ import psycopg
 import tenacity
 from psycopg import sql
 
-from ..errors import SagaError
-from ..secrets import read_secrets
+from ..errors import ContractError, SagaError
+from ..secrets import check_url, read_secrets
 from .database_name import check_name
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,9 @@ def administrator(url: str, timeout: float = CONNECT_TIMEOUT) -> Iterator[Connec
         reraise=True,
     )
     try:
+        check_url(url)
         connection = retrying(_connect, url)
-    except psycopg.ProgrammingError:
+    except (ContractError, psycopg.ProgrammingError):
         # Its text would hold parts of the URL.
         raise NotCreated("SAGA_ADMIN_URL is not the URL of a PostgreSQL database") from None
     except psycopg.OperationalError as error:

@@ -17,6 +17,7 @@ import tenacity
 from filelock import FileLock
 
 from ..errors import BrokerUnavailable, first_line
+from ..secrets import without_logins
 from ..settings import Settings
 
 PINS = Path(__file__).with_name("jars.txt")
@@ -94,7 +95,7 @@ def _fetch(folder: Path, on_progress: Progress) -> None:
         raise BrokerUnavailable(
             "Apache Kafka's jars can't be fetched: is there a network, or else a mirror in"
             " SAGA_MAVEN_REPOSITORY, a proxy in HTTPS_PROXY, or a machine to copy"
-            f" {jar_folder().parent} from? ({first_line(error)})"
+            f" {jar_folder().parent} from? ({without_logins(first_line(error))})"
         ) from None
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..envelope import INVALID_COMMAND
 from ..errors import Rejected
+from ..problem import INVALID_COMMAND
 
 REFUSED = "simulated"  # the code of a refusal that the simulation itself has put there
 LONG = 20.0  # seconds that something is late, at most

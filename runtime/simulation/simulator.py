@@ -16,9 +16,9 @@ from typing import Protocol, Self
 
 from ..clock import clock_set_to
 from ..database.schema import Table, bind
-from ..envelope import INVALID_COMMAND
 from ..message import Message
 from ..poison import Suspect
+from ..problem import INVALID_COMMAND
 from ..saga import Saga
 from ..saga_host import NOT_SENT, HostedSaga
 from ..saga_rows import SagaRow

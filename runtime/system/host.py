@@ -24,7 +24,7 @@ from ..database.connection import LONGEST, connect
 from ..database.schema import bind
 from ..dead_letter import to_unsent_letter
 from ..envelope import Record
-from ..errors import BrokerUnavailable, ContractError
+from ..errors import BrokerUnavailable, ContractError, first_line
 from ..function import Function
 from ..health import HealthFile
 from ..kafka.admin import create_topics
@@ -72,7 +72,7 @@ def run_entry(
         & tenacity.retry_if_exception(lambda _: not stop.is_set()),
         wait=tenacity.wait_exponential(multiplier=0.1, max=5),
         sleep=tenacity.sleep_using_event(stop),
-        before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+        before_sleep=tell_of_retry,
         reraise=True,
     )
     topics = needed_by(hosted, stack.entries[name].partitions)
@@ -92,6 +92,14 @@ def run_entry(
     _run(hosted, database, url, settings, stop, lambda: on_ready(hosted.topics), create)
     database.close()
     log.info("%s has stopped", hosted.name)
+
+
+def tell_of_retry(retrying: tenacity.RetryCallState) -> None:
+    """Log what a start waits for, at the first attempt, the second, the fourth, the eighth."""
+    number, outcome = retrying.attempt_number, retrying.outcome
+    error = outcome.exception() if outcome is not None else None
+    if error is not None and number & (number - 1) == 0:
+        log.warning("%s; waiting for it", first_line(error))
 
 
 def run_adapter(

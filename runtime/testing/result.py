@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar
 
 from .. import body
 from ..database.schema import Table
-from ..envelope import Outcome, Problem, Record, decode
+from ..envelope import Outcome, Record, decode
 from ..inbox import FENCED, Answer
 from ..message import Event
+from ..problem import Problem
 
 E = TypeVar("E", bound=Event)
 Row = dict[str, Any]

@@ -9,9 +9,10 @@ from operator import methodcaller
 from typing import Any, NoReturn
 
 from .. import body, intervention, transition
-from ..envelope import Action, Envelope, Outcome, Problem, Reply, read_command_id
+from ..envelope import Action, Envelope, Outcome, Reply, read_command_id
 from ..errors import ContractError
 from ..message import Command, Event, Message
+from ..problem import Problem
 from ..saga import Saga
 from ..saga_state import Failure, SagaState, SagaStatus
 from ..transition import Transition

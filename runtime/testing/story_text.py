@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from ..envelope import Action, Problem
+from ..envelope import Action
 from ..message import Command
+from ..problem import Problem
 from ..saga_state import SagaState, StepState
 
 __tracebackhide__ = methodcaller("errisinstance", AssertionError)

@@ -41,7 +41,7 @@ def query(request: Request, shape: type[Q]) -> Q:
         raise Invalid(dict.fromkeys(repeated, "must be given once"))
     try:
         return shape.model_validate({name: values[0] for name, values in given.items()})
-    except ValidationError as error:
+    except (ValidationError, ArithmeticError) as error:
         raise invalid(error) from None
 
 

@@ -38,7 +38,7 @@ def read(request: Request, shape: type[T]) -> T:
     text = _text(request)
     try:
         valid: T = _adapter(cast(Hashable, shape)).validate_json(text, strict=True)
-    except ValidationError as error:
+    except (ValidationError, ArithmeticError) as error:
         raise invalid(error) from None
     return valid
 
@@ -96,8 +96,9 @@ def _text(request: Request) -> str | bytes:
         body = json.loads(
             request.body.decode(), parse_float=number, parse_int=integer, parse_constant=_refuse
         )
-    # Arrays nested too deep have an error of their own.
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise BadRequest("the body can't be read as JSON: it is nested too deep") from None
+    except ValueError as error:
         raise BadRequest(f"the body can't be read as JSON: {str(error)[:200]}") from None
     if inexact:
         what = f"JSON's numbers can't keep the digits of {inexact[0][:50]}"

@@ -5,10 +5,12 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dis import opmap
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest, NotFound, SanicException
 from sanic.handlers import ErrorHandler
@@ -91,15 +93,39 @@ class Busy(SanicException):
         super().__init__(f"busy: {detail}", headers=RETRY_AFTER)
 
 
-def invalid(error: ValidationError) -> Invalid:
-    """Turn pydantic's findings into a problem, one reason a field."""
+def invalid(error: ValidationError | ArithmeticError) -> Invalid:
+    """Turn what pydantic has found into a problem, one reason a field.
+
+    An `ArithmeticError` is a number that a check can't divide: pydantic does not catch it.
+    """
+    if isinstance(error, ArithmeticError):
+        log.info("a number can't be checked: %s", errors.first_line(error))
+        return Invalid({"body": "a number is too large, or has too many digits"})
     reasons: dict[str, str] = {}
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
+    for found in error.errors(include_url=False, include_input=False):
         name = ".".join(map(str, found["loc"]))[:SHOWN_NAME] or "body"
-        reasons.setdefault(name, found["msg"].removeprefix("Value error, "))
+        reasons.setdefault(name, _reason(found))
         if len(reasons) == SHOWN_ERRORS:
             break
     return Invalid(reasons)
+
+
+def _reason(found: ErrorDetails) -> str:
+    """Say what is wrong with a field: in a check's own words, but not in Python's."""
+    words = found["msg"].removeprefix("Value error, ")
+    raised = found.get("ctx", {}).get("error")
+    if not isinstance(raised, Exception) or _is_said(raised):
+        return words
+    log.info("%s: %s", ".".join(map(str, found["loc"])), words)
+    return "is not acceptable"
+
+
+def _is_said(error: Exception) -> bool:
+    """Tell an error that a `raise` has raised from one of a built-in, such as `int`'s."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def problem(

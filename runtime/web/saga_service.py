@@ -16,7 +16,8 @@ from ..clock import utcnow
 from ..crash import AFTER_ROW, CrashPoints
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..envelope import Envelope, Record
-from ..errors import BrokerUnavailable, Conflict, ContractError, NotFound
+from ..errors import BrokerUnavailable, Conflict, ContractError, NotFound, Unreadable
+from ..message import why
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import SagaStore, Start, Started
@@ -26,6 +27,7 @@ from .admission import Admission
 from .app import App, Check
 from .batches import Batches
 from .problems import Busy
+from .saga_shapes import ELSEWHERE
 from .threads import DatabaseThreads
 from .waiting import SELDOM, Waiting
 
@@ -113,10 +115,11 @@ class SagaService:
     async def _change(self, change: Callable[..., Transition], saga_id: UUID) -> SagaState:
         try:
             state, commands = await self._run(change, self.saga, str(saga_id), utcnow())
+        except Unreadable:
+            raise Conflict(f"saga {saga_id} is UNREADABLE: {ELSEWHERE}") from None
         except (ContractError, ValidationError) as error:
-            raise Conflict(
-                f"saga {saga_id} does not fit its declaration of today: {error}"
-            ) from None
+            log.warning("saga %s can't be changed: %s", saga_id, why(error))
+            raise Conflict(f"saga {saga_id} does not fit its declaration of today") from None
         self._hand_over(commands)
         return state
 

@@ -19,10 +19,12 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from .. import saga_state
 from ..body import alias, under_aliases
 from ..errors import ContractError
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..message import Message
+from ..problem import Problem
 from ..saga import Saga
 from ..saga_state import SagaState, SagaStatus, StepStatus
 from .fields import Name, QueryNumber, Text
@@ -30,11 +32,16 @@ from .paging import TimedPage
 from .payload import Body
 from .problems import invalid
 
+ELSEWHERE = "what went wrong is in the log, and in `saga show`"
+
 Assigned = Mapping[str, Callable[[], Any]]
 
 
 class Error(BaseModel):
-    """Why a step failed."""
+    """Why a step failed: a code, and the word of whoever rejected it.
+
+    The text of a fault stays with those who run the system: in the log and in `saga show`.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -69,7 +76,7 @@ class SagaStep(BaseModel):
 class ShownSaga(BaseModel):
     """A saga. `due_at` is when it is acted on next; null once it has ended.
 
-    One whose row can't be read is UNREADABLE: its `failure` says why, and it has no steps.
+    One whose row can't be read is UNREADABLE: its `failure` says so, and it has no steps.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -128,7 +135,7 @@ class SagaShapes:
         made = {name: make() for name, make in self._assigned.items()}
         try:
             return self.saga.start.model_validate({**dict(body), **made})
-        except ValidationError as error:
+        except (ValidationError, ArithmeticError) as error:
             raise invalid(error) from None
 
     def fingerprint(self, body: BaseModel) -> str:
@@ -145,6 +152,8 @@ class SagaShapes:
         """Show of a saga what concerns a client; what an old row has not is null."""
         shown = {name: getattr(state, name, None) for name in ShownSaga.model_fields}
         shown |= {name: state.input.get(name) for name in self._beside}
+        shown["failure"] = _told(state.failure)
+        shown["steps"] = [{**vars(step), "error": _told(step.error)} for step in state.steps]
         start, given = self.saga.start, state.input
         if self._has_aliases:
             given = under_aliases(start, given)
@@ -195,6 +204,14 @@ class SagaShapes:
                 raise ContractError(
                     f"the API of {self.saga.name}: {what} {', '.join(sorted(names))}"
                 )
+
+
+def _told(problem: Problem | saga_state.Failure | None) -> Any:
+    """Tell a client of a problem; where its message is a fault's text, only where that is."""
+    if problem is None or problem.public:
+        return problem
+    step = getattr(problem, "step", "")
+    return {"step": step, "code": problem.code, "message": ELSEWHERE}
 
 
 def _derived(start: type[Message], names: Iterable[str]) -> type[Body]:

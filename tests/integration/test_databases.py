@@ -89,6 +89,14 @@ def test_doing_it_again_keeps_the_data_and_sets_the_password(postgres_server, na
         assert connection.execute("SELECT id FROM bread").fetchone() == (7,)
 
 
+def test_administrators_password_that_is_not_coded_is_told_to_nobody() -> None:
+    url = "postgresql://admin:s@cret@host.invalid/db"
+    told = pytest.raises(NotCreated, match="SAGA_ADMIN_URL is not the URL")
+    with told as refusal, administrator(url, timeout=0.1):
+        pass
+    assert "cret" not in str(refusal.value)
+
+
 def test_what_was_left_half_made_is_completed(postgres_server, names) -> None:
     with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {names[0]}")

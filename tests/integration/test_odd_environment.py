@@ -2,14 +2,17 @@
 
 import os
 import socket
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from saga.runtime.settings import Settings
-from support.command import run_saga
-from support.system import lay_out
+from support.command import SAGA
+from support.system import ROOT, lay_out
+from support.waiting import DEADLINE
 
 NOWHERE = "127.0.0.1:9"
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), f"http://{NOWHERE}")
@@ -24,6 +27,22 @@ def loopback() -> str:
             return "::1"
     except OSError:
         return "127.0.0.2"
+
+
+def read_only() -> list[str]:
+    """Return what runs a command for which the checkout, with all that is installed, can't change.
+
+    It is nothing where no file system may be mounted.
+    """
+    mount = f"mount --bind {ROOT} {ROOT} && mount -o remount,ro,bind {ROOT}"
+    apart = (
+        ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    )
+    tried = subprocess.run([*apart, "sh", "-c", mount], stderr=subprocess.DEVNULL)
+    return [*apart, "sh", "-c", f'{mount} && exec "$@"', "sh"] if tried.returncode == 0 else []
+
+
+CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 
 
 @pytest.mark.proof
@@ -42,10 +61,17 @@ def test_all_is_done_under_odd_names_variables_and_files(tmp_path: Path) -> None
         "SAGA_STACKS": "stacks",
     }
     usual = {name: value for name, value in os.environ.items() if name != "HOME"}
-    environment = {**usual, **PROXIES, **EMPTY, **odd}
+    environment, unchanged = {**usual, **PROXIES, **EMPTY, **odd}, read_only()
 
-    def saga(*arguments: str) -> str:
-        done = run_saga(arguments, environment, system.stacks.parent, apart=True)
+    def saga(*arguments: str, through: Sequence[str] = ()) -> str:
+        done = subprocess.run(
+            [*unchanged, *through, SAGA, *arguments],
+            env=environment,
+            cwd=system.stacks.parent,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -53,7 +79,7 @@ def test_all_is_done_under_odd_names_variables_and_files(tmp_path: Path) -> None
         [line] = [line for line in saga("ps").splitlines() if "user.refund_payment" in line]
         return line.split()[2]
 
-    saga("up", "--detach")
+    saga("up", "--detach", through=CLOSED)
     try:
         assert "Ada had 100.00 and has 60.02." in saga("demo")
         before = version()

@@ -20,7 +20,8 @@ from saga.functions.user.store import Payment, User
 from saga.runtime import Retry, Saga, intervention, saga_queries, transition
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
-from saga.runtime.envelope import Problem, Reply
+from saga.runtime.envelope import Reply
+from saga.runtime.problem import Problem
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import SagaStore, Start

@@ -12,8 +12,8 @@ from saga.functions.order.messages import CancelOrder, CreateOrder, OrderCreated
 from saga.functions.product.messages import ProductReserved, ReleaseProduct
 from saga.functions.user.messages import RefundPayment
 from saga.runtime import Saga, Step, transition
-from saga.runtime.envelope import Problem
 from saga.runtime.errors import Conflict, ContractError
+from saga.runtime.problem import Problem
 
 ALL = ["create_order", "reserve_product", "process_payment", "complete_order"]
 REACHED = ["story", "created", "reserved", "paid"]
@@ -235,7 +235,9 @@ def test_undos_that_a_person_has_done_by_hand_compensate_the_saga(stuck):
     stuck.wait(1).skip("process_payment", "Ada", "paid in cash").expect_nothing()
     assert (stuck.state.status, stuck.state.updated_at) == ("FAILED", stuck.now)
     assert statuses(stuck) == ["UNDONE", "UNDO_FAILED", "UNDONE", "FAILED"]
-    assert stuck.state.steps[2].error == Problem(code="skipped", message="Ada: paid in cash")
+    assert stuck.state.steps[2].error == Problem(
+        code="skipped", message="Ada: paid in cash", public=True
+    )
     assert stuck.state.steps[2].finished_at == stuck.now
     stuck.skip("reserve_product", "Bob", "back on its shelf").expect_nothing()
     stuck.expect_compensated("cancelled")

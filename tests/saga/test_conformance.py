@@ -139,7 +139,7 @@ def test_typed_error_survives_from_the_handler_to_the_row_and_the_log(shop, capl
     shop, _ = spied(shop, stock=3)
     shop.order(quantity=5)
     shop.run()
-    text = "product 7 has 3 left, 5 asked"
+    text = "product 7 has fewer than 5 left"
     assert (shop.saga().failure.code, shop.saga().failure.message) == ("insufficient_stock", text)
     [rejection] = [r for r in shop.sent if decode(r).outcome == "rejected"]
     assert json.loads(rejection.value or b"") == {"code": "insufficient_stock", "message": text}

@@ -297,7 +297,8 @@ def test_command_over_the_limit_is_never_sent(tell):
     price = "x" * (BODY_LIMIT - around("x"))
     story.reply(CREATED).reply(AnyPrice(price=price + "x"))
     assert story.state.failure.step == "label"
-    assert story.state.failure.code == "command_too_large"
+    failure = story.state.failure
+    assert (failure.code, failure.public) == ("command_too_large", True)
     assert story.state.failure.message == f"{BODY_LIMIT + 1} characters of {BODY_LIMIT}"
     story.expect_undos(CancelOrder).expect_compensated()
     assert "Label" not in sent(story)

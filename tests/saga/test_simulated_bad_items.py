@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from saga.runtime.envelope import INVALID_COMMAND
+from saga.runtime.problem import INVALID_COMMAND
 from saga.runtime.saga_host import NOT_SENT
 from saga.runtime.settings import Settings
 from saga.runtime.simulation import world

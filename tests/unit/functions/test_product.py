@@ -62,7 +62,7 @@ def test_total_is_exact(price, quantity, total):
 
 
 def test_too_little_stock_is_rejected():
-    with pytest.raises(Rejected, match="product 7 has 10 left, 11 asked") as no:
+    with pytest.raises(Rejected, match="product 7 has fewer than 11 left") as no:
         reserve(11)
     assert no.value.code == "insufficient_stock"
     assert stock() == 10

@@ -2,7 +2,7 @@
 
 import pytest
 
-from saga.runtime.data_directory import MARKER, NotOurs, claim, is_ours, make_folder
+from saga.runtime.data_directory import MARKER, NotOurs, check_no_file, claim, is_ours, make_folder
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,12 @@ def test_folder_that_was_made_for_a_database_is_ours(tmp_path):
     make_folder(tmp_path / "data")
     (tmp_path / "data" / "user.db").touch()
     claim(tmp_path / "data")
+
+
+def test_file_is_no_data_directory_and_leads_to_none(tmp_path):
+    file = tmp_path / "data"
+    check_no_file(file)
+    file.touch()
+    for path in (file, file / "a" / "b"):
+        with pytest.raises(NotOurs, match=rf"^{file} is a file: choose another .* with --data$"):
+            check_no_file(path)

@@ -6,18 +6,13 @@ from hypothesis import strategies as st
 
 from saga.runtime import Command, Event
 from saga.runtime.envelope import (
-    CODE_LIMIT,
     ID_LIMIT,
-    MESSAGE_LIMIT,
     OUTCOMES,
     TRACE_LIMIT,
     Envelope,
-    Problem,
     Record,
     decode,
     message_id,
-    problem_in,
-    problem_of,
     read_command_id,
     read_reply,
     reply_id,
@@ -218,27 +213,6 @@ def test_traceparent_is_passed_on_up_to_its_limit(length, kept):
 def test_record_that_can_not_be_taken_apart_says_why():
     with pytest.raises(Undecodable, match=r"^its headers are not text$"):
         decode(Record("unit.ask", None, b"{}", HEADERS, fault="its headers are not text"))
-
-
-def test_problem_is_cut_to_what_a_reply_and_a_database_may_hold():
-    problem = problem_of("c" * (CODE_LIMIT + 1), "\0\udcff" + "m" * MESSAGE_LIMIT)
-    assert problem.code == "c" * CODE_LIMIT
-    assert problem.message == "\ufffd?" + "m" * (MESSAGE_LIMIT - 2)
-    assert problem_of(7, None) == Problem(code="7", message="None")
-
-
-@pytest.mark.parametrize(
-    ("data", "code", "message"),
-    [
-        ('{"code": "no_flour", "message": "none left"}', "no_flour", "none left"),
-        ('{"code": "no_flour", "message": "a\\u0000b"}', "no_flour", "a\ufffdb"),
-        ('{"code": "no_flour"}', "unknown", '{"code": "no_flour"}'),
-        ("no JSON", "unknown", "no JSON"),
-    ],
-)
-def test_problem_is_read_from_a_reply_whatever_it_holds(data, code, message):
-    reply = read_reply(envelope(id="s/step/do/reply", outcome="rejected", data=data))
-    assert problem_in(reply) == Problem(code=code, message=message)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import peewee
 
-from saga.runtime.envelope import Problem
+from saga.runtime.problem import Problem
 from saga.runtime.saga_history import Change, HistoryRow, Moment, histories, recorded
 from saga.runtime.saga_state import SagaState, StepState
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from saga.runtime.envelope import Problem
+from saga.runtime.problem import Problem
 from saga.runtime.saga_state import (
     Failure,
     SagaState,

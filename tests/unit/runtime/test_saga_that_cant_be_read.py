@@ -270,7 +270,7 @@ def test_saga_that_can_be_read_again_waits_for_its_retry(store):
     before = set_aside(store)
     assert (saga(store).status, saga(store).due_at) == ("UNREADABLE", None)
     assert saga(store).failure == Failure(
-        "", "unreadable", "was set aside, and can be read again: a retry takes it up"
+        "", "unreadable", "was set aside, and can be read again: a retry takes it up", True
     )
     assert store.advance(SAGA, [reply("b")], LATER) == []
     assert swept(store) == ["a/make/do", "c/make/do"]

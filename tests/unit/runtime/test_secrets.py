@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.errors import StackError
-from saga.runtime.secrets import database_password, read_secret, read_secrets, secrets_folder
+from saga.runtime.secrets import (
+    database_password,
+    read_secret,
+    read_secrets,
+    secrets_folder,
+    without_logins,
+)
 
 
 @pytest.fixture
@@ -68,3 +74,10 @@ def test_database_password_is_the_services_own_or_its_name(folder):
     (folder / "ORDER_DATABASE_PASSWORD").write_text("s3cr3t\n")
     assert database_password("order") == "s3cr3t"
     assert database_password("user") == "user"
+
+
+@pytest.mark.parametrize("login", ["ann:secret@", "ann:se@cr/et@", "secret@", ""])
+def test_login_is_left_out_of_a_text(login):
+    text = f"401 for http://{login}host/a, ask ann@host"
+    left = "http://…@host/a" if login else "http://host/a"
+    assert without_logins(text) == f"401 for {left}, ask ann@host"

@@ -4,7 +4,8 @@ import pytest
 from pydantic import field_validator
 
 from saga.runtime import Command
-from saga.runtime.envelope import Problem, Record
+from saga.runtime.envelope import Record
+from saga.runtime.problem import Problem
 
 
 def spoil(record, **headers):

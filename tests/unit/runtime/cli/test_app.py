@@ -12,7 +12,7 @@ from saga.runtime.cli.app import without_empty
         (["up", "--data="], ["up"]),
         (["ps", "-t", "", "--data", "a"], ["ps", "--data", "a"]),
         (["up", "--broker", "", "--data", ""], ["up"]),
-        (["invoke", "a.b", "--data", "{}", "--system="], ["invoke", "a.b", "--data", "{}"]),
+        (["invoke", "a.b", "--body", "{}", "--data="], ["invoke", "a.b", "--body", "{}"]),
         (["skip", "x", "y", "--reason", ""], ["skip", "x", "y", "--reason", ""]),
         (["new", ""], ["new", ""]),
         ([""], [""]),

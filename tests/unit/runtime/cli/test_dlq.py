@@ -3,6 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
+from saga.runtime.cli import dlq as commands
+from saga.runtime.cli import terminal
 from saga.runtime.cli.dlq import Filter, _refusal, dlq
 from saga.runtime.database.schema import bind
 from saga.runtime.dead_letter import DeadLetter
@@ -44,3 +46,16 @@ def test_dead_letter_of_a_saga_that_cant_be_read_may_be_replayed(sqlite):
     bind(sqlite, [SagaRow])
     SagaRow.create(id="s1", name="shop", status="UNREADABLE", state="{}")
     assert _refusal(sqlite, PAY) is None
+
+
+def test_letter_is_one_line_that_nothing_squeezes(monkeypatch, capsys):
+    saga_id = "01a219b8-bfff-7578-ba20-a604ee8bb9a3"
+    letter = dead_letter("product.reserve", saga_id, "quantity: Input should be greater than 0")
+    monkeypatch.setattr(commands, "_read", lambda _: [letter])
+    monkeypatch.setattr(commands, "_sagas", lambda _: None)
+    monkeypatch.setattr(terminal.console, "_width", 80)
+    commands.list_dead_letters(topic=None, saga=None, reason=None)
+    columns, shown = capsys.readouterr().out.splitlines()
+    assert columns.split() == ["ID", "STATUS", "SAGA", "REPLAYS", "WHEN", "REASON"]
+    assert shown.split()[:2] == [letter.id, saga_id]
+    assert shown.endswith(letter.reason)

@@ -230,3 +230,24 @@ def test_run_writes_nothing_into_a_folder_that_is_not_ours(
     with pytest.raises(NotOurs, match="no data directory"):
         running.run(name, data=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_demo_is_advised_where_its_orders_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "open_target", lambda _: mock.Mock(instances=list))
+    running._show_all(Settings())
+    assert "Try: saga demo" in capsys.readouterr().out
+    running._show_all(Settings(saga_stacks=tmp_path))
+    assert "saga demo" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [*READING, "up", "up --detach"])
+def test_data_directory_that_is_a_file_is_told_in_one_line(tmp_path, words):
+    if words == "check":
+        return  # it has no data directory
+    (tmp_path / "data").touch()
+    environment = {"SAGA_DATA": "data", "SAGA_STACKS": str(Settings().saga_stacks)}
+    done = run_saga(words.split(), environment, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"saga: {tmp_path}/data is a file: choose another data directory with --data\n"
+    )

@@ -11,6 +11,7 @@ from saga.runtime.errors import ContractError
 from saga.runtime.function import TIMEOUT
 from saga.runtime.inbox import InboxRow
 from saga.runtime.loop import UNAVAILABLE
+from support.ports import free_port
 
 NEW = "INSERT INTO jar VALUES (%s)"
 
@@ -142,6 +143,20 @@ def test_url_that_cannot_be_read_is_refused_and_keeps_its_password():
     with pytest.raises(ContractError, match="can't be read") as refusal:
         connect("postgresql://ann:secret@host/db?no_such_word=1")
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("password", ["se@cret", "se/cret", "se?cr@et", "s@e:c/r%et", "se%cret"])
+def test_password_that_is_not_coded_is_told_to_nobody(password):
+    with pytest.raises(ContractError, match="can't be read: in a password, @ is %40") as refusal:
+        connect(f"postgresql://ann:{password}@host.invalid/db")
+    assert "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("password", ["se:cret", "se%40cret", "[secret", "se#cret", "se?cret"])
+def test_any_other_password_is_used_as_it_is(password):
+    with pytest.raises(peewee.OperationalError, match="refused") as away:
+        connect(f"postgresql://ann:{password}@127.0.0.1:{free_port()}/db").connect()
+    assert "cret" not in str(away.value)
 
 
 def test_making_an_index_may_take_long(postgres, monkeypatch):

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import tenacity
 
 from saga.runtime import loop, outbox
 from saga.runtime.database.connection import LONGEST
@@ -79,3 +80,16 @@ def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatc
     timer = Timer(Function("billing.remind", lambda _: [], "timer", (), every=0.01), sqlite)
     host._run_timer(timer, Settings(saga_health=health), stop, lambda: None)
     assert seen == [True]
+
+
+def test_what_a_start_waits_for_is_told_in_short_and_ever_more_seldom(caplog):
+    def start():
+        raise BrokerUnavailable("the broker at 127.0.0.1:9 does not answer")
+
+    start_again = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(40), before_sleep=host.tell_of_retry, reraise=True
+    )
+    with pytest.raises(BrokerUnavailable):
+        start_again(start)
+    told = "BrokerUnavailable: the broker at 127.0.0.1:9 does not answer; waiting for it"
+    assert [record.message for record in caplog.records] == [told] * 6

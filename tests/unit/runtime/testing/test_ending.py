@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saga.runtime.envelope import Problem
+from saga.runtime.problem import Problem
 from saga.runtime.saga_state import Failure, SagaState, StepState
 from saga.runtime.testing.ending import ending_problems
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from saga.functions.orchestrator.place_order import place_order
-from saga.runtime.envelope import Problem
+from saga.runtime.problem import Problem
 from saga.runtime.retry import Retry
 from saga.runtime.saga import Saga
 from saga.runtime.saga_history import Change, Moment

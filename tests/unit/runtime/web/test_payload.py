@@ -1,5 +1,6 @@
 """Reading a body of JSON as Python's types: strictly, and numbers exactly."""
 
+import json
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from sanic.compat import Header
 from sanic.exceptions import BadRequest
 
@@ -182,3 +183,36 @@ def test_wrong_field_is_named_where_it_is():
     with pytest.raises(Invalid) as refused:
         read(Tree, '{"size": 1, "below": [{"size": 2}, {"size": "3"}]}')
     assert list(refused.value.context["errors"]) == ["below.1.size"]
+
+
+class Reckoned(BaseModel):
+    cents: Annotated[Decimal, Field(multiple_of=Decimal("0.01"))] = Decimal(0)
+    number: str = "0"
+
+    @field_validator("number")
+    @classmethod
+    def _even(cls, value):
+        if int(value) % 2:
+            raise ValueError("must be even")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ('{"cents": "1e40"}', {"body": "a number is too large, or has too many digits"}),
+        ('{"cents": "1e999999"}', {"body": "a number is too large, or has too many digits"}),
+        (json.dumps({"number": "9" * 5000}), {"number": "is not acceptable"}),
+        ('{"number": "x"}', {"number": "is not acceptable"}),
+        ('{"number": "7"}', {"number": "must be even"}),
+    ],
+)
+def test_words_of_a_check_are_shown_and_those_of_python_are_not(text, errors):
+    with pytest.raises(Invalid) as refusal:
+        read(Reckoned, text)
+    assert refusal.value.context == {"errors": errors}
+
+
+def test_body_that_is_nested_too_deep_is_refused_in_words():
+    with pytest.raises(BadRequest, match=r"as JSON: it is nested too deep$"):
+        read(JsonValue, "[" * 100_000)
