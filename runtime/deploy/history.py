@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 from uuid_utils.compat import uuid7
 
 from ..clock import utcnow
@@ -21,6 +22,7 @@ from .provenance import Provenance
 from .store import Store
 
 FOLDER = "deploys/"
+OLDER = "deployments/"  # in it SYSTEM/NAME/ with one of each function, of version 0.1
 SHORTEST = 4  # digits of a version that a person may name
 READERS = 8  # records read at a time: a bucket answers each after a while
 
@@ -79,14 +81,22 @@ def record(store: Store, made: Sequence[Deployment]) -> None:
 
 
 def deployments(store: Store, system: str, name: str | None = None) -> list[Deployment]:
-    """List a system's deployments, or those of one function, the oldest first."""
-    found = all_deployments(store)
+    """List a system's deployments, or those of one function, the oldest first.
+
+    Only of one function, those that version 0.1 has recorded are among them.
+    """
+    older = _all(store, f"{OLDER}{system}/{name}/") if name else []
+    found = [*older, *all_deployments(store)]
     return [e for e in found if e.system == system and name in (None, e.name)]
 
 
 def all_deployments(store: Store) -> list[Deployment]:
     """List the deployments of all systems that share the store, the oldest first."""
-    keys = store.keys(FOLDER)
+    return _all(store, FOLDER)
+
+
+def _all(store: Store, folder: str) -> list[Deployment]:
+    keys = store.keys(folder)
     with ThreadPoolExecutor(READERS) as threads:
         found = zip(keys, threads.map(store.get, keys), strict=True)
         return [entry for key, data in found for entry in _read(key, data)]
@@ -153,8 +163,11 @@ def provenance_of(history: list[Deployment], version: str) -> Provenance:
 
 def _read(key: str, data: bytes | None) -> list[Deployment]:
     try:
+        if key.startswith(OLDER):
+            system = "/".join(key.split("/")[1:-2])
+            return [Deployment(**{**from_json(data or b""), "system": system})]
         return _RECORD.validate_json(data or b"")
-    except ValidationError:
+    except (ValueError, TypeError):
         log.warning("%s in the artifact store is no record that can be read: passed over", key)
         return []
 

@@ -1,6 +1,7 @@
 """Deployments are kept in their order; what had run before is found, also after going back."""
 
 import getpass
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,6 +54,20 @@ def test_deployments_are_listed_from_the_oldest_on(store):
     found = history.deployments(store, "saga", NAME)
     assert [entry.version for entry in found] == versions
     assert sorted(entry.at for entry in found) == [entry.at for entry in found]
+
+
+def test_deployments_of_version_0_1_are_among_the_others(store):
+    folder = f"deployments/saga/process/{NAME}/"
+    for version in (ONE, TWO):
+        told = {"name": NAME, "version": version, "at": f"{NOW}", "by": "ann@host"}
+        store.put(f"{folder}{uuid7()}.json", json.dumps(told).encode())
+    store.put(f"{folder}{uuid7()}.json", b"{")
+    record(store, (NAME, THREE), system="saga/process")
+    found = history.deployments(store, "saga/process", NAME)
+    assert [entry.version for entry in found] == [ONE, TWO, THREE]
+    assert found[0] == Deployment(
+        system="saga/process", name=NAME, version=ONE, at=NOW, by="ann@host"
+    )
 
 
 def test_deployment_says_what_when_and_by_whom(store):
