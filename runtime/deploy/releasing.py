@@ -76,13 +76,7 @@ class Releasing:
             changes = []
             for name, count in counts.items():
                 release = self._release(name, self._last_version(name, running))
-                if release.entry is None:
-                    raise SagaError(f"{name} is an adapter: its port is for one")
-                most = release.stack.entries[release.entry].partitions
-                if count > most:
-                    raise SagaError(
-                        f"{name} has {most} partitions: more than {most} instances would be idle"
-                    )
+                self._check_count(release, count)
                 changes.append(plan_scale(release, count, running))
             roll_out(self.target, changes, self._tell, self._timeout)
 
@@ -95,7 +89,8 @@ class Releasing:
 
     def _replace(self, releases: Sequence[Release], *, force: bool = False) -> list[Release]:
         with changing(self.settings.saga_data):
-            changes = plan(releases, self.target.instances(), force=force)
+            running, shares_ports = self.target.instances(), self.target.shares_ports
+            changes = plan(releases, running, force=force, shares_ports=shares_ports)
             roll_out(
                 self.target,
                 changes,
@@ -104,6 +99,18 @@ class Releasing:
                 lambda: self._record(changes),
             )
         return [change.release for change in changes]
+
+    def _check_count(self, release: Release, count: int) -> None:
+        """Raise `SagaError` where so many instances make no sense."""
+        if release.entry is None:
+            if count > 1 and not self.target.shares_ports:
+                raise SagaError(f"{release.name} is an adapter: its port is for one container")
+            return
+        most = release.stack.entries[release.entry].partitions
+        if count > most:
+            raise SagaError(
+                f"{release.name} has {most} partitions: more than {most} instances would be idle"
+            )
 
     def _last_version(self, name: str, running: Sequence[Instance]) -> str:
         """Return the version that runs, or the last one that did: none may, after `=0`."""
