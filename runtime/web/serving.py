@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+from sanic.http import Stage
 from sanic.server import HttpProtocol
 from sanic.server.loop import try_use_uvloop
 
@@ -46,12 +47,6 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-    async def be_the_last(request: Any, _: Any) -> None:
-        if stop.is_set():
-            request.stream.keep_alive = False  # the answer says so: Connection: close
-
-    app.register_middleware(be_the_last, "response")
     server: Any = await app.create_server(
         sock=listening,
         backlog=BACKLOG,
@@ -67,6 +62,7 @@ async def _serve(
         on_ready()
         await stop.wait()
     server.close()
+    _answer_for_the_last_time(app, server.connections)
     await _answer_all(server.connections, ANSWERED)
     await server.before_stop()
     await _answer_all(server.connections, RELEASED)
@@ -103,6 +99,15 @@ async def ask_itself(app: App, path: str) -> str:
         return (await reader.readline()).decode().strip()
     finally:
         writer.close()
+
+
+def _answer_for_the_last_time(app: App, connections: Collection[HttpProtocol]) -> None:
+    """Let each answer to come, to what is begun and to what follows, say `Connection: close`."""
+    # As response middleware, it would cost each request before, too.
+    app.config.KEEP_ALIVE = False
+    for connection in connections:
+        if connection.http is not None:
+            connection.http.keep_alive = connection.http.stage is Stage.IDLE
 
 
 async def _answer_all(connections: Collection[HttpProtocol], seconds: float) -> None:
