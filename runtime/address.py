@@ -4,6 +4,7 @@ import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+BACKLOG = 1024  # connections that wait to be accepted, as while an adapter is started again
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
 BROKER = re.compile(r"(?:[A-Z_]+://)?(\[[^\[\]]+\]|[^\s:/\[\],]+):(\d{1,5})")  # a protocol may lead
@@ -33,12 +34,18 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def try_to_listen(host: str, port: int) -> None:
-    """Raise `OSError` where no server could listen there now."""
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on a host's port, on `::` for IPv4, too; raise `OSError` where that can't be had."""
     ip = _ip(host)
-    with socket.socket(socket.AF_INET6 if ip and ip.version == 6 else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
+    listening = socket.socket(socket.AF_INET6 if ip and ip.version == 6 else socket.AF_INET)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def check_brokers(servers: str) -> None:

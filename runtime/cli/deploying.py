@@ -103,7 +103,7 @@ def scale(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Run a function or saga N times, until the system stops."""
+    """Run a function, saga or adapter N times, until the system stops."""
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")

@@ -55,6 +55,8 @@ HEALTH: dict[str, State] = {"starting": "starting", "unhealthy": "unhealthy"}
 class Containers:
     """The containers of a system; raises `SagaError` when no engine answers."""
 
+    shares_ports = False  # the engine publishes a port for one container
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._system = settings.saga_system

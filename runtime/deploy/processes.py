@@ -31,6 +31,8 @@ TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker,
 class Processes:
     """The processes of the system on a data directory; raises `NotRunning` when none runs there."""
 
+    shares_ports = True  # of the supervisor, which listens for all of them
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._data = settings.saga_data

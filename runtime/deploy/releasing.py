@@ -53,7 +53,7 @@ class Releasing:
     def dry_run(self, names: Sequence[str], *, force: bool = False) -> list[Change]:
         """Return what `deploy` would do, or raise what keeps it from that; change nothing."""
         releases = self._releases(names, force=force)
-        changes = plan(releases, self.target.instances(), force=force)
+        changes = self._plan(releases, force=force)
         for change in changes:
             self.target.check(change.release, change.numbers)
         return changes
@@ -86,13 +86,7 @@ class Releasing:
                 # Its packages are those of the instances that run: nothing is to be compared.
                 was = history.provenance_of(past, version).model_copy(update={"lock": None})
                 release = self._release(name, version, was)
-                if release.entry is None:
-                    raise SagaError(f"{name} is an adapter: its port is for one")
-                most = release.stack.entries[release.entry].partitions
-                if count > most:
-                    raise SagaError(
-                        f"{name} has {most} partitions: more than {most} instances would be idle"
-                    )
+                self._check_count(release, count)
                 changes.append(plan_scale(release, count, running))
             roll_out(self.target, changes, self._tell, self._timeout)
 
@@ -142,12 +136,28 @@ class Releasing:
         return releases
 
     def _replace(self, releases: Sequence[Release], *, force: bool = False) -> list[Release]:
-        changes = plan(releases, self.target.instances(), force=force)
+        changes = self._plan(releases, force=force)
         roll_out(self.target, changes, self._tell, self._timeout, lambda: self._record(changes))
         return [change.release for change in changes]
 
+    def _plan(self, releases: Sequence[Release], *, force: bool) -> list[Change]:
+        running, shares_ports = self.target.instances(), self.target.shares_ports
+        return plan(releases, running, force=force, shares_ports=shares_ports)
+
     def _past(self, name: str) -> list[Deployment]:
         return history.deployments(self.store, self.settings.deployed_on, name)
+
+    def _check_count(self, release: Release, count: int) -> None:
+        """Raise `SagaError` where so many instances make no sense."""
+        if release.entry is None:
+            if count > 1 and not self.target.shares_ports:
+                raise SagaError(f"{release.name} is an adapter: its port is for one container")
+            return
+        most = release.stack.entries[release.entry].partitions
+        if count > most:
+            raise SagaError(
+                f"{release.name} has {most} partitions: more than {most} instances would be idle"
+            )
 
     def _record(self, changes: Sequence[Change]) -> None:
         images = {instance.name: instance.image for instance in self.target.instances()}

@@ -3,7 +3,7 @@
 While both run they are members of one consumer group, which shares the partitions among them; the
 inbox keeps what both may see from happening twice. All that is deployed together is replaced
 together: when one part does not get healthy, all of the new is taken down, and the old never ended.
-An adapter's port can be had by one instance only: there the old one stops first, and is started
+Where an adapter's port can be had by one instance only, the old one stops first, and is started
 again when the new one fails.
 """
 
@@ -37,12 +37,16 @@ class Change:
 
     @property
     def is_swap(self) -> bool:
-        """Whether the old one has to stop before the new one can start."""
+        """Whether the old one has to stop before the new one can start, as it has the port."""
         return self.release.entry is None and bool(self.old) and bool(self.numbers)
 
 
 def plan(
-    releases: Sequence[Release], running: Sequence[Instance], *, force: bool = False
+    releases: Sequence[Release],
+    running: Sequence[Instance],
+    *,
+    force: bool = False,
+    shares_ports: bool = False,
 ) -> list[Change]:
     """Work out what has to change: nothing, without `force`, where the version runs and is ready.
 
@@ -54,14 +58,15 @@ def plan(
         there = [i for i in running if i.deployed == release.name]
         at_work = Counter(instance.version for instance in there if _is_at_work(instance))
         wanted = release.stack.replicas(release.name)
-        count = max(wanted, *at_work.values(), 0) if release.entry else wanted
+        scales = release.entry is not None or shares_ports
+        count = max(wanted, *at_work.values(), 0) if scales else wanted
         good = [i for i in there if i.version == release.version and i.state == "ready"]
         kept = [] if force else good[:count]
         ended = tuple(instance for instance in there if instance not in kept)
         numbers = _free(release.name, count - len(kept), {instance.name for instance in there})
         if numbers or ended:
             changes.append(Change(release, numbers, ended))
-    # Adapters last: they are the ones that can't run beside their successors.
+    # Adapters last: they are the ones that may be unable to run beside their successors.
     return sorted(changes, key=lambda change: change.release.entry is None)
 
 
@@ -101,19 +106,19 @@ def roll_out(
     """
     for change in changes:
         target.check(change.release, change.numbers)
+    swaps = [] if target.shares_ports else [change for change in changes if change.is_swap]
     started: list[str] = []
     swapped: list[Instance] = []
     is_done = False
     try:
         for change in changes:
-            if not change.is_swap:
+            if change not in swaps:
                 _start(target, change, started, tell)
         _wait_until_ready(target, started, tell, timeout)
-        for change in changes:
-            if change.is_swap:
-                swapped += change.old
-                target.stop([instance.name for instance in change.old])
-                _wait_until_ready(target, _start(target, change, started, tell), tell, timeout)
+        for change in swaps:
+            swapped += change.old
+            target.stop([instance.name for instance in change.old])
+            _wait_until_ready(target, _start(target, change, started, tell), tell, timeout)
         _wait_until_ready(target, started, lambda _: None, timeout)  # the swaps took a while
         for name in started:
             target.keep(name)

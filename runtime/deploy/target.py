@@ -77,7 +77,12 @@ def instances_of(instances: Sequence[Instance], name: str) -> list[Instance]:
 
 
 class Target(Protocol):
-    """Runs instances; all calls raise a `SagaError` with one line that says what to do."""
+    """Runs instances; all calls raise a `SagaError` with one line that says what to do.
+
+    Where it `shares_ports`, several instances of an adapter answer at its port.
+    """
+
+    shares_ports: bool
 
     def instances(self) -> list[Instance]:
         """List what runs of the system, by name."""

@@ -5,13 +5,13 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import peewee
 import tenacity
@@ -39,6 +39,7 @@ from ..timer import Timer
 from ..transport import Refusal
 from ..worker import Worker
 from .code import import_from
+from .listening import listen_for
 from .stack import Resources, Stack, needed_by
 from .watchdog import Watchdog
 
@@ -103,26 +104,31 @@ def tell_of_retry(retrying: tenacity.RetryCallState) -> None:
 
 
 def run_adapter(
-    stack: Stack, settings: Settings, on_ready: Callable[[], None] = lambda: None
+    stack: Stack,
+    settings: Settings,
+    on_ready: Callable[[], None] = lambda: None,
+    listening: socket.socket | None = None,
+    *,
+    beside: bool = False,
 ) -> None:
-    """Host a service's HTTP adapter until SIGTERM or SIGINT; `on_ready` once it answers."""
+    """Host a service's HTTP adapter until SIGTERM or SIGINT; `on_ready` once it accepts requests.
+
+    It accepts them from `listening`, as others may, or else from a socket of its own; it raises
+    `StackError` where that can't be had. Where others are `beside` it, it has to be healthy first.
+    """
+    from ..web.serving import serve
+
     health = HealthFile(settings.saga_health)
     module = importlib.import_module(str(stack.adapter))
     _unless_installed(module, settings)
     app = module.make_app(settings)
+    host, port = settings.saga_host, stack.port
 
-    async def ready(*_: Any) -> None:
-        health.mark_healthy(f"{web_address(settings.saga_host, stack.port)}/health")
+    def ready() -> None:
+        health.mark_healthy(f"{web_address(host, port)}/health")
         on_ready()
 
-    app.after_server_start(ready)
-    app.run(
-        settings.saga_host,
-        stack.port,
-        single_process=True,
-        motd=False,
-        access_log=False,
-    )
+    serve(app, listening or listen_for(stack, host), beside=beside, on_ready=ready)
 
 
 def prepare(resources: Resources, settings: Settings, others: Iterable[str] = ()) -> None:

@@ -43,7 +43,8 @@ PRELOAD = [
 class Host:
     """Hosts a function or a saga, or the adapter where none is named, in the process of its call.
 
-    `others` names the secrets that are not for this one.
+    `others` names the secrets that are not for this one. An adapter accepts requests from
+    `listening`; whether there are others `beside` it that do is asked at each start.
     """
 
     stack: Stack
@@ -51,6 +52,8 @@ class Host:
     settings: Settings
     log_file: Path
     others: frozenset[str] = frozenset()
+    listening: socket.socket | None = None
+    beside: bool = False
 
     def __call__(self, reports: Connection) -> None:
         """Run until told to stop; report the topics once when ready."""
@@ -60,7 +63,9 @@ class Host:
         configure_logging(self.settings)
         host.prepare(self.stack.resources(self.entry), self.settings, self.others)
         if self.entry is None:
-            host.run_adapter(self.stack, self.settings, lambda: reports.send(()))
+            on_ready = lambda: reports.send(())  # noqa: E731
+            listening, beside = self.listening, self.beside
+            host.run_adapter(self.stack, self.settings, on_ready, listening, beside=beside)
         else:
             host.run_entry(self.stack, self.entry, self.settings, reports.send)
 

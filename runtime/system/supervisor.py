@@ -12,12 +12,12 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..address import try_to_listen
 from ..database.sqlite import check_sqlite
-from ..errors import SagaError, StackError, first_line
+from ..errors import SagaError, first_line
 from ..polling import poll_until
 from ..secrets import read_secrets
 from ..settings import Settings
@@ -25,6 +25,7 @@ from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
 from .launch import SOCKETS, Host, Launch, elsewhere, start_fork_server
+from .listening import Listening
 from .process import Kind, ProcessInfo, ProcessState
 from .stack import Stack, find_stacks, read_by, read_stack, topics
 from .state import (
@@ -68,6 +69,7 @@ class Supervisor:
         self._context = multiprocessing.get_context("forkserver")
         self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
+        self.listening = Listening(settings.saga_host)
         self._prepare = prepare
         self._topics: dict[str, int] = {}
         self._wanted: dict[str, Wanted] = {}
@@ -91,7 +93,7 @@ class Supervisor:
         """
         with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
-            self._check_ports()
+            self.listening.on_all(self.stacks.values())
             for stack in self.stacks.values():
                 check_sqlite(self.settings.database_url(stack.database))
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -117,15 +119,6 @@ class Supervisor:
         self._stop.set()
         if self._state == "starting":  # it may be waiting for what never comes
             raise KeyboardInterrupt
-
-    def _check_ports(self) -> None:
-        for stack in self.stacks.values():
-            try:
-                if stack.port is not None:
-                    try_to_listen(self.settings.saga_host, stack.port)
-            except OSError as error:
-                where = f"port {stack.port} of {stack.service} on {self.settings.saga_host}"
-                raise StackError(f"{where} can't be had: {error.strerror}") from None
 
     def _start_all(self) -> None:
         for left in (self.data / RUN).glob(f"{SOCKETS}*"):  # by a killed supervisor
@@ -174,6 +167,8 @@ class Supervisor:
             if name not in there:
                 self._add_wanted(name, wanted)
                 self._unpublished = True
+        stay = (child.info for child in self.children if child.info.state != "stopping")
+        self.listening.only_on(info.port for info in stay)
 
     def _add_wanted(self, name: str, wanted: Wanted) -> None:
         """Start an instance; one that can't be started is told, and stops no other."""
@@ -215,6 +210,7 @@ class Supervisor:
             self.broker.settings.model_copy(update=own),
             self.logs / f"{name}.log",
             frozenset(self._secrets.difference(stack.resources(entry).secrets)),
+            None if entry else self.listening.on(stack),
         )
         info = ProcessInfo(
             name=name,
@@ -224,7 +220,13 @@ class Supervisor:
             port=None if entry else stack.port,
         )
         partitions = stack.entries[entry].partitions if entry else 1
-        return Child(info, Launch(self._context, host), host.log_file, partitions, health)
+        start = lambda: Launch(self._context, replace(host, beside=self._is_beside(info)))()  # noqa: E731
+        return Child(info, start, host.log_file, partitions, health)
+
+    def _is_beside(self, info: ProcessInfo) -> bool:
+        """Tell whether another adapter answers at this one's port."""
+        others = [child.info for child in self.children if child.info is not info]
+        return any(other.port == info.port and other.state == "ready" for other in others)
 
     def _check_all(self, on_ready: OnReady) -> None:
         changed = [self._guarded(child.info.name, child.check) for child in self.children]
@@ -250,6 +252,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
         self._state = "stopping"
+        self.listening.only_on(())
         if self._is_lost():  # a broker that drains would make its files anew
             for child in self.children:
                 child.signal(signal.SIGKILL)

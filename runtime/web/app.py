@@ -137,7 +137,6 @@ class Check:
 def _configure(app: App) -> None:
     app.config.update(
         AUTO_EXTEND=False,  # sanic-ext would bring a docs page of its own, from a CDN
-        GRACEFUL_SHUTDOWN_TIMEOUT=5.0,
         MOTD=False,
         REQUEST_MAX_SIZE=DISCARDED,
     )

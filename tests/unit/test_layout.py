@@ -38,7 +38,7 @@ ROOMS = {
     "client": {"flat", "database", "kafka", "system"},
     "database": {"flat"},
     "kafka": {"flat"},
-    "system": {"flat", "database", "kafka"},
+    "system": {"flat", "database", "kafka", "web"},
     "deploy": {"flat", "kafka", "system"},
     "web": {"flat", "database", "kafka"},
     "testing": {"flat", "database"},

@@ -8,8 +8,8 @@ from saga.runtime.address import (
     check_brokers,
     checked_host,
     in_url,
+    listen,
     reached_at,
-    try_to_listen,
     web_address,
 )
 
@@ -46,15 +46,29 @@ def test_host_that_is_not_this_machine_is_reached_as_it_is():
     assert (reached_at("example.org"), in_url("*")) == ("example.org", "*")
 
 
-@pytest.mark.parametrize(
-    ("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
-)
-def test_port_that_is_taken_can_not_be_listened_on(host, family):
+FAMILIES = [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
+
+
+@pytest.mark.parametrize(("host", "family"), FAMILIES)
+def test_port_that_another_listens_on_can_not_be_had(host, family):
     with socket.create_server((host, 0), family=family) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
-            try_to_listen(host, port)
-    try_to_listen(host, port)
+            listen(host, port)
+    with listen(host, port) as had, pytest.raises(OSError, match="in use"):
+        assert listen(*had.getsockname()[:2])
+
+
+def test_port_that_another_would_share_can_not_be_had():
+    taken = socket.create_server(("127.0.0.1", 0), reuse_port=True)
+    with taken, pytest.raises(OSError, match="in use"):
+        listen(*taken.getsockname())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_all_addresses_of_the_machine_are_listened_on(host):
+    with listen(host, 0) as had:
+        socket.create_connection(("127.0.0.1", had.getsockname()[1])).close()
 
 
 @pytest.mark.parametrize(

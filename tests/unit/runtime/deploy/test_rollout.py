@@ -1,4 +1,4 @@
-"""A version replaces another: new beside old, all or nothing, and an adapter by a swap."""
+"""A version replaces another: new beside old, all or nothing; an adapter perhaps by a swap."""
 
 import signal
 import time
@@ -107,6 +107,12 @@ def test_adapter_that_does_not_run_needs_no_swap():
     assert (change.numbers, change.is_swap) == ((1,), False)
 
 
+def test_adapter_that_shares_its_port_is_planned_as_a_function_is():
+    running = [instance(1, deployed="shop"), instance(2, deployed="shop")]
+    [change] = plan([release("shop")], running, shares_ports=True)
+    assert (change.numbers, list(change.old)) == ((3, 4), running)
+
+
 SCALES = {
     "up": ([instance(1)], 3, (2, 3), []),
     "up into a gap": ([instance(1), instance(3)], 3, (2,), []),
@@ -190,7 +196,8 @@ def test_scaling_ends_at_the_count(running, count):
 class FakeTarget:
     """Runs instances in a dictionary; what the test plans for becomes true as they are asked."""
 
-    def __init__(self, *running):
+    def __init__(self, *running, shares_ports=False):
+        self.shares_ports = shares_ports
         self.running = {i.name: i for i in running}
         self.stopped = {}
         self.done = []
@@ -206,7 +213,7 @@ class FakeTarget:
     def start(self, release, number):
         name = instance_name(release.name, number)
         assert name not in self.running
-        if release.entry is None:
+        if release.entry is None and not self.shares_ports:
             ports = [i.name for i in self.running.values() if i.deployed == release.name]
             assert not ports, "the adapter's port is taken"
         self.running[name] = instance(number, release.version, "starting", release.name)
@@ -261,7 +268,8 @@ def _clock(monkeypatch):
 def deploy(target, *releases):
     """Plan and roll out; return what was told."""
     told = []
-    roll_out(target, plan(releases, list(target.running.values())), told.append, READY_TIMEOUT)
+    changes = plan(releases, list(target.running.values()), shares_ports=target.shares_ports)
+    roll_out(target, changes, told.append, READY_TIMEOUT)
     return told
 
 
@@ -500,6 +508,22 @@ def test_adapter_stops_before_its_successor_starts():
     deploy(target, release("shop"))
     assert target.done == ["stop shop", "start shop-2", "keep shop-2", "remove shop"]
     assert [i.version for i in target.running.values()] == [NEW]
+
+
+def test_adapter_that_shares_its_port_is_ready_before_the_old_one_ends():
+    target = FakeTarget(instance(deployed="shop"), shares_ports=True)
+    target.looks["shop-2"] = 3
+    deploy(target, release("shop"))
+    assert target.done == ["start shop-2", "keep shop-2", "remove shop"]
+
+
+def test_adapter_that_shares_its_port_goes_on_when_its_successor_fails():
+    target = FakeTarget(instance(deployed="shop"), shares_ports=True)
+    target.ends.add("shop-2")
+    with pytest.raises(NotHealthy, match=r"^shop-2 has ended"):
+        deploy(target, release("shop"))
+    assert target.done == ["start shop-2", "remove shop-2"]
+    assert target.running == {"shop": instance(deployed="shop")}
 
 
 def test_adapter_is_swapped_after_all_functions_are_ready():

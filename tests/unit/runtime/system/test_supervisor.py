@@ -17,6 +17,7 @@ from saga.runtime.errors import ContractError, StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
+from saga.runtime.system.listening import Listening
 from saga.runtime.system.process import Kind, ProcessInfo
 from saga.runtime.system.state import (
     System,
@@ -247,7 +248,7 @@ def test_an_old_sqlite_is_told_before_anything_is_started(
 ) -> None:
     """All would be ready, every write would fail, and each order be compensated."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
-    monkeypatch.setattr(Supervisor, "_check_ports", lambda _: None)
+    monkeypatch.setattr(Listening, "on_all", lambda *_: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(Supervisor, "_start_all", lambda _: (_ for _ in ()).throw(Reached))
     with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer is needed"):
