@@ -37,6 +37,8 @@ HEAD = """\
 """
 SYSTEM = "${SAGA_SYSTEM:-saga}"
 LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
+KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
+POSTGRES_IMAGE = "${POSTGRES_IMAGE:-postgres:17}"
 PREFIX = "${KAFKA_PREFIX:-}"
 POSTGRES_PASSWORD = "${POSTGRES_PASSWORD:-postgres}"  # noqa: S105 - a default, for a laptop
 LOGGING = {"driver": LOG_DRIVER, "options": LOG_ROTATION}
@@ -81,6 +83,8 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
     optional = {
         "SAGA_SYSTEM": SYSTEM,
         "SAGA_IMAGE": _image(image),
+        "KAFKA_IMAGE": KAFKA_IMAGE,
+        "POSTGRES_IMAGE": POSTGRES_IMAGE,
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
@@ -135,7 +139,7 @@ def _kafka() -> dict[str, Any]:
     volumes = {"/etc/kafka/secrets": "", "/mnt/shared/config": ""}
     container = Container(memory="1g", processes=None, is_read_only=False, tmpfs=volumes)
     return {
-        "image": "apache/kafka:4.3.1",
+        "image": KAFKA_IMAGE,
         **_options(container),
         "environment": KAFKA,
         "volumes": ["kafka:/var/lib/kafka/data"],
@@ -152,7 +156,7 @@ def _postgres() -> dict[str, Any]:
     # By TCP: while the server is set up, it answers on its socket already.
     ready = ["CMD", "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres"]
     return {
-        "image": "postgres:17",
+        "image": POSTGRES_IMAGE,
         **_options(container),
         "environment": {"POSTGRES_PASSWORD": POSTGRES_PASSWORD},
         "volumes": ["postgres:/var/lib/postgresql/data"],

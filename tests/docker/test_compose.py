@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 from saga.runtime.deploy.compose import compose
 from saga.runtime.deploy.target import DEPLOYED
 from saga.runtime.system.stack import Stack
+from support.images import STAND_INS
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -58,7 +59,7 @@ class Project:
         return done.stdout
 
     def write_variables(self, **changed: str) -> None:
-        values = {"SAGA_SYSTEM": self.name, **PASSWORDS, **changed}
+        values = {"SAGA_SYSTEM": self.name, **STAND_INS, **PASSWORDS, **changed}
         (self.folder / ".env").write_text("".join(f"{k}='{v}'\n" for k, v in values.items()))
 
     def containers(self) -> dict[str, Any]:

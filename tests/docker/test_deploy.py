@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.target import DEPLOYED
+from support.images import STAND_INS
 from support.waiting import DEADLINE
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -136,7 +137,7 @@ def deployed(
         }
     )
     compose = ["docker-compose", "--project-name", name, "--file", str(ROOT / "docker-compose.yml")]
-    environment = {**os.environ, "SAGA_SYSTEM": name}
+    environment = {**os.environ, **STAND_INS, "SAGA_SYSTEM": name}
     found = Deployed(system, engine, project)
     try:
         up = [*compose, "up", "-d", "kafka", "postgres", "create-databases"]
