@@ -14,7 +14,6 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
-from ..address import in_url
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
@@ -27,6 +26,7 @@ from .container_options import (
     secrets,
     secrets_archive,
 )
+from .container_state import is_healthy, to_instance, why
 from .following import follow_all
 from .target import (
     DEPLOYED,
@@ -34,22 +34,11 @@ from .target import (
     Instance,
     NotHealthy,
     Release,
-    State,
     instances_of,
     told,
 )
 
 ENGINE_TIMEOUT = 120  # seconds
-
-STATES: dict[str, State] = {
-    "created": "starting",
-    "restarting": "restarting",
-    "exited": "stopped",
-    "dead": "stopped",
-    "removing": "stopping",
-    "paused": "unhealthy",
-}
-HEALTH: dict[str, State] = {"starting": "starting", "unhealthy": "unhealthy"}
 
 
 class Containers:
@@ -65,7 +54,7 @@ class Containers:
     def instances(self) -> list[Instance]:
         """List the system's containers, those of docker-compose among them."""
         with self._engine():
-            return sorted(map(_instance, self._containers()), key=lambda i: i.name)
+            return sorted(map(to_instance, self._containers()), key=lambda i: i.name)
 
     def check(self, release: Release, numbers: Sequence[int]) -> None:
         """Look for the image, the secrets, and containers and networks that are in the way."""
@@ -102,8 +91,8 @@ class Containers:
         with self._engine():
             container = self._get(name)
             if container.status not in ("created", "running"):
-                raise NotHealthy(told(f"{name} has ended{_why(container)}", self.last_lines(name)))
-            return _is_healthy(container)
+                raise NotHealthy(told(f"{name} has ended{why(container)}", self.last_lines(name)))
+            return is_healthy(container)
 
     def keep(self, name: str) -> None:
         """Let the engine start the container again, after a crash and with itself."""
@@ -248,52 +237,3 @@ def explain(error: Exception) -> str:
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"
     return f"the Docker engine refused: {text}"
-
-
-def _is_healthy(container: Container) -> bool:
-    """Run the health check of the container's image in it."""
-    check = container.attrs["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
-    if check[0] != "CMD":
-        raise SagaError(f"image {container.attrs['Config']['Image']} has no health check")
-    try:
-        return bool(container.exec_run(check[1:]).exit_code == 0)
-    except APIError:
-        return False  # it has just ended; the next look tells
-
-
-def _why(container: Container) -> str:
-    state = container.attrs["State"]
-    if state.get("OOMKilled"):
-        return ": it needed more memory than its limit"
-    return f" with exit code {state.get('ExitCode')}"
-
-
-def _state(container: Container) -> State:
-    health = container.attrs["State"].get("Health", {}).get("Status", "healthy")
-    if container.status in STATES:
-        return STATES[container.status]
-    if health == "starting" and _is_healthy(container):
-        return "ready"  # the engine looks only every few seconds
-    return HEALTH.get(health, "ready")
-
-
-def _instance(container: Container) -> Instance:
-    labels = container.labels
-    published = container.attrs["HostConfig"].get("PortBindings") or {}
-    bindings = [binding for found in published.values() for binding in found]
-    return Instance(
-        name=_short_name(container),
-        deployed=labels.get("saga.name", ""),
-        kind=labels.get("saga.kind", ""),
-        version=labels.get("saga.version", ""),
-        state=_state(container),
-        restarts=int(container.attrs.get("RestartCount", 0)),
-        pid=container.attrs["State"].get("Pid") or None,
-        port=int(bindings[0]["HostPort"]) if bindings else None,
-        where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
-        image=container.attrs["Image"],
-    )
-
-
-def _short_name(container: Container) -> str:
-    return str(container.name).removeprefix(f"{container.labels['saga.system']}-")
