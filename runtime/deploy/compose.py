@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..system.stack import Stack
+from .compose_project import service_name
 from .compose_yaml import MERGE, Quoted, dump
 from .container import (
     BROKER,
@@ -120,8 +121,10 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
     }
     for stack in stacks:
         for name in stack.names():
-            key = name if "." in name else f"{name}-http"
-            services[key] = {MERGE: hosted, **_service(stack, name, container, settings)}
+            services[service_name(name)] = {
+                MERGE: hosted,
+                **_service(stack, name, container, settings),
+            }
     return {
         "x-logging": LOGGING,
         "x-container": container,

@@ -17,6 +17,7 @@ from requests.exceptions import RequestException
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
+from .compose_project import project_labels
 from .container import RESTART, STOP_TIMEOUT
 from .container_options import (
     CODE,
@@ -25,6 +26,7 @@ from .container_options import (
     options,
     secrets,
     secrets_archive,
+    volume_labels,
 )
 from .container_state import is_healthy, to_instance, why
 from .following import follow_all
@@ -73,8 +75,10 @@ class Containers:
         files = secrets(self._settings, release)
         with self._engine():
             self._make_network()
+            others = [container.labels for container in self._containers()]
+            project = project_labels(others, release.name, number)
             container = self._docker.containers.create(
-                name=self._container_name(name), **options(self._settings, release)
+                name=self._container_name(name), **options(self._settings, release, project)
             )
             try:
                 if release.artifact is not None:
@@ -112,6 +116,7 @@ class Containers:
         """Stop containers, then remove them with their code and secrets."""
         self.stop(names)
         self._for_all(names, lambda container: container.remove(v=True, force=True))
+        self._remove_left_volumes()
 
     def last_lines(self, name: str) -> list[str]:
         """Return the end of the container's log."""
@@ -171,6 +176,14 @@ class Containers:
 
         with self._engine(), ThreadPoolExecutor(max_workers=max(1, len(names))) as threads:
             list(threads.map(act_on, names))
+
+    def _remove_left_volumes(self) -> None:
+        """Remove code and secrets of containers that somebody else has removed, and not those."""
+        wanted = [f"{key}={value}" for key, value in volume_labels(self._settings).items()]
+        with self._engine():
+            for volume in self._docker.volumes.list(filters={"dangling": True, "label": wanted}):
+                with suppress(NotFound):
+                    volume.remove()
 
     def _check_image(self, pinned: str | None) -> None:
         image = self._settings.saga_image

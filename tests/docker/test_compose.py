@@ -371,17 +371,39 @@ def test_saga_deploy_takes_a_function_over_and_rollback_gives_it_back(project, t
         rows = json.loads(saga("ps", "--json"))
         return [row["version"] for row in rows if row["deployed"] == "order.create_order"]
 
-    others = {k: c.id for k, c in project.hosted().items() if k != "order.create_order"}
+    def ids() -> dict[str, str]:
+        return {service: container.id for service, container in project.hosted().items()}
+
+    before = ids()
     assert running() == ["image"]
     saga("deploy", "order.create_order")
     [version] = running()
     assert version != "image"
-    assert "order.create_order" not in project.hosted()
     project.an_order_completes()
+    deployed = ids()
+    assert deployed.keys() == before.keys()
+    assert {name for name in before if before[name] != deployed[name]} == {"order.create_order"}
+    project.compose("up", "-d")
+    assert ids() == deployed, "it is the project's own now"
     saga("rollback", "order.create_order")
     assert running() == ["image"]
     project.an_order_completes()
-    assert {k: c.id for k, c in project.hosted().items()} == others
     saga("remove", "order.create_order")
     project.compose("up", "-d")
     project.an_order_completes()
+
+
+def test_down_takes_what_was_deployed_too(project, tmp_path) -> None:
+    """The last one: the project is gone after it."""
+    volumes = {volume.id for volume in project.engine.volumes.list()}
+    project.saga("deploy", "order", "product.reserve_product", "--data", str(tmp_path))
+    project.compose("down")
+    assert project.containers() == {}
+    label = {"label": f"saga.system={project.name}"}
+    assert project.engine.containers.list(all=True, filters=label) == []
+    assert project.engine.networks.list(names=[project.name]) == []
+    # Compose leaves volumes, of which those are ours that hold code and secrets.
+    assert len(project.engine.volumes.list(filters=label)) == 4
+    project.saga("down")
+    assert project.engine.volumes.list(filters=label) == []
+    assert volumes <= {volume.id for volume in project.engine.volumes.list()}

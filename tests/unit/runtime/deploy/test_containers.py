@@ -77,7 +77,10 @@ class FakeDocker:
             list=lambda names: [], create=lambda name, **options: self.made.append((name, options))
         )
         self.images = SimpleNamespace(get=self._image)
-        self.containers = SimpleNamespace(create=self._create, get=self._get)
+        self.others = []
+        self.containers = SimpleNamespace(
+            create=self._create, get=self._get, list=lambda **_: self.others
+        )
 
     def ping(self):
         pass
@@ -147,6 +150,17 @@ def test_container_is_named_and_labelled_for_its_system(engine):
     assert options["network"] == "bakery"
     assert engine.made == [("bakery", {"driver": "bridge", "labels": {"saga.system": "bakery"}})]
     assert engine.container.done == ["start"]
+
+
+def test_container_is_in_the_project_of_docker_compose_that_its_system_runs_in(engine):
+    labels = {"com.docker.compose.project": "shop", "saga.kind": "broker"}
+    engine.others = [SimpleNamespace(labels=labels)]
+    start("shop.bake")
+    [options] = engine.created
+    found = options["labels"]
+    assert found["com.docker.compose.project"] == "shop"
+    assert found["com.docker.compose.service"] == found["saga.name"] == "shop.bake"
+    assert found["saga.kind"] == "function"
 
 
 def test_container_may_do_little(engine):
@@ -267,6 +281,8 @@ def test_code_can_be_read_and_not_written_by_the_containers_user(engine, artifac
     assert options["environment"]["SAGA_CODE"] == options["environment"]["SAGA_STACKS"] == "/code"
     assert {mount["Target"] for mount in options["mounts"]} == {"/code", "/run/secrets"}
     assert {mount["Type"] for mount in options["mounts"]} == {"volume"}
+    owners = [mount["VolumeOptions"]["Labels"]["saga.system"] for mount in options["mounts"]]
+    assert owners == ["saga", "saga"]
 
 
 def test_version_of_the_image_gets_no_code(engine):
