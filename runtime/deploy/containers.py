@@ -4,7 +4,7 @@ What belongs to the system is known by its labels; nothing else on the engine is
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -41,6 +41,7 @@ from .target import (
 )
 
 ENGINE_TIMEOUT = 120  # seconds
+REHEARSAL = "rehearsal"  # in place of the kind and the version of what only shows that it works
 
 
 class Containers:
@@ -49,6 +50,7 @@ class Containers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._system = settings.saga_system
+        self._prepared: dict[str, Container] = {}
         with self._engine():
             self._docker = docker.from_env(timeout=ENGINE_TIMEOUT)
             self._docker.ping()
@@ -69,25 +71,31 @@ class Containers:
             for number in numbers:
                 self._check_name(instance_name(release.name, number))
 
-    def start(self, release: Release, number: int) -> str:
-        """Create a container, put code and secrets into it, and start it."""
+    def rehearse(self, release: Release) -> str | None:
+        """Start a container that is not published, and belongs to no project of docker-compose's.
+
+        The labels keep it from being taken for an instance, should its deploy be killed.
+        """
+        name = f"{release.name}-{REHEARSAL}"
+        self.remove([name])  # of a deploy that was killed
+        labels = {"saga.kind": REHEARSAL, "saga.version": REHEARSAL}
+        self._start(self._create(name, release, labels, {"ports": {}}))
+        return name
+
+    def prepare(self, release: Release, number: int) -> None:
+        """Create a container, and put code and secrets into it."""
         name = instance_name(release.name, number)
-        files = secrets(self._settings, release)
         with self._engine():
-            self._make_network()
             others = [container.labels for container in self._containers()]
-            project = project_labels(others, release.name, number)
-            container = self._docker.containers.create(
-                name=self._container_name(name), **options(self._settings, release, project)
-            )
-            try:
-                if release.artifact is not None:
-                    container.put_archive(CODE, code_archive(release.artifact))
-                container.put_archive(SECRETS, secrets_archive(files))
-                container.start()
-            except BaseException:
-                container.remove(v=True, force=True)
-                raise
+        project = project_labels(others, release.name, number)
+        self._prepared[name] = self._create(name, release, project, {})
+
+    def start(self, release: Release, number: int) -> str:
+        """Start a container, which is created unless it was prepared."""
+        name = instance_name(release.name, number)
+        if name not in self._prepared:
+            self.prepare(release, number)
+        self._start(self._prepared.pop(name))
         return name
 
     def is_ready(self, name: str) -> bool:
@@ -147,12 +155,34 @@ class Containers:
 
         A broker or database of docker-compose's is left alone.
         """
-        self.remove([i.name for i in self.instances() if i.kind in DEPLOYED])
+        kinds = (*DEPLOYED, REHEARSAL)
+        self.remove([i.name for i in self.instances() if i.kind in kinds])
         with self._engine():
             for network in self._networks():
                 network.reload()
                 if network.attrs["Labels"].get("saga.system") and not network.containers:
                     network.remove()
+
+    def _create(
+        self, name: str, release: Release, labels: Mapping[str, str], changes: Mapping[str, Any]
+    ) -> Container:
+        """Create a container with more labels and other options; put code and secrets into it."""
+        files = secrets(self._settings, release)
+        with self._engine():
+            self._make_network()
+            given = {**options(self._settings, release, labels), **changes}
+            container: Container = self._docker.containers.create(
+                name=self._container_name(name), **given
+            )
+            with _removed_unless_all_went_well(container):
+                if release.artifact is not None:
+                    container.put_archive(CODE, code_archive(release.artifact))
+                container.put_archive(SECRETS, secrets_archive(files))
+        return container
+
+    def _start(self, container: Container) -> None:
+        with self._engine(), _removed_unless_all_went_well(container):
+            container.start()
 
     def _containers(self) -> list[Container]:
         mine = {"label": f"saga.system={self._system}"}
@@ -237,6 +267,15 @@ class Containers:
             yield
         except (APIError, DockerException, RequestException) as error:
             raise SagaError(explain(error)) from error
+
+
+@contextmanager
+def _removed_unless_all_went_well(container: Container) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        container.remove(v=True, force=True)
+        raise
 
 
 def explain(error: Exception) -> str:

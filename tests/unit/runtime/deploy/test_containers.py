@@ -73,6 +73,7 @@ class FakeDocker:
         self.image = "saga-functions:test"
         self.taken = set()
         self.made = []
+        self.volumes = SimpleNamespace(list=lambda filters: [])
         self.networks = SimpleNamespace(
             list=lambda names: [], create=lambda name, **options: self.made.append((name, options))
         )
@@ -197,6 +198,28 @@ def test_adapter_is_published_on_its_port_and_a_function_is_not(engine):
     assert adapter["ports"] == {"8007/tcp": ("127.0.0.2", 8007)}
     assert adapter["labels"]["saga.kind"] == "adapter"
     assert function["ports"] == {}
+
+
+def test_rehearsal_is_not_published_and_is_nobodys_instance(engine):
+    engine.others = [SimpleNamespace(labels={"com.docker.compose.project": "shop"})]
+    target = Containers(Settings(saga_image="saga-functions:test"))
+    assert target.rehearse(Release("shop", STACK, "image", None)) == "shop-rehearsal"
+    [options] = engine.created
+    assert options["name"] == "saga-shop-rehearsal"
+    assert options["ports"] == {}
+    labels = options["labels"]
+    assert labels["saga.kind"] == labels["saga.version"] == "rehearsal"
+    assert not [label for label in labels if label.startswith("com.docker.compose")]
+    assert put(engine).keys() == {"saga_database_url"}
+
+
+def test_container_that_was_prepared_is_only_started(engine):
+    target = Containers(Settings(saga_image="saga-functions:test"))
+    release = Release("shop", STACK, "image", None)
+    target.prepare(release, 2)
+    assert (len(engine.created), engine.container.done) == (1, [])
+    assert target.start(release, 2) == "shop-2"
+    assert (len(engine.created), engine.container.done) == (1, ["start"])
 
 
 def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
