@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
     kafka_bootstrap_servers: str | None = None
     kafka_is_embedded: bool = False  # the broker tells nobody that it came back empty
-    kafka_replication_factor: int = 1
+    kafka_replication_factor: Annotated[int, Field(ge=1)] | None = None  # None: the broker's own
     # Before each topic and group, so that systems which share a broker keep to themselves.
     kafka_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
     kafka_security_protocol: SecurityProtocol | None = None

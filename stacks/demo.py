@@ -1,7 +1,7 @@
 """`saga demo`: three orders on a running system, and what becomes of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -10,18 +10,22 @@ from uuid_utils.compat import uuid7
 from saga.runtime.address import web_address
 from saga.runtime.cli.app import Data, Where, settings_for
 from saga.runtime.cli.terminal import coloured, console, line
-from saga.runtime.deploy.target import instances_of
+from saga.runtime.deploy.target import DEPLOYED, Instance, Target, instances_of
 from saga.runtime.deploy.targets import open_target
 from saga.runtime.errors import SagaError
+from saga.runtime.polling import poll_until
+from saga.runtime.settings import TargetName
 
 Json = dict[str, Any]
+READY_TIMEOUT = 120.0  # seconds; on a fresh machine, containers of two cores take half a minute
+LOOK_EVERY = 0.5  # seconds
 END_TIMEOUT = 30.0  # seconds for one saga
 
 
 def demo(data: Data = None, target: Where = None) -> None:
     """Place three orders: one completes, two are compensated."""
     settings = settings_for(data, target)
-    instances = open_target(settings).instances()
+    instances = wait_until_ready(open_target(settings), settings.saga_target)
     # A proxy in the environment is for what is not on this machine.
     with httpx.Client(timeout=10, trust_env=False) as client:
 
@@ -38,6 +42,44 @@ def demo(data: Data = None, target: Where = None) -> None:
             return answer
 
         _tell(call)
+
+
+def wait_until_ready(target: Target, kind: TargetName) -> list[Instance]:
+    """Wait until all that is deployed does its work; return what runs.
+
+    Raises `SagaError` when something has stopped, or is not ready after `READY_TIMEOUT`.
+    """
+    instances: list[Instance] = []
+    unready: list[Instance] = []
+
+    def is_over() -> bool:
+        before = len(unready)
+        instances[:] = target.instances()
+        unready[:] = _unready(instances)
+        if unready and len(unready) != before:
+            names = ", ".join(instance.name for instance in unready)
+            console.print(line((f"waiting for {names}", "dim")))
+        return not unready or unready[0].state == "stopped"
+
+    if not poll_until(is_over, READY_TIMEOUT, LOOK_EVERY):
+        how = f"still {unready[0].state} after {READY_TIMEOUT:g} s"
+        raise SagaError(_told(target, kind, unready[0].name, how))
+    if unready:
+        raise SagaError(_told(target, kind, unready[0].name, unready[0].state))
+    return instances
+
+
+def _unready(instances: Sequence[Instance]) -> list[Instance]:
+    """List what does not work; first what never will by itself, then what the others wait for."""
+    ready = {instance.deployed for instance in instances if instance.state == "ready"}
+    unready = [instance for instance in instances if instance.deployed not in ready]
+    return sorted(unready, key=lambda i: (i.state != "stopped", i.kind in DEPLOYED))
+
+
+def _told(target: Target, kind: TargetName, name: str, how: str) -> str:
+    last = target.last_lines(name)[-1:]
+    said = f"its log ends with: {last[0].strip()}" if last else "it has logged nothing"
+    return f"{name} is {how}, see `saga logs {name} --target {kind}`; {said}"
 
 
 def _tell(call: Callable[..., Json]) -> None:

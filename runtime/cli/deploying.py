@@ -103,7 +103,7 @@ def scale(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Run a function, saga or adapter N times, until the system stops."""
+    """Run N instances of each, until the system stops."""
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")

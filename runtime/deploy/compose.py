@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..system.stack import Stack
+from .compose_project import service_name
 from .compose_yaml import MERGE, Quoted, dump
 from .container import (
     BROKER,
@@ -37,6 +38,8 @@ HEAD = """\
 """
 SYSTEM = "${SAGA_SYSTEM:-saga}"
 LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
+KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
+POSTGRES_IMAGE = "${POSTGRES_IMAGE:-postgres:17}"
 PREFIX = "${KAFKA_PREFIX:-}"
 POSTGRES_PASSWORD = "${POSTGRES_PASSWORD:-postgres}"  # noqa: S105 - a default, for a laptop
 LOGGING = {"driver": LOG_DRIVER, "options": LOG_ROTATION}
@@ -81,6 +84,8 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
     optional = {
         "SAGA_SYSTEM": SYSTEM,
         "SAGA_IMAGE": _image(image),
+        "KAFKA_IMAGE": KAFKA_IMAGE,
+        "POSTGRES_IMAGE": POSTGRES_IMAGE,
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
@@ -116,8 +121,10 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
     }
     for stack in stacks:
         for name in stack.names():
-            key = name if "." in name else f"{name}-http"
-            services[key] = {MERGE: hosted, **_service(stack, name, container, settings)}
+            services[service_name(name)] = {
+                MERGE: hosted,
+                **_service(stack, name, container, settings),
+            }
     return {
         "x-logging": LOGGING,
         "x-container": container,
@@ -135,7 +142,7 @@ def _kafka() -> dict[str, Any]:
     volumes = {"/etc/kafka/secrets": "", "/mnt/shared/config": ""}
     container = Container(memory="1g", processes=None, is_read_only=False, tmpfs=volumes)
     return {
-        "image": "apache/kafka:4.3.1",
+        "image": KAFKA_IMAGE,
         **_options(container),
         "environment": KAFKA,
         "volumes": ["kafka:/var/lib/kafka/data"],
@@ -152,7 +159,7 @@ def _postgres() -> dict[str, Any]:
     # By TCP: while the server is set up, it answers on its socket already.
     ready = ["CMD", "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres"]
     return {
-        "image": "postgres:17",
+        "image": POSTGRES_IMAGE,
         **_options(container),
         "environment": {"POSTGRES_PASSWORD": POSTGRES_PASSWORD},
         "volumes": ["postgres:/var/lib/postgresql/data"],

@@ -3,7 +3,7 @@
 import io
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ CODE, SECRETS = "/code", "/run/secrets"
 FILES = ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location")
 
 
-def options(settings: Settings, release: Release) -> dict[str, Any]:
+def options(settings: Settings, release: Release, more_labels: Mapping[str, str]) -> dict[str, Any]:
     """Return what the engine's client is to create a container with; nothing secret is in it."""
     resources = release.stack.resources(release.entry)
     volumes = [SECRETS] if release.artifact is None else [CODE, SECRETS]
@@ -40,15 +40,26 @@ def options(settings: Settings, release: Release) -> dict[str, Any]:
         "image": release.provenance.image or settings.saga_image,
         "command": ["run", release.name],
         "environment": {**resources.environment, **_environment(settings, release)},
-        "labels": labels(
-            release.stack, release.name, system=settings.saga_system, version=release.version
-        ),
+        "labels": {
+            **labels(
+                release.stack, release.name, system=settings.saga_system, version=release.version
+            ),
+            **more_labels,
+        },
         "network": settings.saga_system,
         "ports": {f"{port}/tcp": (settings.saga_host, port)} if port else {},
-        "mounts": [Mount(target=path, source=None, type="volume") for path in volumes],
+        "mounts": [
+            Mount(target=path, source=None, type="volume", labels=volume_labels(settings))
+            for path in volumes
+        ],
         "user": f"{USER}:{USER}",
         **_limits(container_for(resources)),
     }
+
+
+def volume_labels(settings: Settings) -> dict[str, str]:
+    """Return the labels of all volumes that come and go with the containers of a system."""
+    return {"saga.system": settings.saga_system, "saga.kind": "deployed"}
 
 
 def _limits(container: Container) -> dict[str, Any]:

@@ -4,7 +4,7 @@ What belongs to the system is known by its labels; nothing else on the engine is
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,10 +14,10 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from requests.exceptions import RequestException
 
-from ..address import in_url
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.state import instance_name
+from .compose_project import project_labels
 from .container import RESTART, STOP_TIMEOUT
 from .container_options import (
     CODE,
@@ -26,7 +26,9 @@ from .container_options import (
     options,
     secrets,
     secrets_archive,
+    volume_labels,
 )
+from .container_state import is_healthy, to_instance, why
 from .following import follow_all
 from .target import (
     DEPLOYED,
@@ -34,22 +36,12 @@ from .target import (
     Instance,
     NotHealthy,
     Release,
-    State,
     instances_of,
     told,
 )
 
 ENGINE_TIMEOUT = 120  # seconds
-
-STATES: dict[str, State] = {
-    "created": "starting",
-    "restarting": "restarting",
-    "exited": "stopped",
-    "dead": "stopped",
-    "removing": "stopping",
-    "paused": "unhealthy",
-}
-HEALTH: dict[str, State] = {"starting": "starting", "unhealthy": "unhealthy"}
+REHEARSAL = "rehearsal"  # in place of the kind and the version of what only shows that it works
 
 
 class Containers:
@@ -60,6 +52,7 @@ class Containers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._system = settings.saga_system
+        self._prepared: dict[str, Container] = {}
         with self._engine():
             self._docker = docker.from_env(timeout=ENGINE_TIMEOUT)
             self._docker.ping()
@@ -67,7 +60,7 @@ class Containers:
     def instances(self) -> list[Instance]:
         """List the system's containers, those of docker-compose among them."""
         with self._engine():
-            return sorted(map(_instance, self._containers()), key=lambda i: i.name)
+            return sorted(map(to_instance, self._containers()), key=lambda i: i.name)
 
     def check(self, release: Release, numbers: Sequence[int]) -> None:
         """Look for the image, the secrets, and containers and networks that are in the way."""
@@ -80,23 +73,31 @@ class Containers:
             for number in numbers:
                 self._check_name(instance_name(release.name, number))
 
-    def start(self, release: Release, number: int) -> str:
-        """Create a container, put code and secrets into it, and start it."""
+    def rehearse(self, release: Release) -> str | None:
+        """Start a container that is not published, and belongs to no project of docker-compose's.
+
+        The labels keep it from being taken for an instance, should its deploy be killed.
+        """
+        name = f"{release.name}-{REHEARSAL}"
+        self.remove([name])  # of a deploy that was killed
+        labels = {"saga.kind": REHEARSAL, "saga.version": REHEARSAL}
+        self._start(self._create(name, release, labels, {"ports": {}}))
+        return name
+
+    def prepare(self, release: Release, number: int) -> None:
+        """Create a container, and put code and secrets into it."""
         name = instance_name(release.name, number)
-        files = secrets(self._settings, release)
         with self._engine():
-            self._make_network()
-            container = self._docker.containers.create(
-                name=self._container_name(name), **options(self._settings, release)
-            )
-            try:
-                if release.artifact is not None:
-                    container.put_archive(CODE, code_archive(release.artifact))
-                container.put_archive(SECRETS, secrets_archive(files))
-                container.start()
-            except BaseException:
-                container.remove(v=True, force=True)
-                raise
+            others = [container.labels for container in self._containers()]
+        project = project_labels(others, release.name, number)
+        self._prepared[name] = self._create(name, release, project, {})
+
+    def start(self, release: Release, number: int) -> str:
+        """Start a container, which is created unless it was prepared."""
+        name = instance_name(release.name, number)
+        if name not in self._prepared:
+            self.prepare(release, number)
+        self._start(self._prepared.pop(name))
         return name
 
     def is_ready(self, name: str) -> bool:
@@ -104,8 +105,8 @@ class Containers:
         with self._engine():
             container = self._get(name)
             if container.status not in ("created", "running"):
-                raise NotHealthy(told(f"{name} has ended{_why(container)}", self.last_lines(name)))
-            return _is_healthy(container)
+                raise NotHealthy(told(f"{name} has ended{why(container)}", self.last_lines(name)))
+            return is_healthy(container)
 
     def keep(self, name: str) -> None:
         """Let the engine start the container again, after a crash and with itself."""
@@ -125,6 +126,7 @@ class Containers:
         """Stop containers, then remove them with their code and secrets."""
         self.stop(names)
         self._for_all(names, lambda container: container.remove(v=True, force=True))
+        self._remove_left_volumes()
 
     def last_lines(self, name: str) -> list[str]:
         """Return the end of the container's log."""
@@ -155,12 +157,34 @@ class Containers:
 
         A broker or database of docker-compose's is left alone.
         """
-        self.remove([i.name for i in self.instances() if i.kind in DEPLOYED])
+        kinds = (*DEPLOYED, REHEARSAL)
+        self.remove([i.name for i in self.instances() if i.kind in kinds])
         with self._engine():
             for network in self._networks():
                 network.reload()
                 if network.attrs["Labels"].get("saga.system") and not network.containers:
                     network.remove()
+
+    def _create(
+        self, name: str, release: Release, labels: Mapping[str, str], changes: Mapping[str, Any]
+    ) -> Container:
+        """Create a container with more labels and other options; put code and secrets into it."""
+        files = secrets(self._settings, release)
+        with self._engine():
+            self._make_network()
+            given = {**options(self._settings, release, labels), **changes}
+            container: Container = self._docker.containers.create(
+                name=self._container_name(name), **given
+            )
+            with _removed_unless_all_went_well(container):
+                if release.artifact is not None:
+                    container.put_archive(CODE, code_archive(release.artifact))
+                container.put_archive(SECRETS, secrets_archive(files))
+        return container
+
+    def _start(self, container: Container) -> None:
+        with self._engine(), _removed_unless_all_went_well(container):
+            container.start()
 
     def _containers(self) -> list[Container]:
         mine = {"label": f"saga.system={self._system}"}
@@ -184,6 +208,14 @@ class Containers:
 
         with self._engine(), ThreadPoolExecutor(max_workers=max(1, len(names))) as threads:
             list(threads.map(act_on, names))
+
+    def _remove_left_volumes(self) -> None:
+        """Remove code and secrets of containers that somebody else has removed, and not those."""
+        wanted = [f"{key}={value}" for key, value in volume_labels(self._settings).items()]
+        with self._engine():
+            for volume in self._docker.volumes.list(filters={"dangling": True, "label": wanted}):
+                with suppress(NotFound):
+                    volume.remove()
 
     def _check_image(self, pinned: str | None) -> None:
         image = self._settings.saga_image
@@ -239,6 +271,15 @@ class Containers:
             raise SagaError(explain(error)) from error
 
 
+@contextmanager
+def _removed_unless_all_went_well(container: Container) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        container.remove(v=True, force=True)
+        raise
+
+
 def explain(error: Exception) -> str:
     """Say in one line what an engine's error means."""
     text = str(getattr(error, "explanation", None) or error).strip().replace("\n", " ")
@@ -250,52 +291,3 @@ def explain(error: Exception) -> str:
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"
     return f"the Docker engine refused: {text}"
-
-
-def _is_healthy(container: Container) -> bool:
-    """Run the health check of the container's image in it."""
-    check = container.attrs["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
-    if check[0] != "CMD":
-        raise SagaError(f"image {container.attrs['Config']['Image']} has no health check")
-    try:
-        return bool(container.exec_run(check[1:]).exit_code == 0)
-    except APIError:
-        return False  # it has just ended; the next look tells
-
-
-def _why(container: Container) -> str:
-    state = container.attrs["State"]
-    if state.get("OOMKilled"):
-        return ": it needed more memory than its limit"
-    return f" with exit code {state.get('ExitCode')}"
-
-
-def _state(container: Container) -> State:
-    health = container.attrs["State"].get("Health", {}).get("Status", "healthy")
-    if container.status in STATES:
-        return STATES[container.status]
-    if health == "starting" and _is_healthy(container):
-        return "ready"  # the engine looks only every few seconds
-    return HEALTH.get(health, "ready")
-
-
-def _instance(container: Container) -> Instance:
-    labels = container.labels
-    published = container.attrs["HostConfig"].get("PortBindings") or {}
-    bindings = [binding for found in published.values() for binding in found]
-    return Instance(
-        name=_short_name(container),
-        deployed=labels.get("saga.name", ""),
-        kind=labels.get("saga.kind", ""),
-        version=labels.get("saga.version", ""),
-        state=_state(container),
-        restarts=int(container.attrs.get("RestartCount", 0)),
-        pid=container.attrs["State"].get("Pid") or None,
-        port=int(bindings[0]["HostPort"]) if bindings else None,
-        where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
-        image=container.attrs["Image"],
-    )
-
-
-def _short_name(container: Container) -> str:
-    return str(container.name).removeprefix(f"{container.labels['saga.system']}-")

@@ -48,6 +48,13 @@ class Processes:
         if numbers:
             _artifact(release)
 
+    def rehearse(self, release: Release) -> str | None:  # noqa: ARG002
+        """Return None: a process can't be had without its port."""
+        return None
+
+    def prepare(self, release: Release, number: int) -> None:
+        """Do nothing: unpacking code takes no time."""
+
     def start(self, release: Release, number: int) -> str:
         """Want one more process, of code that is unpacked for it."""
         unpack(_artifact(release), self._data / CODE)

@@ -3,8 +3,9 @@
 While both run they are members of one consumer group, which shares the partitions among them; the
 inbox keeps what both may see from happening twice. All that is deployed together is replaced
 together: when one part does not get healthy, all of the new is taken down, and the old never ended.
-Where an adapter's port can be had by one instance only, the old one stops first, and is started
-again when the new one fails.
+An adapter's port can be had by one instance only: there the new one first shows in a rehearsal,
+without the port, that it gets healthy. Then the old one stops and the new one starts; should it
+fail all the same, the old one is started again.
 """
 
 import re
@@ -108,6 +109,7 @@ def roll_out(
         target.check(change.release, change.numbers)
     swaps = [] if target.shares_ports else [change for change in changes if change.is_swap]
     started: list[str] = []
+    prepared: list[str] = []
     swapped: list[Instance] = []
     is_done = False
     try:
@@ -115,6 +117,8 @@ def roll_out(
             if change not in swaps:
                 _start(target, change, started, tell)
         _wait_until_ready(target, started, tell, timeout)
+        for change in swaps:
+            _rehearse(target, change, prepared, tell, timeout)
         for change in swaps:
             swapped += change.old
             target.stop([instance.name for instance in change.old])
@@ -128,7 +132,7 @@ def roll_out(
     except BaseException:
         if not is_done:
             with uninterrupted():
-                _take_back(target, started, swapped, timeout)
+                _take_back(target, [*dict.fromkeys(started + prepared)], swapped, timeout)
         raise
     ended = [instance.name for change in changes for instance in change.old]
     target.remove(ended)
@@ -142,6 +146,22 @@ def _start(target: Target, change: Change, started: list[str], tell: Tell) -> li
         started.append(target.start(change.release, number))
         tell(f"{started[-1]} starts")
     return started[len(started) - len(change.numbers) :]
+
+
+def _rehearse(
+    target: Target, change: Change, prepared: list[str], tell: Tell, timeout: float
+) -> None:
+    """See that an adapter gets healthy while the old one works; prepare all that a start takes."""
+    rehearsing = target.rehearse(change.release)
+    if rehearsing is not None:
+        tell(f"{rehearsing} starts, without the port")
+        try:
+            _wait_until_ready(target, [rehearsing], tell, timeout)
+        finally:
+            target.remove([rehearsing])
+    for number in change.numbers:
+        prepared.append(instance_name(change.release.name, number))
+        target.prepare(change.release, number)
 
 
 def _take_back(

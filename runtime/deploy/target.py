@@ -90,6 +90,15 @@ class Target(Protocol):
     def check(self, release: Release, numbers: Sequence[int]) -> None:
         """Raise what would keep these instances from starting, as far as it can be known before."""
 
+    def rehearse(self, release: Release) -> str | None:
+        """Start an adapter beside the one that has its port, without a port; return its name.
+
+        None where that can't be.
+        """
+
+    def prepare(self, release: Release, number: int) -> None:
+        """Do what can be done of `start` before the port is free, for `start` to take less time."""
+
     def start(self, release: Release, number: int) -> str:
         """Start one more instance; return its name, or leave nothing behind and raise."""
 

@@ -1,10 +1,17 @@
 """Topics and offsets: create topics, count a group's lag, read all that topics hold."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from ..dead_letter import SUFFIX
 from ..envelope import Record
@@ -16,12 +23,16 @@ from .record import to_record
 
 log = logging.getLogger(__name__)
 
+DEFAULT_REPLICATION = -1  # the broker's, which Kafka 2.4 and newer take for it (KIP-464)
+# A dead letter waits for a person, however long that takes and whatever else topics keep there.
+KEPT_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
 
 def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
-    """Create the topics that are missing, and add the partitions that are.
+    """Create the topics that are missing, and add the partitions that are; keep all dead letters.
 
     Raises `BrokerUnavailable` if the broker creates none, as it does where a name is too long with
-    its prefix. That it adds no partitions is told in the log alone: those that are there do.
+    its prefix. What it does not change of those that are there is told in the log alone: they do.
     """
     prefix, admin = settings.kafka_prefix, Admin(settings)
     for name in partitions:
@@ -29,25 +40,62 @@ def create_topics(settings: Settings, partitions: dict[str, int]) -> None:
             why = f"with KAFKA_PREFIX it is over {NAME_LIMIT} characters"
             raise BrokerUnavailable(f"topics not created: {prefix + name}: {why}")
     existing = admin.topics()
+    replication = settings.kafka_replication_factor or DEFAULT_REPLICATION
     missing = [
-        NewTopic(prefix + name, count, settings.kafka_replication_factor, config=_config(name))
+        NewTopic(prefix + name, count, replication, config=_config(name))
         for name, count in sorted(partitions.items())
         if name not in existing
     ]
     if missing and not _create(admin, missing):
         existing = admin.topics()  # somebody else has created some, perhaps with fewer partitions
+    there = {name: len(existing[name].partitions) for name in partitions if name in existing}
+    _widen(admin, prefix, there, partitions)
+    _keep_letters(admin, [prefix + name for name in there if name.endswith(SUFFIX)])
+
+
+def _widen(
+    admin: Admin, prefix: str, there: Mapping[str, int], partitions: Mapping[str, int]
+) -> None:
+    """Add partitions; Kafka takes none away, as that would lose what is in them."""
+    for name, count in there.items():
+        if count > partitions[name]:
+            log.info("%s keeps its %d partitions: Kafka takes none away", prefix + name, count)
     small = [
-        NewPartitions(prefix + name, count)
-        for name, count in sorted(partitions.items())
-        if name in existing and 0 < len(existing[name].partitions) < count
+        NewPartitions(prefix + name, partitions[name])
+        for name, count in sorted(there.items())
+        if 0 < count < partitions[name]
     ]
-    if small:
-        for name, future in admin.client.create_partitions(small).items():
-            try:
-                future.result(ADMIN_TIMEOUT)
-                log.info("%s has %d partitions now", name, partitions[name.removeprefix(prefix)])
-            except (KafkaException, TimeoutError) as error:
-                log.warning("%s keeps its partitions: %s", name, first_line(error))
+    futures = admin.client.create_partitions(small) if small else {}
+    for name, future in futures.items():
+        try:
+            future.result(ADMIN_TIMEOUT)
+            log.info("%s has %d partitions now", name, partitions[name.removeprefix(prefix)])
+        except (KafkaException, TimeoutError) as error:
+            log.warning("%s keeps its partitions: %s", name, first_line(error))
+
+
+def _keep_letters(admin: Admin, topics: Sequence[str]) -> None:
+    """Let topics of dead letters that are there keep them for ever, whoever made them."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    futures = admin.client.describe_configs(resources) if resources else {}
+    for resource, future in futures.items():
+        try:
+            now = future.result(ADMIN_TIMEOUT)
+            changes = {k: v for k, v in KEPT_FOREVER.items() if now[k].value != v}
+            if changes:
+                _alter(admin, resource.name, changes)
+                log.info("%s keeps its dead letters for ever now", resource.name)
+        except (KafkaException, TimeoutError) as error:
+            why = first_line(error)
+            log.warning("%s may not keep its dead letters for ever: %s", resource.name, why)
+
+
+def _alter(admin: Admin, topic: str, changes: Mapping[str, str]) -> None:
+    operation = AlterConfigOpType.SET
+    entries = [ConfigEntry(k, v, incremental_operation=operation) for k, v in changes.items()]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    [future] = admin.client.incremental_alter_configs([resource]).values()
+    future.result(ADMIN_TIMEOUT)
 
 
 def _create(admin: Admin, topics: Sequence[NewTopic]) -> bool:
@@ -127,4 +175,5 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
 
 
 def _config(topic: str) -> dict[str, str]:
-    return {"max.message.bytes": str(RECORD_LIMIT)} if topic.endswith(SUFFIX) else {}
+    is_letters = topic.endswith(SUFFIX)
+    return {"max.message.bytes": str(RECORD_LIMIT), **KEPT_FOREVER} if is_letters else {}

@@ -23,6 +23,7 @@ RECORD_LIMIT = 2_000_000  # bytes: a dead letter is its record and more
 FETCHED_AHEAD = 8 * 1024 * 1024  # bytes that a consumer holds, at most; and one answer more
 DELIVERY_TIMEOUT = 6.0  # seconds until a message that the broker does not take counts as lost
 ADMIN_TIMEOUT = 10.0  # seconds
+METADATA_REFRESH = 10_000  # milliseconds until partitions that were added are read, and sent to
 # Errors that say why a connection fails, the most telling one first.
 TELLING = (
     KafkaError._AUTHENTICATION,
@@ -65,7 +66,7 @@ def application(
             "fetch.max.bytes": FETCHED_AHEAD,
             # Of offsets that are stored, which are those that may be committed.
             "auto.commit.interval.ms": 200,
-            "topic.metadata.refresh.interval.ms": 10_000,
+            "topic.metadata.refresh.interval.ms": METADATA_REFRESH,
             "reconnect.backoff.max.ms": 1_000,
             **consuming,
         },
@@ -94,6 +95,7 @@ def producer_client(settings: Settings, **options: Any) -> Producer:
         # How long a topic that is not there is waited for: less than for the broker, or the one
         # could not be told from the other.
         "topic.metadata.propagation.max.ms": int(DELIVERY_TIMEOUT * 500),
+        "topic.metadata.refresh.interval.ms": METADATA_REFRESH,
         "reconnect.backoff.max.ms": 1_000,
         **options,
         **_connection(settings).as_librdkafka_dict(),

@@ -2,14 +2,15 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicPartition
 
 from ..envelope import Record
 from ..settings import Settings
 from ..transport import BATCH_SIZE
-from .application import application
+from .application import METADATA_REFRESH, application
 from .record import to_record
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 POLL = 0.5  # seconds, and so the longest that closing takes
 AGAIN = 1.0  # seconds until a topic that is not there is looked for again
 METADATA_TIMEOUT = 5.0  # seconds
+LOOK_EVERY = METADATA_REFRESH / 1000  # seconds until partitions that were added are read
 
 
 class Tail:
@@ -32,6 +34,7 @@ class Tail:
         self._topic = settings.kafka_prefix + topic
         self._prefix = settings.kafka_prefix
         self._on_records = on_records
+        self._partitions: set[int] = set()
         self._stop = threading.Event()
         # No group: nothing is committed under this name, nobody joins.
         self._consumer = application(settings, f"tail of {topic}").get_consumer(
@@ -47,23 +50,29 @@ class Tail:
 
     def _run(self) -> None:
         try:
-            while not (self._stop.is_set() or self._assigned()):
+            while not (self._stop.is_set() or self._assigned(OFFSET_END, METADATA_TIMEOUT)):
                 self._stop.wait(AGAIN)
+            looked_at = time.monotonic()
             while not self._stop.is_set():
                 self._hand_over()
+                if time.monotonic() - looked_at >= LOOK_EVERY:
+                    self._assigned(OFFSET_BEGINNING, POLL)
+                    looked_at = time.monotonic()
         finally:
             self._consumer.close()
 
-    def _assigned(self) -> bool:
+    def _assigned(self, begin: int, timeout: float) -> bool:
+        """Take up the partitions that are new, from `begin`; return whether any is read."""
         try:
-            found = self._consumer.list_topics(self._topic, METADATA_TIMEOUT).topics[self._topic]
+            found = self._consumer.list_topics(self._topic, timeout).topics[self._topic]
         except KafkaException as error:
-            log.warning("can't follow %s: %s", self._topic, error)
-            return False
-        ends = [TopicPartition(self._topic, number, OFFSET_END) for number in found.partitions]
-        if ends:
-            self._consumer.assign(ends)
-        return bool(ends)
+            if not self._partitions:
+                log.warning("can't follow %s: %s", self._topic, error)
+            return bool(self._partitions)
+        if new := found.partitions.keys() - self._partitions:
+            self._consumer.incremental_assign([TopicPartition(self._topic, n, begin) for n in new])
+            self._partitions |= new
+        return bool(self._partitions)
 
     def _hand_over(self) -> None:
         first = self._consumer.poll(POLL)

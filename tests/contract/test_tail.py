@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import pytest
+from confluent_kafka import Producer
 
 from saga.runtime.envelope import Record
+from saga.runtime.kafka import tail
 from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.tail import Tail
 from saga.runtime.settings import Settings
 from support.brokers import Broker, Real, Server, group, record, values
-from support.waiting import wait_until
+from support.waiting import DEADLINE, wait_until
 
 
 class Heard:
@@ -74,3 +76,24 @@ def test_topic_that_is_not_there_yet_is_waited_for(
         return 1 in heard[0].numbers
 
     wait_until(sent_until_heard, "the tail has found the topic")
+
+
+def test_partitions_that_are_added_are_heard_from_their_beginning(
+    broker: Real, settings: Settings, heard: list[Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "LOOK_EVERY", 0.0)
+    topic = broker.topic()
+    heard.append(Heard(settings, topic))
+    member = broker.member(group(), topic)
+
+    def sent_until_heard() -> bool:
+        member.send([record(topic, 1)])
+        return 1 in heard[0].numbers
+
+    wait_until(sent_until_heard, "the tail is at the end")
+    create_topics(settings, {topic: 8})
+    sender = Producer({"bootstrap.servers": str(settings.kafka_bootstrap_servers)})
+    for partition in range(8):
+        sender.produce(topic, b"%d" % (10 + partition), partition=partition)
+    assert sender.flush(DEADLINE) == 0
+    wait_until(lambda: {*range(10, 18)} <= {*heard[0].numbers}, "all are heard")

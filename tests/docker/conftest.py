@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import docker
 import pytest
-import yaml
 from docker.errors import DockerException, ImageNotFound
 
 from saga.runtime.settings import Settings
+from support.images import STAND_INS
 from support.missing import missing
-from support.system import ROOT
 
 
 def connect() -> docker.DockerClient:
@@ -33,9 +32,7 @@ def engine() -> Iterator[docker.DockerClient]:
     client = connect()
     if shutil.which("docker-compose") is None:
         missing("docker-compose is missing: run tests/docker/engine")
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    third_party = {services[name]["image"] for name in ("kafka", "postgres")}
-    for image in sorted({Settings.model_fields["saga_image"].default, *third_party}):
+    for image in (Settings.model_fields["saga_image"].default, *STAND_INS.values()):
         try:
             client.images.get(image)
         except ImageNotFound:

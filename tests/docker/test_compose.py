@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 from saga.runtime.deploy.compose import compose
 from saga.runtime.deploy.target import DEPLOYED
 from saga.runtime.system.stack import Stack
+from support.images import STAND_INS
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -57,8 +58,21 @@ class Project:
         assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
+    def saga(self, *arguments: str) -> str:
+        """Run our command with the same variables."""
+        lines = (self.folder / ".env").read_text().splitlines()
+        variables = {key: value[1:-1] for key, _, value in (line.partition("=") for line in lines)}
+        done = subprocess.run(
+            [SAGA, *arguments, "--target", "docker"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def write_variables(self, **changed: str) -> None:
-        values = {"SAGA_SYSTEM": self.name, **PASSWORDS, **changed}
+        values = {"SAGA_SYSTEM": self.name, **STAND_INS, **PASSWORDS, **changed}
         (self.folder / ".env").write_text("".join(f"{k}='{v}'\n" for k, v in values.items()))
 
     def containers(self) -> dict[str, Any]:
@@ -151,8 +165,9 @@ def project(engine, until, tmp_path_factory) -> Iterator[Project]:
     began = time.monotonic()
     try:
         found.compose("up", "-d")
-        found.an_order_completes()
-        print(f"up -d to the first completed order: {time.monotonic() - began:.1f} s")  # noqa: T201
+        told = found.saga("demo")  # which waits for what it needs
+        assert "Ada had 100.00 and has 60.02." in told
+        print(f"up -d to the end of the demo: {time.monotonic() - began:.1f} s\n{told}")  # noqa: T201
         yield found
     finally:
         found.compose("down", "--volumes", "--timeout", "5")
@@ -349,34 +364,46 @@ def test_odd_values_reach_a_container_as_they_are(project, tmp_path) -> None:
 
 
 def test_saga_deploy_takes_a_function_over_and_rollback_gives_it_back(project, tmp_path) -> None:
-    lines = (project.folder / ".env").read_text().splitlines()
-    variables = {key: value[1:-1] for key, _, value in (line.partition("=") for line in lines)}
-
     def saga(*arguments: str) -> str:
-        done = subprocess.run(
-            [SAGA, *arguments, "--target", "docker"],
-            env={**os.environ, "SAGA_DATA": str(tmp_path), **variables},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return project.saga(*arguments, "--data", str(tmp_path))
 
     def running() -> list[str]:
         rows = json.loads(saga("ps", "--json"))
         return [row["version"] for row in rows if row["deployed"] == "order.create_order"]
 
-    others = {k: c.id for k, c in project.hosted().items() if k != "order.create_order"}
+    def ids() -> dict[str, str]:
+        return {service: container.id for service, container in project.hosted().items()}
+
+    before = ids()
     assert running() == ["image"]
     saga("deploy", "order.create_order")
     [version] = running()
     assert version != "image"
-    assert "order.create_order" not in project.hosted()
     project.an_order_completes()
+    deployed = ids()
+    assert deployed.keys() == before.keys()
+    assert {name for name in before if before[name] != deployed[name]} == {"order.create_order"}
+    project.compose("up", "-d")
+    assert ids() == deployed, "it is the project's own now"
     saga("rollback", "order.create_order")
     assert running() == ["image"]
     project.an_order_completes()
-    assert {k: c.id for k, c in project.hosted().items()} == others
     saga("remove", "order.create_order")
     project.compose("up", "-d")
     project.an_order_completes()
+
+
+def test_down_takes_what_was_deployed_too(project, tmp_path) -> None:
+    """The last one: the project is gone after it."""
+    volumes = {volume.id for volume in project.engine.volumes.list()}
+    project.saga("deploy", "order", "product.reserve_product", "--data", str(tmp_path))
+    project.compose("down")
+    assert project.containers() == {}
+    label = {"label": f"saga.system={project.name}"}
+    assert project.engine.containers.list(all=True, filters=label) == []
+    assert project.engine.networks.list(names=[project.name]) == []
+    # Compose leaves volumes, of which those are ours that hold code and secrets.
+    assert len(project.engine.volumes.list(filters=label)) == 4
+    project.saga("down")
+    assert project.engine.volumes.list(filters=label) == []
+    assert volumes <= {volume.id for volume in project.engine.volumes.list()}

@@ -17,6 +17,7 @@ from saga.runtime.errors import StackError
 from saga.runtime.kafka.jars import pinned_jars
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack, read_stacks
+from support.images import STAND_INS
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[4]
@@ -191,7 +192,15 @@ def test_databases_has_all_passwords() -> None:
 def test_the_broker_is_the_one_that_is_tested() -> None:
     jars = [jar.coordinates.split(":") for jar in pinned_jars()]
     [version] = [version for _, name, version in jars if name.startswith("kafka_")]
-    assert COMMITTED["kafka"]["image"] == f"apache/kafka:{version}"
+    assert COMMITTED["kafka"]["image"] == f"${{KAFKA_IMAGE:-apache/kafka:{version}}}"
+
+
+def test_stand_ins_of_images_have_names_of_their_own() -> None:
+    script = (ROOT / "tests/docker/images").read_text()
+    built = re.findall("^step .* stand_in (\\S+) ", script, re.MULTILINE)
+    assert set(STAND_INS.values()) < set(built)
+    assert all(name.startswith("saga-test/") for name in built)
+    assert all(f"${{{variable}:-" in FILE for variable in STAND_INS)
 
 
 def test_the_image_is_of_this_version() -> None:

@@ -73,11 +73,15 @@ class FakeDocker:
         self.image = "saga-functions:test"
         self.taken = set()
         self.made = []
+        self.volumes = SimpleNamespace(list=lambda filters: [])
         self.networks = SimpleNamespace(
             list=lambda names: [], create=lambda name, **options: self.made.append((name, options))
         )
         self.images = SimpleNamespace(get=self._image)
-        self.containers = SimpleNamespace(create=self._create, get=self._get)
+        self.others = []
+        self.containers = SimpleNamespace(
+            create=self._create, get=self._get, list=lambda **_: self.others
+        )
 
     def ping(self):
         pass
@@ -149,6 +153,17 @@ def test_container_is_named_and_labelled_for_its_system(engine):
     assert engine.container.done == ["start"]
 
 
+def test_container_is_in_the_project_of_docker_compose_that_its_system_runs_in(engine):
+    labels = {"com.docker.compose.project": "shop", "saga.kind": "broker"}
+    engine.others = [SimpleNamespace(labels=labels)]
+    start("shop.bake")
+    [options] = engine.created
+    found = options["labels"]
+    assert found["com.docker.compose.project"] == "shop"
+    assert found["com.docker.compose.service"] == found["saga.name"] == "shop.bake"
+    assert found["saga.kind"] == "function"
+
+
 def test_container_may_do_little(engine):
     start("shop.bake")
     [options] = engine.created
@@ -183,6 +198,28 @@ def test_adapter_is_published_on_its_port_and_a_function_is_not(engine):
     assert adapter["ports"] == {"8007/tcp": ("127.0.0.2", 8007)}
     assert adapter["labels"]["saga.kind"] == "adapter"
     assert function["ports"] == {}
+
+
+def test_rehearsal_is_not_published_and_is_nobodys_instance(engine):
+    engine.others = [SimpleNamespace(labels={"com.docker.compose.project": "shop"})]
+    target = Containers(Settings(saga_image="saga-functions:test"))
+    assert target.rehearse(Release("shop", STACK, "image", None)) == "shop-rehearsal"
+    [options] = engine.created
+    assert options["name"] == "saga-shop-rehearsal"
+    assert options["ports"] == {}
+    labels = options["labels"]
+    assert labels["saga.kind"] == labels["saga.version"] == "rehearsal"
+    assert not [label for label in labels if label.startswith("com.docker.compose")]
+    assert put(engine).keys() == {"saga_database_url"}
+
+
+def test_container_that_was_prepared_is_only_started(engine):
+    target = Containers(Settings(saga_image="saga-functions:test"))
+    release = Release("shop", STACK, "image", None)
+    target.prepare(release, 2)
+    assert (len(engine.created), engine.container.done) == (1, [])
+    assert target.start(release, 2) == "shop-2"
+    assert (len(engine.created), engine.container.done) == (1, ["start"])
 
 
 def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
@@ -267,6 +304,8 @@ def test_code_can_be_read_and_not_written_by_the_containers_user(engine, artifac
     assert options["environment"]["SAGA_CODE"] == options["environment"]["SAGA_STACKS"] == "/code"
     assert {mount["Target"] for mount in options["mounts"]} == {"/code", "/run/secrets"}
     assert {mount["Type"] for mount in options["mounts"]} == {"volume"}
+    owners = [mount["VolumeOptions"]["Labels"]["saga.system"] for mount in options["mounts"]]
+    assert owners == ["saga", "saga"]
 
 
 def test_version_of_the_image_gets_no_code(engine):

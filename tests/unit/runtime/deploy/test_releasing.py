@@ -22,6 +22,8 @@ STACK = 'service = "{0}"\npackage = "{0}"\ndatabase = "{0}"\n[functions.wrap]\n[
 class FakeTarget:
     """Runs whatever it is given, on an image as `docker build` left it last."""
 
+    shares_ports = True
+
     def __init__(self):
         self.image = "sha256:1"
         self.running = {}

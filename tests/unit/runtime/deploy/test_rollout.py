@@ -205,6 +205,7 @@ class FakeTarget:
         self.ends = set()  # names of those that end instead of becoming ready
         self.interrupted = None  # what is raised when it is looked for readiness
         self.in_the_way = None  # what is known before anything starts
+        self.rehearses = False
 
     def check(self, release, numbers):
         if self.in_the_way == release.name:
@@ -219,6 +220,18 @@ class FakeTarget:
         self.running[name] = instance(number, release.version, "starting", release.name)
         self.done.append(f"start {name}")
         return name
+
+    def rehearse(self, release):
+        if not self.rehearses:
+            return None
+        name = f"{release.name}-rehearsal"
+        self.running[name] = instance(version="rehearsal", state="starting", deployed=name)
+        self.done.append(f"rehearse {release.name}")
+        return name
+
+    def prepare(self, release, number):
+        if self.rehearses:
+            self.done.append(f"prepare {instance_name(release.name, number)}")
 
     def is_ready(self, name):
         if self.interrupted is not None:
@@ -524,6 +537,56 @@ def test_adapter_that_shares_its_port_goes_on_when_its_successor_fails():
         deploy(target, release("shop"))
     assert target.done == ["start shop-2", "remove shop-2"]
     assert target.running == {"shop": instance(deployed="shop")}
+
+
+def test_adapter_is_rehearsed_and_all_is_prepared_before_the_old_one_stops():
+    target = FakeTarget(instance(deployed="shop"))
+    target.rehearses = True
+    told = deploy(target, release("shop"))
+    assert target.done == [
+        "rehearse shop",
+        "remove shop-rehearsal",
+        "prepare shop-2",
+        "stop shop",
+        "start shop-2",
+        "keep shop-2",
+        "remove shop",
+    ]
+    assert told[0] == "shop-rehearsal starts, without the port"
+
+
+@pytest.mark.parametrize("fault", ["ends", "never ready", "ctrl-c"])
+def test_adapter_that_fails_its_rehearsal_never_ends_the_old_one(fault):
+    other = Stack(service="mill", package="mill", database="mill", adapter="mill.http", port=8001)
+    before = [instance(), instance(deployed="shop"), instance(deployed="mill")]
+    target = FakeTarget(*before)
+    target.rehearses = True
+    if fault == "ends":
+        target.ends.add("mill-rehearsal")
+    elif fault == "never ready":
+        target.looks["mill-rehearsal"] = None
+    else:
+        target.prepare = lambda *_: _interrupt()
+    with pytest.raises((NotHealthy, KeyboardInterrupt)):
+        deploy(target, release(), release("shop"), Release("mill", other, NEW, None))
+    assert not [done for done in target.done if done.startswith(("stop", "restore"))]
+    assert list(target.running.values()) == before
+
+
+def test_what_was_prepared_goes_where_the_next_rehearsal_fails():
+    other = Stack(service="mill", package="mill", database="mill", adapter="mill.http", port=8001)
+    target = FakeTarget(instance(deployed="shop"), instance(deployed="mill"))
+    target.rehearses = True
+    target.ends.add("mill-rehearsal")
+    removed = []
+    target.remove = removed.extend
+    with pytest.raises(NotHealthy):
+        deploy(target, release("shop"), Release("mill", other, NEW, None))
+    assert "shop-2" in removed
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 def test_adapter_is_swapped_after_all_functions_are_ready():
