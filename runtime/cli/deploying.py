@@ -103,7 +103,7 @@ def scale(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Run a function, saga or adapter N times, until the system stops."""
+    """Run a function, saga or adapter N times, until `saga down`."""
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")

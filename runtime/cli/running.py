@@ -24,7 +24,14 @@ from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from ..system.state import end_leftovers, has_leftovers, is_locked, lock_system, read_system
+from ..system.state import (
+    end_leftovers,
+    forget_system,
+    has_leftovers,
+    is_locked,
+    lock_system,
+    read_system,
+)
 from .app import Data, Json, Where, app, settings_for
 from .terminal import console, line, print_rows
 
@@ -42,18 +49,26 @@ def up(
     broker: Annotated[
         str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
     ] = EMBEDDED,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="The code as it is now, whatever ran before.")
+    ] = False,
 ) -> None:
-    """Start the broker and all functions, sagas and adapters."""
+    """Start the broker and all functions, sagas and adapters.
+
+    They run the code as it is now. But a system that was not stopped by `saga down`, be it for a
+    reboot, is brought back as it was: its versions, how many of each, and without what was removed.
+    """
     # The supervisor needs process groups, a fork server and file locks that end with their process.
     if sys.platform not in ("linux", "darwin"):
         raise SagaError("saga up needs Linux, macOS or WSL")
     settings = settings_for(data)
     if detach:
-        _start_detached(settings.saga_data, broker)
+        _start_detached(settings.saga_data, broker, fresh=fresh)
         return
     if broker == KAFKA:
         _prepare_kafka()
-    from ..deploy.first_versions import prepare, record
+    from ..deploy.first_versions import prepare, record, recover
+    from ..system.recovery import Recovery
     from ..system.supervisor import Supervisor
 
     def on_ready(versions: Mapping[str, str]) -> None:
@@ -61,7 +76,8 @@ def up(
         _show_all(settings)
 
     configure_logging(settings)
-    Supervisor(settings, broker, partial(prepare, settings)).run(on_ready)
+    before = Recovery if fresh else partial(recover, settings)
+    Supervisor(settings, broker, partial(prepare, settings), before).run(on_ready)
 
 
 @app.command()
@@ -72,22 +88,28 @@ def down(data: Data = None, target: Where = None) -> None:
         from ..deploy.containers import Containers
 
         Containers(settings).down()
+        told = "Stopped."
     else:
-        _stop(settings.saga_data)
-    console.print("Stopped.")
+        told = _stop(settings.saga_data)
+    console.print(line(told))
 
 
-def _stop(folder: Path) -> None:
+def _stop(folder: Path) -> str:
+    """Stop a system, or end what is left of one that was killed; return what was done."""
     try:
         running = read_system(folder)
     except NotRunning:
-        if has_leftovers(folder):
-            with lock_system(folder):
-                end_leftovers(folder)
-        raise
-    if not running.supervisor.signal(signal.SIGTERM):
+        if not has_leftovers(folder):
+            raise
+        with lock_system(folder):
+            left = ", ".join(end_leftovers(folder)) or "nothing"
+            forget_system(folder)
+        return f"No system ran any more; ended what was left of it: {left}."
+    # As Ctrl-C does: SIGTERM is for a service manager, after which all is brought back.
+    if not running.supervisor.signal(signal.SIGINT):
         raise NotRunning(f"a system on {folder} has just begun to start: try again")
     wait_until(lambda: not is_locked(folder), "not stopped", STOP_TIMEOUT)
+    return "Stopped."
 
 
 @app.command()
@@ -201,6 +223,8 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
+    if told := read_system(settings.saga_data).told:
+        console.print(line(f"\n{told}"), soft_wrap=True)
     console.print(f"\nEach adapter's API is described at /docs.{_advice(settings.saga_stacks)}")
 
 
@@ -218,7 +242,7 @@ def _prepare_kafka() -> None:
         java_command(lambda n, total: progress.update(bar, completed=n, total=total, visible=True))
 
 
-def _start_detached(data: Path, broker: str) -> None:
+def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
     with lock_system(data):
         pass  # else the refusal is told here, not in the log
     if broker == KAFKA:
@@ -226,6 +250,7 @@ def _start_detached(data: Path, broker: str) -> None:
     (data / "logs").mkdir(parents=True, exist_ok=True)
     log = data / "logs" / "supervisor.log"
     command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]
+    command += ["--fresh"] if fresh else []
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -245,7 +270,7 @@ def _start_detached(data: Path, broker: str) -> None:
     try:
         wait_until(is_ready, "not ready", START_TIMEOUT)
     except KeyboardInterrupt:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT)
         raise
     _show_all(settings_for(data))
