@@ -32,12 +32,11 @@ from ..system.state import (
     lock_system,
     read_system,
 )
-from .app import Data, Json, Where, app, settings_for
+from .app import STOP_TIMEOUT, Broker, Data, Json, Where, app, settings_for
 from .terminal import console, line, print_rows
 
 WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
-STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
 
 
 @app.command()
@@ -46,9 +45,7 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all is ready.")
     ] = False,
-    broker: Annotated[
-        str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
-    ] = EMBEDDED,
+    broker: Broker = EMBEDDED,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="The code as it is now, whatever ran before.")
     ] = False,
@@ -223,8 +220,6 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
-    if told := read_system(settings.saga_data).told:
-        console.print(line(f"\n{told}"), soft_wrap=True)
     console.print(f"\nEach adapter's API is described at /docs.{_advice(settings.saga_stacks)}")
 
 
@@ -251,14 +246,15 @@ def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
     log = data / "logs" / "supervisor.log"
     command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]
     command += ["--fresh"] if fresh else []
-    with log.open("wb") as output:
+    with log.open("ab") as output:  # what the system before has told last stays
+        begin = output.tell()
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
 
     def is_ready() -> bool:
         if process.poll() is not None:
-            why = last_words(log.read_text(errors="replace"))
+            why = last_words(log.read_bytes()[begin:].decode(errors="replace"))
             raise SagaError(why or f"the system ended at once; see {log}")
         try:
             running = read_system(data)
@@ -273,6 +269,8 @@ def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT)
         raise
+    if told := read_system(data).told:
+        console.print(line(told), soft_wrap=True)
     _show_all(settings_for(data))
 
 

@@ -47,6 +47,8 @@ def test_what_was_deployed_is_brought_back_unless_a_person_has_stopped_it(
         assert told.count("what ran is brought back (instances: 2, versions: 1)") == 1
         assert runs(deployed) == before
         assert deployed.invoke()["paper"] == "blue"
+    log = (deployed.system.data / "logs" / "supervisor.log").read_text()
+    assert log.count("what ran is brought back") == 2, "a start truncates no log"
     end(deployed, signal.SIGKILL)
     (deployed.system.data / "wanted.json").write_text("{")
     assert "its record is damaged" in deployed.ok("up", "--detach", apart=True)
