@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
@@ -140,20 +140,28 @@ def logs(
 ) -> None:
     """Print what has been logged."""
     settings = settings_for(data, target)
-    if settings.saga_target == "process":
+
+    def is_wanted(one: str, deployed: str) -> bool:
+        return name in (None, one, deployed)
+
+    containers = None if settings.saga_target == "process" else open_target(settings)
+    if containers is None:
         names = log_names(settings.saga_data)
-        read: Callable[..., Iterator[tuple[str, str]]] = partial(read_logs, settings.saga_data)
     else:
-        containers = open_target(settings)
         names = {instance.name: instance.deployed for instance in containers.instances()}
-        read = containers.logs
-    wanted = [one for one, deployed in names.items() if name in (None, one, deployed)]
+    wanted = [one for one, deployed in names.items() if is_wanted(one, deployed)]
     if not wanted:
         known = ", ".join(sorted(names)) or "none"
         raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
+    if containers is None:
+        lines = read_logs(settings.saga_data, is_wanted, follow=follow)
+    else:
+        lines = containers.logs(wanted, follow=follow)
+    several = len(wanted) > 1
     try:
-        for instance, text in read(wanted, follow=follow):
-            prefix = f"{instance} | " if len(wanted) > 1 else ""
+        for instance, text in lines:
+            several |= instance != wanted[0]
+            prefix = f"{instance} | " if several else ""
             console.print(line((prefix, "cyan"), text), soft_wrap=True)
     except KeyboardInterrupt:
         return
