@@ -31,6 +31,10 @@ Data = Annotated[
     typer.Option("--data", metavar="DIR", help="The system's data directory [default: .saga]."),
 ]
 
+Broker = Annotated[str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")]
+
+STOP_TIMEOUT = 45.0  # seconds that a system has to stop: three groups of processes drain for 10
+
 
 def in_lower_case(saga_id: str | None) -> str | None:
     """Write a saga's id as it is stored."""

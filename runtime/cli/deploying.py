@@ -103,7 +103,7 @@ def scale(
     target: Where = None,
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
-    """Run N instances of each, until the system stops."""
+    """Run N instances of each, until `saga down`."""
     counts = {}
     for word in wanted:
         name, _, number = word.partition("=")

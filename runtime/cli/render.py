@@ -1,14 +1,15 @@
-"""Write what other tools deploy from: `render compose`."""
+"""Write what other tools deploy from: `render compose`, `render systemd`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import SagaError
-from ..settings import Settings
+from ..settings import EMBEDDED, Settings
 from ..system.stack import read_stacks
-from .app import app, settings_for
+from .app import STOP_TIMEOUT, Broker, Data, app, settings_for
 
 render = typer.Typer(
     help="Write what other tools deploy from.", no_args_is_help=True, rich_markup_mode=None
@@ -32,6 +33,39 @@ def compose(output: Output = None) -> None:
 
     stacks = read_stacks(settings_for(None).saga_stacks)
     _write(compose.compose(stacks, Settings.model_fields["saga_image"].default), output)
+
+
+@render.command()
+def systemd(
+    data: Data = None,
+    broker: Broker = EMBEDDED,
+    run_as: Annotated[
+        str | None,
+        typer.Option(metavar="USER", help="A system's unit, run as USER [default: a user's own]."),
+    ] = None,
+    environment_file: Annotated[
+        Path, typer.Option(metavar="FILE", help="With settings and secrets, NAME=VALUE each.")
+    ] = Path("saga.env"),
+    output: Output = None,
+) -> None:
+    """Write a systemd unit that starts this folder's system at boot.
+
+    A secret never stands in it, but in the environment file, which should be yours alone to read.
+    """
+    from ..deploy.systemd import Unit
+
+    settings = settings_for(data)
+    program = [sys.executable, str(Path(sys.argv[0]).absolute())]
+    options = ["--data", str(settings.saga_data.absolute()), "--broker", broker]
+    unit = Unit(
+        command=[*program, "up", *options],
+        folder=Path.cwd(),
+        stacks=settings.saga_stacks.absolute(),
+        environment_file=environment_file.absolute(),
+        stop_timeout=STOP_TIMEOUT,
+        user=run_as,
+    )
+    _write(unit.text(), output)
 
 
 def _write(text: str, output: Path | None) -> None:

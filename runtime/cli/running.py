@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
@@ -24,13 +24,19 @@ from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
-from ..system.state import end_leftovers, has_leftovers, is_locked, lock_system, read_system
-from .app import Data, Json, Where, app, settings_for
+from ..system.state import (
+    end_leftovers,
+    forget_system,
+    has_leftovers,
+    is_locked,
+    lock_system,
+    read_system,
+)
+from .app import STOP_TIMEOUT, Broker, Data, Json, Where, app, settings_for
 from .terminal import console, line, print_rows
 
 WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
-STOP_TIMEOUT = 45.0  # seconds: three groups of processes drain for 10 each
 
 
 @app.command()
@@ -39,21 +45,27 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all is ready.")
     ] = False,
-    broker: Annotated[
-        str, typer.Option(metavar="embedded|kafka|ADDRESS", help="The broker to use.")
-    ] = EMBEDDED,
+    broker: Broker = EMBEDDED,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="The code as it is now, whatever ran before.")
+    ] = False,
 ) -> None:
-    """Start the broker and all functions, sagas and adapters."""
+    """Start the broker and all functions, sagas and adapters.
+
+    They run the code as it is now. But a system that was not stopped by `saga down`, be it for a
+    reboot, is brought back as it was: its versions, how many of each, and without what was removed.
+    """
     # The supervisor needs process groups, a fork server and file locks that end with their process.
     if sys.platform not in ("linux", "darwin"):
         raise SagaError("saga up needs Linux, macOS or WSL")
     settings = settings_for(data)
     if detach:
-        _start_detached(settings.saga_data, broker)
+        _start_detached(settings.saga_data, broker, fresh=fresh)
         return
     if broker == KAFKA:
         _prepare_kafka()
-    from ..deploy.first_versions import prepare, record
+    from ..deploy.first_versions import prepare, record, recover
+    from ..system.recovery import Recovery
     from ..system.supervisor import Supervisor
 
     def on_ready(versions: Mapping[str, str]) -> None:
@@ -61,7 +73,8 @@ def up(
         _show_all(settings)
 
     configure_logging(settings)
-    Supervisor(settings, broker, partial(prepare, settings)).run(on_ready)
+    before = Recovery if fresh else partial(recover, settings)
+    Supervisor(settings, broker, partial(prepare, settings), before).run(on_ready)
 
 
 @app.command()
@@ -72,22 +85,28 @@ def down(data: Data = None, target: Where = None) -> None:
         from ..deploy.containers import Containers
 
         Containers(settings).down()
+        told = "Stopped."
     else:
-        _stop(settings.saga_data)
-    console.print("Stopped.")
+        told = _stop(settings.saga_data)
+    console.print(line(told))
 
 
-def _stop(folder: Path) -> None:
+def _stop(folder: Path) -> str:
+    """Stop a system, or end what is left of one that was killed; return what was done."""
     try:
         running = read_system(folder)
     except NotRunning:
-        if has_leftovers(folder):
-            with lock_system(folder):
-                end_leftovers(folder)
-        raise
-    if not running.supervisor.signal(signal.SIGTERM):
+        if not has_leftovers(folder):
+            raise
+        with lock_system(folder):
+            left = ", ".join(end_leftovers(folder)) or "nothing"
+            forget_system(folder)
+        return f"No system ran any more; ended what was left of it: {left}."
+    # As Ctrl-C does: SIGTERM is for a service manager, after which all is brought back.
+    if not running.supervisor.signal(signal.SIGINT):
         raise NotRunning(f"a system on {folder} has just begun to start: try again")
     wait_until(lambda: not is_locked(folder), "not stopped", STOP_TIMEOUT)
+    return "Stopped."
 
 
 @app.command()
@@ -121,20 +140,28 @@ def logs(
 ) -> None:
     """Print what has been logged."""
     settings = settings_for(data, target)
-    if settings.saga_target == "process":
+
+    def is_wanted(one: str, deployed: str) -> bool:
+        return name in (None, one, deployed)
+
+    containers = None if settings.saga_target == "process" else open_target(settings)
+    if containers is None:
         names = log_names(settings.saga_data)
-        read: Callable[..., Iterator[tuple[str, str]]] = partial(read_logs, settings.saga_data)
     else:
-        containers = open_target(settings)
         names = {instance.name: instance.deployed for instance in containers.instances()}
-        read = containers.logs
-    wanted = [one for one, deployed in names.items() if name in (None, one, deployed)]
+    wanted = [one for one, deployed in names.items() if is_wanted(one, deployed)]
     if not wanted:
         known = ", ".join(sorted(names)) or "none"
         raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
+    if containers is None:
+        lines = read_logs(settings.saga_data, is_wanted, follow=follow)
+    else:
+        lines = containers.logs(wanted, follow=follow)
+    several = len(wanted) > 1
     try:
-        for instance, text in read(wanted, follow=follow):
-            prefix = f"{instance} | " if len(wanted) > 1 else ""
+        for instance, text in lines:
+            several |= instance != wanted[0]
+            prefix = f"{instance} | " if several else ""
             console.print(line((prefix, "cyan"), text), soft_wrap=True)
     except KeyboardInterrupt:
         return
@@ -218,7 +245,7 @@ def _prepare_kafka() -> None:
         java_command(lambda n, total: progress.update(bar, completed=n, total=total, visible=True))
 
 
-def _start_detached(data: Path, broker: str) -> None:
+def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
     with lock_system(data):
         pass  # else the refusal is told here, not in the log
     if broker == KAFKA:
@@ -226,14 +253,16 @@ def _start_detached(data: Path, broker: str) -> None:
     (data / "logs").mkdir(parents=True, exist_ok=True)
     log = data / "logs" / "supervisor.log"
     command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]
-    with log.open("wb") as output:
+    command += ["--fresh"] if fresh else []
+    with log.open("ab") as output:  # what the system before has told last stays
+        begin = output.tell()
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
 
     def is_ready() -> bool:
         if process.poll() is not None:
-            why = last_words(log.read_text(errors="replace"))
+            why = last_words(log.read_bytes()[begin:].decode(errors="replace"))
             raise SagaError(why or f"the system ended at once; see {log}")
         try:
             running = read_system(data)
@@ -245,9 +274,11 @@ def _start_detached(data: Path, broker: str) -> None:
     try:
         wait_until(is_ready, "not ready", START_TIMEOUT)
     except KeyboardInterrupt:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT)
         raise
+    if told := read_system(data).told:
+        console.print(line(told), soft_wrap=True)
     _show_all(settings_for(data))
 
 

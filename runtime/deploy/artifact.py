@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -62,6 +62,10 @@ def bundle(stack_file: Path, stack: Stack) -> Artifact:
             f"{stack.package}: {sum(sizes.values()):,} bytes, {LIMIT:,} at most; {largest} has "
             f"{sizes[largest]:,}: a line in {IGNORE_FILE} leaves it out"
         )
+    return _pack(files)
+
+
+def _pack(files: Mapping[PurePosixPath, Path]) -> Artifact:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -93,6 +97,13 @@ def unpack(artifact: Artifact, folder: Path) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return place
+
+
+def is_whole(place: Path) -> bool:
+    """Tell whether an unpacked version is what its folder's name says."""
+    found = [path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = {PurePosixPath(path.relative_to(place)): path for path in found}
+    return _pack(files).version == place.name
 
 
 def remove_unpacked(folder: Path) -> None:

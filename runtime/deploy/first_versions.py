@@ -1,18 +1,20 @@
-"""What `saga up` starts with: a version of each service, made of its code as it is now."""
+"""What `saga up` starts with: versions of the code as it is now, or those that ran before."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import SagaError
 from ..settings import Settings
+from ..system.recovery import Recovery, plan_recovery
 from ..system.stack import Stack, find_stacks
-from ..system.state import CODE, Wanted, instance_name
+from ..system.state import CODE, Wanted, instance_name, read_record
 from . import history
-from .artifact import bundle, remove_unpacked, unpack
+from .artifact import SHOWN, ArtifactError, bundle, is_whole, remove_unpacked, unpack
 from .lock import Locks
 from .provenance import Provenance, git_provenance
-from .store import open_store, save
+from .store import fetch, open_store, save
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,39 @@ def prepare(settings: Settings, stacks: Mapping[Path, Stack]) -> dict[str, Wante
     return wanted
 
 
+def recover(settings: Settings) -> Recovery:
+    """Decide what is brought back, and see that its code is there.
+
+    Code that is damaged, as a power cut may leave it, is unpacked anew; where there is no artifact
+    of it any more, it stays as it is.
+    """
+
+    def deployed(name: str) -> str | None:
+        try:
+            past = history.deployments(open_store(settings.artifacts), _on(settings), name)
+        except ArtifactError as error:
+            log.warning("which version of %s was deployed last is not known: %s", name, error)
+            return None
+        return past[-1].version if past else None
+
+    recovery = plan_recovery(read_record(settings.saga_data), deployed)
+    if recovery.told:
+        log.warning("%s", recovery.told)
+    code = settings.saga_data.absolute() / CODE
+    for version in {one.version for one in (recovery.wanted or {}).values()}:
+        try:
+            if not is_whole(code / version):
+                artifact = fetch(open_store(settings.artifacts), version)
+                shutil.rmtree(code / version, ignore_errors=True)
+                unpack(artifact, code)
+        except ArtifactError as error:
+            log.error("the code of version %s is not as it was: %s", version[:SHOWN], error)
+    return recovery
+
+
 def record(settings: Settings, versions: Mapping[str, str]) -> None:
     """Record which versions were started, by name, where they are not those of the last time."""
-    system = settings.model_copy(update={"saga_target": "process"}).deployed_on
+    system = _on(settings)
     try:
         store = open_store(settings.artifacts)
         before = {entry.name: entry.version for entry in history.deployments(store, system)}
@@ -67,3 +99,7 @@ def _provenances(settings: Settings, locks: Locks) -> dict[str, Provenance]:
         )
         for artifact in made
     }
+
+
+def _on(settings: Settings) -> str:
+    return settings.model_copy(update={"saga_target": "process"}).deployed_on

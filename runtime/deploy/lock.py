@@ -83,11 +83,10 @@ def imported_by(artifact: Artifact) -> list[str]:
 
 def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
     """Return a distribution's version and requirements, None if it is not installed."""
-    try:
-        found = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return None
-    return found.version, found.requires or ()
+    # What a build leaves in a source folder, where commands are given, has no RECORD: it may be old.
+    every = metadata.distributions(name=name)
+    found = min(every, key=lambda one: one.read_text("RECORD") is None, default=None)
+    return None if found is None else (found.version, found.requires or ())
 
 
 def needed(roots: Iterable[str], find: Find) -> Lock:

@@ -100,6 +100,8 @@ def start_fork_server(context: Any, folder: Path) -> None:
     vars(sys.modules["__main__"]).pop("__file__", None)
     context.set_forkserver_preload(PRELOAD)
     folder.mkdir(exist_ok=True)
+    for left in folder.glob(f"{SOCKETS}*"):  # by a killed supervisor
+        shutil.rmtree(left, ignore_errors=True)
     others = [os.environ.get("TMPDIR") or "/tmp", "/tmp", "/var/tmp"]  # noqa: S108
     here = tempfile.mkdtemp(prefix=SOCKETS, dir=socket_folder([folder, *others]))
     # Made by multiprocessing itself, a folder that somebody has removed would end us with a

@@ -70,8 +70,13 @@ def born(pid: int) -> float | None:
         return None
 
 
-def end(processes: Collection[ProcessInfo]) -> None:
-    """End those of the processes that run: with SIGTERM, and after `END_TIMEOUT` with SIGKILL."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        told = [process for process in processes if process.signal(number)]
-        poll_until(lambda: not any(process.runs for process in told), END_TIMEOUT)  # noqa: B023
+def end(processes: Collection[ProcessInfo]) -> list[ProcessInfo]:
+    """End those of the processes that run: with SIGTERM, and after `END_TIMEOUT` with SIGKILL.
+
+    Returns those that ran.
+    """
+    ran = [process for process in processes if process.signal(signal.SIGTERM)]
+    poll_until(lambda: not any(process.runs for process in ran), END_TIMEOUT)
+    killed = [process for process in ran if process.signal(signal.SIGKILL)]
+    poll_until(lambda: not any(process.runs for process in killed), END_TIMEOUT)
+    return ran

@@ -5,7 +5,7 @@ file left behind by a killed one is recognised.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,8 +30,8 @@ class AlreadyRunning(SagaError):
 class System(BaseModel):
     """The system as its supervisor saw it last.
 
-    `folder` is the data directory's `identity`, `broker` the broker's address, and `broker_kind`
-    what `saga up --broker` was told.
+    `folder` is the data directory's `identity`, `broker` the broker's address, `broker_kind` what
+    `saga up --broker` was told, and `told` what it has to say of its start.
     """
 
     folder: tuple[int, int] | None = None
@@ -39,11 +39,12 @@ class System(BaseModel):
     broker_kind: str | None = None  # of a system that an earlier version has started
     stacks: Path
     processes: list[ProcessInfo]
+    told: str = ""
 
     @property
     def ready(self) -> bool:
-        """Whether every process does its work."""
-        return all(process.state == "ready" for process in self.processes)
+        """Whether every process does its work, but for those that can't be started."""
+        return all(process.state == "ready" or process.problem for process in self.processes)
 
     @property
     def supervisor(self) -> ProcessInfo:
@@ -81,31 +82,51 @@ def write_system(data: Path, system: System) -> None:
 def read_system(data: Path) -> System:
     """Return the running system; raise `NotRunning` when none runs on this directory."""
     try:
-        system = System.model_validate_json(_file(data).read_text())
-    except FileNotFoundError:
+        system = System.model_validate_json(_file(data).read_bytes())
+    except (FileNotFoundError, ValueError):  # a power cut may leave half of a file
         system = None
     if system is None or not is_locked(data):
         raise NotRunning(f"no system runs on {data}: start one with `saga up`")
     return system
 
 
-def forget_system(data: Path) -> None:
-    """Remove the system file, and what was wanted of the system meanwhile."""
+def forget_system(data: Path, *, for_good: bool = True) -> None:
+    """Remove the system file; and what was wanted of the system, unless the next is to have it."""
     _file(data).unlink(missing_ok=True)
-    _wanted(data).unlink(missing_ok=True)
+    if for_good:
+        _wanted(data).unlink(missing_ok=True)
 
 
 def read_wanted(data: Path) -> dict[str, Wanted]:
     """Return the instances that are wanted, by their names; raise `NotRunning` in no system."""
+    record = read_record(data)
+    if record is None:
+        raise NotRunning(f"no system runs on {data}: start one with `saga up`")
     try:
-        return _WANTED.validate_json(_wanted(data).read_bytes())
+        return parse_wanted(record)
+    except ValueError:
+        raise SagaError(f"{_wanted(data)} is damaged: `saga down` and `saga up` help") from None
+
+
+def parse_wanted(record: bytes) -> dict[str, Wanted]:
+    """Read what `write_wanted` has written; raise `ValueError` where it is damaged."""
+    return _WANTED.validate_json(record)
+
+
+def read_record(data: Path) -> bytes | None:
+    """Return what was wanted last, None where nobody has asked, or it was forgotten."""
+    try:
+        return _wanted(data).read_bytes()
     except FileNotFoundError:
-        raise NotRunning(f"no system runs on {data}: start one with `saga up`") from None
+        return None
 
 
-def write_wanted(data: Path, wanted: dict[str, Wanted]) -> None:
-    """Say which instances are wanted; the supervisor starts and stops what differs."""
-    _replace(_wanted(data), _WANTED.dump_json(wanted, indent=1))
+def write_wanted(data: Path, wanted: Mapping[str, Wanted]) -> None:
+    """Say which instances are wanted; the supervisor starts and stops what differs.
+
+    It is on the disk when this returns: the next start may come after a power cut.
+    """
+    _replace(_wanted(data), _WANTED.dump_json(dict(wanted), indent=1), synced=True)
 
 
 def wanted_changed_at(data: Path) -> tuple[int, int] | None:
@@ -188,21 +209,23 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def end_leftovers(data: Path) -> None:
+def end_leftovers(data: Path) -> list[str]:
     """End what a killed supervisor may have left running; nothing of anybody else's is touched.
 
-    To be called by the one who holds the data directory.
+    To be called by the one who holds the data directory. Returns the names of what ran.
     """
+    ended: list[ProcessInfo] = []
     with suppress(FileNotFoundError, ValueError):
-        system = System.model_validate_json(_file(data).read_text())
+        system = System.model_validate_json(_file(data).read_bytes())
         if system.folder == identity(data):
-            end([process for process in system.processes if process.kind != "supervisor"])
-    forget_system(data)
+            ended = end([process for process in system.processes if process.kind != "supervisor"])
+    forget_system(data, for_good=False)
+    return [process.name for process in ended]
 
 
 def has_leftovers(data: Path) -> bool:
-    """Tell whether a supervisor was killed that ran on this data directory."""
-    return _file(data).exists() and not is_locked(data)
+    """Tell whether the system that ran on this data directory was not stopped by a person."""
+    return (_file(data).exists() or _wanted(data).exists()) and not is_locked(data)
 
 
 def _file(data: Path) -> Path:
@@ -213,7 +236,11 @@ def _wanted(data: Path) -> Path:
     return data / "wanted.json"
 
 
-def _replace(path: Path, text: bytes) -> None:
+def _replace(path: Path, text: bytes, *, synced: bool = False) -> None:
     fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(text)
+    with fresh.open("wb") as file:
+        file.write(text)
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
     fresh.replace(path)

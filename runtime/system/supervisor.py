@@ -8,7 +8,6 @@ time of one.
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -16,18 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..database.sqlite import check_sqlite
 from ..errors import SagaError, first_line
 from ..polling import poll_until
-from ..secrets import read_secrets
 from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
-from .launch import SOCKETS, Host, Launch, elsewhere, start_fork_server
+from .launch import Host, Launch, elsewhere, start_fork_server
 from .listening import Listening
+from .preflight import check_first
 from .process import Kind, ProcessInfo, ProcessState
-from .stack import Stack, find_stacks, read_by, read_stack, topics
+from .recovery import Recovery, begin
+from .stack import Stack, read_by, read_stack, topics
 from .state import (
     CODE,
     Hold,
@@ -57,25 +56,31 @@ class Supervisor:
     """Runs a system on a data directory until it is told to stop.
 
     `prepare` makes the code of the stacks' present versions, and returns the instances that are
-    wanted at first, by name.
+    wanted at first, by name; unless `recover` has others to bring back.
     """
 
-    def __init__(self, settings: Settings, broker: str, prepare: Prepare) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: str,
+        prepare: Prepare,
+        recover: Callable[[], Recovery] = Recovery,
+    ) -> None:
         self.settings = settings
         self.data = settings.saga_data.absolute()
         self.logs = self.data / "logs"
         self.health = self.data / "health"
-        self.stacks = find_stacks(settings.saga_stacks)
         self._context = multiprocessing.get_context("forkserver")
         self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
         self.listening = Listening(settings.saga_host)
-        self._prepare = prepare
+        self._prepare, self._recover, self._recovery = prepare, recover, Recovery()
+        self._first: dict[str, Stack] = {}  # of what is started, by name
         self._topics: dict[str, int] = {}
         self._wanted: dict[str, Wanted] = {}
         self._wanted_at = (0, 0)
-        self._secrets = {name for stack in self.stacks.values() for name in stack.all_secrets()}
-        self._stop = threading.Event()
+        self._secrets: set[str] = set()
+        self._stop, self._to_forget = threading.Event(), False
         self._hold: Hold | None = None
         self._state: ProcessState = "starting"
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
@@ -93,9 +98,11 @@ class Supervisor:
         """
         with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
-            self.listening.on_all(self.stacks.values())
-            for stack in self.stacks.values():
-                check_sqlite(self.settings.database_url(stack.database))
+            self._recovery = self._recover()
+            self.stacks, self._first = begin(self.settings, self._recovery)
+            self._secrets = {name for one in self._first.values() for name in one.all_secrets()}
+            self.listening.on_all(s for name, s in self._first.items() if name == s.service)
+            check_first(self._first, self.settings)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._told_to_stop)
             self.logs.mkdir(exist_ok=True)
@@ -113,26 +120,24 @@ class Supervisor:
             finally:
                 self._stop_all()
                 if not self._is_lost():
-                    forget_system(self.data)
+                    forget_system(self.data, for_good=self._to_forget)
 
-    def _told_to_stop(self, *_: object) -> None:
+    def _told_to_stop(self, number: int, _: object) -> None:
+        self._to_forget |= number == signal.SIGINT
         self._stop.set()
         if self._state == "starting":  # it may be waiting for what never comes
             raise KeyboardInterrupt
 
     def _start_all(self) -> None:
-        for left in (self.data / RUN).glob(f"{SOCKETS}*"):  # by a killed supervisor
-            shutil.rmtree(left, ignore_errors=True)
         start_fork_server(self._context, self.data / RUN)
-        for stack in self.stacks.values():
-            for entry in (None, *stack.entries):
-                read_secrets(stack.resources(entry).secrets)
-        write_wanted(self.data, self._prepare(self.stacks))
+        wanted = self._prepare(self.stacks) if self._recovery.wanted is None else None
         self._topics = elsewhere(self._context, topics, [*self.stacks.values()])
         if self.broker.is_own:
             self._start_broker()
         else:
-            self.broker.create_topics(self._all_topics())
+            self.broker.create_topics(self._topics)
+        if wanted is not None:  # only now: what can't be started is not brought back
+            write_wanted(self.data, wanted)
         self._reconcile()
 
     def _start_broker(self) -> None:
@@ -191,11 +196,8 @@ class Supervisor:
 
     def _kind(self, deployed: str) -> Kind:
         """Tell what an instance is that can't be read, by what there was at the start."""
-        service, _, entry = deployed.partition(".")
-        for stack in self.stacks.values():
-            if stack.service == service and entry in stack.entries:
-                return stack.kind(entry)
-        return "function" if entry else "adapter"
+        entry, stack = deployed.partition(".")[2], self._first.get(deployed)
+        return stack.kind(entry or None) if stack else "function" if entry else "adapter"
 
     def _child(self, name: str, wanted: Wanted) -> Child:
         code = self.data / CODE / wanted.version
@@ -275,6 +277,7 @@ class Supervisor:
             broker_kind=self.broker.kind,
             stacks=self.settings.saga_stacks.absolute(),
             processes=processes,
+            told=self._recovery.told,
         )
 
     def _check_hold(self) -> None:

@@ -20,7 +20,16 @@ from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.settings import Settings
 from saga.runtime.system import host
 from saga.runtime.system.process import ProcessInfo
-from saga.runtime.system.state import System, identity, is_locked, lock_system, write_system
+from saga.runtime.system.state import (
+    System,
+    has_leftovers,
+    identity,
+    is_locked,
+    lock_system,
+    read_record,
+    write_system,
+    write_wanted,
+)
 from saga.runtime.system.supervisor import Supervisor
 from support.command import run_saga
 from support.waiting import DEADLINE
@@ -160,9 +169,20 @@ def test_down_ends_what_a_killed_supervisor_has_left_and_holds_the_folder_for_it
             (tmp_path / "kept").rename(tmp_path / "system.json")
         assert "a system already runs on" in told
         assert left.poll() is None
-        told = run_saga(["down", "--data", str(tmp_path)], {}).stderr
-        assert "no system runs on" in told
+        done = run_saga(["down", "--data", str(tmp_path)], {})
+        assert done.stdout == "No system ran any more; ended what was left of it: x.\n"
+        assert done.returncode == 0
         assert left.wait(DEADLINE) == -signal.SIGTERM
+    assert not has_leftovers(tmp_path)
+
+
+def test_down_after_a_service_manager_has_stopped_the_system_forgets_what_ran(tmp_path):
+    claim(tmp_path)
+    write_wanted(tmp_path, {})
+    for told in ("ended what was left of it: nothing.\n", "saga: no system runs on"):
+        done = run_saga(["down", "--data", str(tmp_path)], {})
+        assert told in done.stdout + done.stderr
+    assert read_record(tmp_path) is None
 
 
 def test_a_system_file_of_another_supervisor_is_no_one_to_stop(tmp_path):

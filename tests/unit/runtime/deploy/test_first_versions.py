@@ -1,10 +1,14 @@
 """What a start finds of earlier ones."""
 
-from saga.runtime.deploy.first_versions import prepare, record
+import shutil
+
+from saga.runtime.deploy.artifact import is_whole
+from saga.runtime.deploy.first_versions import prepare, record, recover
 from saga.runtime.deploy.history import deployments
 from saga.runtime.deploy.store import open_store
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import find_stacks
+from saga.runtime.system.state import Wanted, write_wanted
 
 
 def test_a_start_removes_earlier_versions_and_nothing_of_the_users(tmp_path):
@@ -33,3 +37,26 @@ def test_version_whose_files_have_changed_since_is_recorded_without_its_origin(t
     record(settings, {"order.create_order": "0f" * 32})
     [entry] = deployments(open_store(settings.artifacts), settings.deployed_on)
     assert (entry.version, entry.commit, entry.lock) == ("0f" * 32, None, None)
+
+
+def test_code_that_a_power_cut_has_spoilt_is_unpacked_anew(tmp_path):
+    settings = Settings(saga_data=tmp_path)
+    stacks = {path: one for path, one in find_stacks(settings.saga_stacks).items() if one.port}
+    wanted = prepare(settings, stacks)
+    write_wanted(tmp_path, wanted)
+    places = {tmp_path / "code" / one.version for one in wanted.values()}
+    assert len(places) == 4
+    spoilt, gone, *_ = places
+    (spoilt / "stack.toml").write_text("")
+    shutil.rmtree(gone)
+    assert recover(settings).wanted == wanted
+    assert [place for place in places if not is_whole(place)] == []
+
+
+def test_code_whose_artifact_is_gone_stays_as_it_is(tmp_path):
+    settings = Settings(saga_data=tmp_path)
+    place = tmp_path / "code" / ("0f" * 32)
+    place.mkdir(parents=True)
+    write_wanted(tmp_path, {"a.f": Wanted(deployed="a.f", version=place.name)})
+    assert list(recover(settings).wanted) == ["a.f"]
+    assert place.exists()

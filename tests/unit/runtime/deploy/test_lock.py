@@ -135,3 +135,13 @@ def test_lock_that_is_gone_or_damaged_is_told(tmp_path, data):
     if data is not None:
         own._store.put("locks/old.txt", data)
     assert own.compared("old", here) == "which those were is not known any more"
+
+
+def test_what_a_build_has_left_in_a_folder_is_not_what_is_installed(tmp_path, monkeypatch):
+    installed = find_installed("pydantic")
+    left = tmp_path / "pydantic.egg-info"
+    left.mkdir()
+    (left / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: pydantic\nVersion: 0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_installed("pydantic") == installed
+    assert find_installed("not-there-at-all") is None

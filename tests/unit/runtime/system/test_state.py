@@ -1,6 +1,7 @@
 """What a system tells about itself, and who may hold its data directory."""
 
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.data_directory import MARKER, NotOurs, claim
-from saga.runtime.errors import NotRunning
+from saga.runtime.errors import NotRunning, SagaError
 from saga.runtime.system import state
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import (
@@ -23,8 +24,11 @@ from saga.runtime.system.state import (
     identity,
     is_locked,
     lock_system,
+    read_record,
     read_system,
+    read_wanted,
     write_system,
+    write_wanted,
 )
 from support.waiting import DEADLINE
 
@@ -183,7 +187,8 @@ def leave_behind(folder, *processes):
 def test_leftover_of_a_killed_supervisor_is_ended(tmp_path, child):
     leave_behind(tmp_path, info(child))
     assert has_leftovers(tmp_path)
-    end_leftovers(tmp_path)
+    assert end_leftovers(tmp_path) == ["x"]
+    assert end_leftovers(tmp_path) == []
     assert child.wait(DEADLINE) == -signal.SIGTERM
     assert not has_leftovers(tmp_path)
 
@@ -216,7 +221,25 @@ def test_running_system_is_no_leftover(tmp_path):
 def test_unreadable_file_names_no_leftovers(tmp_path, text):
     claim(tmp_path)
     (tmp_path / "system.json").write_text(text, encoding="latin-1")
+    with pytest.raises(NotRunning, match="no system runs on"):
+        read_system(tmp_path)
     end_leftovers(tmp_path)
     with lock_system(tmp_path):
         write_system(tmp_path, a_system())
         assert read_system(tmp_path) == a_system()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"x": {}}', "\xff"])
+def test_damaged_record_of_what_is_wanted_is_told(tmp_path, text):
+    (tmp_path / "wanted.json").write_text(text, encoding="latin-1")
+    with pytest.raises(
+        SagaError, match=r"wanted\.json is damaged: `saga down` and `saga up` help$"
+    ):
+        read_wanted(tmp_path)
+
+
+def test_what_is_wanted_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_size))
+    write_wanted(tmp_path, {})
+    assert synced == [len(read_record(tmp_path))]

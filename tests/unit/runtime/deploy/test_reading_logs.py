@@ -1,0 +1,39 @@
+"""What is read of the logs in a data directory."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from saga.runtime.deploy.processes import read_logs
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.f.log").write_text("1\n")
+    return tmp_path / "logs"
+
+
+def test_who_follows_hears_of_renamed_and_of_later_logs_each_line_once(logs: Path) -> None:
+    read = read_logs(logs.parent, lambda _, deployed: deployed == "a.f", follow=True)
+    assert isinstance(read, Generator)
+    assert next(read) == ("a.f", "1")
+    with (logs / "a.f.log").open("a") as log:
+        log.write("2\nhal")
+        log.flush()
+        assert next(read) == ("a.f", "2")
+        log.write("f\n3\n")
+    (logs / "a.f.log").rename(logs / "a.f.log.1")
+    (logs / "a.f.log").write_text("4\n")
+    (logs / "a.f-2.log").write_text("5\n")
+    (logs / "a.g.log").write_text("of another\n")
+    later = sorted([next(read) for _ in range(4)])
+    read.close()
+    assert later == [("a.f", "3"), ("a.f", "4"), ("a.f", "half"), ("a.f-2", "5")]
+
+
+def test_a_line_without_its_end_is_read_where_nobody_waits_for_it(logs: Path) -> None:
+    (logs / "a.f.log").write_bytes(b"1\n\xff2")
+    read = read_logs(logs.parent, lambda *_: True, follow=False)
+    assert [*read] == [("a.f", "1"), ("a.f", "\ufffd2")]
