@@ -246,8 +246,7 @@ def _ask(
     except MENDABLE:
         raise
     except Exception as error:  # a service's event that has changed, whatever a validator may raise
-        steps = changed(state, index, **changes)
-        asked = altered(state, steps=steps, awaiting=True, updated_at=now)
+        asked = altered(state, steps=changed(state, index, **changes))
         return break_off(saga, asked, error, now)
     steps = changed(state, index, body=made, **changes)
     state = altered(state, steps=steps, awaiting=True, updated_at=now, due_at=due_at)

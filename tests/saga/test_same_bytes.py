@@ -21,7 +21,7 @@ class Charge(Command, topic="bytes.charge", event=Charged):
 
 
 class Refund(Command, topic="bytes.refund", event=Charged):
-    key: UUID = Field(default_factory=uuid4)
+    refund_key: UUID = Field(default_factory=uuid4)
 
 
 class Ship(Command, topic="bytes.ship", event=Charged):
@@ -116,5 +116,6 @@ def test_row_without_the_bytes_gets_them_when_its_command_is_sent_again(buying):
     )
     again, [command] = transition.on_due(SAGA, older, older.due_at)
     assert again.steps[0].body == command.data
+    assert Charge.model_validate_json(command.data).model_fields_set == {"key"}
     _, [third] = transition.on_due(SAGA, again, again.due_at + timedelta(minutes=1))
     assert third.data == command.data
