@@ -164,7 +164,7 @@ class Worker(BatchLoop):
                     raise
             if decision.fence is not None:
                 known[decision.fence] = inbox.fenced(now)
-            if envelope.id not in known and inbox.is_kept(envelope, answer, self._guilty):
+            if inbox.is_kept(envelope, answer, self._guilty):
                 known[envelope.id] = answer
             out.append(self._reply(envelope, answer))
             if self.stopwatch() > until:

@@ -83,7 +83,7 @@ def imported_by(artifact: Artifact) -> list[str]:
 
 def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
     """Return a distribution's version and requirements, None if it is not installed."""
-    # What a build leaves in a source folder, where commands are given, has no RECORD and may be old.
+    # What a build has left in a folder of sources has no RECORD, and may be old.
     every = metadata.distributions(name=name)
     found = min(every, key=lambda one: one.read_text("RECORD") is None, default=None)
     return None if found is None else (found.version, found.requires or ())

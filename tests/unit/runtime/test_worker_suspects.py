@@ -15,6 +15,7 @@ class Suspects:
         self.log, self.plans = log, list(plans)
 
     def watch(self, records):
+        self.watched = list(records)
         return bool(self.plans)
 
     def begin(self, records):
@@ -57,6 +58,7 @@ def test_batch_is_noted_before_it_is_worked_off_and_not_after(bakery, log, batch
     whole = plan(3)
     bakery.baker.suspects = Suspects(log, whole)
     bakery.baker._finish(batch, Hand(log))
+    assert bakery.baker.suspects.watched == batch
     assert log == [("begin", batch), ("finish", ["bakery.events"] * 3), ("end", whole)]
     assert bakery.loaves == ["corn", "oat", "rye"]
 
