@@ -71,10 +71,10 @@ class SagaService:
         self._hand_over(commands)
         return state
 
-    async def page(self, *arguments: Any, **options: Any) -> list[SagaState]:
-        """List sagas as `saga_queries.page` does, of this declaration alone."""
+    async def look(self, *arguments: Any, **options: Any) -> tuple[list[SagaState], str | None]:
+        """List sagas as `saga_queries.look` does, of this declaration alone."""
         return await self._run(
-            saga_queries.page, self._database, *arguments, saga=self.saga, **options
+            saga_queries.look, self._database, *arguments, saga=self.saga, **options
         )
 
     async def find(self, saga_id: UUID) -> SagaState:

@@ -12,7 +12,7 @@ from ..saga_state import SagaState
 from ..saga_store import Start
 from . import headers
 from .openapi import Headers, describe
-from .paging import page, query
+from .paging import part, query
 from .payload import answer, read
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
@@ -88,13 +88,15 @@ class _Routes:
         return self._accepted(state, 200 if state.ended else 202, _APPLIED)
 
     async def list(self, request: Request) -> HTTPResponse:
-        """List sagas, oldest first."""
+        """List sagas, oldest first.
+
+        With `status`, a page may be short, or empty, though its `Link` tells of more.
+        """
         asked = query(request, self._shapes.page)
         after = str(asked.after) if asked.after else None
-        found = await self.service.page(
-            asked.limit + 1, after, asked.status, search=self._shapes.search(asked)
-        )
-        return page(request, asked, [self._shapes.show(state) for state in found], "saga_id")
+        search = self._shapes.search(asked)
+        found, last = await self.service.look(asked.limit, after, asked.status, search=search)
+        return part(request, asked, [self._shapes.show(state) for state in found], last)
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
         """Return a saga."""

@@ -199,7 +199,7 @@ def test_what_has_ended_well_and_cant_be_read_is_in_the_list_of_all_alone(store,
 
 @pytest.mark.parametrize("look", [{}, {"saga": SAGA, "search": {"goods": "ü"}}])
 def test_what_cant_be_read_is_found_behind_many_that_can(store, look, monkeypatch):
-    monkeypatch.setattr(saga_queries, "CHUNK", 2)
+    monkeypatch.setattr(saga_queries, "READ_AT_ONCE", 2)
     ids = [f"d{number}" for number in range(9)]
     store.start(SAGA, [Start(i, Begin(goods="ü")) for i in ids], NOW)
     for saga_id in ("d2", "d7", "d8"):

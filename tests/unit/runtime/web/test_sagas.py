@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
 
-from saga.runtime import Command, Event, Message, Saga, Step
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import ContractError
@@ -295,6 +295,23 @@ def test_next_page_keeps_the_filters(api):
     pages = [response.json[0]["saga_id"] for response in (first, second, third)]
     assert pages == [made[1], made[3], made[4]]
     assert "link" not in third.headers
+
+
+def test_list_of_what_cant_be_read_goes_on_behind_short_and_empty_pages(api, monkeypatch):
+    monkeypatch.setattr(saga_queries, "READ_AT_ONCE", 2)
+    made = [make(api) for _ in range(9)]
+    for bad in (made[3], made[6], made[7]):
+        pause(bad)
+    for asked in ("status=UNREADABLE&limit=9", "baker=Ada&status=UNREADABLE&limit=1"):
+        answer = api.get(f"/sagas?{asked}")
+        pages = [answer.json]
+        while "link" in answer.headers:
+            answer = api.get(answer.links["next"]["url"])
+            pages.append(answer.json)
+        assert pages[0] == []
+        assert [s["saga_id"] for one in pages for s in one] == [made[3], made[6], made[7]]
+    assert listed(api, "?status=RUNNING&limit=1&after=" + made[2]) == [made[4]]
+    assert listed(api, "?status=RUNNING&limit=9") == [made[i] for i in (0, 1, 2, 4, 5, 8)]
 
 
 def test_cancelled_saga_is_undone(api, broker):
