@@ -14,6 +14,14 @@ from . import headers
 from .openapi import Headers, describe
 from .paging import part, query
 from .payload import answer, read
+from .problem_types import (
+    KEY_REUSED,
+    NO_FAILED_UNDO,
+    SAGA_ENDED,
+    SAGA_NOT_FAILED,
+    SAGA_OUTDATED,
+    SAGA_UNREADABLE,
+)
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 
@@ -124,7 +132,7 @@ class _Routes:
         describe(
             {200: shown, 202: shown},
             body=shapes.body,
-            errors=(409,),
+            errors=(KEY_REUSED,),
             headers=START_HEADERS,
             response_headers=LOCATION | APPLIED,
             links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry", "skip")},
@@ -140,15 +148,15 @@ class _Routes:
         describe(
             {200: shown}, errors=(404,), headers=WAIT, response_headers=APPLIED, name=f"show_{name}"
         )(self.show)
-        for handler, verb, body in (
-            (self.cancel, "cancel", None),
-            (self.retry, "retry", None),
-            (self.skip, "skip", Skip),
+        for handler, verb, body, refusal in (
+            (self.cancel, "cancel", None, SAGA_ENDED),
+            (self.retry, "retry", None, SAGA_NOT_FAILED),
+            (self.skip, "skip", Skip, NO_FAILED_UNDO),
         ):
             describe(
                 {202: shown},
                 body=body,
-                errors=(404, 409),
+                errors=(404, refusal, SAGA_UNREADABLE, SAGA_OUTDATED),
                 response_headers=LOCATION,
                 name=f"{verb}_{name}",
             )(handler)

@@ -246,8 +246,9 @@ def test_state_that_calls_itself_unreadable_is_so(store):
     write(text().replace('"RUNNING"', '"UNREADABLE"', 1))
     store.sweep(SAGA, LATER)
     assert columns() == SET_ASIDE
-    with pytest.raises(Conflict, match="saga b can't be read: status: "):
+    with pytest.raises(Conflict, match="saga b can't be read: status: ") as refused:
         store.retry(SAGA, "b", LATER)
+    assert refused.value.code == "saga_unreadable"
 
 
 def test_retry_of_what_still_cant_be_read_is_refused_with_the_reason(store):
