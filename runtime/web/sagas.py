@@ -1,6 +1,7 @@
 """A REST API for a saga, made from its declaration: start, list, show, cancel, retry and skip."""
 
 import re
+from http import HTTPStatus
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from .problem_types import (
     SAGA_OUTDATED,
     SAGA_UNREADABLE,
 )
+from .problems import RETRY_AFTER
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 
@@ -34,7 +36,10 @@ START_HEADERS: Headers = {
 WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
 APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
 SAGA_ID = {"saga_id": "$response.body#/saga_id"}
-LOCATION = {"Location": "The saga."}
+ACCEPTED = {
+    "Location": "The saga.",
+    "Retry-After": "With 202: seconds after which to ask for the saga again.",
+}
 
 
 def saga_blueprint(
@@ -134,7 +139,7 @@ class _Routes:
             body=shapes.body,
             errors=(KEY_REUSED,),
             headers=START_HEADERS,
-            response_headers=LOCATION | APPLIED,
+            response_headers=ACCEPTED | APPLIED,
             links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry", "skip")},
             name=f"start_{name}",
             summary=summary,
@@ -157,15 +162,17 @@ class _Routes:
                 {202: shown},
                 body=body,
                 errors=(404, refusal, SAGA_UNREADABLE, SAGA_OUTDATED),
-                response_headers=LOCATION,
+                response_headers=ACCEPTED,
                 name=f"{verb}_{name}",
             )(handler)
 
     def _accepted(
         self, state: SagaState, status: int = 202, more: dict[str, str] | None = None
     ) -> HTTPResponse:
-        location = {"Location": f"{self._path}/{state.id}", **(more or {})}
-        return answer(self._shapes.show(state), status, location)
+        told = {"Location": f"{self._path}/{state.id}", **(more or {})}
+        if status == HTTPStatus.ACCEPTED:
+            told |= RETRY_AFTER
+        return answer(self._shapes.show(state), status, told)
 
 
 _APPLIED = {"Preference-Applied": "wait"}

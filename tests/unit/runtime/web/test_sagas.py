@@ -246,6 +246,20 @@ def test_shown_saga_may_be_waited_for(api, broker, prefer):
     assert response.json["status"] == ("RUNNING" if prefer == "wait=0" else "COMPENSATED")
 
 
+def test_accepted_request_says_when_to_ask_again(api, broker):
+    saga_id = make(api)
+    broker.replies = answering("rejected", NO)
+    accepted = [
+        api.post("/sagas", WISH),
+        api.post("/sagas", WISH, headers={"prefer": "wait=0"}),
+        api.delete(f"/sagas/{saga_id}"),
+    ]
+    broker.replies = answering("done")
+    accepted.append(api.post(f"/sagas/{saga_id}/retry"))
+    told = [(answer.status_code, answer.headers.get("retry-after")) for answer in accepted]
+    assert told == [(202, "1"), (200, None), (202, "1"), (202, "1")]
+
+
 def test_list_is_filtered_by_what_the_saga_can_be_found_by(api):
     ada, bob = make(api), make(api, baker="Bob & Söhne", layers=1, price=7, day="2027-05-02")
     cake_id = api.get(f"/sagas/{bob}").json["cake_id"]
