@@ -15,6 +15,7 @@ from saga.runtime.web import (
     App,
     Body,
     Conflict,
+    ProblemType,
     TimedPage,
     delete_row,
     describe,
@@ -32,6 +33,13 @@ from saga.runtime.web import (
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
+
+ORDER_RUNNING = ProblemType(
+    "order_running",
+    409,
+    "The order's saga is running",
+    "Delete the order when the saga has ended, or cancel the saga.",
+)
 
 api = Blueprint("order")
 
@@ -102,7 +110,7 @@ async def create_order(request: Request) -> HTTPResponse:
 
 
 @api.delete("/orders/<order_id:uuid>")
-@describe({204: None}, errors=(404, 409, 412), headers=tags.IF_MATCH)
+@describe({204: None}, errors=(404, ORDER_RUNNING, 412), headers=tags.IF_MATCH)
 async def delete_order(request: Request, order_id: UUID) -> HTTPResponse:
     """Delete an order whose saga is not running."""
     await in_thread(
@@ -128,4 +136,4 @@ def _create(new: NewOrder) -> Order:
 
 def _not_running(order: store.Order) -> None:
     if order.status == store.PENDING and order.saga_id is not None:
-        raise Conflict(f"saga {order.saga_id} of order {order.id} is running")
+        raise Conflict(f"saga {order.saga_id} of order {order.id} is running", ORDER_RUNNING)

@@ -13,10 +13,12 @@ from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
 from saga.runtime.web import (
     CHANGE,
+    KEY_REUSED,
     App,
     Body,
     Conflict,
     NumberedPage,
+    ProblemType,
     change_row,
     delete_row,
     describe,
@@ -39,6 +41,10 @@ from saga.runtime.web import (
 Price = Annotated[Decimal, fields.Amount(gt=0, le=10**10)]
 MOST = fields.MAX_EXACT
 Stock = Annotated[int, Field(ge=0, le=MOST)]
+
+STOCK_LIMIT = ProblemType(
+    "stock_limit", 409, "The stock would be too large", "The `detail` says how large it may be."
+)
 
 api = Blueprint("product")
 
@@ -152,7 +158,7 @@ async def delete_product(request: Request, product_id: int) -> HTTPResponse:
 @describe(
     {201: Product},
     body=NewDelivery,
-    errors=(404, 409),
+    errors=(404, KEY_REUSED, STOCK_LIMIT),
     headers=repeats.KEY,
     response_headers=tags.ETAG,
 )
@@ -175,4 +181,4 @@ def _deliver(product_id: int, quantity: int) -> Product:
         return Product.model_validate(changed[0])
     if store.Product.get_or_none(this) is None:
         raise unknown_row(store.Product, product_id)
-    raise Conflict(f"product {product_id} would have more than {MOST} units")
+    raise Conflict(f"product {product_id} would have more than {MOST} units", STOCK_LIMIT)

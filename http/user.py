@@ -15,10 +15,12 @@ from saga.runtime.database.schema import tables_in
 from saga.runtime.settings import Settings
 from saga.runtime.web import (
     CHANGE,
+    KEY_REUSED,
     App,
     Body,
     Conflict,
     NumberedPage,
+    ProblemType,
     change_row,
     delete_row,
     describe,
@@ -39,6 +41,16 @@ from saga.runtime.web import (
 
 MOST = 10**12
 Balance = Annotated[Decimal, fields.Amount(le=MOST)]
+
+EMAIL_TAKEN = ProblemType(
+    "email_taken",
+    409,
+    "Another user has this e-mail address",
+    "Give another one; it is free when that user's account is closed.",
+)
+BALANCE_LIMIT = ProblemType(
+    "balance_limit", 409, "The balance would be too large", "The `detail` says how large it may be."
+)
 
 api = Blueprint("user")
 
@@ -108,7 +120,7 @@ async def get_user(request: Request, user_id: int) -> HTTPResponse:
 @describe(
     {201: User},
     body=NewUser,
-    errors=(409,),
+    errors=(EMAIL_TAKEN,),
     response_headers=tags.ETAG | {"Location": "The new user."},
 )
 async def create_user(request: Request) -> HTTPResponse:
@@ -121,7 +133,7 @@ async def create_user(request: Request) -> HTTPResponse:
 @describe(
     {200: User},
     body=UserChange,
-    errors=(404, 409, 412),
+    errors=(404, EMAIL_TAKEN, 412),
     headers=tags.IF_MATCH,
     response_headers=tags.ETAG,
 )
@@ -148,7 +160,7 @@ async def delete_user(request: Request, user_id: int) -> HTTPResponse:
 @describe(
     {201: User},
     body=NewDeposit,
-    errors=(404, 409),
+    errors=(404, KEY_REUSED, BALANCE_LIMIT),
     headers=repeats.KEY,
     response_headers=tags.ETAG,
 )
@@ -181,8 +193,8 @@ def _deposit(user_id: int, amount: Decimal) -> User:
         return User.model_validate(changed[0])
     if store.User.get_or_none(this) is None:
         raise unknown_row(store.User, user_id)
-    raise Conflict(f"user {user_id} would have more than {MOST}")
+    raise Conflict(f"user {user_id} would have more than {MOST}", BALANCE_LIMIT)
 
 
 def _taken(email: str | None) -> Conflict:
-    return Conflict(f"another user has the email {email}")
+    return Conflict(f"another user has the email {email}", EMAIL_TAKEN)

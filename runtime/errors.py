@@ -37,11 +37,21 @@ class NeverTaken(SagaError):
 
 
 class Conflict(SagaError):
-    """The saga is not in a state that allows this, or the idempotency key is taken."""
+    """The saga is not in a state that allows this, or the idempotency key is taken.
+
+    By its `code` a program tells one conflict from another, over HTTP too.
+    """
+
+    def __init__(self, message: str, code: str = "conflict") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Unreadable(Conflict):
     """The saga's row can't be read, or was set aside when it could not be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "saga_unreadable")
 
 
 class NotFound(SagaError):

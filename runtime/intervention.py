@@ -18,7 +18,7 @@ def cancel(saga: Saga, state: SagaState, now: datetime) -> Transition:
     Raises `Conflict` when the saga has ended.
     """
     if state.ended:
-        raise Conflict(f"saga {state.id} has already ended: {state.status}")
+        raise Conflict(f"saga {state.id} has already ended: {state.status}", "saga_ended")
     index = state.in_flight
     if index is None or state.status == "COMPENSATING":
         return state, []
@@ -32,7 +32,8 @@ def retry(saga: Saga, state: SagaState, now: datetime) -> Transition:
     Raises `Conflict` when the saga has not failed.
     """
     if state.status != "FAILED":
-        raise Conflict(f"saga {state.id} is {state.status}, only a FAILED one can be retried")
+        what = f"saga {state.id} is {state.status}, only a FAILED one can be retried"
+        raise Conflict(what, "saga_not_failed")
     return compensate(saga, state, now)
 
 
@@ -49,7 +50,8 @@ def skip(
     failed = [i for i, one in enumerate(state.steps) if one.status == "UNDO_FAILED"]
     index = next((i for i in failed if state.steps[i].name == step), None)
     if index is None:
-        raise Conflict(f"saga {state.id} is {state.status}, and has no failed undo of {step!r}")
+        what = f"saga {state.id} is {state.status}, and has no failed undo of {step!r}"
+        raise Conflict(what, "no_failed_undo")
     told = problem_of(SKIPPED, f"{by[:BY_LIMIT]}: {reason[:REASON_LIMIT]}", public=True)
     steps = settled(state, index, status="UNDONE", error=told, finished_at=now)
     state = replace(state, steps=steps, updated_at=now)

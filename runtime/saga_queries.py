@@ -1,9 +1,11 @@
 """Reading sagas: one by id, many, page by page, those that have ended.
 
-A page costs as much among a million sagas as among ten: it is read from an index, in order.
+A page costs as much among a million sagas as among ten: it is read from an index, in order. That a
+row can't be read it tells only by itself: a look for such rows reads a bounded number of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import peewee
@@ -17,6 +19,7 @@ from .saga_search import select_matching
 from .saga_state import IN_FLIGHT, SagaState
 
 CHUNK = 500  # ids in one statement
+READ_AT_ONCE = 500  # rows that are looked through, in 30 ms or so
 ENDED_WELL = ("COMPLETED", "COMPENSATED")  # nobody waits for one that has
 
 
@@ -54,16 +57,45 @@ def page(
     more, is in the list of all sagas alone.
     """
     found: list[SagaState] = []
-    size = CHUNK if status == "UNREADABLE" else limit
+    asked = partial(look, database, status=status, newest=newest, saga=saga, search=search)
     while len(found) < limit:
-        saga_ids = _ids(database, size, after, status, newest=newest, saga=saga, search=search)
-        states = find_many(database, saga_ids)
+        more, after = asked(limit=limit - len(found), after=after)
+        found += more
+        if after is None:
+            break
+    return found
+
+
+def look(
+    database: peewee.Database,
+    limit: int,
+    after: str | None = None,
+    status: str | None = None,
+    *,
+    newest: bool = False,
+    saga: Saga | None = None,
+    search: Mapping[str, Any] | None = None,
+) -> tuple[list[SagaState], str | None]:
+    """Return the beginning of such a page, and the id beyond which to look on, if there is more.
+
+    At most `READ_AT_ONCE` rows are read to find what is UNREADABLE, and so many in vain to find
+    another status: what is returned may be short, or empty, though there is more.
+    """
+    found: list[SagaState] = []
+    size = 0 if status == "UNREADABLE" else limit  # of these, nearly all are what is wanted
+    left = size + READ_AT_ONCE
+    while left and len(found) < limit:
+        size = min(size or READ_AT_ONCE, left)
+        ids = _ids(database, size + 1, after, status, newest=newest, saga=saga, search=search)
+        states = find_many(database, ids[:size])
         states.sort(key=lambda state: state.id, reverse=newest)
         found += [state for state in states if status in (None, state.status)]
-        if len(saga_ids) < size:
-            break
-        after = saga_ids[-1]
-    return found[:limit]
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].id
+        if len(ids) <= size:
+            return found, None
+        after, left, size = ids[size - 1], left - size, 0
+    return found, after
 
 
 def _ids(

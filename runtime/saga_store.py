@@ -163,7 +163,7 @@ class SagaStore:
                 earlier_hash, earlier = taken[key]
                 what = "for another saga" if earlier.name != saga.name else "with another body"
                 same = _alike(earlier_hash, request_hash) and earlier.name == saga.name
-                conflict = Conflict(f"Idempotency-Key {key!r} was used {what}")
+                conflict = Conflict(f"Idempotency-Key {key!r} was used {what}", "key_reused")
                 results.append((earlier, []) if same else conflict)
                 continue
             begun = saga_guard.begin(

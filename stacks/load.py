@@ -53,7 +53,7 @@ class Client:
         request.cancel = "asked"
         for answer in self._calls.answers("DELETE", f"/sagas/{request.saga_id}", (202, 409)):
             if answer.status == 409:
-                self._must_have_ended(request)
+                self._must_not_be_cancelled(request, json.loads(answer.body)["code"])
             if answer.status == 202:
                 request.cancel = "accepted"
                 told = _told(answer, request.wanted)
@@ -61,8 +61,12 @@ class Client:
                     raise SagaError(f"cancelled {request.saga_id}, and was told {told}")
                 request.hear(told["status"])
 
-    def _must_have_ended(self, request: Request) -> None:
-        """Raise `SagaError` if a cancellation was refused of a saga that still runs."""
+    def _must_not_be_cancelled(self, request: Request, code: str) -> None:
+        """Raise `SagaError` if a cancellation was refused of a saga that can be read and runs."""
+        if code == "saga_unreadable":  # it may be mended by now
+            return
+        if code != "saga_ended":
+            raise SagaError(f"{request.saga_id} can't be cancelled: {code}")
         answer = self._calls.last("GET", f"/sagas/{request.saga_id}", (200,))
         if answer is None:
             return

@@ -8,6 +8,7 @@ from .app import App, new_app
 from .openapi import describe
 from .paging import NumberedPage, TimedPage, page, query
 from .payload import CHANGE, Body, answer, created, read, read_change
+from .problem_types import KEY_REUSED, ProblemType
 from .problems import Conflict, Invalid
 from .routes import get
 from .rows import change_row, delete_row, get_row, list_rows, unknown_row
@@ -17,6 +18,7 @@ from .threads import in_thread
 
 __all__ = [
     "CHANGE",
+    "KEY_REUSED",
     "SAGA_TABLES",
     "App",
     "Body",
@@ -24,6 +26,7 @@ __all__ = [
     "Invalid",
     "NotFound",
     "NumberedPage",
+    "ProblemType",
     "Send",
     "TimedPage",
     "answer",

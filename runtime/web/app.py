@@ -56,6 +56,7 @@ def new_app(
 
     @app.before_server_start
     async def open_database(app: App) -> None:
+        app.ctx.problem_types = openapi.types_of(app)
         app.ctx.document = openapi.document(app, f"Saga Functions: {service}")
         app.ctx.threads = DatabaseThreads(connect(settings.database_url(service)))
         await app.ctx.threads.run(bind, app.ctx.threads.database, tables)

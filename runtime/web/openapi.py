@@ -15,7 +15,8 @@ from sanic import Sanic
 from sanic_ext.extensions.openapi import builders, definitions
 from sanic_routing.route import Route
 
-from . import payload, problems
+from . import payload, problem_types, problems
+from .problem_types import ProblemType
 
 H = TypeVar("H", bound=Callable[..., Any])
 Texts = Mapping[str, str]
@@ -50,10 +51,23 @@ class _Response(definitions.Response):
     links: dict[str, Any]
 
 
+class _Problems(_Response):
+    """A response that is a problem of one of some types, all of one status."""
+
+    def __init__(self, status: int, types: Sequence[ProblemType]) -> None:
+        codes = {"type": "object", "properties": {"code": {"enum": sorted(t.code for t in types)}}}
+        schema = {"allOf": [_schema(problems.Problem, "serialization"), codes]}
+        fields: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {"schema": schema}}}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            fields["headers"] = RETRY_AFTER
+        super().__init__(description=HTTPStatus(status).phrase, **fields)
+        self.types = types
+
+
 def describe(
     returns: Mapping[int, Any],
     *,
-    errors: Sequence[int] = (),
+    errors: Sequence[int | ProblemType] = (),
     body: Any = None,
     query: type[BaseModel] | None = None,
     headers: Headers | None = None,
@@ -66,9 +80,10 @@ def describe(
     """Describe a handler: what it returns by status, what it reads, what may go wrong.
 
     The handler's docstring becomes the operation's summary and description, and its name the
-    operation's, where nothing else is told. A header that it reads has a text, or a schema with
-    one. `links` name the operations that go on from what it returns, with where in that their
-    parameters are.
+    operation's, where nothing else is told. What may go wrong is told by its type, or by its status
+    where that is all there is to say. A header that it reads has a text, or a schema with one.
+    `links` name the operations that go on from what it returns, with where in that their parameters
+    are.
     """
 
     def declare(handler: H) -> H:
@@ -80,8 +95,10 @@ def describe(
                 status, shape, response_headers, links, content
             )
         refused = {*errors, *ANY_ERRORS, *(BODY_ERRORS if body else ()), *((422,) if query else ())}
-        for status in sorted(refused):
-            operation.responses[str(status)] = _problem(status)
+        types = problem_types.among(refused)
+        for status in sorted({one.status for one in types}):
+            same = [one for one in types if one.status == status]
+            operation.responses[str(status)] = _Problems(status, same)
         if body:
             media = {payload.MEDIA_TYPE: {"schema": _schema(body, "validation")}}
             operation.body(media, required=True)
@@ -110,6 +127,16 @@ def document(app: Sanic[Any, Any], title: str) -> str:
     return json.dumps(whole)
 
 
+def types_of(app: Sanic[Any, Any]) -> list[ProblemType]:
+    """List the types of problems that an app's operations may have, and any request."""
+    types = {*problem_types.ANYWHERE}
+    for route in app.router.routes:
+        if route.handler in OPERATIONS:
+            for response in OPERATIONS[route.handler].responses.values():
+                types |= {*getattr(response, "types", ())}
+    return sorted(types, key=lambda one: (one.status, one.code))
+
+
 def _summarise(operation: Any, text: str) -> None:
     summary, _, description = text.partition("\n")
     operation.describe(summary.removesuffix("."), description.strip())
@@ -130,14 +157,6 @@ def _response(
     if links:
         fields["links"] = {n: {"operationId": n, "parameters": p} for n, p in links.items()}
     return _Response(**fields)
-
-
-def _problem(status: int) -> definitions.Response:
-    schema = _schema(problems.Problem, "serialization")
-    fields: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {"schema": schema}}}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        fields["headers"] = RETRY_AFTER
-    return _Response(description=HTTPStatus(status).phrase, **fields)
 
 
 def _header(name: str, text: str) -> dict[str, Any]:

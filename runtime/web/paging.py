@@ -50,10 +50,17 @@ def page(
 ) -> HTTPResponse:
     """Answer with a list. `found` may hold one item too many, to tell that there is more."""
     shown = found[: asked.limit]
+    more = len(found) > asked.limit
+    return part(request, asked, shown, getattr(shown[-1], id_field) if more else None)
+
+
+def part(
+    request: Request, asked: Page, shown: Sequence[BaseModel], after: object | None
+) -> HTTPResponse:
+    """Answer with a part of a list, which may be empty; there is more where `after` is an id."""
     headers = {}
-    if len(found) > asked.limit:
-        following = asked.model_dump(mode="json", exclude_none=True)
-        following["after"] = getattr(shown[-1], id_field)
+    if after is not None:
+        following = {**asked.model_dump(mode="json", exclude_none=True), "after": after}
         headers["Link"] = f'<{request.path}?{urlencode(following)}>; rel="next"'
     body = "[" + ",".join(item.model_dump_json() for item in shown) + "]"
     return HTTPResponse(body, 200, headers, MEDIA_TYPE)

@@ -17,6 +17,7 @@ from sanic.handlers import ErrorHandler
 
 from .. import errors
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
+from .problem_types import BUSY, CONFLICT, STOPPING, ProblemType, of_code, of_status
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,15 @@ SHOWN_NAME = 100  # characters of a field's name
 
 
 class Problem(BaseModel):
-    """What went wrong. `errors` says it for each field, `away` names what can't be reached."""
+    """What went wrong: the `code` for programs, the `detail` for people; `type` tells more of it.
+
+    `errors` says it for each field, `away` names what can't be reached.
+    """
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = "about:blank"
+    type: str
+    code: str
     title: str
     status: int
     detail: str
@@ -41,10 +46,14 @@ class Problem(BaseModel):
 
 
 class Conflict(SanicException):
-    """The state of things does not allow this."""
+    """The state of things does not allow this, in a way that its type tells from others."""
 
     status_code = HTTPStatus.CONFLICT
     quiet = True
+
+    def __init__(self, detail: str, problem_type: ProblemType = CONFLICT) -> None:
+        super().__init__(detail)
+        self.problem_type = problem_type
 
 
 class PreconditionFailed(SanicException):
@@ -88,9 +97,18 @@ class Busy(SanicException):
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     quiet = True
+    problem_type = BUSY
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"busy: {detail}", headers=RETRY_AFTER)
+
+
+class Stopping(SanicException):
+    """The service is stopping."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    quiet = True
+    problem_type = STOPPING
 
 
 def invalid(error: ValidationError | ArithmeticError) -> Invalid:
@@ -129,17 +147,22 @@ def _is_said(error: Exception) -> bool:
 
 
 def problem(
-    status: int,
+    problem_type: ProblemType,
     detail: str,
     headers: Mapping[str, str] | None = None,
     members: Mapping[str, Any] | None = None,
 ) -> HTTPResponse:
-    """Answer with a problem; `members` are its extension members."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    """Answer with a problem; `members` are its further extension members."""
+    body = {
+        "type": problem_type.uri,
+        "code": problem_type.code,
+        "title": problem_type.title,
+        "status": problem_type.status,
+        "detail": detail,
+    }
     return HTTPResponse(
         json.dumps({**body, **(members or {})}),
-        status=status,
+        status=problem_type.status,
         headers=dict(headers or {}),
         content_type=MEDIA_TYPE,
     )
@@ -153,13 +176,14 @@ class ProblemHandler(ErrorHandler):
         known = _meant(exception)
         if known is None or known.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("%s %s failed", request.method, request.path, exc_info=exception)
-            return problem(500, "something went wrong here; it has been logged")
+            return problem(of_status(500), "something went wrong here; it has been logged")
         headers = {k: v for k, v in known.headers.items() if k.lower() != "content-length"}
         if known.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             headers |= RETRY_AFTER
         if known.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_allowed(request))
-        return problem(known.status_code, str(known), headers, known.context)
+        problem_type = getattr(known, "problem_type", None) or of_status(known.status_code)
+        return problem(problem_type, str(known), headers, known.context)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -177,7 +201,7 @@ def _meant(exception: BaseException) -> SanicException | None:
         case SanicException():
             return exception
         case errors.Conflict():
-            return Conflict(str(exception))
+            return Conflict(str(exception), of_code(exception.code))
         case errors.NotFound():
             return NotFound(str(exception))
         case errors.BrokerUnavailable():
@@ -186,7 +210,7 @@ def _meant(exception: BaseException) -> SanicException | None:
             log.warning("the database is unavailable: %s", exception)
             return Unavailable(["database"])
         case CancelledError():
-            return SanicException("the service is stopping", status_code=503)
+            return Stopping("the service is stopping")
         case UnicodeError():
             # Sanic decodes some parts of a request only when they are asked for.
             return BadRequest("the request is not valid UTF-8")

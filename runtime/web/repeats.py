@@ -12,6 +12,7 @@ from ..database.connection import transaction
 from ..database.schema import Table
 from . import headers
 from .openapi import Headers
+from .problem_types import KEY_REUSED
 from .problems import Conflict
 from .threads import DatabaseThreads
 
@@ -64,5 +65,5 @@ def _once(
             return done
         before = RequestKey.select().where(this).bind(database).get()
     if before.asked != asked:
-        raise Conflict("the idempotency key was used for something else")
+        raise Conflict("the idempotency key was used for something else", KEY_REUSED)
     return shape.model_validate_json(before.answer)

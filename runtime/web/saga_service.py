@@ -16,7 +16,7 @@ from ..clock import utcnow
 from ..crash import AFTER_ROW, CrashPoints
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..envelope import Envelope, Record
-from ..errors import BrokerUnavailable, Conflict, ContractError, NotFound, Unreadable
+from ..errors import BrokerUnavailable, ContractError, NotFound, Unreadable
 from ..message import why
 from ..saga import Saga
 from ..saga_state import SagaState
@@ -26,7 +26,8 @@ from ..transition import Transition
 from .admission import Admission
 from .app import App, Check
 from .batches import Batches
-from .problems import Busy
+from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
+from .problems import Busy, Conflict
 from .saga_shapes import ELSEWHERE
 from .threads import DatabaseThreads
 from .waiting import SELDOM, Waiting
@@ -71,10 +72,10 @@ class SagaService:
         self._hand_over(commands)
         return state
 
-    async def page(self, *arguments: Any, **options: Any) -> list[SagaState]:
-        """List sagas as `saga_queries.page` does, of this declaration alone."""
+    async def look(self, *arguments: Any, **options: Any) -> tuple[list[SagaState], str | None]:
+        """List sagas as `saga_queries.look` does, of this declaration alone."""
         return await self._run(
-            saga_queries.page, self._database, *arguments, saga=self.saga, **options
+            saga_queries.look, self._database, *arguments, saga=self.saga, **options
         )
 
     async def find(self, saga_id: UUID) -> SagaState:
@@ -116,10 +117,12 @@ class SagaService:
         try:
             state, commands = await self._run(change, self.saga, str(saga_id), utcnow())
         except Unreadable:
-            raise Conflict(f"saga {saga_id} is UNREADABLE: {ELSEWHERE}") from None
+            what = f"saga {saga_id} is UNREADABLE: {ELSEWHERE}"
+            raise Conflict(what, SAGA_UNREADABLE) from None
         except (ContractError, ValidationError) as error:
             log.warning("saga %s can't be changed: %s", saga_id, why(error))
-            raise Conflict(f"saga {saga_id} does not fit its declaration of today") from None
+            what = f"saga {saga_id} does not fit its declaration of today"
+            raise Conflict(what, SAGA_OUTDATED) from None
         self._hand_over(commands)
         return state
 

@@ -1,6 +1,7 @@
 """A REST API for a saga, made from its declaration: start, list, show, cancel, retry and skip."""
 
 import re
+from http import HTTPStatus
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -12,8 +13,17 @@ from ..saga_state import SagaState
 from ..saga_store import Start
 from . import headers
 from .openapi import Headers, describe
-from .paging import page, query
+from .paging import part, query
 from .payload import answer, read
+from .problem_types import (
+    KEY_REUSED,
+    NO_FAILED_UNDO,
+    SAGA_ENDED,
+    SAGA_NOT_FAILED,
+    SAGA_OUTDATED,
+    SAGA_UNREADABLE,
+)
+from .problems import RETRY_AFTER
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 
@@ -26,7 +36,10 @@ START_HEADERS: Headers = {
 WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
 APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
 SAGA_ID = {"saga_id": "$response.body#/saga_id"}
-LOCATION = {"Location": "The saga."}
+ACCEPTED = {
+    "Location": "The saga.",
+    "Retry-After": "With 202: seconds after which to ask for the saga again.",
+}
 
 
 def saga_blueprint(
@@ -88,13 +101,15 @@ class _Routes:
         return self._accepted(state, 200 if state.ended else 202, _APPLIED)
 
     async def list(self, request: Request) -> HTTPResponse:
-        """List sagas, oldest first."""
+        """List sagas, oldest first.
+
+        With `status`, a page may be short, or empty, though its `Link` tells of more.
+        """
         asked = query(request, self._shapes.page)
         after = str(asked.after) if asked.after else None
-        found = await self.service.page(
-            asked.limit + 1, after, asked.status, search=self._shapes.search(asked)
-        )
-        return page(request, asked, [self._shapes.show(state) for state in found], "saga_id")
+        search = self._shapes.search(asked)
+        found, last = await self.service.look(asked.limit, after, asked.status, search=search)
+        return part(request, asked, [self._shapes.show(state) for state in found], last)
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
         """Return a saga."""
@@ -122,9 +137,9 @@ class _Routes:
         describe(
             {200: shown, 202: shown},
             body=shapes.body,
-            errors=(409,),
+            errors=(KEY_REUSED,),
             headers=START_HEADERS,
-            response_headers=LOCATION | APPLIED,
+            response_headers=ACCEPTED | APPLIED,
             links={f"{verb}_{name}": SAGA_ID for verb in ("show", "cancel", "retry", "skip")},
             name=f"start_{name}",
             summary=summary,
@@ -138,24 +153,26 @@ class _Routes:
         describe(
             {200: shown}, errors=(404,), headers=WAIT, response_headers=APPLIED, name=f"show_{name}"
         )(self.show)
-        for handler, verb, body in (
-            (self.cancel, "cancel", None),
-            (self.retry, "retry", None),
-            (self.skip, "skip", Skip),
+        for handler, verb, body, refusal in (
+            (self.cancel, "cancel", None, SAGA_ENDED),
+            (self.retry, "retry", None, SAGA_NOT_FAILED),
+            (self.skip, "skip", Skip, NO_FAILED_UNDO),
         ):
             describe(
                 {202: shown},
                 body=body,
-                errors=(404, 409),
-                response_headers=LOCATION,
+                errors=(404, refusal, SAGA_UNREADABLE, SAGA_OUTDATED),
+                response_headers=ACCEPTED,
                 name=f"{verb}_{name}",
             )(handler)
 
     def _accepted(
         self, state: SagaState, status: int = 202, more: dict[str, str] | None = None
     ) -> HTTPResponse:
-        location = {"Location": f"{self._path}/{state.id}", **(more or {})}
-        return answer(self._shapes.show(state), status, location)
+        told = {"Location": f"{self._path}/{state.id}", **(more or {})}
+        if status == HTTPStatus.ACCEPTED:
+            told |= RETRY_AFTER
+        return answer(self._shapes.show(state), status, told)
 
 
 _APPLIED = {"Preference-Applied": "wait"}

@@ -105,8 +105,9 @@ def test_cancel_of_a_compensating_saga_changes_nothing(created):
 @pytest.mark.parametrize("ending", ["completed", "compensated", "failed"])
 def test_ended_saga_can_not_be_cancelled(request, ending):
     story = request.getfixturevalue(ending)
-    with pytest.raises(Conflict, match=f"already ended: {ending.upper()}"):
+    with pytest.raises(Conflict, match=f"already ended: {ending.upper()}") as refused:
         story.cancel()
+    assert refused.value.code == "saga_ended"
 
 
 def test_deadline_undoes_what_was_done(created):
@@ -269,8 +270,9 @@ def test_late_answer_to_a_skipped_undo_changes_nothing(stuck):
 
 @pytest.mark.parametrize("step", ["create_order", "complete_order", "wrap_gift"])
 def test_only_a_failed_undo_can_be_skipped(stuck, step):
-    with pytest.raises(Conflict, match=f"is FAILED, and has no failed undo of '{step}'"):
+    with pytest.raises(Conflict, match=f"is FAILED, and has no failed undo of '{step}'") as refused:
         stuck.skip(step)
+    assert refused.value.code == "no_failed_undo"
 
 
 @pytest.mark.parametrize("reached", ["created", "completed", "compensated"])
@@ -293,5 +295,6 @@ def test_who_and_why_are_cut_to_their_limits(stuck):
 @pytest.mark.parametrize("reached", ["story", "created", "completed"])
 def test_only_a_failed_saga_can_be_retried(request, reached):
     story = request.getfixturevalue(reached)
-    with pytest.raises(Conflict, match="only a FAILED one can be retried"):
+    with pytest.raises(Conflict, match="only a FAILED one can be retried") as refused:
         story.retry()
+    assert refused.value.code == "saga_not_failed"

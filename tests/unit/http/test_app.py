@@ -7,11 +7,14 @@ import types
 
 import peewee
 import pytest
+from sanic.exceptions import NotFound, RequestTimeout
 
 from saga.http import orchestrator, user
+from saga.runtime import errors
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.web import app as app_module
 from saga.runtime.web import threads as threads_module
+from saga.runtime.web.problems import Busy, Conflict
 from saga.runtime.web.threads import THREADS
 
 ANN = {"name": "Ann", "email": "ann@example.com", "balance": "10.50"}
@@ -23,7 +26,7 @@ def is_problem(response, status):
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json
     assert problem["status"] == status
-    assert problem["type"] == "about:blank"
+    assert problem["type"] == f"/docs/problems#{problem['code']}"
     assert problem["title"]
     assert problem["detail"]
     return True
@@ -143,6 +146,55 @@ def test_client_that_sends_much_can_read_the_early_answer(users, path, status, c
     kind = b"Content-Type: application/json"
     answer = users.send_bytes(plain(b"POST " + path, kind, coding, body=body))
     assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_type_of_a_problem_leads_to_a_paragraph_about_it(users):
+    problem = users.get("/nowhere").json
+    page, _, paragraph = problem["type"].partition("#")
+    assert (paragraph, problem["title"]) == ("not_found", "There is no such thing")
+    there = users.get(page)
+    assert there.status_code == 200
+    assert f'<h2 id="not_found">{problem["title"]}</h2>' in there.text
+    assert "The <code>detail</code> says what is in the way." in there.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (Busy("too much"), 503, "busy"),
+        (asyncio.CancelledError(), 503, "stopping"),
+        (BrokerUnavailable("gone"), 503, "unavailable"),
+        (NotFound("no such user"), 404, "not_found"),
+        (Conflict("no"), 409, "conflict"),
+        (errors.Conflict("no"), 409, "conflict"),
+        (errors.Conflict("no", "of_an_other_version"), 409, "conflict"),
+        (errors.Unreadable("no"), 409, "saga_unreadable"),
+    ],
+    ids=str,
+)
+def test_error_has_a_code_that_a_program_can_tell(users, monkeypatch, error, status, code):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(user, "page", fail)
+    response = users.ask("GET", "/users", described=False)
+    assert is_problem(response, status)
+    assert response.json["code"] == code
+
+
+def test_problem_of_no_type_is_told_by_its_status(users, monkeypatch):
+    def fail(*args):
+        raise RequestTimeout("too late")
+
+    monkeypatch.setattr(user, "page", fail)
+    problem = users.ask("GET", "/users", described=False).json
+    assert problem == {
+        "type": "about:blank",
+        "code": "request_timeout",
+        "title": "Request Timeout",
+        "status": 408,
+        "detail": "too late",
+    }
 
 
 def test_unknown_path(users):

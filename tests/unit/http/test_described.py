@@ -18,7 +18,13 @@ ANN = {
     "balance": "1.20",
     "created_at": "2026-01-01T00:00:00Z",
 }
-LOST = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no user 1"}
+LOST = {
+    "type": "/docs/problems#not_found",
+    "code": "not_found",
+    "title": "There is no such thing",
+    "status": 404,
+    "detail": "there is no user 1",
+}
 PROBLEM = "application/problem+json"
 PLACE = {"location": "/users/1"}
 
@@ -81,6 +87,7 @@ def test_answer_to_headers_that_no_one_sends_is_compared_too(document):
         (answer("GET /users/1", 200, {**ANN, "created_at": "today"}), 'is not a "date-time"'),
         (answer("GET /users", 200, ANN), 'is not of type "array"'),
         (answer("GET /users/1", 404, {}, PROBLEM), "is a required property"),
+        (answer("GET /users/1", 404, {**LOST, "code": "lost"}, PROBLEM), "is not one of"),
         (answer("POST /users", 201, ANN), "Location"),
         (answer("GET /users", 503, LOST, PROBLEM), "Retry-After"),
         (answer("DELETE /users/1", 204, {}), "204 with a body"),

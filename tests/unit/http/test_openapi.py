@@ -109,7 +109,21 @@ def test_bodies_and_errors_have_schemas(document):
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 schema = response["content"]["application/problem+json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/Problem"}
+                plain, narrowed = schema["allOf"]
+                assert plain == {"$ref": "#/components/schemas/Problem"}
+                assert narrowed["properties"]["code"]["enum"]
+
+
+def test_every_type_of_problem_has_a_paragraph(all_apis, service, document):
+    codes = {"internal_error", "method_not_allowed"}
+    for operation in operations(document).values():
+        for response in operation["responses"].values():
+            for content in response.get("content", {}).values():
+                for part in content["schema"].get("allOf", [])[1:]:
+                    codes |= {*part["properties"]["code"]["enum"]}
+    page = all_apis[service].get("/docs/problems")
+    assert codes <= {*re.findall(r'<h2 id="([a-z_]+)">', page.text)}
+    assert "default-src 'self'" in page.headers["content-security-policy"]
 
 
 def test_every_reference_leads_somewhere(document):

@@ -80,7 +80,9 @@ def test_repeated_key_gives_the_same_saga_and_sends_nothing(sagas, broker):
 def test_repeated_key_with_another_body_is_a_conflict(sagas, broker):
     headers = {"idempotency-key": "k" * 255}
     sagas.post("/orders", WISH, headers=headers)
-    assert sagas.post("/orders", {**WISH, "quantity": 4}, headers=headers).status_code == 409
+    assert (
+        sagas.post("/orders", {**WISH, "quantity": 4}, headers=headers).json["code"] == "key_reused"
+    )
     assert len(broker.taken) == 1
 
 
@@ -251,7 +253,7 @@ def test_cancelled_saga_is_undone(sagas, broker):
 def test_ended_saga_can_not_be_cancelled(sagas, broker):
     broker.replies = refuse
     path = sagas.post("/orders", WISH).headers["location"]
-    assert sagas.delete(path).status_code == 409
+    assert sagas.delete(path).json["code"] == "saga_ended"
 
 
 def test_failed_saga_can_be_retried(sagas, broker):
@@ -267,4 +269,4 @@ def test_failed_saga_can_be_retried(sagas, broker):
 
 def test_saga_that_has_not_failed_can_not_be_retried(sagas):
     path = sagas.post("/orders", WISH).headers["location"]
-    assert sagas.post(f"{path}/retry").status_code == 409
+    assert sagas.post(f"{path}/retry").json["code"] == "saga_not_failed"

@@ -64,8 +64,8 @@ def test_repeated_key_gives_the_same_answer_and_adds_nothing(api, path, add):
 def test_repeated_key_of_something_else_is_a_conflict(api, service, path, add):
     other = api.post(MADE[service][0], OTHER[service]).headers["location"]
     first = add(**KEY)
-    assert add(LESS[service], **KEY).status_code == 409
-    assert add(at=other, **KEY).status_code == 409
+    assert add(LESS[service], **KEY).json["code"] == "key_reused"
+    assert add(at=other, **KEY).json["code"] == "key_reused"
     assert held(api.get(path)) == held(first)
     assert add(at=other).status_code == 201
 
@@ -108,11 +108,13 @@ def test_wrong_quantity_is_named(products, quantity):
 
 def test_balance_and_stock_stay_in_their_bounds(users, products):
     users.post("/users", ANN)
-    assert users.post("/users/1/deposits", {"amount": 10**12}).status_code == 409
+    assert users.post("/users/1/deposits", {"amount": 10**12}).json["code"] == "balance_limit"
     full = users.post("/users/1/deposits", {"amount": "999999999989.50"})
     assert full.json["balance"] == "1000000000000.00"
     products.post("/products", PEN)
-    assert products.post("/products/1/deliveries", {"quantity": 2**53}).status_code == 409
+    assert (
+        products.post("/products/1/deliveries", {"quantity": 2**53}).json["code"] == "stock_limit"
+    )
     full = products.post("/products/1/deliveries", {"quantity": 2**53 - 7})
     assert full.json["stock"] == 2**53
 

@@ -107,13 +107,13 @@ def test_number_out_of_all_bounds_is_refused(users, number):
 
 def test_taken_email_is_a_conflict(users):
     users.post("/users", ANN)
-    assert users.post("/users", {**ANN, "email": "ann@EXAMPLE.com"}).status_code == 409
+    assert users.post("/users", {**ANN, "email": "ann@EXAMPLE.com"}).json["code"] == "email_taken"
 
 
 def test_change_to_taken_email_is_a_conflict(users):
     users.post("/users", ANN)
     users.post("/users", {**ANN, "email": "bob@example.com"})
-    assert users.put("/users/2", {"email": ANN["email"]}).status_code == 409
+    assert users.put("/users/2", {"email": ANN["email"]}).json["code"] == "email_taken"
     assert users.put("/users/1", {"email": ANN["email"]}).status_code == 200
 
 

@@ -96,8 +96,9 @@ def test_producer_that_cant_be_made_costs_no_saga(settings, wrong):
 
 def test_key_with_another_message_is_a_conflict(client):
     client.start(place_order, ORDER, key="k")
-    with pytest.raises(Conflict, match="'k' was used with another body"):
+    with pytest.raises(Conflict, match="'k' was used with another body") as refused:
         client.start(place_order, OTHER, key="k")
+    assert refused.value.code == "key_reused"
 
 
 def test_wait_returns_when_the_saga_has_ended(client):

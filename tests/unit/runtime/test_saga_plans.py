@@ -9,11 +9,12 @@ from typing import Any, get_args
 import peewee
 import pytest
 
-from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
+from saga.runtime import Command, Event, Message, Saga, Step, saga_guard, saga_queries
 from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
-from saga.runtime.saga_state import SagaStatus
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import SagaState, SagaStatus
 from saga.runtime.saga_store import TABLES, SagaStore, Start
 from support.plans import count_rows, recorded, slow_plans
 
@@ -77,6 +78,66 @@ def test_no_saga_that_has_ended_well_is_read_to_find_what_cant_be(
         saga_queries.page(store.database, 9, status="UNREADABLE", **asked)
     assert statements
     assert not [sql for sql, _ in statements if '"state"' in sql]
+
+
+@pytest.fixture
+def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the ids of the sagas whose rows are read."""
+    ids: list[str] = []
+    read = saga_guard.read
+
+    def note(saga_id: str, *row: str) -> SagaState:
+        ids.append(saga_id)
+        return read(saga_id, *row)
+
+    monkeypatch.setattr(saga_guard, "read", note)
+    return ids
+
+
+@pytest.mark.parametrize("asked", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("limit", [1, 100])
+def test_look_for_what_cant_be_read_reads_a_bounded_number_of_rows(
+    store: SagaStore, rows_read: list[str], asked: dict[str, Any], newest: bool, limit: int
+) -> None:
+    SagaRow.update(status="FAILED").execute()
+    SagaRow.update(state="").where(SagaRow.id.in_(["00003", "01003"])).execute()
+    look = partial(saga_queries.look, store.database, limit, status="UNREADABLE", newest=newest)
+    found, after, looks = [], None, 0
+    while looks == 0 or after is not None:
+        rows_read.clear()
+        states, after = look(after, **asked)
+        assert len(states) <= limit
+        assert len(rows_read) <= saga_queries.READ_AT_ONCE
+        found += [state.id for state in states]
+        looks += 1
+    there = [i for i in ("00003", "01003") if asked.get("search", {}).get("goods", i) == i]
+    assert found == sorted(there, reverse=newest)
+    assert looks <= 1 + COUNT // saga_queries.READ_AT_ONCE + len(found)
+
+
+def test_look_for_a_status_reads_a_bounded_number_of_rows_that_lost_theirs(
+    store: SagaStore, rows_read: list[str]
+) -> None:
+    SagaRow.update(status="FAILED", state="").execute()
+    with recorded(store.database) as statements:
+        found, after = saga_queries.look(store.database, 1, status="FAILED", saga=SAGA)
+    assert (found, after) == ([], f"{saga_queries.READ_AT_ONCE:05}")
+    assert len(rows_read) == 1 + saga_queries.READ_AT_ONCE
+    assert len(statements) <= 10
+
+
+def test_page_of_what_cant_be_read_is_filled_from_all_there_is(store: SagaStore) -> None:
+    SagaRow.update(status="FAILED").execute()
+    SagaRow.update(state="").where(SagaRow.id == f"{COUNT - 1:05}").execute()
+    [found] = saga_queries.page(store.database, 9, status="UNREADABLE")
+    assert found.id == f"{COUNT - 1:05}"
+
+
+def test_list_of_all_is_read_once_and_no_further(store: SagaStore, rows_read: list[str]) -> None:
+    found, after = saga_queries.look(store.database, 9, "00100")
+    assert ([state.id for state in found], after) == (rows_read, "00109")
+    assert saga_queries.look(store.database, 9, f"{COUNT - 10:05}")[1] is None
 
 
 REPLY = Reply("running", "make", "do", "failed", 1, "{}")

@@ -142,6 +142,7 @@ def test_key_with_another_body_is_a_conflict():
     (conflict,) = begin("b", idempotency_key="k", fingerprint="g")
     assert isinstance(conflict, Conflict)
     assert str(conflict) == "Idempotency-Key 'k' was used with another body"
+    assert conflict.code == "key_reused"
     assert SagaRow.select().count() == 1
 
 

@@ -199,7 +199,7 @@ def test_what_has_ended_well_and_cant_be_read_is_in_the_list_of_all_alone(store,
 
 @pytest.mark.parametrize("look", [{}, {"saga": SAGA, "search": {"goods": "ü"}}])
 def test_what_cant_be_read_is_found_behind_many_that_can(store, look, monkeypatch):
-    monkeypatch.setattr(saga_queries, "CHUNK", 2)
+    monkeypatch.setattr(saga_queries, "READ_AT_ONCE", 2)
     ids = [f"d{number}" for number in range(9)]
     store.start(SAGA, [Start(i, Begin(goods="ü")) for i in ids], NOW)
     for saga_id in ("d2", "d7", "d8"):
@@ -246,8 +246,9 @@ def test_state_that_calls_itself_unreadable_is_so(store):
     write(text().replace('"RUNNING"', '"UNREADABLE"', 1))
     store.sweep(SAGA, LATER)
     assert columns() == SET_ASIDE
-    with pytest.raises(Conflict, match="saga b can't be read: status: "):
+    with pytest.raises(Conflict, match="saga b can't be read: status: ") as refused:
         store.retry(SAGA, "b", LATER)
+    assert refused.value.code == "saga_unreadable"
 
 
 def test_retry_of_what_still_cant_be_read_is_refused_with_the_reason(store):

@@ -93,6 +93,7 @@ def saga(saga_id: str = "s1", status: str = "RUNNING", **changes: int) -> Reply:
 
 
 ACCEPTED = saga()
+ENDED: Reply = (409, {"code": "saga_ended"})
 AWAY: Reply = (503, {})
 
 
@@ -141,7 +142,7 @@ def test_accepted_cancellation_is_remembered(
 
 
 def test_saga_that_has_ended_can_not_be_cancelled(place: Callable[..., Load], api: Api) -> None:
-    placed = place(ACCEPTED, (409, {}), (200, {"status": "COMPLETED"}), cancels=1.0)
+    placed = place(ACCEPTED, ENDED, (200, {"status": "COMPLETED"}), cancels=1.0)
     assert placed.requests[0].cancel == "asked"
     assert [(method, path) for method, path, *_ in api.heard[1:]] == [
         ("DELETE", "/sagas/s1"),
@@ -151,7 +152,18 @@ def test_saga_that_has_ended_can_not_be_cancelled(place: Callable[..., Load], ap
 
 def test_cancellation_refused_of_a_saga_that_runs_ends_the_load(place: Callable[..., Load]) -> None:
     with pytest.raises(SagaError, match="s1 can't be cancelled, and is RUNNING"):
-        place(ACCEPTED, (409, {}), (200, {"status": "RUNNING"}), cancels=1.0)
+        place(ACCEPTED, ENDED, (200, {"status": "RUNNING"}), cancels=1.0)
+
+
+def test_saga_that_cant_be_read_need_not_have_ended(place: Callable[..., Load], api: Api) -> None:
+    placed = place(ACCEPTED, (409, {"code": "saga_unreadable"}), cancels=1.0)
+    assert placed.requests[0].cancel == "asked"
+    assert len(api.heard) == 2
+
+
+def test_cancellation_refused_for_another_reason_ends_the_load(place: Callable[..., Load]) -> None:
+    with pytest.raises(SagaError, match="s1 can't be cancelled: key_reused"):
+        place(ACCEPTED, (409, {"code": "key_reused"}), cancels=1.0)
 
 
 def test_client_without_an_answer_gives_up_at_last(
@@ -204,7 +216,7 @@ def test_what_was_heard_is_remembered(place: Callable[..., Load]) -> None:
     assert place(ACCEPTED, saga(status="COMPENSATING"), cancels=1.0).requests[0].heard == (
         "COMPENSATING"
     )
-    refused = place(ACCEPTED, (409, {}), (200, {"status": "COMPLETED"}), cancels=1.0)
+    refused = place(ACCEPTED, ENDED, (200, {"status": "COMPLETED"}), cancels=1.0)
     assert refused.requests[0].heard == "COMPLETED"
 
 
@@ -212,7 +224,7 @@ def test_saga_that_ends_another_way_than_was_told_ends_the_load(
     place: Callable[..., Load],
 ) -> None:
     with pytest.raises(SagaError, match="saga s1 was COMPLETED, and is COMPENSATED"):
-        place(saga(status="COMPLETED"), (409, {}), (200, {"status": "COMPENSATED"}), cancels=1.0)
+        place(saga(status="COMPLETED"), ENDED, (200, {"status": "COMPENSATED"}), cancels=1.0)
 
 
 def test_answer_about_another_order_ends_the_load(place: Callable[..., Load]) -> None:

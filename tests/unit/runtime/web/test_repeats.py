@@ -53,8 +53,11 @@ def test_what_has_no_key_is_done_each_time(ask):
 
 def test_key_is_for_one_thing(ask):
     ask()
-    with pytest.raises(Conflict, match=r"^the idempotency key was used for something else$"):
+    with pytest.raises(
+        Conflict, match=r"^the idempotency key was used for something else$"
+    ) as refused:
         ask(asked="that")
+    assert refused.value.problem_type.code == "key_reused"
 
 
 def test_what_failed_may_be_asked_again(ask):

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
 
-from saga.runtime import Command, Event, Message, Saga, Step
+from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
 from saga.runtime.clock import utcnow
 from saga.runtime.envelope import Reply
 from saga.runtime.errors import ContractError
@@ -215,7 +215,8 @@ def test_repeated_key_gives_the_same_saga(api, broker):
     headers = {"idempotency-key": "k"}
     first = api.post("/sagas", WISH, headers=headers)
     assert api.post("/sagas", dict(reversed(WISH.items())), headers=headers).json == first.json
-    assert api.post("/sagas", {**WISH, "layers": 4}, headers=headers).status_code == 409
+    other = api.post("/sagas", {**WISH, "layers": 4}, headers=headers)
+    assert (other.status_code, other.json["code"]) == (409, "key_reused")
     assert len(broker.taken) == 1
 
 
@@ -223,7 +224,8 @@ def test_key_of_another_saga_is_a_conflict(api, broker):
     fingerprint = json.dumps(WISH, sort_keys=True)
     begin = Start(str(uuid4()), BakeBread(cake_id=uuid4()), "k", fingerprint)
     SagaStore(SagaRow._meta.database).start(BREAD, [begin], utcnow())
-    assert api.post("/sagas", WISH, headers={"idempotency-key": "k"}).status_code == 409
+    other = api.post("/sagas", WISH, headers={"idempotency-key": "k"})
+    assert (other.status_code, other.json["code"]) == (409, "key_reused")
     assert broker.taken == []
 
 
@@ -242,6 +244,20 @@ def test_shown_saga_may_be_waited_for(api, broker, prefer):
     response = api.get(f"/sagas/{make(api)}", headers={"prefer": prefer})
     assert (response.status_code, response.headers["preference-applied"]) == (200, "wait")
     assert response.json["status"] == ("RUNNING" if prefer == "wait=0" else "COMPENSATED")
+
+
+def test_accepted_request_says_when_to_ask_again(api, broker):
+    saga_id = make(api)
+    broker.replies = answering("rejected", NO)
+    accepted = [
+        api.post("/sagas", WISH),
+        api.post("/sagas", WISH, headers={"prefer": "wait=0"}),
+        api.delete(f"/sagas/{saga_id}"),
+    ]
+    broker.replies = answering("done")
+    accepted.append(api.post(f"/sagas/{saga_id}/retry"))
+    told = [(answer.status_code, answer.headers.get("retry-after")) for answer in accepted]
+    assert told == [(202, "1"), (200, None), (202, "1"), (202, "1")]
 
 
 def test_list_is_filtered_by_what_the_saga_can_be_found_by(api):
@@ -297,6 +313,23 @@ def test_next_page_keeps_the_filters(api):
     assert "link" not in third.headers
 
 
+def test_list_of_what_cant_be_read_goes_on_behind_short_and_empty_pages(api, monkeypatch):
+    monkeypatch.setattr(saga_queries, "READ_AT_ONCE", 2)
+    made = [make(api) for _ in range(9)]
+    for bad in (made[3], made[6], made[7]):
+        pause(bad)
+    for asked in ("status=UNREADABLE&limit=9", "baker=Ada&status=UNREADABLE&limit=1"):
+        answer = api.get(f"/sagas?{asked}")
+        pages = [answer.json]
+        while "link" in answer.headers:
+            answer = api.get(answer.links["next"]["url"])
+            pages.append(answer.json)
+        assert pages[0] == []
+        assert [s["saga_id"] for one in pages for s in one] == [made[3], made[6], made[7]]
+    assert listed(api, "?status=RUNNING&limit=1&after=" + made[2]) == [made[4]]
+    assert listed(api, "?status=RUNNING&limit=9") == [made[i] for i in (0, 1, 2, 4, 5, 8)]
+
+
 def test_cancelled_saga_is_undone(api, broker):
     saga_id = make(api)
     response = api.delete(f"/sagas/{saga_id}")
@@ -307,11 +340,13 @@ def test_cancelled_saga_is_undone(api, broker):
 
 def test_failed_saga_is_retried(api, broker):
     saga_id = make(api)
-    assert api.post(f"/sagas/{saga_id}/retry").status_code == 409
+    refused = api.post(f"/sagas/{saga_id}/retry")
+    assert (refused.status_code, refused.json["code"]) == (409, "saga_not_failed")
     broker.replies = answering("rejected", NO)
     api.delete(f"/sagas/{saga_id}")
     assert api.get(f"/sagas/{saga_id}").json["status"] == "FAILED"
-    assert api.delete(f"/sagas/{saga_id}").status_code == 409
+    refused = api.delete(f"/sagas/{saga_id}")
+    assert (refused.status_code, refused.json["code"]) == (409, "saga_ended")
     broker.replies = answering("done")
     assert api.post(f"/sagas/{saga_id}/retry").status_code == 202
     assert api.get(f"/sagas/{saga_id}").json["status"] == "COMPENSATED"
@@ -367,11 +402,11 @@ HAND = {"step": "bake_layers", "by": "Ada", "reason": "the birds have had it"}
 
 def test_undo_done_by_hand_is_recorded_with_who_and_why(api, broker):
     saga_id = make(api)
-    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).json["code"] == "no_failed_undo"
     broker.replies = answering("rejected", NO)
     api.delete(f"/sagas/{saga_id}")
     other = api.post(f"/sagas/{saga_id}/skip", {**HAND, "step": "sell_cake"})
-    assert other.status_code == 409
+    assert other.json["code"] == "no_failed_undo"
     assert "no failed undo of 'sell_cake'" in other.json["detail"]
     done = api.post(f"/sagas/{saga_id}/skip", HAND)
     assert (done.status_code, done.headers["location"]) == (202, f"/sagas/{saga_id}")
@@ -380,7 +415,7 @@ def test_undo_done_by_hand_is_recorded_with_who_and_why(api, broker):
         "code": "skipped",
         "message": "Ada: the birds have had it",
     }
-    assert api.post(f"/sagas/{saga_id}/skip", HAND).status_code == 409
+    assert api.post(f"/sagas/{saga_id}/skip", HAND).json["code"] == "no_failed_undo"
 
 
 @pytest.mark.parametrize(
@@ -441,7 +476,7 @@ def test_saga_whose_row_cant_be_read_is_shown_without_the_text_of_the_fault(api)
     assert shown["failure"]["message"] == ELSEWHERE
     assert [saga["status"] for saga in api.get("/sagas").json] == ["RUNNING", "UNREADABLE"]
     refused = [api.post(f"/sagas/{bad}/retry"), api.delete(f"/sagas/{bad}")]
-    assert [answer.status_code for answer in refused] == [409, 409]
+    assert [answer.json["code"] for answer in refused] == ["saga_unreadable"] * 2
     assert {answer.json["detail"] for answer in refused} == {
         f"saga {bad} is UNREADABLE: {ELSEWHERE}"
     }
@@ -488,7 +523,7 @@ def test_saga_with_a_step_of_another_name_can_not_be_changed(api):
 
     rewrite(failed, fail)
     for response in (api.delete(f"/sagas/{old}"), api.post(f"/sagas/{failed}/retry")):
-        assert response.status_code == 409
+        assert response.json["code"] == "saga_outdated"
         assert "does not fit its declaration of today" in response.json["detail"]
         assert "bake_everything" not in response.text
     assert api.get(f"/sagas/{old}").json["status"] == "RUNNING"
