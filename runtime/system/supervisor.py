@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from ..errors import SagaError, first_line
 from ..polling import poll_until
@@ -21,6 +20,7 @@ from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
+from .guarded import Guarded
 from .launch import Host, Launch, elsewhere, start_fork_server
 from .listening import Listening
 from .preflight import check_first
@@ -44,7 +44,6 @@ from .state import (
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
@@ -84,7 +83,7 @@ class Supervisor:
         self._hold: Hold | None = None
         self._state: ProcessState = "starting"
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
-        self._faults: dict[str, str] = {}  # of parts of the loop, as they were logged
+        self._guarded = Guarded()
         self._announced = False
         self._unpublished = False
 
@@ -238,18 +237,6 @@ class Supervisor:
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
             on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
-
-    def _guarded(self, what: str, work: Callable[[], T]) -> T | None:
-        """Do a part of the loop; what it raises stops nothing, and the same is logged once."""
-        try:
-            done = work()
-        except Exception as error:
-            if self._faults.get(what) != first_line(error):
-                log.exception("%s: the supervisor goes on after an error", what)
-            self._faults[what] = first_line(error)
-            return None
-        self._faults.pop(what, None)
-        return done
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
