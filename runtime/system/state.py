@@ -90,6 +90,11 @@ def read_system(data: Path) -> System:
     return system
 
 
+def is_published(data: Path) -> bool:
+    """Tell whether the system file is there."""
+    return _file(data).exists()
+
+
 def forget_system(data: Path, *, for_good: bool = True) -> None:
     """Remove the system file; and what was wanted of the system, unless the next is to have it."""
     _file(data).unlink(missing_ok=True)

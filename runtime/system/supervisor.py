@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import SagaError, first_line
 from ..polling import poll_until
@@ -35,6 +36,7 @@ from .state import (
     end_leftovers,
     forget_system,
     identity,
+    is_published,
     lock_system,
     read_wanted,
     wanted_changed_at,
@@ -55,7 +57,8 @@ class Supervisor:
     """Runs a system on a data directory until it is told to stop.
 
     `prepare` makes the code of the stacks' present versions, and returns the instances that are
-    wanted at first, by name; unless `recover` has others to bring back.
+    wanted at first, by name; unless `recover` has others to bring back. `restore` sees
+    that a version's code is there when it is needed again.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Supervisor:
         broker: str,
         prepare: Prepare,
         recover: Callable[[], Recovery] = Recovery,
+        restore: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.data = settings.saga_data.absolute()
@@ -73,7 +77,8 @@ class Supervisor:
         self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
         self.listening = Listening(settings.saga_host)
-        self._prepare, self._recover, self._recovery = prepare, recover, Recovery()
+        self._prepare, self._recover, self._restore = prepare, recover, restore
+        self._recovery = Recovery()
         self._first: dict[str, Stack] = {}  # of what is started, by name
         self._topics: dict[str, int] = {}
         self._wanted: dict[str, Wanted] = {}
@@ -156,7 +161,9 @@ class Supervisor:
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
         changed_at = wanted_changed_at(self.data)
-        if changed_at not in (None, self._wanted_at):
+        if changed_at is None:  # a cleaner was here
+            write_wanted(self.data, self._wanted)
+        elif changed_at != self._wanted_at:
             self._wanted, self._wanted_at = read_wanted(self.data), changed_at
             self._refused = {}
             self._unpublished = True
@@ -221,7 +228,12 @@ class Supervisor:
             port=None if entry else stack.port,
         )
         partitions = stack.entries[entry].partitions if entry else 1
-        start = lambda: Launch(self._context, replace(host, beside=self._is_beside(info)))()  # noqa: E731
+
+        def start() -> Any:
+            if info.restarts:  # before that, it has just been unpacked
+                self._restore(wanted.version)
+            return Launch(self._context, replace(host, beside=self._is_beside(info)))()
+
         return Child(info, start, host.log_file, partitions, health)
 
     def _is_beside(self, info: ProcessInfo) -> bool:
@@ -232,7 +244,7 @@ class Supervisor:
     def _check_all(self, on_ready: OnReady) -> None:
         changed = [self._guarded(child.info.name, child.check) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
-        if any(changed) or self._unpublished:
+        if any(changed) or self._unpublished or not is_published(self.data):
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
