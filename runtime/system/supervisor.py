@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..database.sqlite import sqlite_file
 from ..errors import SagaError, first_line
 from ..polling import poll_until
 from ..settings import Settings
@@ -88,6 +89,7 @@ class Supervisor:
         self._hold: Hold | None = None
         self._state: ProcessState = "starting"
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
+        self._databases: set[Path] = set()  # files of what has been started
         self._guarded = Guarded()
         self._announced = False
         self._unpublished = False
@@ -98,7 +100,7 @@ class Supervisor:
         `on_ready` is called once, when all processes do their work, with the versions that run, by
         the names of what is deployed. Raises a `SagaError` when the data directory or a port is
         taken, a stack file is wrong, SQLite is too old or the broker can't be reached; and, once
-        all has stopped, when the data directory was removed meanwhile.
+        all has stopped, when the data directory or a database was removed meanwhile.
         """
         with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
@@ -116,7 +118,7 @@ class Supervisor:
                 self._start_all()
                 self._state = "ready"
                 while not self._stop.wait(TICK):
-                    self._check_hold()
+                    self._hold.check(self._databases)
                     self._guarded("what is wanted", self._reconcile)
                     self._guarded("what runs", lambda: self._check_all(on_ready))
             except KeyboardInterrupt:  # a start that is broken off
@@ -228,6 +230,8 @@ class Supervisor:
             port=None if entry else stack.port,
         )
         partitions = stack.entries[entry].partitions if entry else 1
+        if database := sqlite_file(self.settings.database_url(stack.database)):
+            self._databases.add(database)
 
         def start() -> Any:
             if info.restarts:  # before that, it has just been unpacked
@@ -278,11 +282,6 @@ class Supervisor:
             processes=processes,
             told=self._recovery.told,
         )
-
-    def _check_hold(self) -> None:
-        """Raise `SagaError` where no command can find us any more, as our files are gone."""
-        if self._is_lost():
-            raise SagaError(f"{self.data} was removed under the running system, which has stopped")
 
     def _is_lost(self) -> bool:
         return self._hold is not None and self._hold.lost
