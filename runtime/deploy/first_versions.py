@@ -1,7 +1,6 @@
 """What `saga up` starts with: versions of the code as it is now, or those that ran before."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,7 +74,6 @@ def restore(settings: Settings, version: str) -> None:
         raise ArtifactError(
             f"its code was removed, and {error}: `saga down` and `saga up` make it anew"
         ) from None
-    shutil.rmtree(code / version, ignore_errors=True)
     unpack(artifact, code)
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -85,6 +86,12 @@ def forget_what_runs(system: RunningSystem) -> None:
     system.saga("scale", "user.refund_payment=1")
 
 
+def remove_code(system: RunningSystem) -> None:
+    remove("code")(system)
+    system.saga("invoke", "user.refund_payment", "--body", f'{{"order_id": "{uuid4()}"}}')
+    remove("code", "order.complete_order", "user")(system)
+
+
 # Who is hit, and how: the system heals by itself.
 HEALS: dict[str, Mishap] = {
     "adapter, saga and function, killed": lambda system: kill(system, "orchestrator", SAGA, CREATE),
@@ -93,7 +100,7 @@ HEALS: dict[str, Mishap] = {
     "supervisor, frozen": freeze_the_supervisor,
     "logs, removed": remove("logs", RESERVE, BROKER),
     "health files, removed": remove("health", PAY),
-    "code, removed": remove("code", "order.complete_order", "user"),
+    "code, removed": remove_code,
     "sockets, removed": remove("run", "user.refund_payment"),
     "state, removed": forget_what_runs,
     "topics, removed": empty_the_broker,
