@@ -208,8 +208,10 @@ def _log(data: Path, name: str) -> Path:
 
 
 def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
-    where = process.problem or process.topic or ""
-    if process.kind == "adapter":
+    where = process.topic or ""
+    if process.problem:
+        where = process.problem
+    elif process.kind == "adapter":
         where = web_address(settings.saga_host, process.port)
     elif process.kind == "broker":
         where = running.broker

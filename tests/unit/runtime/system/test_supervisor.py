@@ -171,7 +171,8 @@ def test_a_version_that_cant_be_read_is_told_and_stops_nothing(
         NotHealthy, match=r"^shop\.sell can't be started: .*package: Field required$"
     ):
         processes.is_ready("shop.sell")
-    assert processes.instances()[2].where == refused[0].problem
+    told = [instance.where for instance in processes.instances()[2:]]
+    assert told == [one.problem for one in refused]
     write_wanted(supervisor.data, {})
     supervisor._reconcile()
     assert not supervisor._refused
@@ -218,6 +219,7 @@ def test_what_is_started_again_has_its_code(
     child.info.restarts = 1
     child.launch()
     assert done == ["launched", version, "launched"]
+    assert supervisor._databases == {supervisor.data / "s.db"}
 
 
 def test_what_waits_to_be_started_again_is_not(supervisor: Supervisor, run: Run) -> None:
