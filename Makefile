@@ -51,7 +51,7 @@ seeds: install ## simulate the orders from a thousand seeds that nobody has trie
 PROOFS = $(shell grep -rl --include='test_*.py' 'pytest.mark.proof' tests)
 LONGEST = $(patsubst %,tests/%.py,integration/test_chaos integration/test_crash_points \
 	contract/test_transport_faults integration/test_kafka_server integration/test_resilience_retries \
-	integration/test_resilience_outages saga/test_simulation unit/http/test_schemathesis)
+	integration/test_resilience_outages integration/test_healing saga/test_simulation unit/http/test_schemathesis)
 kills: install ## run the tests that kill real processes for minutes
 	.venv/bin/python -m pytest -m proof -n 3 --dist loadfile --no-loadscope-reorder \
 		$(LONGEST) $(filter-out $(LONGEST),$(PROOFS))

@@ -31,6 +31,7 @@ class HealthFile:
         Who says so less often than others tells in how many seconds it will say so again.
         """
         if self._path is not None:
+            self._path.parent.mkdir(exist_ok=True)  # a cleaner may have been here
             self._path.write_text(address)
             then = time.time() + self._patience + again_in
             os.utime(self._path, (then, then))

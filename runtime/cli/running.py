@@ -64,7 +64,7 @@ def up(
         return
     if broker == KAFKA:
         _prepare_kafka()
-    from ..deploy.first_versions import prepare, record, recover
+    from ..deploy.first_versions import prepare, record, recover, restore
     from ..system.recovery import Recovery
     from ..system.supervisor import Supervisor
 
@@ -74,7 +74,8 @@ def up(
 
     configure_logging(settings)
     before = Recovery if fresh else partial(recover, settings)
-    Supervisor(settings, broker, partial(prepare, settings), before).run(on_ready)
+    first, again = partial(prepare, settings), partial(restore, settings)
+    Supervisor(settings, broker, first, before, again).run(on_ready)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import peewee
 from ..data_directory import make_folder
 from ..errors import ContractError
 from ..secrets import check_url
-from .sqlite import check_sqlite, is_about_a_transaction, is_mistake
+from .sqlite import check_sqlite, is_about_a_transaction, is_mistake, sqlite_file
 
 # What a handler is told that PostgreSQL no longer lets go on.
 WENT_ON = (
@@ -23,6 +23,7 @@ WENT_ON = (
 # where rows are returned by an INSERT.
 UNAVAILABLE = (peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError)
 
+MEMORY = ":memory:"  # in place of a file's path
 CACHE = 32 * 1024  # KiB of a SQLite file kept in memory, at most
 BATCH_LOCK = 0x5A6B  # number of a PostgreSQL advisory lock
 LOCK_TIMEOUT = 5.0  # seconds that a SQLite writer waits for another one
@@ -42,8 +43,7 @@ def connect(url: str, *, shared: bool = False, longest: float = LONGEST) -> peew
     scheme, _, rest = url.partition("://")
     check_sqlite(url)
     if scheme.lower() == "sqlite":
-        path = rest.removeprefix("/") or ":memory:"
-        return _sqlite(path, shared=shared)
+        return _sqlite(str(sqlite_file(url) or MEMORY), shared=shared)
     if scheme.lower() in ("postgresql", "postgres"):
         url = f"postgresql://{rest}"  # the one scheme that peewee knows
         # Imported late: who is on SQLite need not wait for psycopg.
@@ -80,7 +80,7 @@ TOLD_MISTAKES = _ToldMistakes()
 class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
     """A database whose file, and the folder around it, is made when it is first used.
 
-    It is not made again: a folder that was removed since is not one that has nothing in it yet.
+    They are not made again: what was removed since is not what has nothing in it yet.
     """
 
     _made = False
@@ -89,6 +89,8 @@ class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
         if not self._made:
             make_folder(Path(self.database).parent)
             self._made = True
+        elif self.database != MEMORY and not Path(self.database).exists():
+            raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
         return super()._connect()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:

@@ -1,6 +1,7 @@
 """Which SQLite is needed, and which of its errors is a mistake: sqlite3 has one word for all."""
 
 import sqlite3
+from pathlib import Path
 
 from ..errors import ContractError
 
@@ -15,6 +16,13 @@ def check_sqlite(url: str) -> None:
             f"SQLite {needed} or newer is needed, and this Python has {sqlite3.sqlite_version}: "
             "use a Python of `uv python install`, or PostgreSQL (SAGA_DATABASE_URL)"
         )
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite database; None for another one, and one in memory."""
+    scheme, _, rest = url.partition("://")
+    path = rest.removeprefix("/")
+    return Path(path) if scheme.lower() == "sqlite" and path else None
 
 
 def is_mistake(error: BaseException) -> bool:

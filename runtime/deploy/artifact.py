@@ -76,13 +76,14 @@ def _pack(files: Mapping[PurePosixPath, Path]) -> Artifact:
 
 
 def unpack(artifact: Artifact, folder: Path) -> Path:
-    """Unpack into a folder of the version's own below `folder`, unless it is there; return it.
+    """Unpack into a folder of the version's own below `folder`, unless it is whole; return it.
 
     Raises `ArtifactError` when the bytes are not those that the version stands for.
     """
     place = folder / artifact.version
-    if place.exists():
+    if is_whole(place):
         return place
+    shutil.rmtree(place, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder, prefix=FRESH))
     try:

@@ -1,7 +1,6 @@
 """What `saga up` starts with: versions of the code as it is now, or those that ran before."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,16 +52,29 @@ def recover(settings: Settings) -> Recovery:
     recovery = plan_recovery(read_record(settings.saga_data), deployed)
     if recovery.told:
         log.warning("%s", recovery.told)
-    code = settings.saga_data.absolute() / CODE
     for version in {one.version for one in (recovery.wanted or {}).values()}:
         try:
-            if not is_whole(code / version):
-                artifact = fetch(open_store(settings.artifacts), version)
-                shutil.rmtree(code / version, ignore_errors=True)
-                unpack(artifact, code)
+            restore(settings, version)
         except ArtifactError as error:
             log.error("the code of version %s is not as it was: %s", version[:SHOWN], error)
     return recovery
+
+
+def restore(settings: Settings, version: str) -> None:
+    """Unpack a version's code anew where it is not as it was.
+
+    Raises `ArtifactError` where its artifact is not there any more, either.
+    """
+    code = settings.saga_data.absolute() / CODE
+    if is_whole(code / version):
+        return
+    try:
+        artifact = fetch(open_store(settings.artifacts), version)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"its code was removed, and {error}: `saga down` and `saga up` make it anew"
+        ) from None
+    unpack(artifact, code)
 
 
 def record(settings: Settings, versions: Mapping[str, str]) -> None:

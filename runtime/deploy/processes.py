@@ -23,6 +23,7 @@ from ..system.state import (
     write_wanted,
 )
 from .artifact import Artifact, unpack
+from .first_versions import restore
 from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
@@ -112,6 +113,7 @@ class Processes:
         running = read_system(self._data)
         version = instances_of(self.instances(), function)[0].version
         settings = self._settings.on_broker(running.broker)
+        restore(settings, version)
         code = self._data / CODE / version
         return invoke(settings.model_copy(update={"saga_code": code}), function, data, timeout)
 
@@ -206,8 +208,10 @@ def _log(data: Path, name: str) -> Path:
 
 
 def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
-    where = process.problem or process.topic or ""
-    if process.kind == "adapter":
+    where = process.topic or ""
+    if process.problem:
+        where = process.problem
+    elif process.kind == "adapter":
         where = web_address(settings.saga_host, process.port)
     elif process.kind == "broker":
         where = running.broker

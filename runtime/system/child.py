@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..errors import BrokerUnavailable
+from ..errors import SagaError
 from ..health import stands_still
 from ..retry import Retry
 from .process import ProcessInfo
@@ -59,6 +59,7 @@ class Child:
 
     def start(self) -> None:
         """Start the process; raise what `launch` raises."""
+        self.log_file.parent.mkdir(exist_ok=True)  # a cleaner may have been here
         rotate(self.log_file)
         self.started_at = time.monotonic()
         self.look_at, self.stood_still = self.started_at + LOOK_EVERY, 0
@@ -70,13 +71,15 @@ class Child:
             self.process, self.info.state = launched, "ready"
         else:
             self.process, self.reports = launched
+        self.info.problem = None
         self.info.runs_as(self.process.pid)
 
     def try_start(self) -> None:
         """Start the process, or plan another try."""
         try:
             self.start()
-        except (BrokerUnavailable, OSError) as error:
+        except (SagaError, OSError) as error:
+            self.info.problem = str(error)
             self._plan_restart(str(error))
 
     def stop(self) -> None:

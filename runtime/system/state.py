@@ -5,7 +5,7 @@ file left behind by a killed one is recognised.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -90,6 +90,11 @@ def read_system(data: Path) -> System:
     return system
 
 
+def is_published(data: Path) -> bool:
+    """Tell whether the system file is there."""
+    return _file(data).exists()
+
+
 def forget_system(data: Path, *, for_good: bool = True) -> None:
     """Remove the system file; and what was wanted of the system, unless the next is to have it."""
     _file(data).unlink(missing_ok=True)
@@ -142,16 +147,38 @@ class Hold:
     """The hold of a data directory, which is lost when its lock file is removed or replaced."""
 
     def __init__(self, data: Path) -> None:
-        self._lock = data / "lock"
-        self._file = identity(self._lock)
+        self._data = data
+        self._seen = {self._lock: identity(self._lock)}
+
+    @property
+    def _lock(self) -> Path:
+        return self._data / "lock"
 
     @property
     def lost(self) -> bool:
         """Whether the lock file is gone: others take the directory for nobody's."""
+        return self._is_gone(self._lock)
+
+    def check(self, databases: Iterable[Path]) -> None:
+        """Raise `SagaError` where no command can find us any more, or a database is gone.
+
+        Who has a database's file open would go on in the removed one, and who opens it later in
+        another.
+        """
+        removed = "was removed under the running system, which has stopped"
+        if self.lost:
+            raise SagaError(f"{self._data} {removed}")
+        for file in databases:
+            if self._is_gone(file):
+                raise SagaError(f"{file} {removed}: put a copy back, or `saga up` makes a new one")
+
+    def _is_gone(self, file: Path) -> bool:
+        """Tell whether a file that was seen is there no longer, or is another one."""
         try:
-            return identity(self._lock) != self._file
+            found = identity(file)
         except OSError:
-            return True
+            return file in self._seen
+        return self._seen.setdefault(file, found) != found
 
 
 @contextmanager

@@ -13,14 +13,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+from ..database.sqlite import sqlite_file
 from ..errors import SagaError, first_line
 from ..polling import poll_until
 from ..settings import Settings
 from .broker import SystemBroker
 from .child import DRAIN_TIMEOUT, Child
 from .code import STACK_FILE
+from .guarded import Guarded
 from .launch import Host, Launch, elsewhere, start_fork_server
 from .listening import Listening
 from .preflight import check_first
@@ -35,6 +37,7 @@ from .state import (
     end_leftovers,
     forget_system,
     identity,
+    is_published,
     lock_system,
     read_wanted,
     wanted_changed_at,
@@ -44,7 +47,6 @@ from .state import (
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
 OnReady = Callable[[Mapping[str, str]], None]
 
@@ -56,7 +58,8 @@ class Supervisor:
     """Runs a system on a data directory until it is told to stop.
 
     `prepare` makes the code of the stacks' present versions, and returns the instances that are
-    wanted at first, by name; unless `recover` has others to bring back.
+    wanted at first, by name; unless `recover` has others to bring back. `restore` sees
+    that a version's code is there when it is needed again.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Supervisor:
         broker: str,
         prepare: Prepare,
         recover: Callable[[], Recovery] = Recovery,
+        restore: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.data = settings.saga_data.absolute()
@@ -74,7 +78,8 @@ class Supervisor:
         self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
         self.listening = Listening(settings.saga_host)
-        self._prepare, self._recover, self._recovery = prepare, recover, Recovery()
+        self._prepare, self._recover, self._restore = prepare, recover, restore
+        self._recovery = Recovery()
         self._first: dict[str, Stack] = {}  # of what is started, by name
         self._topics: dict[str, int] = {}
         self._wanted: dict[str, Wanted] = {}
@@ -84,7 +89,8 @@ class Supervisor:
         self._hold: Hold | None = None
         self._state: ProcessState = "starting"
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
-        self._faults: dict[str, str] = {}  # of parts of the loop, as they were logged
+        self._databases: set[Path] = set()  # files of what has been started
+        self._guarded = Guarded()
         self._announced = False
         self._unpublished = False
 
@@ -94,7 +100,7 @@ class Supervisor:
         `on_ready` is called once, when all processes do their work, with the versions that run, by
         the names of what is deployed. Raises a `SagaError` when the data directory or a port is
         taken, a stack file is wrong, SQLite is too old or the broker can't be reached; and, once
-        all has stopped, when the data directory was removed meanwhile.
+        all has stopped, when the data directory or a database was removed meanwhile.
         """
         with lock_system(self.data) as self._hold:
             end_leftovers(self.data)
@@ -112,7 +118,7 @@ class Supervisor:
                 self._start_all()
                 self._state = "ready"
                 while not self._stop.wait(TICK):
-                    self._check_hold()
+                    self._hold.check(self._databases)
                     self._guarded("what is wanted", self._reconcile)
                     self._guarded("what runs", lambda: self._check_all(on_ready))
             except KeyboardInterrupt:  # a start that is broken off
@@ -157,7 +163,9 @@ class Supervisor:
     def _reconcile(self) -> None:
         """Start the instances that are wanted and missing; tell those not wanted to stop."""
         changed_at = wanted_changed_at(self.data)
-        if changed_at not in (None, self._wanted_at):
+        if changed_at is None:  # a cleaner was here
+            write_wanted(self.data, self._wanted)
+        elif changed_at != self._wanted_at:
             self._wanted, self._wanted_at = read_wanted(self.data), changed_at
             self._refused = {}
             self._unpublished = True
@@ -222,7 +230,14 @@ class Supervisor:
             port=None if entry else stack.port,
         )
         partitions = stack.entries[entry].partitions if entry else 1
-        start = lambda: Launch(self._context, replace(host, beside=self._is_beside(info)))()  # noqa: E731
+        if database := sqlite_file(self.settings.database_url(stack.database)):
+            self._databases.add(database)
+
+        def start() -> Any:
+            if info.restarts:  # before that, it has just been unpacked
+                self._restore(wanted.version)
+            return Launch(self._context, replace(host, beside=self._is_beside(info)))()
+
         return Child(info, start, host.log_file, partitions, health)
 
     def _is_beside(self, info: ProcessInfo) -> bool:
@@ -233,23 +248,11 @@ class Supervisor:
     def _check_all(self, on_ready: OnReady) -> None:
         changed = [self._guarded(child.info.name, child.check) for child in self.children]
         self.children = [child for child in self.children if child.info.state != "stopped"]
-        if any(changed) or self._unpublished:
+        if any(changed) or self._unpublished or not is_published(self.data):
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
             on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
-
-    def _guarded(self, what: str, work: Callable[[], T]) -> T | None:
-        """Do a part of the loop; what it raises stops nothing, and the same is logged once."""
-        try:
-            done = work()
-        except Exception as error:
-            if self._faults.get(what) != first_line(error):
-                log.exception("%s: the supervisor goes on after an error", what)
-            self._faults[what] = first_line(error)
-            return None
-        self._faults.pop(what, None)
-        return done
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""
@@ -279,11 +282,6 @@ class Supervisor:
             processes=processes,
             told=self._recovery.told,
         )
-
-    def _check_hold(self) -> None:
-        """Raise `SagaError` where no command can find us any more, as our files are gone."""
-        if self._is_lost():
-            raise SagaError(f"{self.data} was removed under the running system, which has stopped")
 
     def _is_lost(self) -> bool:
         return self._hold is not None and self._hold.lost

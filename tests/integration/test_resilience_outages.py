@@ -149,22 +149,6 @@ def frozen(system: Any) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("comes_back", ["with all", "empty"])
-def test_a_broker_that_is_killed_under_load_loses_nothing(
-    embedded: Any, traffic: Any, until: Until, comes_back: str, tmp_path: Path
-) -> None:
-    before = embedded.processes()["broker"]
-    with traffic(embedded) as load:
-        load.flows()
-        if comes_back == "empty":
-            # What is moved away under it, it does not find again.
-            shutil.move(embedded.data / "broker", tmp_path)
-        os.kill(before["pid"], signal.SIGKILL)
-        until(lambda: restarts(embedded)["broker"] == before["restarts"] + 1, "broker restarts")
-        load.flows()
-    assert load.violations() == []
-
-
 def test_locked_databases_answer_503_and_lose_nothing(
     embedded: Any, traffic: Any, until: Until
 ) -> None:

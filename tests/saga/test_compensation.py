@@ -87,7 +87,10 @@ def test_cancel_undoes_the_running_step_too(request, running, undos):
     story.cancel().expect_undos(*undos).expect_nothing().expect_compensated("cancelled")
     assert len(story.sent) == forward + len(undos)
     assert story.state.failure.step == ALL[running]
-    assert (story.state.failure.message, story.state.failure.public) == ("cancelled on request", True)
+    assert (story.state.failure.message, story.state.failure.public) == (
+        "cancelled on request",
+        True,
+    )
     assert story.state.steps[running].error.code == "cancelled"
     assert statuses(story)[running] == ("FAILED" if running == 3 else "UNDONE")
 

@@ -54,6 +54,12 @@ def adapter():
         thread.join()
 
 
+def test_folder_that_was_removed_is_made_anew(tmp_path):
+    file = tmp_path / "health" / "shop.sell"
+    HealthFile(file).mark_healthy()
+    assert unhealthy_because(file) is None
+
+
 def test_function_that_turns_its_loop_is_healthy(file):
     HealthFile(file).mark_healthy()
     checked = run(file)

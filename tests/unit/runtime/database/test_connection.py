@@ -169,6 +169,16 @@ def test_refused_url_keeps_its_password():
     assert "secret" not in str(refusal.value)
 
 
+def test_file_that_was_removed_is_not_made_again(tmp_path):
+    database = connect(f"sqlite:///{tmp_path}/user.db")
+    database.connect()
+    database.close()
+    (tmp_path / "user.db").unlink()
+    with pytest.raises(peewee.OperationalError, match=r"user\.db: it was removed"):
+        database.connect()
+    assert not (tmp_path / "user.db").exists()
+
+
 def test_sqlite_file_is_made_with_its_folders(tmp_path):
     path = tmp_path / "a" / "b" / "user.db"
     database = connect(f"sqlite:///{path}")

@@ -2,8 +2,10 @@
 
 import shutil
 
-from saga.runtime.deploy.artifact import is_whole
-from saga.runtime.deploy.first_versions import prepare, record, recover
+import pytest
+
+from saga.runtime.deploy.artifact import ArtifactError, is_whole
+from saga.runtime.deploy.first_versions import prepare, record, recover, restore
 from saga.runtime.deploy.history import deployments
 from saga.runtime.deploy.store import open_store
 from saga.runtime.settings import Settings
@@ -60,3 +62,22 @@ def test_code_whose_artifact_is_gone_stays_as_it_is(tmp_path):
     write_wanted(tmp_path, {"a.f": Wanted(deployed="a.f", version=place.name)})
     assert list(recover(settings).wanted) == ["a.f"]
     assert place.exists()
+
+
+@pytest.mark.parametrize("how", ["whole folder", "one file"])
+def test_code_that_was_removed_is_unpacked_anew(tmp_path, how):
+    settings = Settings(saga_data=tmp_path)
+    version = next(iter(prepare(settings, find_stacks(settings.saga_stacks)).values())).version
+    code = tmp_path / "code" / version
+    before = {path.relative_to(code) for path in code.rglob("*")}
+    if how == "whole folder":
+        shutil.rmtree(tmp_path / "code")
+    else:
+        next(code.rglob("*.py")).unlink()
+    restore(settings, version)
+    assert {path.relative_to(code) for path in code.rglob("*")} == before
+    shutil.rmtree(tmp_path / "artifacts")
+    restore(settings, version)  # it is whole
+    (code / "stack.toml").unlink()
+    with pytest.raises(ArtifactError, match=r"code was removed, and artifact .* `saga up` make it"):
+        restore(settings, version)

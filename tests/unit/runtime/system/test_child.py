@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.health import STALE_AFTER
 from saga.runtime.system import child as module
 from saga.runtime.system.child import BACK_OFF, DRAIN_TIMEOUT, HEALTHY_AFTER, LOOK_EVERY, Child
@@ -141,6 +141,21 @@ def test_a_process_that_cant_be_started_is_tried_again(
     first = program.start_again(clock)
     assert program.start_again(clock) >= first
     assert (program.child.info.state, len(program.started)) == ("ready", 1)
+
+
+def test_why_a_process_cant_be_started_is_told_until_it_is(program: Program, clock: Clock) -> None:
+    program.errors = [SagaError("its code was removed")]
+    program.child.try_start()
+    info = program.child.info
+    assert (info.state, info.problem) == ("restarting", "its code was removed")
+    program.start_again(clock)
+    assert info.problem is None
+
+
+def test_a_folder_of_logs_that_was_removed_is_made_anew(program: Program, tmp_path: Path) -> None:
+    program.child.log_file = tmp_path / "logs" / "log"
+    program.run(RUNS)
+    assert (tmp_path / "logs").is_dir()
 
 
 def test_an_error_of_our_own_in_a_start_is_not_hidden(program: Program) -> None:

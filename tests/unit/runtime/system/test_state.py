@@ -96,6 +96,22 @@ def test_hold_is_lost_with_its_file(tmp_path, how):
         assert not is_locked(tmp_path / "data")
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_database_that_was_there_is_missed(tmp_path, how):
+    order, user = tmp_path / "order.db", tmp_path / "user.db"
+    with lock_system(tmp_path) as hold:
+        hold.check([order, user])
+        order.touch()
+        hold.check([order, user])
+        if how == "replaced":
+            (tmp_path / "other").touch()
+            (tmp_path / "other").rename(order)
+        else:
+            order.unlink()
+        with pytest.raises(SagaError, match=r"order\.db was removed under .* put a copy back"):
+            hold.check([order, user])
+
+
 def test_a_folder_of_the_users_is_not_locked_and_left_as_it_is(tmp_path):
     (tmp_path / "code").mkdir()
     with pytest.raises(NotOurs), lock_system(tmp_path):

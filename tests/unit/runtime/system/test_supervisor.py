@@ -17,14 +17,17 @@ from saga.runtime.errors import ContractError, StackError
 from saga.runtime.settings import Settings
 from saga.runtime.system import supervisor as module
 from saga.runtime.system.child import DRAIN_TIMEOUT, Child
+from saga.runtime.system.code import STACK_FILE
 from saga.runtime.system.listening import Listening
 from saga.runtime.system.process import Kind, ProcessInfo
 from saga.runtime.system.state import (
+    CODE,
     System,
     Wanted,
     identity,
     lock_system,
     read_system,
+    read_wanted,
     write_system,
     write_wanted,
 )
@@ -168,7 +171,8 @@ def test_a_version_that_cant_be_read_is_told_and_stops_nothing(
         NotHealthy, match=r"^shop\.sell can't be started: .*package: Field required$"
     ):
         processes.is_ready("shop.sell")
-    assert processes.instances()[2].where == refused[0].problem
+    told = [instance.where for instance in processes.instances()[2:]]
+    assert told == [one.problem for one in refused]
     write_wanted(supervisor.data, {})
     supervisor._reconcile()
     assert not supervisor._refused
@@ -189,6 +193,33 @@ def test_what_one_part_of_the_loop_raises_stops_no_other_and_is_logged_once(
     assert [message for message in caplog.messages if "odd" in message] == [
         "odd: the supervisor goes on after an error"
     ]
+
+
+def test_files_that_tell_of_the_system_are_written_anew(supervisor: Supervisor) -> None:
+    for _ in range(2):
+        supervisor._reconcile()
+        supervisor._check_all(lambda _: None)
+        assert read_system(supervisor.data).supervisor.runs
+        assert read_wanted(supervisor.data) == {}
+        (supervisor.data / "system.json").unlink()
+        (supervisor.data / "wanted.json").unlink()
+
+
+def test_what_is_started_again_has_its_code(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, version = list[str](), "0f" * 32
+    code = supervisor.data / CODE / version
+    code.mkdir(parents=True)
+    (code / STACK_FILE).write_text('service = "s"\npackage = "s"\ndatabase = "s"\n[functions.f]')
+    monkeypatch.setattr(supervisor, "_restore", done.append)
+    monkeypatch.setattr(module, "Launch", lambda *_: lambda: done.append("launched"))
+    child = supervisor._child("s.f", Wanted(deployed="s.f", version=version))
+    child.launch()
+    child.info.restarts = 1
+    child.launch()
+    assert done == ["launched", version, "launched"]
+    assert supervisor._databases == {supervisor.data / "s.db"}
 
 
 def test_what_waits_to_be_started_again_is_not(supervisor: Supervisor, run: Run) -> None:
