@@ -48,8 +48,9 @@ def test_code_that_a_power_cut_has_spoilt_is_unpacked_anew(tmp_path):
     write_wanted(tmp_path, wanted)
     places = {tmp_path / "code" / one.version for one in wanted.values()}
     assert len(places) == 4
-    spoilt, gone, *_ = places
+    spoilt, gone, unreadable, _ = places
     (spoilt / "stack.toml").write_text("")
+    (unreadable / "lost.py").symlink_to("/proc/self/mem")  # which nobody can read from its begin
     shutil.rmtree(gone)
     assert recover(settings).wanted == wanted
     assert [place for place in places if not is_whole(place)] == []
