@@ -54,11 +54,12 @@ def deploy(
 ) -> None:
     """Deploy functions, sagas and adapters as their code is now.
 
-    All of them where none is named, and without a gap. NAME@VERSION deploys a version that another
-    system has run, such as staging, whose artifact store is shared.
+    All of them where none is named. NAME@VERSION deploys a version that another system has run,
+    such as staging, whose artifact store is shared.
 
     The new version starts beside the old one, which ends once the new one is healthy. When it does
-    not get healthy, it is taken down and the old one stays.
+    not get healthy, it is taken down and the old one stays. Only an adapter's container, which has
+    its port for itself, ends a moment before the new one starts.
     """
     releasing = _releasing(settings_for(data, target), timeout)
     changed: Sequence[object]
@@ -87,7 +88,7 @@ def rollback(
         bool, typer.Option("--force", help="On the packages, or the image, of now.")
     ] = False,
 ) -> None:
-    """Deploy an earlier version of a function or saga again.
+    """Deploy an earlier version again.
 
     Its stack file is the one of that time, as its code is, and so is a container's image. A process
     is refused where other packages are installed now.
@@ -121,9 +122,9 @@ def remove(
     data: Data = None,
     target: Where = None,
 ) -> None:
-    """Drain and stop all instances of functions or sagas.
+    """Drain and stop all instances of what is named.
 
-    Their messages wait for a deploy.
+    Messages wait for a deploy; who calls an adapter is refused.
     """
     _releasing(settings_for(data, target), READY_TIMEOUT).remove(names)
     console.print(f"{', '.join(names)}: removed")

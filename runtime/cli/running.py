@@ -25,6 +25,7 @@ from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.logs import configure_logging
 from ..system.stack import read_stacks
 from ..system.state import (
+    Wanted,
     end_leftovers,
     forget_system,
     has_leftovers,
@@ -68,8 +69,8 @@ def up(
     from ..system.recovery import Recovery
     from ..system.supervisor import Supervisor
 
-    def on_ready(versions: Mapping[str, str]) -> None:
-        threading.Thread(target=record, args=(settings, versions), daemon=True).start()
+    def on_ready(running: Mapping[str, Wanted]) -> None:
+        threading.Thread(target=record, args=(settings, running), daemon=True).start()
         _show_all(settings)
 
     configure_logging(settings)

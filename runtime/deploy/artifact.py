@@ -104,7 +104,10 @@ def is_whole(place: Path) -> bool:
     """Tell whether an unpacked version is what its folder's name says."""
     found = [path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     files = {PurePosixPath(path.relative_to(place)): path for path in found}
-    return _pack(files).version == place.name
+    try:
+        return _pack(files).version == place.name
+    except OSError:  # of a file that the disk has lost
+        return False
 
 
 def remove_unpacked(folder: Path) -> None:

@@ -8,12 +8,12 @@ from ..errors import SagaError
 from ..settings import Settings
 from ..system.recovery import Recovery, plan_recovery
 from ..system.stack import Stack, find_stacks
-from ..system.state import CODE, Wanted, instance_name, read_record
+from ..system.state import CODE, Wanted, instance_name, read_record, versions_of
 from . import history
 from .artifact import SHOWN, ArtifactError, bundle, is_whole, remove_unpacked, unpack
 from .lock import Locks
 from .provenance import Provenance, git_provenance
-from .store import fetch, open_store, save
+from .store import Store, fetch, open_store, save
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +77,21 @@ def restore(settings: Settings, version: str) -> None:
     unpack(artifact, code)
 
 
-def record(settings: Settings, versions: Mapping[str, str]) -> None:
-    """Record which versions were started, by name, where they are not those of the last time."""
+def record(settings: Settings, running: Mapping[str, Wanted]) -> None:
+    """Record which versions were started, where they are not those of the last time.
+
+    What is deployed meanwhile is recorded by its deploy, and here neither before nor after that.
+    """
     system = _on(settings)
+    found = versions_of(running.values())
+    versions = {name: min(some) for name, some in found.items() if len(some) == 1}
     try:
         store = open_store(settings.artifacts)
-        before = {entry.name: entry.version for entry in history.deployments(store, system)}
+        before = _last(store, system)
         changed = {name: v for name, v in versions.items() if v != before.get(name)}
         locks = Locks(store)
         made_of = _provenances(settings, locks) if changed else {}
+        now = _last(store, system)  # as that has taken a while
         made = [
             history.deployment(
                 system,
@@ -95,11 +101,17 @@ def record(settings: Settings, versions: Mapping[str, str]) -> None:
                 provenance=made_of.get(version, Provenance()),
             )
             for name, version in changed.items()
+            if now.get(name) == before.get(name)
         ]
         locks.keep(entry.lock for entry in made)
         history.record(store, made)
     except SagaError as error:
         log.warning("what runs is not recorded: %s", error)
+
+
+def _last(store: Store, system: str) -> dict[str, str]:
+    """Return the versions that were deployed last, by name."""
+    return {entry.name: entry.version for entry in history.deployments(store, system)}
 
 
 def _provenances(settings: Settings, locks: Locks) -> dict[str, Provenance]:

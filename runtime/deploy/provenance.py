@@ -29,7 +29,9 @@ def git_provenance(artifact: Artifact) -> Provenance:
 
     The repository is the one around its package; the stack file may lie elsewhere.
     """
-    files, folder = artifact.files, artifact.files[-1].parent
+    files = artifact.files
+    # The first is the stack file, the last may be a module that the package imports.
+    folder = files[:2][-1].parent
     lines = _git(folder, "rev-parse", "--show-toplevel", "HEAD").splitlines()
     if len(lines) != 2:
         return Provenance()

@@ -3,9 +3,9 @@
 While both run they are members of one consumer group, which shares the partitions among them; the
 inbox keeps what both may see from happening twice. All that is deployed together is replaced
 together: when one part does not get healthy, all of the new is taken down, and the old never ended.
-An adapter's port can be had by one instance only: there the new one first shows in a rehearsal,
-without the port, that it gets healthy. Then the old one stops and the new one starts; should it
-fail all the same, the old one is started again.
+Where an adapter's port is for one instance only, the new one first shows in a rehearsal, without
+the port, that it gets healthy. Then the old one stops and the new one starts; should it fail all
+the same, the old one is started again.
 """
 
 import re

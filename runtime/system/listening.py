@@ -20,7 +20,7 @@ class Listening:
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._sockets: dict[int, socket.socket] = {}
+        self._sockets: dict[int, tuple[str, socket.socket]] = {}  # by port, with its service
 
     def on_all(self, stacks: Iterable[Stack]) -> None:
         """Listen on the ports of all stacks that have one; raise as `on` does."""
@@ -29,16 +29,22 @@ class Listening:
                 self.on(stack)
 
     def on(self, stack: Stack) -> socket.socket:
-        """Return what listens on a stack's port; raise `StackError` where that can't be had."""
+        """Return what listens on a stack's port.
+
+        Raises `StackError` where that can't be had, as it is another's, be it an adapter of ours.
+        """
         port = stack.port or 0
         if port not in self._sockets:
-            self._sockets[port] = listen_for(stack, self._host)
-        return self._sockets[port]
+            self._sockets[port] = stack.service, listen_for(stack, self._host)
+        service, listening = self._sockets[port]
+        if service != stack.service:
+            raise StackError(f"port {port} of {stack.service} can't be had: it is {service}'s")
+        return listening
 
     def only_on(self, ports: Iterable[int | None]) -> None:
         """Leave all other ports: once their adapters have ended, too, who calls is refused."""
         for port in self._sockets.keys() - set(ports):
-            self._sockets.pop(port).close()
+            self._sockets.pop(port)[1].close()
 
 
 def listen_for(stack: Stack, host: str) -> socket.socket:

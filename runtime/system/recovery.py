@@ -13,7 +13,7 @@ from ..errors import StackError
 from ..settings import Settings
 from .code import STACK_FILE
 from .stack import Stack, find_stacks, read_stack
-from .state import CODE, Wanted, forget_system, parse_wanted, write_wanted
+from .state import CODE, Wanted, forget_system, parse_wanted, versions_of, write_wanted
 
 FRESH = "`saga up --fresh` starts the code as it is now"
 
@@ -53,9 +53,7 @@ def _without_unfinished(
     left: Mapping[str, Wanted], deployed: Callable[[str], str | None]
 ) -> dict[str, Wanted]:
     """Leave out what a deploy that was under way would have taken away, or back."""
-    versions: dict[str, set[str]] = {}
-    for one in left.values():
-        versions.setdefault(one.deployed, set()).add(one.version)
+    versions = versions_of(left.values())
     kept = {name: deployed(name) for name, found in versions.items() if len(found) > 1}
     return {
         name: one

@@ -71,6 +71,14 @@ def instance_name(deployed: str, number: int) -> str:
     return deployed if number == 1 else f"{deployed}-{number}"
 
 
+def versions_of(wanted: Iterable[Wanted]) -> dict[str, set[str]]:
+    """List the versions of what is deployed, by its name: two, while one replaces the other."""
+    versions: dict[str, set[str]] = {}
+    for one in wanted:
+        versions.setdefault(one.deployed, set()).add(one.version)
+    return versions
+
+
 _WANTED = TypeAdapter(dict[str, Wanted])
 
 

@@ -48,7 +48,7 @@ from .state import (
 log = logging.getLogger(__name__)
 
 Prepare = Callable[[Mapping[Path, Stack]], dict[str, Wanted]]
-OnReady = Callable[[Mapping[str, str]], None]
+OnReady = Callable[[Mapping[str, Wanted]], None]
 
 RUN = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
@@ -97,8 +97,8 @@ class Supervisor:
     def run(self, on_ready: OnReady = lambda _: None) -> None:
         """Start everything and supervise it until SIGTERM or SIGINT, then drain and stop.
 
-        `on_ready` is called once, when all processes do their work, with the versions that run, by
-        the names of what is deployed. Raises a `SagaError` when the data directory or a port is
+        `on_ready` is called once, when all processes do their work, with the instances that are
+        wanted then, by their names. Raises a `SagaError` when the data directory or a port is
         taken, a stack file is wrong, SQLite is too old or the broker can't be reached; and, once
         all has stopped, when the data directory or a database was removed meanwhile.
         """
@@ -252,7 +252,7 @@ class Supervisor:
             self._publish()
         if not self._announced and all(c.info.state == "ready" for c in self.children):
             self._announced = True
-            on_ready({wanted.deployed: wanted.version for wanted in self._wanted.values()})
+            on_ready(self._wanted)
 
     def _stop_all(self) -> None:
         """Stop taking orders first, then the functions, and the broker that they drain to last."""

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from saga.runtime.deploy import first_versions, history
 from saga.runtime.deploy.artifact import ArtifactError, is_whole
 from saga.runtime.deploy.first_versions import prepare, record, recover, restore
 from saga.runtime.deploy.history import deployments
@@ -11,6 +12,10 @@ from saga.runtime.deploy.store import open_store
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import find_stacks
 from saga.runtime.system.state import Wanted, write_wanted
+
+
+def running(*found):
+    return {str(n): Wanted(deployed=of, version=v) for n, (of, v) in enumerate(found)}
 
 
 def test_a_start_removes_earlier_versions_and_nothing_of_the_users(tmp_path):
@@ -25,7 +30,7 @@ def test_first_versions_are_recorded_with_their_packages_and_once(tmp_path):
     wanted = prepare(settings, find_stacks(settings.saga_stacks))
     versions = {one.deployed: one.version for one in wanted.values()}
     for _ in range(2):
-        record(settings, versions)
+        record(settings, wanted)
     store = open_store(settings.artifacts)
     assert len(store.keys("deploys/")) == 1
     found = deployments(store, settings.deployed_on)
@@ -36,9 +41,23 @@ def test_first_versions_are_recorded_with_their_packages_and_once(tmp_path):
 
 def test_version_whose_files_have_changed_since_is_recorded_without_its_origin(tmp_path):
     settings = Settings(saga_data=tmp_path)
-    record(settings, {"order.create_order": "0f" * 32})
+    record(settings, running(("order.create_order", "0f" * 32)))
     [entry] = deployments(open_store(settings.artifacts), settings.deployed_on)
     assert (entry.version, entry.commit, entry.lock) == ("0f" * 32, None, None)
+
+
+def test_what_a_deploy_replaces_meanwhile_is_recorded_by_that_alone(tmp_path, monkeypatch):
+    settings = Settings(saga_data=tmp_path)
+    store, system = open_store(settings.artifacts), settings.deployed_on
+
+    def while_it_is_deployed(*_):
+        history.record(store, [history.deployment(system, "order", "new")])
+        return {}
+
+    monkeypatch.setattr(first_versions, "_provenances", while_it_is_deployed)
+    record(settings, running(("order", "old"), ("user", "old"), ("shop", "old"), ("shop", "new")))
+    found = [(entry.name, entry.version) for entry in deployments(store, system)]
+    assert found == [("order", "new"), ("user", "old")]
 
 
 def test_code_that_a_power_cut_has_spoilt_is_unpacked_anew(tmp_path):
@@ -48,8 +67,9 @@ def test_code_that_a_power_cut_has_spoilt_is_unpacked_anew(tmp_path):
     write_wanted(tmp_path, wanted)
     places = {tmp_path / "code" / one.version for one in wanted.values()}
     assert len(places) == 4
-    spoilt, gone, *_ = places
+    spoilt, gone, unreadable, _ = places
     (spoilt / "stack.toml").write_text("")
+    (unreadable / "lost.py").symlink_to("/proc/self/mem")  # which nobody can read from its begin
     shutil.rmtree(gone)
     assert recover(settings).wanted == wanted
     assert [place for place in places if not is_whole(place)] == []

@@ -227,6 +227,10 @@ def test_version_is_named_by_its_first_digits():
     assert version_named(past(ONE, TWO), TWO) == TWO
 
 
+def test_version_is_found_in_any_case():
+    assert version_named(past("abcd" * 16, TWO), "ABCDA") == "abcd" * 16
+
+
 def test_version_that_was_only_replaced_can_be_named():
     [first] = past(TWO)
     assert version_named([first.model_copy(update={"replaced": ONE})], "1111") == ONE

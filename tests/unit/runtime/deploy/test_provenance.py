@@ -87,6 +87,12 @@ def test_stack_file_may_lie_outside_of_the_repository(repository, tmp_path_facto
     assert provenance(repository, (stack, *FILES[1:])).dirty is False
 
 
+def test_imported_module_may_lie_outside_of_the_repository(repository, tmp_path_factory):
+    module = tmp_path_factory.mktemp("elsewhere") / "shared.py"
+    module.touch()
+    assert provenance(repository, (*FILES, module)).commit == git(repository, "rev-parse", "HEAD")
+
+
 def test_hook_of_another_repository_is_not_asked(repository, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("GIT_DIR", str(tmp_path_factory.mktemp("other")))
     assert provenance(repository).commit == git_head(repository, monkeypatch)
