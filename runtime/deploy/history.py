@@ -113,7 +113,7 @@ def version_before(history: list[Deployment], running: str | None) -> str:
 def version_named(history: list[Deployment], name: str) -> str:
     """Return the version that begins with some digits; raise `ArtifactError` unless it is one."""
     known = {v for entry in history for v in (entry.version, entry.replaced) if v is not None}
-    found = [version for version in known if version.startswith(name)]
+    found = [version for version in known if version.startswith(name.lower())]
     if len(found) != 1 or len(name) < SHORTEST:
         versions = ", ".join(sorted(version[:SHOWN] for version in known)) or "none"
         raise ArtifactError(f"{name}: not one version of this function; there are: {versions}")

@@ -227,6 +227,11 @@ def test_version_is_named_by_its_first_digits():
     assert version_named(past(ONE, TWO), TWO) == TWO
 
 
+def test_version_is_found_in_any_case():
+    lettered = "abc" + ONE[3:]
+    assert version_named(past(lettered, TWO), "ABC1") == lettered
+
+
 def test_version_that_was_only_replaced_can_be_named():
     [first] = past(TWO)
     assert version_named([first.model_copy(update={"replaced": ONE})], "1111") == ONE
