@@ -1,6 +1,7 @@
 """Deploy one by one: `deploy`, `rollback`, `scale`, `remove`, `deployments`, `invoke`."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,15 +106,24 @@ def scale(
     timeout: Timeout = READY_TIMEOUT,
 ) -> None:
     """Run N instances of each, until `saga down`."""
-    counts = {}
-    for word in wanted:
-        name, _, number = word.partition("=")
-        if not number.isdecimal():
-            raise SagaError(f"{word}: not of the form NAME=N")
-        counts[name] = int(number)
+    counts = counts_of(wanted)
     releasing = _releasing(settings_for(data, target), timeout)
     releasing.scale(counts)
     show([i for i in releasing.target.instances() if i.deployed in counts])
+
+
+def counts_of(wanted: Sequence[str]) -> dict[str, int]:
+    """Read NAME=N of each; raise a `SagaError` where one is not of that form, or named twice."""
+    counts: dict[str, int] = {}
+    for word in wanted:
+        name, _, number = word.partition("=")
+        # More digits than anybody has instances: Python refuses to read thousands of them.
+        if not name or not re.fullmatch("[0-9]{1,9}", number):
+            raise SagaError(f"{word}: not of the form NAME=N")
+        if name in counts:
+            raise SagaError(f"{name} is named twice")
+        counts[name] = int(number)
+    return counts
 
 
 @app.command()
@@ -126,6 +136,7 @@ def remove(
 
     Messages wait for a deploy; who calls an adapter is refused.
     """
+    names = list(dict.fromkeys(names))
     _releasing(settings_for(data, target), READY_TIMEOUT).remove(names)
     console.print(f"{', '.join(names)}: removed")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import SagaError
 from ..settings import Settings
-from ..system.stack import find_stacks
+from ..system.stack import MOST_REPLICAS, find_stacks
 from ..system.state import changing, instance_name, read_system
 from . import history
 from .artifact import SHOWN, Artifact, bundle, stack_of
@@ -64,6 +64,8 @@ class Releasing:
         It runs on what it ran on then, or with `force` on what is there now.
         """
         past = self._past(name)
+        if not past:
+            raise SagaError(f"{name} was never deployed; `saga ps` lists what runs")
         if version is None:
             running = self._running(name)
             version = history.version_before(past, running[0].version if running else None)
@@ -152,6 +154,8 @@ class Releasing:
         if release.entry is None:
             if count > 1 and not self.target.shares_ports:
                 raise SagaError(f"{release.name} is an adapter: its port is for one container")
+            if count > MOST_REPLICAS:
+                raise SagaError(f"{release.name} can have {MOST_REPLICAS} instances at most")
             return
         most = release.stack.entries[release.entry].partitions
         if count > most:

@@ -58,7 +58,7 @@ def _widen(
 ) -> None:
     """Add partitions; Kafka takes none away, as that would lose what is in them."""
     for name, count in there.items():
-        if count > partitions[name]:
+        if count > partitions[name] > 1:  # who wants one may but send there
             log.info("%s keeps its %d partitions: Kafka takes none away", prefix + name, count)
     small = [
         NewPartitions(prefix + name, partitions[name])

@@ -108,7 +108,12 @@ def start_fork_server(context: Any, folder: Path) -> None:
     # traceback: it removes what it has made, and wants it to be there.
     vars(process.current_process())["_config"]["tempdir"] = here
     atexit.register(shutil.rmtree, here, ignore_errors=True)
-    forkserver.ensure_running()
+    # Inherited: Ctrl-C in the terminal is for the supervisor, also while the server still imports.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def socket_folder(candidates: Iterable[Path | str]) -> Path:

@@ -29,6 +29,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Memory = Annotated[str, Field(pattern=r"^[1-9]\d*[mg]$")]  # mebibytes or gibibytes
+MOST_REPLICAS = 100  # processes that a typing error may start
 
 HostedKind = Literal["function", "saga", "adapter"]
 
@@ -65,7 +66,7 @@ class Entry(Resources):
     """How a function or a saga is deployed. `partitions` are those of the topics that it reads."""
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 3
-    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
 
 
 class Stack(Resources):

@@ -41,7 +41,7 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
     ("arguments", "reason"),
     [
         (["deploy", "gift.nothing"], f"gift.nothing: not one of {WRAP}, {SEND}"),
-        (["rollback", "gift.nothing"], "no earlier version is known"),
+        (["rollback", "gift.nothing"], "gift.nothing was never deployed"),
         (["rollback", WRAP, "ffffffff"], "ffffffff: not one version of this function"),
         (
             ["scale", "gift.nothing=2"],

@@ -127,3 +127,29 @@ def test_commands_are_listed_with_their_modules() -> None:
         modules[group.name] = group.typer_instance.registered_commands[0].callback.__module__
     listed = {name: f"saga.runtime.cli.{m}" for m, names in cli.MODULES.items() for name in names}
     assert modules == listed | {name: f"saga.stacks.{name}" for name in cli.ORDERS}
+
+
+INTERRUPTED = """\
+import sys
+from importlib import metadata
+
+
+class Terminal:
+    def find_spec(name, path=None, target=None):
+        if name == "{0}":
+            raise KeyboardInterrupt
+
+
+sys.meta_path.insert(0, Terminal)
+sys.argv = ["saga", "demo"]
+[saga] = metadata.entry_points(group="console_scripts", name="saga")
+saga.load()()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "httpx"])
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

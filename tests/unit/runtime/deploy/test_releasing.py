@@ -319,3 +319,19 @@ def test_dry_run_of_a_process_writes_nothing_either(project, target, ribbon):
     before = files(project)
     system(project, target="process").dry_run([WRAP])
     assert files(project) == before
+
+
+def test_what_was_never_deployed_is_not_rolled_back(project, target):
+    with pytest.raises(SagaError, match=r"^parcel\.wrp was never deployed"):
+        system(project).roll_back("parcel.wrp", None)
+
+
+def test_adapter_has_no_more_instances_than_a_stack_file_may_say(project, target):
+    (project / "stacks/parcel.toml").write_text(
+        'adapter = "parcel.wrap"\nport = 8200\n' + STACK.format("parcel")
+    )
+    here = system(project)
+    here.deploy(["parcel"])
+    with pytest.raises(SagaError, match="parcel can have 100 instances at most"):
+        here.scale({"parcel": 101})
+    assert [*target.running] == ["parcel"]

@@ -27,6 +27,12 @@ if __name__ == "__main__":
     print(json.dumps(reports.recv()))
     process.join()
 """
+CTRL_C = """\
+    import os
+    import signal
+    from multiprocessing import forkserver
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+"""
 TOLD = """
 import gc
 import os
@@ -143,6 +149,13 @@ def test_a_process_has_what_it_needs_looks_not_through_it_and_runs_no_main_modul
         "has looked through all": 0,
         "collects": True,
     }
+
+
+def test_ctrl_c_while_the_fork_server_imports_is_not_for_it(tmp_path: Path) -> None:
+    (tmp_path / "told.py").write_text(TOLD)
+    head, tail = MAIN.split("    process, reports")
+    [report] = run(tmp_path, f"{head}{CTRL_C}    process, reports{tail}")
+    assert json.loads(report)["has a host"]
 
 
 def test_processes_outlive_their_fork_server_and_its_socket(tmp_path: Path) -> None:
