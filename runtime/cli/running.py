@@ -160,7 +160,7 @@ def logs(
     if containers is None:
         lines = read_logs(settings.saga_data, is_wanted, follow=follow)
     else:
-        lines = containers.logs(wanted, follow=follow)
+        lines = containers.logs(is_wanted, follow=follow)
     several = len(wanted) > 1
     try:
         for instance, text in lines:

@@ -8,7 +8,7 @@ from ..address import web_address
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
-from ..system.log_reader import LogReader, log_file, read_logs
+from ..system.log_reader import IsWanted, LogReader, log_file, read_logs
 from ..system.process import ProcessInfo
 from ..system.state import (
     CODE,
@@ -97,9 +97,9 @@ class Processes:
             last = deque(reader.lines(), LAST_LINES)
             return [*last, *filter(None, [reader.unfinished()])][-LAST_LINES:]
 
-    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
-        """Read the logs, and go on as lines come."""
-        return read_logs(self._data, lambda name, _: name in names, follow=follow)
+    def logs(self, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
+        """Read the logs, and go on as lines and logs come."""
+        return read_logs(self._data, is_wanted, follow=follow)
 
     def invoke(self, function: str, data: str, timeout: float) -> str:
         """Send the command from here, as the version that runs declares it."""

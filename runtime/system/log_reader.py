@@ -12,6 +12,8 @@ from ..settings import MOST_LOG_FILES
 from .rotation import generation
 
 CHUNK = 65_536  # bytes that are read at once
+IsWanted = Callable[[str, str], bool]
+
 LOOK_EVERY = 0.2  # seconds between two looks at logs that nobody has written to
 
 
@@ -26,9 +28,7 @@ def log_names(data: Path) -> dict[str, str]:
     return {name: re.sub(r"-\d+$", "", name) for name in names}
 
 
-def read_logs(
-    data: Path, is_wanted: Callable[[str, str], bool], *, follow: bool
-) -> Iterator[tuple[str, str]]:
+def read_logs(data: Path, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
     """Read logs, also those of a system that has stopped, and go on as lines and logs come.
 
     `is_wanted` tells it by the name of an instance, and of what that is one.
