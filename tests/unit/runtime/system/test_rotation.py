@@ -187,6 +187,8 @@ def test_process_goes_over_to_new_files_with_all_that_it_writes(tmp_path: Path) 
     reader.close()
     assert end == f"end {len(numbers)}"
     assert numbers == [str(number) for number in range(len(numbers))]
+    full = [log.with_name(f"{log.name}.{number}").stat().st_size for number in range(1, 21)]
+    assert min(full) >= 1_000
 
 
 def test_a_log_that_is_somebody_elses_is_not_rotated(
