@@ -23,6 +23,8 @@ KAFKA = "kafka"
 # `group.instance.id` would not.
 OWN_SESSION_TIMEOUT = 1_000
 
+MOST_LOG_FILES = 100
+
 TargetName = Literal["process", "docker"]
 
 LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: Annotated[str, AfterValidator(checked_host)] = "127.0.0.1"
     saga_log_level: LogLevel = "INFO"
+    # Of each process's log, before it is rotated, and how many files of it there are.
+    saga_log_bytes: Annotated[int, Field(ge=1_000)] = 10_000_000
+    saga_log_files: Annotated[int, Field(ge=2, le=MOST_LOG_FILES)] = 3
     # The system's name: a Docker network, the containers' labels and the first part of their names.
     saga_system: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] = "saga"
     saga_target: TargetName = "process"

@@ -16,13 +16,14 @@ import typer
 
 from ..data_directory import claim
 from ..deploy.artifact import SHOWN
-from ..deploy.processes import log_names, read_logs
 from ..deploy.target import Instance
 from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
 from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
+from ..system.log_reader import LogReader, log_file, log_names, read_logs
 from ..system.logs import configure_logging
+from ..system.rotation import rotate_own, turn_over
 from ..system.stack import read_stacks
 from ..system.state import (
     Wanted,
@@ -61,7 +62,7 @@ def up(
         raise SagaError("saga up needs Linux, macOS or WSL")
     settings = settings_for(data)
     if detach:
-        _start_detached(settings.saga_data, broker, fresh=fresh)
+        _start_detached(settings, broker, fresh=fresh)
         return
     if broker == KAFKA:
         _prepare_kafka()
@@ -74,6 +75,7 @@ def up(
         _show_all(settings)
 
     configure_logging(settings)
+    rotate_own(log_file(settings.saga_data, "supervisor"), settings)
     before = Recovery if fresh else partial(recover, settings)
     first, again = partial(prepare, settings), partial(restore, settings)
     Supervisor(settings, broker, first, before, again).run(on_ready)
@@ -158,7 +160,7 @@ def logs(
     if containers is None:
         lines = read_logs(settings.saga_data, is_wanted, follow=follow)
     else:
-        lines = containers.logs(wanted, follow=follow)
+        lines = containers.logs(is_wanted, follow=follow)
     several = len(wanted) > 1
     try:
         for instance, text in lines:
@@ -247,24 +249,27 @@ def _prepare_kafka() -> None:
         java_command(lambda n, total: progress.update(bar, completed=n, total=total, visible=True))
 
 
-def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
+def _start_detached(settings: Settings, broker: str, *, fresh: bool) -> None:
+    data = settings.saga_data
     with lock_system(data):
         pass  # else the refusal is told here, not in the log
     if broker == KAFKA:
         _prepare_kafka()  # once: that may take longer than all the rest
     (data / "logs").mkdir(parents=True, exist_ok=True)
-    log = data / "logs" / "supervisor.log"
+    log = log_file(data, "supervisor")
+    turn_over(log, settings)
+    reader = LogReader(log)
     command = [sys.executable, sys.argv[0], "up", "--data", str(data), "--broker", broker]
     command += ["--fresh"] if fresh else []
     with log.open("ab") as output:  # what the system before has told last stays
-        begin = output.tell()
+        reader.skip()
         process = subprocess.Popen(  # noqa: S603 - this very command again
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
 
     def is_ready() -> bool:
         if process.poll() is not None:
-            why = last_words(log.read_bytes()[begin:].decode(errors="replace"))
+            why = last_words("\n".join([*reader.lines(), reader.unfinished()]))
             raise SagaError(why or f"the system ended at once; see {log}")
         try:
             running = read_system(data)
@@ -281,7 +286,7 @@ def _start_detached(data: Path, broker: str, *, fresh: bool) -> None:
         raise
     if told := read_system(data).told:
         console.print(line(told), soft_wrap=True)
-    _show_all(settings_for(data))
+    _show_all(settings)
 
 
 def last_words(text: str) -> str:

@@ -1,5 +1,7 @@
 """What a container is, as its engine tells."""
 
+from datetime import datetime
+
 from docker.errors import APIError
 from docker.models.containers import Container
 
@@ -52,7 +54,7 @@ def to_instance(container: Container) -> Instance:
     published = container.attrs["HostConfig"].get("PortBindings") or {}
     bindings = [binding for found in published.values() for binding in found]
     return Instance(
-        name=_short_name(container),
+        name=short_name(container),
         deployed=labels.get("saga.name", ""),
         kind=labels.get("saga.kind", ""),
         version=labels.get("saga.version", ""),
@@ -65,5 +67,12 @@ def to_instance(container: Container) -> Instance:
     )
 
 
-def _short_name(container: Container) -> str:
+def ended_at(container: Container) -> float:
+    """Return when a container that was started again has ended before, in seconds since 1970."""
+    whole, _, fraction = container.attrs["State"]["FinishedAt"].rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+
+def short_name(container: Container) -> str:
+    """Return an instance's name."""
     return str(container.name).removeprefix(f"{container.labels['saga.system']}-")

@@ -16,6 +16,7 @@ from requests.exceptions import RequestException
 
 from ..errors import SagaError
 from ..settings import Settings
+from ..system.log_reader import IsWanted
 from ..system.state import instance_name
 from .compose_project import project_labels
 from .container import RESTART, STOP_TIMEOUT
@@ -29,7 +30,7 @@ from .container_options import (
     volume_labels,
 )
 from .container_state import is_healthy, to_instance, why
-from .following import follow_all
+from .following import Unread, follow_all
 from .target import (
     DEPLOYED,
     LAST_LINES,
@@ -134,11 +135,11 @@ class Containers:
             text = self._get(name).logs(tail=LAST_LINES).decode(errors="replace")
         return list(text.splitlines())
 
-    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
-        """Go through the containers' logs, all at once where they are followed."""
+    def logs(self, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
+        """Go through the containers' logs, all at once; those followed are all that will come."""
+        unread = Unread(self._containers, is_wanted, follow=follow)
         with self._engine():
-            streams = {name: self._get(name).logs(stream=True, follow=follow) for name in names}
-            yield from follow_all(streams)
+            yield from follow_all(unread(), unread if follow else None)
 
     def invoke(self, function: str, data: str, timeout: float) -> str:
         """Send the command from inside of a container of the function: it knows the broker."""

@@ -1,17 +1,14 @@
 """The target of processes: the supervisor of `saga up` starts and stops what is wanted of it."""
 
-import os
-import re
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import BinaryIO
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from ..address import web_address
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
+from ..system.log_reader import IsWanted, LogReader, log_file, read_logs
 from ..system.process import ProcessInfo
 from ..system.state import (
     CODE,
@@ -28,7 +25,6 @@ from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, tol
 
 STOP_TIMEOUT = 20.0  # seconds: the supervisor kills what has not drained after ten
 TAKE_NOTE = 20.0  # seconds that the supervisor, which may be starting a broker, has to notice
-CHUNK = 65_536  # bytes of a log that are read at once
 
 
 class Processes:
@@ -97,14 +93,13 @@ class Processes:
 
     def last_lines(self, name: str) -> list[str]:
         """Read the end of the log."""
-        try:
-            return _log(self._data, name).read_text(errors="replace").splitlines()[-LAST_LINES:]
-        except OSError:
-            return []
+        with closing(LogReader(log_file(self._data, name))) as reader:
+            last = deque(reader.lines(), LAST_LINES)
+            return [*last, *filter(None, [reader.unfinished()])][-LAST_LINES:]
 
-    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
-        """Read the logs, and go on as lines come."""
-        return read_logs(self._data, lambda name, _: name in names, follow=follow)
+    def logs(self, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
+        """Read the logs, and go on as lines and logs come."""
+        return read_logs(self._data, is_wanted, follow=follow)
 
     def invoke(self, function: str, data: str, timeout: float) -> str:
         """Send the command from here, as the version that runs declares it."""
@@ -130,81 +125,6 @@ def _artifact(release: Release) -> Artifact:
     if release.artifact is None:
         raise SagaError(f"{release.name}: a process runs no image, only versions")
     return release.artifact
-
-
-def log_names(data: Path) -> dict[str, str]:
-    """List what has left a log in a data directory, with what it is an instance of."""
-    names = sorted(path.stem for path in (data / "logs").glob("*.log"))
-    return {name: re.sub(r"-\d+$", "", name) for name in names}
-
-
-def read_logs(
-    data: Path, is_wanted: Callable[[str, str], bool], *, follow: bool
-) -> Iterator[tuple[str, str]]:
-    """Read logs, also those of a system that has stopped, and go on as lines and logs come.
-
-    `is_wanted` tells it by the name of an instance, and of what that is one.
-    """
-    with ExitStack() as opened:
-        logs: dict[str, _Log] = {}
-        while True:
-            idle = True
-            names = log_names(data).items()
-            for name in (one for one, deployed in names if is_wanted(one, deployed)):
-                if name not in logs:
-                    logs[name] = _Log(_log(data, name))
-                    opened.callback(logs[name].close)
-                for line in logs[name].lines():
-                    idle = False
-                    yield name, line
-            if idle and not follow:
-                ends = ((name, log.unfinished()) for name, log in logs.items())
-                yield from ((name, end) for name, end in ends if end)
-                return
-            if idle:
-                time.sleep(0.2)
-
-
-class _Log:
-    """A log that is read as it grows; one that takes its place is read after its end."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._rest = b""  # of a line that is only half written
-
-    def lines(self) -> Iterator[str]:
-        """Go through the lines that have come."""
-        while True:
-            # Looked at first: what has been renamed is not written to any more.
-            is_replaced = self._is_replaced()
-            while self._file is not None and (chunk := self._file.read(CHUNK)):
-                *whole, self._rest = (self._rest + chunk).split(b"\n")
-                yield from (line.decode(errors="replace") for line in whole)
-            if not is_replaced:
-                return
-            self.close()
-            self._file = self._path.open("rb")
-
-    def unfinished(self) -> str:
-        """Return what has come of a line."""
-        return self._rest.decode(errors="replace")
-
-    def close(self) -> None:
-        """Read no more."""
-        if self._file is not None:
-            self._file.close()
-
-    def _is_replaced(self) -> bool:
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:  # between two names
-            return False
-        return self._file is None or not os.path.samestat(there, os.fstat(self._file.fileno()))
-
-
-def _log(data: Path, name: str) -> Path:
-    return data / "logs" / f"{name}.log"
 
 
 def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:

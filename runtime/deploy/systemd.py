@@ -6,15 +6,15 @@ from pathlib import Path
 
 from ..errors import SagaError
 
-# What a fork server, a broker in Go or Java, and the code of its users can do without. A unit of a
-# user's own may close no more than the first.
+# What a fork server, a broker in Go or Java, and the code of its users can do without: that code
+# may write wherever its user may (no ProtectSystem or ProtectHome: a data directory may be there),
+# copy folders with a setgid bit, and compile as it runs. A unit of a user's own may close no more
+# than the first.
 UNPRIVILEGED = "NoNewPrivileges=yes\n"
 HARDENED = """\
-ProtectSystem=full
 ProtectControlGroups=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-RestrictSUIDSGID=yes
 """
 
 UNIT = """\
@@ -33,6 +33,7 @@ ExecStart={command}
 Restart=on-failure
 RestartSec=5
 KillMode=mixed
+OOMPolicy=continue
 TimeoutStopSec={stop_timeout:g}
 {rights}
 [Install]
@@ -57,6 +58,9 @@ class Unit:
 
     def text(self) -> str:
         """Write the unit: SIGTERM goes to the supervisor alone, which stops the others in order.
+
+        One that the kernel ends for its memory does not stop all, as by default: the supervisor
+        starts it again.
 
         Raises `SagaError` where a path has a line break, which no unit can hold.
         """

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ..errors import NotRunning, SagaError
+from ..system.log_reader import IsWanted
 from ..system.stack import Stack
 from .artifact import Artifact
 from .provenance import Provenance
@@ -120,7 +121,7 @@ class Target(Protocol):
     def last_lines(self, name: str) -> list[str]:
         """Return what an instance has logged last."""
 
-    def logs(self, names: Sequence[str], *, follow: bool) -> Iterator[tuple[str, str]]:
+    def logs(self, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
         """Go through the lines that instances have logged, with the instance's name."""
 
     def invoke(self, function: str, data: str, timeout: float) -> str:

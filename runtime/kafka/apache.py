@@ -12,13 +12,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ..errors import BrokerUnavailable
 from ..polling import poll_until
-from .embedded import HOST, free_port
+from .embedded import HOST, Open, append, free_port
 from .jars import Progress, class_path, jar_folder, make_once
 from .java import Java, find_java
 
@@ -65,13 +66,15 @@ group.min.session.timeout.ms=1000
 """
 
 
-def start_kafka(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+def start_kafka(
+    port: int, folder: Path, log: Path, opened: Open = append
+) -> "subprocess.Popen[bytes]":
     """Start a node on a loopback port and return once it answers as a broker.
 
     `folder` holds all that it keeps, for the next start too. Raises `BrokerUnavailable` when
     something is missing or it does not answer within `START_TIMEOUT`; its log then says why.
     """
-    return _start(java_command(), port, folder, log)
+    return _start(java_command(), port, folder, log, opened)
 
 
 def java_command(on_progress: Progress = lambda *_: None) -> list[str]:
@@ -111,13 +114,16 @@ def _archive(java: Java, command: list[str], archive: Path) -> None:
     archive.touch()
 
 
-def _start(java: list[str], port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    java: list[str], port: int, folder: Path, log: Path, opened: Open = append
+) -> "subprocess.Popen[bytes]":
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as lock:
         (folder / "server.properties").write_text(_properties(port))
         if not (folder / RECORDS / "meta.properties").exists():
-            _format(java, folder, log)
-        process = _launch(java, folder, log, lock)
+            _format(java, folder, log, opened)
+        with opened(log) as output:
+            process = _launch(java, folder, output, lock)
     try:
         _wait_until_it_answers(process, port, log)
     except BaseException:
@@ -142,19 +148,20 @@ def _locked(folder: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def _launch(java: list[str], folder: Path, log: Path, lock: int) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - the program is Java, the jars are pinned
-            [*java, "kafka.Kafka", "server.properties"],
-            cwd=folder,
-            env=_environment(),
-            pass_fds=[lock],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+def _launch(
+    java: list[str], folder: Path, output: BinaryIO, lock: int
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - the program is Java, the jars are pinned
+        [*java, "kafka.Kafka", "server.properties"],
+        cwd=folder,
+        env=_environment(),
+        pass_fds=[lock],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        process_group=0,  # Ctrl-C in the terminal is for the supervisor alone
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
 
 
 def _logging_flags() -> list[str]:
@@ -173,11 +180,11 @@ def _properties(port: int) -> str:
     return PROPERTIES.format(host=HOST, port=port, controller_port=controller_port, records=RECORDS)
 
 
-def _format(java: list[str], folder: Path, log: Path) -> None:
+def _format(java: list[str], folder: Path, log: Path, opened: Open) -> None:
     """Make the folder a node's; harmless to repeat, as Kafka writes `meta.properties` last."""
     command = [*java, "kafka.tools.StorageTool", "format"]
     command += ["--cluster-id", CLUSTER_ID, "--config", "server.properties"]
-    with log.open("ab") as output:
+    with opened(log) as output:
         done = subprocess.run(  # noqa: S603 - as in _launch
             command,
             cwd=folder,

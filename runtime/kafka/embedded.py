@@ -7,9 +7,11 @@ import random
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import BrokerUnavailable
 from ..polling import poll_until
@@ -21,6 +23,13 @@ PORTS = range(20_000, 32_000)
 START_TIMEOUT = 30.0  # seconds; hundredths are usual
 # What `requirements/install` leaves where it could not build the broker: the reason.
 NOT_BUILT = "saga-functions-broker.failed"
+
+Open = Callable[[Path], BinaryIO]
+
+
+def append(log: Path) -> BinaryIO:
+    """Open a log to add to it."""
+    return log.open("ab")
 
 
 def free_port() -> int:
@@ -39,7 +48,9 @@ def listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def start_embedded(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+def start_embedded(
+    port: int, folder: Path, log: Path, opened: Open = append
+) -> "subprocess.Popen[bytes]":
     """Start the broker on a loopback port and return once it answers.
 
     `folder` holds all that it keeps, for the next start too. It ends when this process does. Raises
@@ -47,7 +58,7 @@ def start_embedded(port: int, folder: Path, log: Path) -> "subprocess.Popen[byte
     then says why.
     """
     command = [_binary(), "-port", str(port), "-data", str(folder)]
-    with log.open("ab") as output:
+    with opened(log) as output:
         process = subprocess.Popen(  # noqa: S603 - the binary comes with its package
             command,
             stdin=subprocess.DEVNULL,
@@ -57,7 +68,7 @@ def start_embedded(port: int, folder: Path, log: Path) -> "subprocess.Popen[byte
         )
     try:
         _wait_until_it_answers(process, port, log)
-    except BrokerUnavailable:
+    except BaseException:
         process.kill()
         process.wait()
         raise

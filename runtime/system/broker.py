@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..errors import BrokerUnavailable
 from ..kafka.embedded import HOST, free_port, start_embedded
 from ..settings import EMBEDDED, KAFKA, Settings
 from .launch import elsewhere
+from .rotation import open_pipe
 
 
 class SystemBroker:
@@ -45,7 +47,7 @@ class SystemBroker:
         process = self._launch()
         try:
             self.create_topics(topics)
-        except (BrokerUnavailable, OSError):
+        except BaseException:
             process.kill()
             process.wait()
             raise
@@ -59,12 +61,13 @@ class SystemBroker:
         elsewhere(self._context, _create_topics, self.settings, dict(topics))
 
     def _launch(self) -> "subprocess.Popen[bytes]":
+        opened = partial(open_pipe, settings=self.settings)
         if self.kind == EMBEDDED:
-            return start_embedded(self.port, self._data / "broker", self.log_file)
+            return start_embedded(self.port, self._data / "broker", self.log_file, opened)
         # Imported late: confluent_kafka need not be loaded for `saga --help`.
         from ..kafka.apache import start_kafka
 
-        return start_kafka(self.port, self._data / "kafka", self.log_file)
+        return start_kafka(self.port, self._data / "kafka", self.log_file, opened)
 
 
 def _create_topics(settings: Settings, topics: dict[str, int]) -> None:

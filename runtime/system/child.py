@@ -18,7 +18,6 @@ from .process import ProcessInfo
 
 log = logging.getLogger(__name__)
 
-LOG_LIMIT = 10 * 1024 * 1024  # bytes; a larger log is rotated at the next start
 DRAIN_TIMEOUT = 10.0  # seconds that a process has to end by itself
 HEALTHY_AFTER = 10.0  # seconds after which a restart no longer counts as one of a series
 LOOK_EVERY = 5.0  # seconds between two looks at a process's health
@@ -60,7 +59,6 @@ class Child:
     def start(self) -> None:
         """Start the process; raise what `launch` raises."""
         self.log_file.parent.mkdir(exist_ok=True)  # a cleaner may have been here
-        rotate(self.log_file)
         self.started_at = time.monotonic()
         self.look_at, self.stood_still = self.started_at + LOOK_EVERY, 0
         if self.health is not None:  # which its predecessor has left
@@ -157,12 +155,6 @@ class Child:
         self.info.state = "restarting"
         self.info.runs_as(None)
         self.restart_at = time.monotonic() + delay
-
-
-def rotate(log_file: Path) -> None:
-    """Rename a log that has grown too large; the one before it is lost."""
-    if log_file.exists() and log_file.stat().st_size > LOG_LIMIT:
-        log_file.replace(log_file.with_suffix(".log.1"))
 
 
 def exit_reason(process: Any) -> str:

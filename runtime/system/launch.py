@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from ..errors import SagaError
 from ..settings import Settings
 from .logs import configure_logging
+from .rotation import write_to
 from .stack import Stack
 
 SOCKETS = "pymp-"  # what the name of their folder begins with
@@ -59,7 +60,8 @@ class Host:
         """Run until told to stop; report the topics once when ready."""
         from . import host
 
-        _settle(self.log_file)
+        _settle()
+        write_to(self.log_file, self.settings)
         configure_logging(self.settings)
         host.prepare(self.stack.resources(self.entry), self.settings, self.others)
         if self.entry is None:
@@ -170,21 +172,16 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
 
 
 def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
-    os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
-    threading.Thread(target=_end_without_parent, daemon=True).start()
+    _settle()
     try:
         reports.send(work(*arguments))
     except SagaError as error:
         reports.send(error)
 
 
-def _settle(log_file: Path) -> None:
+def _settle() -> None:
     """Make this process independent of the terminal, and let it end when the supervisor is gone."""
-    os.setpgid(0, 0)
-    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(output, sys.stdout.fileno())
-    os.dup2(output, sys.stderr.fileno())
-    os.close(output)
+    os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
     threading.Thread(target=_end_without_parent, daemon=True).start()
 
 

@@ -28,6 +28,7 @@ from .listening import Listening
 from .preflight import check_first
 from .process import Kind, ProcessInfo, ProcessState
 from .recovery import Recovery, begin
+from .rotation import remove_gone
 from .stack import Stack, read_by, read_stack, topics
 from .state import (
     CODE,
@@ -72,8 +73,7 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.data = settings.saga_data.absolute()
-        self.logs = self.data / "logs"
-        self.health = self.data / "health"
+        self.logs, self.health = self.data / "logs", self.data / "health"
         self._context = multiprocessing.get_context("forkserver")
         self.broker = SystemBroker(broker, settings, self.data, self._context)
         self.children: list[Child] = []
@@ -91,8 +91,7 @@ class Supervisor:
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
         self._databases: set[Path] = set()  # files of what has been started
         self._guarded = Guarded()
-        self._announced = False
-        self._unpublished = False
+        self._announced = self._unpublished = False
 
     def run(self, on_ready: OnReady = lambda _: None) -> None:
         """Start everything and supervise it until SIGTERM or SIGINT, then drain and stop.
@@ -169,6 +168,7 @@ class Supervisor:
             self._wanted, self._wanted_at = read_wanted(self.data), changed_at
             self._refused = {}
             self._unpublished = True
+            remove_gone(self.logs, {*self._wanted, *(child.info.name for child in self.children)})
         for child in self.children:
             if child.info.deployed and child.info.state != "stopping":
                 kept = self._wanted.get(child.info.name)

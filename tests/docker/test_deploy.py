@@ -398,11 +398,14 @@ def test_logs_of_a_function_are_printed_and_followed(deployed: Deployed) -> None
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert "starts" in process.stdout.readline()
+        assert any("starts" in line for line in process.stdout)
         command = {"order_id": str(uuid7()), "product_id": 1_000_000, "quantity": 1}
         deployed.saga("invoke", RESERVE, "--body", json.dumps(command), check=False)
         # A line that came later; without it, the test's time-out ends this.
         assert any("product_not_found" in line for line in process.stdout)
+        deployed.saga("scale", f"{RESERVE}=2")
+        assert any(re.match(rf"{RESERVE}-\d+ \| .* starts", line) for line in process.stdout)
+        deployed.saga("scale", f"{RESERVE}=1")
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(20) == 0

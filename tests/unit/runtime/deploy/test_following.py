@@ -4,10 +4,12 @@ import threading
 from itertools import pairwise
 
 import pytest
+from docker.errors import NotFound
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga.runtime.deploy.following import follow_all
+from saga.runtime.deploy import following
+from saga.runtime.deploy.following import Unread, follow_all
 
 
 def lines(*chunks):
@@ -75,6 +77,47 @@ def test_stream_that_breaks_off_is_told_after_its_last_line():
     assert [next(stream), next(stream)] == [("one", "a"), ("one", "b")]
     with pytest.raises(ConnectionError, match="the engine is gone"):
         next(stream)
+
+
+class FakeContainer:
+    """Logs what it was asked for."""
+
+    def __init__(self, name, started_at="2026-01-02T03:04:05.5Z", *, gone=False):
+        self.id, self.name, self._gone = f"id of {name}", f"saga-{name}", gone
+        self.labels = {"saga.system": "saga", "saga.name": name.partition("-")[0]}
+        self.attrs = {
+            "State": {"StartedAt": started_at, "FinishedAt": "2026-01-02T03:04:04.250000001Z"}
+        }
+
+    def logs(self, *, stream, follow, since):
+        if self._gone:
+            raise NotFound("gone")
+        return [f"{follow} {since}".encode()]
+
+
+def test_each_run_of_each_container_is_read_once():
+    first, other = FakeContainer("a.f"), FakeContainer("b.g")
+    containers = [first, other, FakeContainer("a.f-3", gone=True)]
+    unread = Unread(lambda: containers, lambda _, deployed: deployed == "a.f", follow=True)
+    assert unread() == {"a.f": [b"True None"]}
+    assert unread() == {}
+    containers[0] = FakeContainer("a.f", "2026-01-02T03:04:06Z")
+    containers.append(FakeContainer("a.f-2"))
+    assert unread() == {"a.f": [b"True 1767323044.25"], "a.f-2": [b"True None"]}
+    assert unread() == {}
+
+
+def test_streams_that_come_later_are_told_too_also_under_a_name_that_has_ended(monkeypatch):
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.01)
+    looks = iter([{}, {"two": [b"b\n"]}, {}, {"one": [b"c\n"]}])
+    stream = follow_all({"one": [b"a\n"]}, lambda: next(looks, {}))
+    assert [next(stream) for _ in range(3)] == [("one", "a"), ("two", "b"), ("one", "c")]
+
+
+def test_who_waits_for_streams_to_come_may_begin_with_none(monkeypatch):
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.01)
+    looks = iter([{}, {"one": [b"a\n"]}])
+    assert next(follow_all({}, lambda: next(looks, {}))) == ("one", "a")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"))), st.data())

@@ -70,3 +70,15 @@ def test_the_command_writes_the_unit_and_no_secret(tmp_path: Path) -> None:
     assert f"EnvironmentFile=-{tmp_path}/saga.env\n" in done.stdout
     assert "hidden" not in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_what_a_function_may_do_by_itself_it_may_do_in_a_unit(user: str | None) -> None:
+    names = {line.partition("=")[0] for line in unit(Path("/a"), user).text().splitlines()}
+    closing = {"ProtectSystem", "ProtectHome", "PrivateTmp", "RestrictSUIDSGID", "PrivateDevices"}
+    closing |= {"MemoryDenyWriteExecute", "RestrictNamespaces", "RestrictAddressFamilies"}
+    assert names & closing == set()
+
+
+def test_a_function_that_is_ended_for_its_memory_does_not_end_the_system() -> None:
+    assert "OOMPolicy=continue" in unit(Path("/a")).text().splitlines()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.deploy.processes import read_logs
+from saga.runtime.system.log_reader import read_logs
 
 
 @pytest.fixture
