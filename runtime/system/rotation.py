@@ -134,6 +134,9 @@ def open_pipe(file: Path, settings: Settings) -> BinaryIO:
 
     It is not waited for: a log that can't be written holds up nobody.
     """
+    with suppress(OSError):
+        turn_over(file, settings)
+        file.touch(PERMISSIONS)  # there is a log, though the other program may never say a word
     reading, writing = os.pipe()
     copying = threading.Thread(target=_copy, args=(reading, file, settings), daemon=True)
     copying.start()
@@ -142,8 +145,6 @@ def open_pipe(file: Path, settings: Settings) -> BinaryIO:
 
 
 def _copy(reading: int, file: Path, settings: Settings) -> None:
-    with suppress(OSError):
-        turn_over(file, settings)
     with open(reading, "rb", buffering=0) as source:
         while chunk := source.read(CHUNK):
             # Opened anew: whatever has happened to the file, what comes next has one.

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from saga.stacks.ledger import TABLES
-from support.project import Project, lay_out, make_gifts
+from support.project import WRAP, Project, lay_out, make_gifts
 from support.system import RunningSystem, run_system
+from support.waiting import wait_until
 
 
 # Of the module, not of the session: what one file did to it would be another one's surprise.
@@ -22,7 +23,9 @@ def gifts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Two functions, and nothing else: they can do all that a deploy may do to a system."""
     folder = tmp_path_factory.mktemp("gifts")
     with run_system(folder, prepare=lambda system: make_gifts(lay_out(system))) as system:
-        yield Project(system, folder)
+        project = Project(system, folder)
+        wait_until(lambda: project.deployments(WRAP), "what was started is recorded")
+        yield project
 
 
 @pytest.fixture(params=["embedded with SQLite", "Kafka with PostgreSQL"])
