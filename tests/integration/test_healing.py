@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -160,12 +161,13 @@ def start_again(system: RunningSystem, mishap: Mishap, cure: Mishap) -> None:
 
 def test_what_is_hit_under_load_heals_or_says_what_to_do(tmp_path: Path, traffic: Any) -> None:
     def prepare(system: RunningSystem) -> None:
-        temporary = tmp_path / "tmp"
-        temporary.mkdir()
-        system.environment["TMPDIR"] = str(temporary)
+        system.environment["TMPDIR"] = temporary
 
     folder = tmp_path / ("f" * 80)  # no socket has room in it
-    with run_system(folder, prepare=prepare) as system:
+    with (
+        TemporaryDirectory(dir="/tmp") as temporary,  # short: a socket has room in it
+        run_system(folder, prepare=prepare) as system,
+    ):
         with traffic(system) as load:
             for mishap in HEALS.values():
                 mishap(system)

@@ -260,7 +260,6 @@ def test_a_poisoned_order_delays_no_other_and_its_schedule_survives_kills(
     assert statuses(saga) == ["UNDONE", "UNDONE", "PENDING", "PENDING"]
     step = step_of(saga, "reserve_product")
     assert step["attempts"] == ATTEMPTS
-    assert step["error"]["message"] == "RuntimeError: reserve_product jams"
     assert step["error"]["code"] == "RuntimeError"
     assert min(state.updated_at for state in states) < datetime.fromisoformat(saga["updated_at"])
     log = system.saga("logs", "product.reserve_product").stdout
@@ -307,7 +306,8 @@ def test_an_undo_that_fails_for_good_waits_for_an_operator(
     assert statuses(failed) == ["UNDONE", "UNDO_FAILED", "UNDONE", "FAILED"]
     step = step_of(failed, "reserve_product")
     assert step["undo_attempts"] == UNDO_ATTEMPTS
-    assert step["error"]["message"] == "RuntimeError: release_product jams"
+    assert step["error"]["code"] == "RuntimeError"
+    assert "RuntimeError: release_product jams" in system.saga("show", saga_id).stdout
     assert failed["due_at"] is None
     assert (stock_of(system, buyer.product), balance_of(system, buyer.user)) == (2, "100.00")
 

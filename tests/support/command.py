@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import saga
@@ -78,8 +79,11 @@ def _run_here(
 
 @contextmanager
 def _as_it_was(folder: Path | None) -> Iterator[None]:
-    """Forget what a folder's code has left behind, for that changes, and from where it came."""
-    path, package = [*sys.path], [*saga.__path__]
+    """Forget what a folder's code has left behind, for that changes, and from where it came.
+
+    What this process had imported before is there again, where `invoke` has put a version's first.
+    """
+    path, package, modules = [*sys.path], [*saga.__path__], {**sys.modules}
     on_end = {number: signal.getsignal(number) for number in ENDS}
     try:
         yield
@@ -88,6 +92,16 @@ def _as_it_was(folder: Path | None) -> Iterator[None]:
             signal.signal(number, handler)
         sys.path[:], saga.__path__ = path, package
         for name, module in [*sys.modules.items()]:
-            files = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-            if any(str(file).startswith(f"{folder}/") for file in files):
+            if _is_from(module, folder):
                 del sys.modules[name]
+        for name, module in modules.items():
+            if sys.modules.get(name) is not module and not _is_from(module, folder):
+                sys.modules[name] = module
+                around, _, own = name.rpartition(".")
+                if around in modules:
+                    setattr(modules[around], own, module)
+
+
+def _is_from(module: ModuleType, folder: Path | None) -> bool:
+    files = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(str(file).startswith(f"{folder}/") for file in files)
