@@ -112,9 +112,10 @@ def _ids(
     names = [saga.name] if saga is not None else _names(database)
     parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     if saga is not None and search:
-        statuses = [each for _, each in parts]
         query = select_matching(saga, search, after, newest=newest)
-        query = query.where(SagaRow.name == saga.name, SagaRow.status.in_(statuses)).limit(limit)
+        query = query.where(SagaRow.name == saga.name).limit(limit)
+        if status is not None:  # or else one that changes its status meanwhile would be missed
+            query = query.where(SagaRow.status.in_([each for _, each in parts]))
         return [saga_id for (saga_id,) in query.bind(database).tuples()]
     select = _select_newest if newest else _select_oldest
     # One status of one name after another stands in the index: each part of it is in order.
