@@ -34,3 +34,12 @@ def test_saga_is_found_by_any_text(database, goods):
     [found] = saga_queries.page(database, 9, saga=SAGA, search={"goods": goods})
     assert found.id == "1"
     assert saga_queries.page(database, 9, saga=SAGA, search={"goods": "y\0"}) == []
+
+
+def test_saga_that_changes_its_status_while_it_is_looked_for_is_found(database, monkeypatch):
+    """It has one then that no saga had a moment ago."""
+    bind(database, TABLES)
+    SagaStore(database).start(SAGA, [Start("1", Begin(goods="tea"))], NOW)
+    monkeypatch.setattr(saga_queries, "_statuses", lambda *_: ["COMPLETED"])
+    [found] = saga_queries.page(database, 9, saga=SAGA, search={"goods": "tea"})
+    assert found.id == "1"
