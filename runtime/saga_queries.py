@@ -109,14 +109,14 @@ def _ids(
     search: Mapping[str, Any] | None,
 ) -> list[str]:
     """List the ids of sagas whose rows may be of this status, in order."""
-    names = [saga.name] if saga is not None else _names(database)
-    parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     if saga is not None and search:
         query = select_matching(saga, search, after, newest=newest)
         query = query.where(SagaRow.name == saga.name).limit(limit)
         if status is not None:  # or else one that changes its status meanwhile would be missed
-            query = query.where(SagaRow.status.in_([each for _, each in parts]))
+            query = query.where(SagaRow.status.in_(_statuses(database, saga.name, status)))
         return [saga_id for (saga_id,) in query.bind(database).tuples()]
+    names = [saga.name] if saga is not None else _names(database)
+    parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     select = _select_newest if newest else _select_oldest
     # One status of one name after another stands in the index: each part of it is in order.
     found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, after, limit)]
