@@ -184,6 +184,7 @@ def run(
     """
     # As a container's first process, we would not be ended by a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from ..database.sqlite import sqlite_file
     from ..system import host
 
     settings = _on_its_broker(settings_for(data))
@@ -193,9 +194,8 @@ def run(
     if stack is None or (entry not in stack.entries if entry else stack.adapter is None):
         raise SagaError(f"{name}: no such function, saga or adapter in {settings.saga_stacks}")
     configure_logging(settings)
-    if settings.database_url(stack.database).startswith(
-        f"sqlite:///{settings.saga_data.absolute()}/"
-    ):
+    database = sqlite_file(settings.database_url(stack.database))
+    if database is not None and database.is_relative_to(settings.saga_data.absolute()):
         claim(settings.saga_data)
     host.prepare(stack.resources(entry or None), settings)
     if entry:
