@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from . import stamps
 from .errors import Undecodable
+from .stamps import Stamps
 
 Header = tuple[str, bytes]  # a foreign one may have no value
 Headers = Sequence[Header]
@@ -21,7 +23,7 @@ BODY_LIMIT = 200_000  # characters in a body; brokers take messages of 1 MB at m
 TRACE_LIMIT = 200  # characters in a traceparent; W3C's Trace Context 1 has 55
 
 NEEDED = ("ce_id", "ce_source", "ce_type")
-READ = frozenset({*NEEDED, "ce_time", "ce_attempt", "ce_outcome", "traceparent"})
+READ = {*NEEDED, "ce_time", "ce_attempt", "ce_outcome", "traceparent", stamps.HEADER}
 OUTCOMES: tuple[Outcome, ...] = ("done", "rejected", "failed")
 
 
@@ -50,7 +52,8 @@ class Envelope(NamedTuple):
 
     `outcome` is set on replies. `attempt` counts a command's attempts from 1; a failed reply
     repeats it, so that a late failure can't be taken for that of a newer attempt. `place` is that
-    of the record it was read from, as `Record.place` tells it.
+    of the record it was read from, as `Record.place` tells it. `stamps` are those of the attempt
+    that a reply is for.
     """
 
     topic: str
@@ -63,6 +66,7 @@ class Envelope(NamedTuple):
     attempt: int = 1
     traceparent: str | None = None
     place: str = ""
+    stamps: Stamps | None = None
 
     @property
     def key(self) -> str:
@@ -84,6 +88,8 @@ class Envelope(NamedTuple):
             headers.append(("ce_outcome", self.outcome.encode()))
         if self.traceparent is not None:
             headers.append(("traceparent", self.traceparent.encode()))
+        if self.stamps is not None:
+            headers.append((stamps.HEADER, stamps.write(self.stamps)))
         return Record(self.topic, self.key.encode(), self.data.encode(), headers)
 
 
@@ -100,6 +106,7 @@ class Reply(NamedTuple):
     attempt: int
     data: str
     place: str = ""
+    stamps: Stamps | None = None
 
 
 def message_id(saga_id: str, step: str, action: Action) -> str:
@@ -146,6 +153,7 @@ def decode(record: Record) -> Envelope:
         attempt,
         _bounded(headers.get("traceparent")),
         record.place,
+        stamps.read(headers.get(stamps.HEADER)),
     )
 
 
@@ -172,5 +180,5 @@ def read_reply(envelope: Envelope) -> Reply:
     if suffix != "reply" or envelope.outcome is None:
         raise Undecodable(f"message {envelope.id!r} is not a reply")
     saga_id, step, action = read_command_id(command_id)
-    outcome, attempt = envelope.outcome, envelope.attempt
-    return Reply(saga_id, step, action, outcome, attempt, envelope.data, envelope.place)
+    outcome, attempt, place = envelope.outcome, envelope.attempt, envelope.place
+    return Reply(saga_id, step, action, outcome, attempt, envelope.data, place, envelope.stamps)

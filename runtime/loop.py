@@ -14,6 +14,7 @@ from . import crash
 from .clock import Clock, utcnow
 from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from .errors import BrokerUnavailable, first_line
+from .observer import NOBODY
 from .retry import Retry
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Loop:
         self.retrying = RETRYING
         self.stopwatch: Callable[[], float] = time.monotonic  # seconds
         self.time_limit: AbstractContextManager[None] = nullcontext()  # around handlers
+        self.observer = NOBODY
         self._crash = crash_points
 
     def _repeat(self, turn: Callable[[], float], stop: threading.Event) -> None:

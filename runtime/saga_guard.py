@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import peewee
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import from_json as json_value
 
 from . import saga_rows, transition
+from .clock import EPOCH
 from .errors import ContractError, first_line
 from .message import Message, reasons
 from .saga import Saga
@@ -20,7 +21,7 @@ from .transition import Transition
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # when a row that can't be read was written
+UNKNOWN = EPOCH  # when a row that can't be read was written
 AGAIN = "was set aside, and can be read again: a retry takes it up"
 
 _instant = TypeAdapter(AwareDatetime)

@@ -2,8 +2,9 @@
 
 It is a part of the saga's row, an entry for a transition: the microseconds since the saga's start,
 then each step that changed, as `3R` or `3J CODE`: its index, a letter for its status, and the code
-of its error, and last the saga's status where that changed. What a person has undone by hand is
-`3N skipped: WHO: WHY`.
+of its error, and the saga's status where that changed. What a person has undone by hand is
+`3N skipped: WHO: WHY`. Where a reply made it, there is last what its attempt's time was made of,
+as `~812 35 1204 960 410`: the microseconds of its parts.
 """
 
 import logging
@@ -14,11 +15,13 @@ from typing import Any, NamedTuple, get_args
 
 import peewee
 
-from .database.columns import MICROSECOND, Instant
+from .clock import MICROSECOND
+from .database.columns import Instant
 from .database.schema import Table
 from .database.statements import one_of, prepared
 from .errors import first_line
 from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus, altered
+from .stamps import Parts, Stamps, parts
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ _LETTERS: dict[StepStatus, str] = {
     "UNDONE": "N",
     "UNDO_FAILED": "X",
 }
+PARTS = "~"  # so begins what tells the parts of an attempt
 BY_HAND = ("UNDO_FAILED", "UNDONE")  # a step so changes when a person has undone it
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 _WORDS = re.compile(rf"(\w+) ({'|'.join(get_args(StepStatus))})\b(?: \(([^)]*)\))?")
@@ -52,11 +56,15 @@ class Change(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One transition: when, how the saga stood then, and what became of which steps."""
+    """One transition: when, how the saga stood then, and what became of which steps.
+
+    `parts` are those of the attempt whose reply made it, where that told them.
+    """
 
     at: datetime
     status: str
     steps: list[Change]
+    parts: Parts | None = None
 
 
 class HistoryRow(Table):
@@ -73,8 +81,11 @@ class HistoryRow(Table):
         table_name = "saga_history"
 
 
-def recorded(old: SagaState | None, new: SagaState) -> SagaState:
-    """Return a saga with its transition from `old`, which is None at the start, in its history."""
+def recorded(old: SagaState | None, new: SagaState, stamps: Stamps | None = None) -> SagaState:
+    """Return a saga with its transition from `old`, which is None at the start, in its history.
+
+    `stamps` are those of the reply that made it.
+    """
     before = old.steps if old else (None,) * len(new.steps)
     # A fault like the one before it changes nothing of its step but that no answer is awaited.
     failed = new.in_flight if old is not None and old.awaiting and not new.awaiting else None
@@ -90,6 +101,10 @@ def recorded(old: SagaState | None, new: SagaState) -> SagaState:
         told.append(new.status)
     if not told:
         return new
+    if stamps is not None:
+        told.append(
+            PARTS + " ".join(str(part // MICROSECOND) for part in parts(stamps, new.updated_at))
+        )
     after = (new.updated_at - new.created_at) // MICROSECOND
     return altered(new, history=(*new.history, (after, *told)))
 
@@ -102,7 +117,12 @@ def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[st
         moments = found.setdefault(state.id, [])
         try:
             moments += _moments(state, moments[-1].status if moments else "RUNNING")
-        except (ValueError, LookupError, OverflowError) as error:  # edited by hand, perhaps
+        except (
+            ValueError,
+            LookupError,
+            OverflowError,
+            TypeError,
+        ) as error:  # edited by hand, perhaps
             log.error("saga %s: its history can't be read: %s", state.id, first_line(error))
     return found
 
@@ -117,15 +137,18 @@ def _told(index: int, was: StepState | None, step: StepState) -> str:
 
 def _moments(state: SagaState, status: str) -> Iterator[Moment]:
     for after, *told in state.history:
-        steps = []
+        steps, taken = [], None
         for words in map(str, told):
+            if words.startswith(PARTS):
+                taken = Parts(*[int(part) * MICROSECOND for part in words[1:].split()])
+                continue
             step, _, code = words.partition(" ")
             if step[0].isdigit():
                 name = state.steps[int(step[:-1])].name
                 steps.append(Change(name, _STATUSES[step[-1]], code))
             else:
                 status = words
-        yield Moment(state.created_at + int(after) * MICROSECOND, status, steps)
+        yield Moment(state.created_at + int(after) * MICROSECOND, status, steps, taken)
 
 
 def _older(database: peewee.Database, saga_ids: list[str]) -> dict[str, list[Moment]]:

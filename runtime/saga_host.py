@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 
 import peewee
 
 from . import crash, unsent
 from .batch_loop import POLL_TIMEOUT, BatchLoop
-from .clock import Clock, utcnow
+from .clock import EPOCH, Clock, utcnow
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Record, Reply, decode, read_command_id, read_reply
 from .errors import BrokerUnavailable, ContractError, Undecodable
 from .function import import_declaring
+from .observer import Applied
 from .problem import problem_of
 from .saga import Saga
 from .saga_state import SagaState
@@ -23,7 +24,6 @@ from .transport import Refusal, Transport
 
 NOT_SENT = "not_sent"  # the code where the broker will never take a command
 SWEEP_EVERY = timedelta(seconds=1)  # at once again where there was something to do
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,11 @@ class SagaHost(BatchLoop):
     ) -> None:
         super().__init__(hosted.name, database, clock, crash_points)
         self.saga = hosted.saga
+        self._changes: list[Applied] = []  # of the transaction at work
         self._ended: list[Envelope] = []
-        self._store = SagaStore(database, lambda *told: self._ended.append(_end(self.saga, *told)))
-        self._swept_at = LONG_AGO
-        self._marked_at = LONG_AGO  # when what is being sent was swept
+        self._store = SagaStore(database, self._changed)
+        self._swept_at = EPOCH
+        self._marked_at = EPOCH  # when what is being sent was swept
 
     def sweep(self) -> list[Record]:
         """Act on the sagas that are due, in one transaction; return the commands to send.
@@ -98,7 +99,7 @@ class SagaHost(BatchLoop):
         self._crash.reach(crash.BEFORE_SWEEP, lambda: self._store.due(self.saga, self.clock()))
         commands = self.sweep()
         self._crash.reach(crash.AFTER_SWEEP, commands)
-        self._swept_at = LONG_AGO if commands else self.clock()
+        self._swept_at = EPOCH if commands else self.clock()
         if commands:
             self._send(commands, transport)
 
@@ -131,7 +132,7 @@ class SagaHost(BatchLoop):
         return letters + self._advance([heard[1] for _, heard in found if heard is not None])
 
     def _advance(self, replies: Sequence[Reply]) -> list[Record]:
-        self._ended.clear()
+        self._begin()
         with transaction(self.database):
             commands = self._store.advance(self.saga, replies, self.clock())
             self._crash.reach(crash.BEFORE_COMMIT, commands)
@@ -140,19 +141,32 @@ class SagaHost(BatchLoop):
     def _sweep(self) -> list[Record]:
         if not self._store.due(self.saga, self.clock()):
             return []  # most often, and looking takes no lock
-        self._ended.clear()
+        self._begin()
         with transaction(self.database):
             self._marked_at = self.clock()
             commands = self._store.sweep(self.saga, self._marked_at)
             self._crash.reach(crash.IN_SWEEP, commands)
         return self._to_send(commands)
 
+    def _begin(self) -> None:
+        self._changes.clear()
+        self._ended.clear()
+
+    def _changed(self, change: Applied, text: str) -> None:
+        self._changes.append(change)
+        if change.new.ended and not change.old.ended:
+            self._ended.append(_end(self.saga, change.new, text))
+
     def _note_sent(self, saga_ids: Sequence[str]) -> None:
         with transaction(self.database):
             unsent.note_sent(self.database, saga_ids, self._marked_at)
 
     def _to_send(self, commands: Sequence[Envelope]) -> list[Record]:
-        """Return each command once, and messages that tell which sagas have ended."""
+        """Return each command once, and messages that tell which sagas have ended.
+
+        What they come of is committed, and observed.
+        """
+        self.observer.applied(self._changes)
         once = {command.id: command for command in commands}
         return [message.record() for message in (*once.values(), *self._ended)]
 

@@ -19,6 +19,7 @@ from .database.schema import Table
 from .envelope import Envelope, Reply
 from .errors import Conflict, NotFound, Unreadable
 from .message import Message
+from .observer import Applied
 from .saga import Saga
 from .saga_history import recorded
 from .saga_rows import SagaRow
@@ -55,20 +56,19 @@ class Start:
 
 
 Started = Transition | Exception
-Change = tuple[SagaState, SagaState]  # before and after
 
 
 class SagaStore:
     """The sagas in one database. It may be shared by threads where the database may.
 
-    `on_end` hears of each saga that ends, and its row's text, in the transaction in which it does.
+    `on_change` hears of each change of one that has begun, and its row's text, before the commit.
     """
 
     def __init__(
-        self, database: peewee.Database, on_end: Callable[[SagaState, str], None] = lambda *_: None
+        self, database: peewee.Database, on_change: Callable[[Applied, str], None] = lambda *_: None
     ) -> None:
         self.database = database
-        self._on_end = on_end
+        self._on_change = on_change
 
     def start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         """Store new sagas in one transaction; return each with the command that the caller sends.
@@ -91,15 +91,16 @@ class SagaStore:
         A reply to a saga that is not here is passed over: its command came from somebody else.
         """
         before = saga_guard.load(self.database, saga, {reply.saga_id for reply in replies})
-        after, commands = dict(before), []
+        after, commands, changed = dict(before), [], dict[str, Applied]()
         for reply in replies:
-            state = after.get(reply.saga_id)
-            if state is not None:
+            if (state := after.get(reply.saga_id)) is not None:
                 change = partial(transition.on_reply, saga, reply=reply, now=now)
-                after[reply.saga_id], more = saga_guard.apply(saga, state, change, now)
+                new, more = saga_guard.apply(saga, state, change, now)
                 commands += more
-        moved = [(before[i], state) for i, state in after.items() if state is not before[i]]
-        self._save([(old, recorded(old, new)) for old, new in moved])
+                if new is not state:
+                    after[state.id] = new
+                    changed[state.id] = Applied(reply, before[state.id], new)
+        self._save(list(changed.values()))
         return commands
 
     def due(self, saga: Saga, now: datetime) -> Sized:
@@ -125,10 +126,10 @@ class SagaStore:
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
-            changed.append((state, recorded(state, new)))
+            changed.append(Applied(None, state, new))
             commands += more
         self._save(changed, swept=True)
-        unsent.mark(self.database, [new for _, new in changed], commands, now)
+        unsent.mark(self.database, [change.new for change in changed], commands, now)
         return commands
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
@@ -199,22 +200,26 @@ class SagaStore:
                 raise Unreadable(f"saga {saga_id} {state.failure and state.failure.message}")
             new, commands = change(state)
             if new is not state:
-                new = recorded(state, new)
-                self._save([(state, new)])
+                [(_, _, new)] = self._save([Applied(None, state, new)])
         return new, commands
 
-    def _save(self, changes: Sequence[Change], *, swept: bool = False) -> None:
+    def _save(self, changes: Sequence[Applied], *, swept: bool = False) -> list[Applied]:
+        """Store changed sagas, each with its history; return them so."""
         moved: list[tuple[Any, ...]] = []
         stayed: list[tuple[str, str]] = []
-        for old, new in changes:
-            if swept or _moves(old, new):
-                moved.append(_columns(new))
-                if new.ended and not old.ended:
-                    self._on_end(new, moved[-1][-1])
+        saved: list[Applied] = []
+        for reply, old, new in changes:
+            state = recorded(old, new, reply.stamps if reply is not None else None)
+            saved.append(Applied(reply, old, state))
+            columns = _columns(state)
+            if swept or _moves(old, state):
+                moved.append(columns)
             else:
-                stayed.append((new.id, to_json(new)))
+                stayed.append((state.id, columns[-1]))
+            self._on_change(saved[-1], columns[-1])
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
+        return saved
 
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:

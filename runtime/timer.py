@@ -82,6 +82,7 @@ class Timer(Loop):
     def _tick(self) -> list[Unsent]:
         now, look = self.clock(), self._may_have_left
         self._may_have_left = True  # until all is sent: this may be tried again, or not be heard of
+        ended: datetime | None = None
         with transaction(self.database):
             self._due_at = outbox.lock_due(self.database, self.name, now)
             due = not now < self._due_at <= now + self.every + CLOCKS_DIFFER
@@ -91,9 +92,12 @@ class Timer(Loop):
             if due and not commands:
                 with self.time_limit:
                     asked = [command.record() for command in self.function.handler(now)]
+                ended = self.clock()
                 outbox.put(self.database, self.name, asked)
                 commands = self._unsent() if asked else []
             self._crash.reach(crash.BEFORE_COMMIT, commands)
+        if ended is not None:
+            self.observer.ticked(now, ended, len(asked))
         return commands
 
     def _delete(self, commands: Sequence[Unsent]) -> None:

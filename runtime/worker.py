@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 from pydantic import BaseModel, ValidationError
@@ -25,9 +25,11 @@ from .function import Function
 from .inbox import Answer
 from .loop import UNAVAILABLE
 from .message import Command, Message, reasons
+from .observer import Handled
 from .outside import note_begun, unseen
 from .poison import DEATHS, Suspects
 from .problem import INVALID_COMMAND, Problem, problem_of
+from .stamps import stamped
 from .transport import Transport
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,17 @@ GUARDED_BATCHES = 10
 
 Asked = Message | Answer  # a command, or what it is answered unseen
 Found = Sequence[Read[Asked]]
-Undone = dict[int, Answer]
+
+
+class Tried(NamedTuple):
+    """What came of a handler, and when it began and ended."""
+
+    answer: Answer
+    began: datetime
+    ended: datetime
+
+
+Undone = dict[int, Tried]
 
 
 class _UndoneWithItsBatch(Exception):
@@ -73,6 +85,7 @@ class Worker(BatchLoop):
         self._type = function.command.__name__
         self._source = f"/{function.name.replace('.', '/')}"
         self._guarded = 0  # batches that are still worked off with savepoints
+        self._received = clock()
         self._guilty = False  # the only message in hand has ended too many processes
         self.suspects: Suspects | None = None
 
@@ -100,28 +113,32 @@ class Worker(BatchLoop):
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
         undone: Undone = {}
+        self._received = self.clock()
         if self.function.outside:
             commands = [on[0] for _, on in found if on is not None and isinstance(on[1], Message)]
-            note_begun(self.database, commands, self.clock())
+            note_begun(self.database, commands, self._received)
         try:
-            out, worked = self._answer_all(found, undone, guarded=self._guarded > 0)
+            handled = self._answer_all(found, undone, guarded=self._guarded > 0)
         except _UndoneWithItsBatch:
             self._guarded = GUARDED_BATCHES
-            out, worked = self._answer_all(found, undone, guarded=True)
+            handled = self._answer_all(found, undone, guarded=True)
         except CommitRefused as refused:
             command = found[0][1]
             if len(found) > 1 or command is None:
                 raise
-            undone[0] = self._failure(command[0], refused.__cause__ or refused)
-            out, worked = self._answer_all(found, undone, guarded=False)
+            answer = self._failure(command[0], refused.__cause__ or refused)
+            undone[0] = Tried(answer, self._received, self.clock())
+            handled = self._answer_all(found, undone, guarded=False)
         self._guarded = max(0, self._guarded - 1)
-        self.unworked = records[worked:]
-        return out
+        self.unworked = records[len(handled) :]
+        answered = self.clock()
+        self.observer.handled(handled)
+        told = zip(found, handled, strict=False)
+        out = [(letter, self._reply(one, answered)) for (letter, _), one in told]
+        return [record for pair in out for record in pair if record is not None]
 
-    def _answer_all(
-        self, found: Found, undone: Undone, *, guarded: bool
-    ) -> tuple[list[Record], int]:
-        """Answer commands in one transaction; return what is to be sent, and of how many it is.
+    def _answer_all(self, found: Found, undone: Undone, *, guarded: bool) -> list[Handled]:
+        """Answer commands in one transaction; return what came of those that there was time for.
 
         Guarded, each handler has a savepoint. Without, the first one whose writes have to be undone
         takes the whole batch along: `_UndoneWithItsBatch` is raised. `undone` has what came of such
@@ -134,42 +151,47 @@ class Worker(BatchLoop):
             kept = inbox.load(self.database, ids)
             known = dict(kept)
             with self.time_limit:
-                out, worked = self._answer_each(found, known, undone, now, guarded)
+                handled = self._answer_each(found, known, undone, now, guarded)
             fresh = {key: answer for key, answer in known.items() if key not in kept}
             inbox.save(self.database, list(fresh.items()))
             self._crash.reach(crash.BEFORE_COMMIT, fresh)
-        return out, worked
+        return handled
 
     def _answer_each(
         self, found: Found, known: dict[str, Answer], undone: Undone, now: datetime, guarded: bool
-    ) -> tuple[list[Record], int]:
+    ) -> list[Handled]:
         """Answer in turn, up to one that takes it over its time; add to what is `known`."""
-        until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
+        until, handled = self.stopwatch() + LONGEST_BATCH, list[Handled]()
         for place, (letter, command) in enumerate(found):
-            worked += 1
-            if letter is not None:
-                out.append(letter)
+            began = ended = self.clock()
             if command is None:
+                handled.append(Handled(None, None, "dead", self._received, began, ended))
                 continue
             envelope, asked = command
             if isinstance(asked, Answer):
                 asked = unseen(envelope, asked, known)
             decision = inbox.decide(envelope, known, now)
-            answer = decision.answer or undone.get(place)
-            if answer is None:
+            duplicate = envelope.id in known
+            if decision.answer is not None:
+                answer = decision.answer
+            elif place in undone:
+                answer, began, ended = undone[place]
+            else:
                 try:
                     answer = self._attempt(envelope, asked, guarded=guarded)
                 except _UndoneWithItsBatch as it:
-                    undone[place] = it.answer
+                    undone[place] = Tried(it.answer, began, self.clock())
                     raise
+                ended = self.clock()
             if decision.fence is not None:
                 known[decision.fence] = inbox.fenced(now)
             if inbox.is_kept(envelope, answer, self._guilty):
                 known[envelope.id] = answer
-            out.append(self._reply(envelope, answer))
+            what = "dead" if letter is not None else "duplicate" if duplicate else answer.outcome
+            handled.append(Handled(envelope, answer, what, self._received, began, ended))
             if self.stopwatch() > until:
                 break
-        return out, worked
+        return handled
 
     def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
         """Call the handler, and turn whatever comes of it into an answer."""
@@ -180,7 +202,7 @@ class Worker(BatchLoop):
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self._call(asked, envelope.id)
+            event = self._call(asked, envelope)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {event!r}")
@@ -213,10 +235,10 @@ class Worker(BatchLoop):
         run_sql("RELEASE SAVEPOINT handler")
         return answer
 
-    def _call(self, message: Message, key: str) -> Any:
-        with self._tame:
+    def _call(self, message: Message, envelope: Envelope) -> Any:
+        with self._tame, self.observer.around(envelope):
             if self.function.keyed:
-                return self.function.handler(message, key=key)
+                return self.function.handler(message, key=envelope.id)
             return self.function.handler(message)
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
@@ -257,7 +279,10 @@ class Worker(BatchLoop):
             return envelope, self._refusal("failed", problem_of(PROCESS_ENDED, reason))
         return envelope, self._refusal("rejected", problem_of(INVALID_COMMAND, reason))
 
-    def _reply(self, command: Envelope, answer: Answer) -> Record:
+    def _reply(self, handled: Handled, answered: datetime) -> Record | None:
+        command, answer, _, *at = handled
+        if command is None or answer is None:
+            return None
         return Envelope(
             topic=self._command_class.event.topic,
             id=reply_id(command.id),
@@ -269,4 +294,5 @@ class Worker(BatchLoop):
             # What is not final names its attempt: a copy of it must not be taken for a later one's.
             attempt=1 if inbox.is_final(command, answer) else command.attempt,
             traceparent=command.traceparent,
+            stamps=stamped(command.time, [*at, answered]),
         ).record()

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -17,12 +17,15 @@ from ..client import SagaClient
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
 from ..message import Message
-from ..saga_history import histories
+from ..saga_history import Moment, histories
 from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
+from ..stamps import Parts
 from ..system.stack import read_stacks
 from .app import Data, Json, SagaId, app, settings_for
 from .terminal import bare_table, coloured, console, line, moment, print_rows
+
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @app.command()
@@ -68,14 +71,20 @@ def show(
     """Show one saga: its steps, attempts, errors and history."""
     database = open_sagas(data)
     state = saga_queries.find(database, saga_id)
+    moments = histories(database, [state])[state.id]
     if as_json:
-        print(json.dumps(as_dict(state, _start_messages(data).get(state.name)), indent=1))
+        whole = as_dict(state, _start_messages(data).get(state.name))
+        whole["history"] = [_moment_as_dict(one) for one in moments]
+        print(json.dumps(whole, indent=1))
         return
     console.print(story(state))
     console.print()
-    for one in histories(database, [state])[state.id]:
+    for one in moments:
         when, changes = moment(one.at, "milliseconds"), ", ".join(map(str, one.steps))
-        console.print(line((when, "dim"), "  ", coloured(one.status, 14), f" {changes}"))
+        told = line((when, "dim"), "  ", coloured(one.status, 14), f" {changes}")
+        console.print(
+            told if one.parts is None else told + line((f"  {_written(one.parts)}", "dim"))
+        )
 
 
 @app.command()
@@ -96,6 +105,20 @@ def skip(
     """Record that a person has done a failed undo; go on."""
     with SagaClient(settings_for(data)) as client:
         _tell(client.skip(saga_id, step, by, reason))
+
+
+def _moment_as_dict(one: Moment) -> Any:
+    """Return a transition as JSON-able data; the parts of its attempt's time are in seconds."""
+    whole = one._asdict()
+    whole["steps"] = [step._asdict() for step in one.steps]
+    whole["parts"] = one.parts and one.parts._asdict()
+    return to_jsonable_python(whole, timedelta_mode="float")
+
+
+def _written(parts: Parts) -> str:
+    """Write what an attempt's time was made of, in milliseconds; below zero, clocks differ."""
+    told = (f"{name} {part / MILLISECOND:.1f}" for name, part in parts._asdict().items())
+    return f"({', '.join(told)} ms)"
 
 
 def _tell(state: SagaState) -> None:

@@ -1,13 +1,13 @@
 """The exact column types that SQLite and PostgreSQL share."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import peewee
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from ..clock import EPOCH, MICROSECOND
+
 CENTS = Decimal("0.01")
 
 

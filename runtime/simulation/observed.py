@@ -6,10 +6,11 @@ from ..batch_loop import Read
 from ..envelope import Envelope, Record
 from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
+from ..observer import Handled
 from ..outbox import Unsent
 from ..saga_host import SagaHost
 from ..timer import Timer
-from ..worker import Asked, Worker
+from ..worker import Asked, Tried, Worker
 from .database import SimulatedDatabase
 from .invariants import Ran
 
@@ -45,10 +46,10 @@ class ObservedWorker(Observed, Worker):
         return out
 
     def _answer_all(
-        self, found: Sequence[Read[Asked]], undone: dict[int, Answer], *, guarded: bool
-    ) -> tuple[list[Record], int]:
+        self, found: Sequence[Read[Asked]], undone: dict[int, Tried], *, guarded: bool
+    ) -> list[Handled]:
         asked = [asked for _, asked in found]
-        self.ran = [(on[0].id, answer) for n, answer in undone.items() if (on := asked[n])]
+        self.ran = [(on[0].id, answer) for n, (answer, *_) in undone.items() if (on := asked[n])]
         return super()._answer_all(found, undone, guarded=guarded)
 
     def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:

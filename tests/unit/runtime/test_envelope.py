@@ -1,5 +1,7 @@
 """Messages as CloudEvents: what is written can be read, what can't be read says why."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +20,14 @@ from saga.runtime.envelope import (
     reply_id,
 )
 from saga.runtime.errors import Undecodable
+from saga.runtime.stamps import Stamps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 PART = st.text(
     st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=80
 )
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+STAMPS = st.builds(Stamps, *[MOMENTS] * 5)
 HEADERS = [("ce_id", b"s/step/do"), ("ce_source", b"/saga"), ("ce_type", b"Ask")]
 
 
@@ -63,6 +68,7 @@ def without(name):
         attempt=st.integers(0, 10**9),
         traceparent=st.none() | TEXT,
         place=st.just(""),
+        stamps=st.none() | STAMPS,
     )
 )
 def test_what_is_encoded_is_decoded(sent):

@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import peewee
+import pytest
 
 from saga.runtime.problem import Problem
 from saga.runtime.saga_history import Change, HistoryRow, Moment, histories, recorded
 from saga.runtime.saga_state import SagaState, StepState
+from saga.runtime.stamps import Parts, Stamps
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=3)
@@ -87,3 +89,23 @@ def test_what_version_0_1_has_stored_comes_first(database: peewee.Database) -> N
         Moment(LATER, "COMPENSATING", [Change("pay", "REJECTED", "no"), Change("make", "UNDOING")]),
         Moment(NOON, "COMPENSATING", [Change("make", "UNDONE")]),
     ]
+
+
+def test_moment_tells_what_the_time_of_its_attempt_was_made_of(sqlite: peewee.Database) -> None:
+    moments = [NOON + timedelta(milliseconds=n) for n in (0, 1, 3, 6, 10)]
+    done = (StepState("make", "DONE", 1), StepState("pay", "RUNNING", 1))
+    after = replace(BEGUN, steps=done, updated_at=NOON + timedelta(milliseconds=15))
+    [path] = histories(sqlite, [recorded(BEGUN, after, Stamps(*moments))]).values()
+    assert path[-1].steps == [Change("make", "DONE"), Change("pay", "RUNNING")]
+    assert path[-1].parts == Parts(*[timedelta(milliseconds=n) for n in (1, 2, 3, 4, 5)])
+    assert path[0].parts is None
+
+
+@pytest.mark.parametrize("parts", ["~", "~1 2 3", "~1 2 3 4 5 6", "~a b c d e"])
+def test_parts_that_were_edited_by_hand_hide_no_other_moment(
+    sqlite: peewee.Database, parts: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = replace(BEGUN, history=(*BEGUN.history, (5, "0D", parts)))
+    [path] = histories(sqlite, [odd]).values()
+    assert [moment.steps for moment in path] == [[Change("make", "RUNNING")]]
+    assert "can't be read" in caplog.text

@@ -11,6 +11,7 @@ from saga.runtime.crash import CrashPoints
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Envelope, Record, decode
 from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.observer import Observer
 from saga.runtime.retry import Retry
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_rows import SagaRow
@@ -337,3 +338,18 @@ def test_reply_that_cant_be_read_is_a_dead_letter_and_the_others_go_on(hosting):
     broken = Record("host.events", b"k", b"\xff", [], 0, 7)
     out = hosting.host.process([broken, done("make")])
     assert [record.topic for record in out] == ["host.events.dlq", "host.finish"]
+
+
+def test_observer_hears_of_each_change_once_it_is_committed(hosting):
+    heard = []
+
+    class Told(Observer):
+        def applied(self, changes):
+            heard.extend((change.reply and change.reply.step, change.new) for change in changes)
+
+    hosting.host.observer = Told()
+    hosting.run(1.0, [done("make")], [])
+    hosting.now += timedelta(seconds=31)
+    hosting.run(1.0)
+    assert [step for step, _ in heard] == ["make", None]
+    assert heard[-1][1] == hosting.saga()

@@ -270,12 +270,13 @@ def test_saga_that_is_due_earlier_than_before_is_acted_on_then(store):
 @pytest.mark.parametrize("together", [True, False])
 def test_each_end_is_told_once(store, together):
     """Also of a saga that was begun before in the same batch, or whose last reply comes again."""
-    ends = []
-    telling = SagaStore(store.database, lambda *end: ends.append(end))
+    told = []
+    telling = SagaStore(store.database, lambda *change: told.append(change))
     begin("a", "b")
     replies = [reply("a"), reply("b"), reply("a", "finish"), reply("a", "finish")]
     for batch in [replies] if together else [[one] for one in replies]:
         telling.advance(SAGA, batch, NOW)
+    ends = [(one.new, text) for one, text in told if one.new.ended and not one.old.ended]
     [(ended, text)] = ends
     assert ended == from_json(text) == saga_queries.find(store.database, "a")
     assert ended.status == "COMPLETED"

@@ -83,11 +83,13 @@ def test_input_is_told_as_it_was_sent(
         monkeypatch.setattr(Stack, "load_entry", lambda *_, hosted=hosted: hosted)
         sagas.show(failed.id, as_json=True)
         shown = json.loads(capsys.readouterr().out)
+        history = shown.pop("history")
         sagas.sagas(limit=9, as_json=True)
         assert json.loads(capsys.readouterr().out) == [shown]
         wanted = {alias if name == "user_id" else name: value for name, value in names.items()}
         assert shown["input"] == wanted
         assert shown["context"]["user_id"] == 3
+        assert [one["steps"][0]["name"] for one in history][:1] == ["create_order"]
 
 
 def test_input_is_told_where_the_sagas_code_is_broken(

@@ -1,0 +1,64 @@
+"""Who hears of what happens to messages and sagas, to count it, log it or trace it.
+
+Nothing of it is heard twice: a transaction that is rolled back and done again has happened once.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from .envelope import Envelope, Reply
+from .inbox import Answer
+from .saga_state import SagaState
+
+Handling = Literal["done", "rejected", "failed", "duplicate", "dead"]
+
+
+class Handled(NamedTuple):
+    """What came of one record that a function has received; of each there is one.
+
+    A `duplicate` was answered from the inbox. `dead` is what can't be read or must not be handled:
+    it is a dead letter, and has no `command` where not even its headers can be read.
+    """
+
+    command: Envelope | None
+    answer: Answer | None
+    outcome: Handling
+    received: datetime
+    began: datetime
+    ended: datetime
+
+
+class Applied(NamedTuple):
+    """One change of a saga that has begun.
+
+    `reply` is what changed it; None where its host acted on what was due, or a person did.
+    """
+
+    reply: Reply | None
+    old: SagaState
+    new: SagaState
+
+
+class Observer:
+    """Hears what a function or a host does; this one makes nothing of it.
+
+    What it raises is raised where it is told. Others are told in its place by a subclass.
+    """
+
+    def around(self, command: Envelope) -> AbstractContextManager[object]:
+        """Be around the call of a handler."""
+        return nullcontext(command)
+
+    def handled(self, handled: Sequence[Handled]) -> None:
+        """Hear of the records of a function whose answers are committed."""
+
+    def applied(self, changes: Sequence[Applied]) -> None:
+        """Hear of changes of sagas that are committed."""
+
+    def ticked(self, began: datetime, ended: datetime, commands: int) -> None:
+        """Hear of a call of a timer's handler, and how many commands it asked for."""
+
+
+NOBODY = Observer()
