@@ -20,7 +20,7 @@ MODULES = {
     "databases": ("create-databases",),
     "running": ("up", "down", "ps", "logs", "run"),
     "deploying": ("deploy", "rollback", "scale", "remove", "deployments", "invoke"),
-    "sagas": ("sagas", "show", "retry", "skip"),
+    "sagas": ("sagas", "show", "why", "retry", "skip"),
     "dlq": ("dlq",),
     "render": ("render",),
 }

@@ -1,6 +1,7 @@
-"""Look at sagas: `sagas`, `show`; act on those that wait for a person: `retry`, `skip`."""
+"""Look at sagas: `sagas`, `show`, `why`; act on those that wait for a person: `retry`, `skip`."""
 
 import json
+import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,13 +11,18 @@ import peewee
 import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from .. import saga_queries
 from ..body import under_aliases
 from ..client import SagaClient
+from ..clock import utcnow
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
+from ..explanation import explain
 from ..message import Message
+from ..saga import Saga
 from ..saga_history import Moment, histories
 from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
@@ -26,6 +32,7 @@ from .app import Data, Json, SagaId, app, settings_for
 from .terminal import bare_table, coloured, console, line, moment, print_rows
 
 MILLISECOND = timedelta(milliseconds=1)
+LOOK_EVERY = 0.3  # seconds
 
 
 @app.command()
@@ -67,24 +74,28 @@ def show(
     saga_id: SagaId,
     data: Data = None,
     as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until it has ended.")] = False,
 ) -> None:
     """Show one saga: its steps, attempts, errors and history."""
     database = open_sagas(data)
     state = saga_queries.find(database, saga_id)
+    if watch and not as_json:
+        _watch(database, state)
+        return
     moments = histories(database, [state])[state.id]
     if as_json:
         whole = as_dict(state, _start_messages(data).get(state.name))
         whole["history"] = [_moment_as_dict(one) for one in moments]
         print(json.dumps(whole, indent=1))
         return
-    console.print(story(state))
-    console.print()
-    for one in moments:
-        when, changes = moment(one.at, "milliseconds"), ", ".join(map(str, one.steps))
-        told = line((when, "dim"), "  ", coloured(one.status, 14), f" {changes}")
-        console.print(
-            told if one.parts is None else told + line((f"  {_written(one.parts)}", "dim"))
-        )
+    console.print(_whole(state, moments))
+
+
+@app.command()
+def why(saga_id: SagaId, data: Data = None) -> None:
+    """Say what a saga waits for, since when, and what helps."""
+    state = saga_queries.find(open_sagas(data), saga_id)
+    console.print(explain(state, _declared(data).get(state.name), utcnow()), soft_wrap=True)
 
 
 @app.command()
@@ -105,6 +116,34 @@ def skip(
     """Record that a person has done a failed undo; go on."""
     with SagaClient(settings_for(data)) as client:
         _tell(client.skip(saga_id, step, by, reason))
+
+
+def _watch(database: peewee.Database, state: SagaState) -> None:
+    """Show a saga again whenever it changes; without a terminal, what is new, line by line."""
+    shown = 0
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            moments = histories(database, [state])[state.id]
+            if console.is_terminal:
+                live.update(_whole(state, moments), refresh=True)
+            else:
+                for one in moments[shown:]:
+                    console.print(_moment(one))
+            if state.ended:
+                return
+            shown = len(moments)
+            time.sleep(LOOK_EVERY)
+            state = saga_queries.find(database, state.id)
+
+
+def _whole(state: SagaState, moments: list[Moment]) -> Group:
+    return Group(story(state), "", *map(_moment, moments))
+
+
+def _moment(one: Moment) -> Text:
+    when, changes = moment(one.at, "milliseconds"), ", ".join(map(str, one.steps))
+    told = line((when, "dim"), "  ", coloured(one.status, 14), f" {changes}")
+    return told if one.parts is None else told + line((f"  {_written(one.parts)}", "dim"))
 
 
 def _moment_as_dict(one: Moment) -> Any:
@@ -162,14 +201,18 @@ def as_dict(state: SagaState, start: type[Message] | None = None) -> dict[str, A
 
 
 def _start_messages(data: Path | None) -> dict[str, type[Message]]:
-    """Return the start messages of all sagas that are declared, by the sagas' names."""
-    found: dict[str, type[Message]] = {}
+    return {name: saga.start for name, saga in _declared(data).items()}
+
+
+def _declared(data: Path | None) -> dict[str, Saga]:
+    """Return all sagas that are declared, by their names."""
+    found: dict[str, Saga] = {}
     for stack in read_stacks(settings_for(data).saga_stacks):
         for entry in stack.sagas:
             with suppress(Exception):  # whatever its code may raise, its rows can be shown
                 hosted = stack.load_entry(entry)
                 if isinstance(hosted, HostedSaga):
-                    found[hosted.saga.name] = hosted.saga.start
+                    found[hosted.saga.name] = hosted.saga
     return found
 
 

@@ -135,3 +135,30 @@ def test_ids_states_and_times_are_whole_in_80_columns(
     assert heading.split() == ["SAGA", "STATUS", "STARTED", "NAME", "WHY"]
     assert row.split()[:3] == [failed.id, "FAILED", terminal.moment(failed.created_at)]
     assert row.index(" place-order") < 80
+
+
+def test_why_says_what_helps(failed: SagaState, capsys: pytest.CaptureFixture[str]) -> None:
+    sagas.why(failed.id)
+    told = capsys.readouterr().out
+    assert "The undo of create_order has failed: no_cancel: not today." in told
+    assert f"`saga retry {failed.id}`" in told
+
+
+@pytest.mark.usefixtures("broker")
+def test_watch_shows_what_is_new_until_the_saga_has_ended(
+    failed: SagaState, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each transition is one line, where the output is no terminal."""
+    sagas.retry(failed.id)
+    capsys.readouterr()
+
+    def answer(_: float) -> None:
+        with SagaClient() as client:
+            undone = Reply(failed.id, "create_order", "undo", "done", 2, "{}")
+            client._store.advance(place_order, [undone], utcnow())
+
+    monkeypatch.setattr("time.sleep", answer)
+    sagas.show(failed.id, watch=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [told for told in lines if "COMPENSATED" in told] == lines[-1:]
+    assert len(lines) == len(set(lines))
