@@ -150,8 +150,10 @@ def _moment_as_dict(one: Moment) -> Any:
     """Return a transition as JSON-able data; the parts of its attempt's time are in seconds."""
     whole = one._asdict()
     whole["steps"] = [step._asdict() for step in one.steps]
-    whole["parts"] = one.parts and one.parts._asdict()
-    return to_jsonable_python(whole, timedelta_mode="float")
+    if one.parts is not None:
+        parts = one.parts._asdict().items()
+        whole["parts"] = {name: part.total_seconds() for name, part in parts}
+    return to_jsonable_python(whole)
 
 
 def _written(parts: Parts) -> str:

@@ -89,7 +89,9 @@ def test_input_is_told_as_it_was_sent(
         wanted = {alias if name == "user_id" else name: value for name, value in names.items()}
         assert shown["input"] == wanted
         assert shown["context"]["user_id"] == 3
-        assert [one["steps"][0]["name"] for one in history][:1] == ["create_order"]
+        first = {"name": "create_order", "status": "RUNNING", "code": ""}
+        began = shown["created_at"]
+        assert history[0] == {"at": began, "status": "RUNNING", "steps": [first], "parts": None}
 
 
 def test_input_is_told_where_the_sagas_code_is_broken(
