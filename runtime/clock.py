@@ -27,6 +27,12 @@ def utcnow() -> datetime:
     return _clock.get()()
 
 
+def microseconds(at: datetime) -> int:
+    """Return a moment as microseconds since 1970, exactly."""
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
 @contextmanager
 def clock_set_to(clock: Clock) -> Iterator[None]:
     """Let `clock` tell the time in this context: for tests, which want to know it beforehand."""

@@ -12,6 +12,8 @@ from .envelope import Envelope, Reply
 from .inbox import Answer
 from .saga_state import SagaState
 
+NOTHING = nullcontext()
+
 Handling = Literal["done", "rejected", "failed", "duplicate", "dead"]
 
 
@@ -19,15 +21,16 @@ class Handled(NamedTuple):
     """What came of one record that a function has received; of each there is one.
 
     A `duplicate` was answered from the inbox. `dead` is what can't be read or must not be handled:
-    it is a dead letter, and has no `command` where not even its headers can be read.
+    it is a dead letter, and has no `command` where not even its headers can be read. Moments are
+    microseconds since 1970; what comes next begins when its handler has `ended`.
     """
 
     command: Envelope | None
     answer: Answer | None
     outcome: Handling
-    received: datetime
-    began: datetime
-    ended: datetime
+    received: int
+    began: int
+    ended: int
 
 
 class Applied(NamedTuple):
@@ -47,9 +50,9 @@ class Observer:
     What it raises is raised where it is told. Others are told in its place by a subclass.
     """
 
-    def around(self, command: Envelope) -> AbstractContextManager[object]:
+    def around(self, _command: Envelope, /) -> AbstractContextManager[object]:
         """Be around the call of a handler."""
-        return nullcontext(command)
+        return NOTHING
 
     def handled(self, handled: Sequence[Handled]) -> None:
         """Hear of the records of a function whose answers are committed."""

@@ -21,7 +21,7 @@ from .database.schema import Table
 from .database.statements import one_of, prepared
 from .errors import first_line
 from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus, altered
-from .stamps import Parts, Stamps, parts
+from .stamps import Parts, Stamps, between, parts
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,7 @@ def recorded(old: SagaState | None, new: SagaState, stamps: Stamps | None = None
     if not told:
         return new
     if stamps is not None:
-        told.append(
-            PARTS + " ".join(str(part // MICROSECOND) for part in parts(stamps, new.updated_at))
-        )
+        told.append(PARTS + " ".join(map(str, between(stamps, new.updated_at))))
     after = (new.updated_at - new.created_at) // MICROSECOND
     return altered(new, history=(*new.history, (after, *told)))
 
@@ -140,7 +138,7 @@ def _moments(state: SagaState, status: str) -> Iterator[Moment]:
         steps, taken = [], None
         for words in map(str, told):
             if words.startswith(PARTS):
-                taken = Parts(*[int(part) * MICROSECOND for part in words[1:].split()])
+                taken = parts(map(int, words[1:].split()))
                 continue
             step, _, code = words.partition(" ")
             if step[0].isdigit():

@@ -167,6 +167,7 @@ class SagaHost(BatchLoop):
         What they come of is committed, and observed.
         """
         self.observer.applied(self._changes)
+        self._changes.clear()  # a batch that stays in memory slows down the next one
         once = {command.id: command for command in commands}
         return [message.record() for message in (*once.values(), *self._ended)]
 

@@ -98,8 +98,8 @@ class SagaStore:
                 new, more = saga_guard.apply(saga, state, change, now)
                 commands += more
                 if new is not state:
-                    after[state.id] = new
-                    changed[state.id] = Applied(reply, before[state.id], new)
+                    after[state.id], old = new, before[state.id]
+                    changed[state.id] = Applied(reply, old, recorded(old, new, reply.stamps))
         self._save(list(changed.values()))
         return commands
 
@@ -126,7 +126,7 @@ class SagaStore:
             if new is state and state.due_at is not None and state.due_at <= now:
                 # One that can't be helped is looked at later, and makes room for the others.
                 new = replace(state, due_at=later_at)
-            changed.append(Applied(None, state, new))
+            changed.append(Applied(None, state, recorded(state, new)))
             commands += more
         self._save(changed, swept=True)
         unsent.mark(self.database, [change.new for change in changed], commands, now)
@@ -200,26 +200,22 @@ class SagaStore:
                 raise Unreadable(f"saga {saga_id} {state.failure and state.failure.message}")
             new, commands = change(state)
             if new is not state:
-                [(_, _, new)] = self._save([Applied(None, state, new)])
+                new = recorded(state, new)
+                self._save([Applied(None, state, new)])
         return new, commands
 
-    def _save(self, changes: Sequence[Applied], *, swept: bool = False) -> list[Applied]:
-        """Store changed sagas, each with its history; return them so."""
+    def _save(self, changes: Sequence[Applied], *, swept: bool = False) -> None:
         moved: list[tuple[Any, ...]] = []
         stayed: list[tuple[str, str]] = []
-        saved: list[Applied] = []
-        for reply, old, new in changes:
-            state = recorded(old, new, reply.stamps if reply is not None else None)
-            saved.append(Applied(reply, old, state))
-            columns = _columns(state)
-            if swept or _moves(old, state):
+        for change in changes:
+            columns = _columns(change.new)
+            if swept or _moves(change.old, change.new):
                 moved.append(columns)
             else:
-                stayed.append((state.id, columns[-1]))
-            self._on_change(saved[-1], columns[-1])
+                stayed.append((columns[0], columns[-1]))
+            self._on_change(change, columns[-1])
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
-        return saved
 
 
 def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:

@@ -1,7 +1,8 @@
 """When an attempt of a command was where: what the time that it took is made of.
 
 Each moment is told by the clock of the host that it was on, so that what lies between two of them
-is below zero where those clocks differ.
+is below zero where those clocks differ. They are microseconds since 1970, as whole numbers: each
+message has five of them.
 """
 
 from collections.abc import Iterable
@@ -9,25 +10,25 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from .clock import EPOCH, MICROSECOND
+from .clock import microseconds
 
 HEADER = "ce_stamps"  # an extension attribute of CloudEvents, in replies
 COUNT = 5
-LIMIT = 120  # characters; five moments of today have 84
+LONGEST = 17  # digits of a moment, and so until the year 5138
 
 
 class Stamps(NamedTuple):
-    """The moments of one attempt until its reply was on its way.
+    """The moments of one attempt until its reply was on its way, in microseconds since 1970.
 
     `sent` is when its saga decided to send it, `received` when its function had it in hand, `began`
     and `ended` are those of the handler, and `answered` is when what it wrote was committed.
     """
 
-    sent: datetime
-    received: datetime
-    began: datetime
-    ended: datetime
-    answered: datetime
+    sent: int
+    received: int
+    began: int
+    ended: int
+    answered: int
 
 
 class Parts(NamedTuple):
@@ -44,31 +45,39 @@ class Parts(NamedTuple):
     reply: timedelta
 
 
-def stamped(sent: str, later: Iterable[datetime]) -> Stamps | None:
+def stamped(sent: str, *later: int) -> Stamps | None:
     """Return the moments of an attempt, `sent` as its command tells; None where that is no time."""
     try:
         at = datetime.fromisoformat(sent)
     except ValueError:
         return None
-    return Stamps(at, *later) if at.tzinfo is not None else None
+    return None if at.tzinfo is None else Stamps(microseconds(at), *later)
 
 
 def write(stamps: Stamps) -> bytes:
-    """Write moments as a header's value: microseconds since 1970."""
-    return b"%d %d %d %d %d" % tuple([(at - EPOCH) // MICROSECOND for at in stamps])
+    """Write moments as a header's value."""
+    return b"%d %d %d %d %d" % stamps
 
 
 def read(value: str | None) -> Stamps | None:
     """Read a header's value; None where there is none, or it is not one of ours."""
-    if value is None or len(value) > LIMIT:
+    moments = value.split() if value is not None else []
+    if len(moments) != COUNT or max(map(len, moments)) > LONGEST:
         return None
     try:
-        moments = [EPOCH + int(number) * MICROSECOND for number in value.split()]
-    except (ValueError, OverflowError):
+        return Stamps(*map(int, moments))
+    except ValueError:
         return None
-    return Stamps(*moments) if len(moments) == COUNT else None
 
 
-def parts(stamps: Stamps, applied: datetime) -> Parts:
-    """Return what an attempt's time was made of, whose reply was `applied` then."""
-    return Parts(*[after - before for before, after in pairwise((*stamps, applied))])
+def between(stamps: Stamps, applied: datetime) -> list[int]:
+    """Return the parts of an attempt whose reply was `applied` then, in microseconds."""
+    return [after - before for before, after in pairwise((*stamps, microseconds(applied)))]
+
+
+def parts(between: Iterable[int]) -> Parts:
+    """Return parts that are given in microseconds; raise `TypeError` where it is not each of them.
+
+    Raises `OverflowError` for what no time can be.
+    """
+    return Parts(*[timedelta(microseconds=part) for part in between])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from . import body, crash, inbox
 from .batch_loop import LONGEST_BATCH, BatchLoop, Read
-from .clock import Clock, utcnow
+from .clock import Clock, microseconds, utcnow
 from .database.connection import (
     WENT_ON,
     CommitRefused,
@@ -50,8 +50,8 @@ class Tried(NamedTuple):
     """What came of a handler, and when it began and ended."""
 
     answer: Answer
-    began: datetime
-    ended: datetime
+    began: int
+    ended: int
 
 
 Undone = dict[int, Tried]
@@ -85,7 +85,7 @@ class Worker(BatchLoop):
         self._type = function.command.__name__
         self._source = f"/{function.name.replace('.', '/')}"
         self._guarded = 0  # batches that are still worked off with savepoints
-        self._received = clock()
+        self._received = self._answered = microseconds(clock())
         self._guilty = False  # the only message in hand has ended too many processes
         self.suspects: Suspects | None = None
 
@@ -113,10 +113,10 @@ class Worker(BatchLoop):
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, self._command, self._unreadable)
         undone: Undone = {}
-        self._received = self.clock()
+        self._received = microseconds(self.clock())
         if self.function.outside:
             commands = [on[0] for _, on in found if on is not None and isinstance(on[1], Message)]
-            note_begun(self.database, commands, self._received)
+            note_begun(self.database, commands, self.clock())
         try:
             handled = self._answer_all(found, undone, guarded=self._guarded > 0)
         except _UndoneWithItsBatch:
@@ -127,14 +127,13 @@ class Worker(BatchLoop):
             if len(found) > 1 or command is None:
                 raise
             answer = self._failure(command[0], refused.__cause__ or refused)
-            undone[0] = Tried(answer, self._received, self.clock())
+            undone[0] = Tried(answer, self._received, self._answered)
             handled = self._answer_all(found, undone, guarded=False)
         self._guarded = max(0, self._guarded - 1)
         self.unworked = records[len(handled) :]
-        answered = self.clock()
+        answered = microseconds(self.clock())
         self.observer.handled(handled)
-        told = zip(found, handled, strict=False)
-        out = [(letter, self._reply(one, answered)) for (letter, _), one in told]
+        out = [(was[0], self._reply(at, answered)) for was, at in zip(found, handled, strict=False)]
         return [record for pair in out for record in pair if record is not None]
 
     def _answer_all(self, found: Found, undone: Undone, *, guarded: bool) -> list[Handled]:
@@ -162,8 +161,9 @@ class Worker(BatchLoop):
     ) -> list[Handled]:
         """Answer in turn, up to one that takes it over its time; add to what is `known`."""
         until, handled = self.stopwatch() + LONGEST_BATCH, list[Handled]()
+        ended = microseconds(now)
         for place, (letter, command) in enumerate(found):
-            began = ended = self.clock()
+            began = ended
             if command is None:
                 handled.append(Handled(None, None, "dead", self._received, began, ended))
                 continue
@@ -171,7 +171,6 @@ class Worker(BatchLoop):
             if isinstance(asked, Answer):
                 asked = unseen(envelope, asked, known)
             decision = inbox.decide(envelope, known, now)
-            duplicate = envelope.id in known
             if decision.answer is not None:
                 answer = decision.answer
             elif place in undone:
@@ -180,14 +179,15 @@ class Worker(BatchLoop):
                 try:
                     answer = self._attempt(envelope, asked, guarded=guarded)
                 except _UndoneWithItsBatch as it:
-                    undone[place] = Tried(it.answer, began, self.clock())
+                    undone[place] = Tried(it.answer, began, self._answered)
                     raise
-                ended = self.clock()
+                ended = self._answered
+            again = envelope.id in known
             if decision.fence is not None:
                 known[decision.fence] = inbox.fenced(now)
             if inbox.is_kept(envelope, answer, self._guilty):
                 known[envelope.id] = answer
-            what = "dead" if letter is not None else "duplicate" if duplicate else answer.outcome
+            what = "dead" if letter is not None else "duplicate" if again else answer.outcome
             handled.append(Handled(envelope, answer, what, self._received, began, ended))
             if self.stopwatch() > until:
                 break
@@ -242,7 +242,9 @@ class Worker(BatchLoop):
             return self.function.handler(message)
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
-        return Answer(kind, outcome, self.clock().isoformat(), body.write(told))
+        now = self.clock()
+        self._answered = microseconds(now)
+        return Answer(kind, outcome, now.isoformat(), body.write(told))
 
     def _failure(self, envelope: Envelope, fault: BaseException) -> Answer:
         log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
@@ -279,7 +281,7 @@ class Worker(BatchLoop):
             return envelope, self._refusal("failed", problem_of(PROCESS_ENDED, reason))
         return envelope, self._refusal("rejected", problem_of(INVALID_COMMAND, reason))
 
-    def _reply(self, handled: Handled, answered: datetime) -> Record | None:
+    def _reply(self, handled: Handled, answered: int) -> Record | None:
         command, answer, _, *at = handled
         if command is None or answer is None:
             return None
@@ -294,5 +296,5 @@ class Worker(BatchLoop):
             # What is not final names its attempt: a copy of it must not be taken for a later one's.
             attempt=1 if inbox.is_final(command, answer) else command.attempt,
             traceparent=command.traceparent,
-            stamps=stamped(command.time, [*at, answered]),
+            stamps=stamped(command.time, *at, answered),
         ).record()

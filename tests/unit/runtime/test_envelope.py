@@ -1,7 +1,5 @@
 """Messages as CloudEvents: what is written can be read, what can't be read says why."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 PART = st.text(
     st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=80
 )
-MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
-STAMPS = st.builds(Stamps, *[MOMENTS] * 5)
+STAMPS = st.builds(Stamps, *[st.integers(-(10**16), 10**16)] * 5)
 HEADERS = [("ce_id", b"s/step/do"), ("ce_source", b"/saga"), ("ce_type", b"Ask")]
 
 
