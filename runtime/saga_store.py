@@ -23,7 +23,7 @@ from .observer import Applied
 from .saga import Saga
 from .saga_history import recorded
 from .saga_rows import SagaRow
-from .saga_search import SearchRow, add_values
+from .saga_search import SearchRow, add_failures, add_values
 from .saga_state import SagaState, to_json
 from .transition import Transition
 
@@ -219,7 +219,9 @@ class SagaStore:
             self._on_change(saved[-1], columns[-1])
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
-        saga_changes.note(self.database, [(old, new) for _, old, new in saved])
+        pairs = [(old, new) for _, old, new in saved]
+        add_failures(self.database, pairs)
+        saga_changes.note(self.database, pairs)
         return saved
 
 

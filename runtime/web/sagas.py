@@ -114,7 +114,8 @@ class _Routes:
         asked = query(request, self._shapes.page)
         after = str(asked.after) if asked.after else None
         search = self._shapes.search(asked)
-        found, last = await self.service.look(asked.limit, after, asked.status, search=search)
+        look = self.service.look
+        found, last = await look(asked.limit, after, asked.status, search=search, ids=asked.ids)
         return part(request, asked, [self._shapes.show(state) for state in found], last)
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
