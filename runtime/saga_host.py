@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import peewee
 
-from . import crash, unsent
+from . import crash, saga_changes, unsent
 from .batch_loop import POLL_TIMEOUT, BatchLoop
 from .clock import EPOCH, Clock, utcnow
 from .database.connection import transaction
@@ -24,6 +24,7 @@ from .transport import Refusal, Transport
 
 NOT_SENT = "not_sent"  # the code where the broker will never take a command
 SWEEP_EVERY = timedelta(seconds=1)  # at once again where there was something to do
+PRUNE_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class SagaHost(BatchLoop):
         self._store = SagaStore(database, self._changed)
         self._swept_at = EPOCH
         self._marked_at = EPOCH  # when what is being sent was swept
+        self._pruned_at = EPOCH
 
     def sweep(self) -> list[Record]:
         """Act on the sagas that are due, in one transaction; return the commands to send.
@@ -139,6 +141,7 @@ class SagaHost(BatchLoop):
         return self._to_send(commands)
 
     def _sweep(self) -> list[Record]:
+        self._prune(self.clock())
         if not self._store.due(self.saga, self.clock()):
             return []  # most often, and looking takes no lock
         self._begin()
@@ -156,6 +159,11 @@ class SagaHost(BatchLoop):
         self._changes.append(change)
         if change.new.ended and not change.old.ended:
             self._ended.append(_end(self.saga, change.new, text))
+
+    def _prune(self, now: datetime) -> None:
+        if abs(now - self._pruned_at) >= PRUNE_EVERY:
+            saga_changes.prune(self.database, now)
+            self._pruned_at = now
 
     def _note_sent(self, saga_ids: Sequence[str]) -> None:
         with transaction(self.database):

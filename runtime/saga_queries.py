@@ -4,7 +4,7 @@ A page costs as much among a million sagas as among ten: it is read from an inde
 row can't be read it tells only by itself: a look for such rows reads a bounded number of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,11 @@ from .database.statements import one_of, prepared
 from .errors import NotFound
 from .saga import Saga
 from .saga_rows import SagaRow
-from .saga_search import select_matching
+from .saga_search import Between, select_matching
 from .saga_state import IN_FLIGHT, SagaState
 
 CHUNK = 500  # ids in one statement
+EVERYWHERE: Between = (None, None)
 READ_AT_ONCE = 500  # rows that are looked through, in 30 ms or so
 ENDED_WELL = ("COMPLETED", "COMPENSATED")  # nobody waits for one that has
 
@@ -48,16 +49,18 @@ def page(
     newest: bool = False,
     saga: Saga | None = None,
     search: Mapping[str, Any] | None = None,
+    ids: Between = EVERYWHERE,
 ) -> list[SagaState]:
     """List sagas by id, which is by age: the oldest or the newest first, from beyond `after` on.
 
     With `saga`, only sagas of that name, and of them those that have all values in `search`, whose
-    fields the saga's declaration names. With `status`, those that are shown with it: to find those
-    that are UNREADABLE, each that has not ended well is read. One that has, and can't be read any
-    more, is in the list of all sagas alone.
+    fields the saga's declaration names, or are `FAILED_STEP` and `FAILED_CODE`. With `ids`, only
+    those between these two, or beyond one of them. With `status`, those that are shown with it:
+    to find those that are UNREADABLE, each that has not ended well is read. One that has, and can't
+    be read any more, is in the list of all sagas alone.
     """
     found: list[SagaState] = []
-    asked = partial(look, database, status=status, newest=newest, saga=saga, search=search)
+    asked = partial(look, database, status=status, newest=newest, saga=saga, search=search, ids=ids)
     while len(found) < limit:
         more, after = asked(limit=limit - len(found), after=after)
         found += more
@@ -75,33 +78,41 @@ def look(
     newest: bool = False,
     saga: Saga | None = None,
     search: Mapping[str, Any] | None = None,
+    ids: Between = EVERYWHERE,
 ) -> tuple[list[SagaState], str | None]:
     """Return the beginning of such a page, and the id beyond which to look on, if there is more.
 
     At most `READ_AT_ONCE` rows are read to find what is UNREADABLE, and so many in vain to find
     another status: what is returned may be short, or empty, though there is more.
     """
+    above, below = ids
     found: list[SagaState] = []
     size = 0 if status == "UNREADABLE" else limit  # of these, nearly all are what is wanted
     left = size + READ_AT_ONCE
     while left and len(found) < limit:
         size = min(size or READ_AT_ONCE, left)
-        ids = _ids(database, size + 1, after, status, newest=newest, saga=saga, search=search)
-        states = find_many(database, ids[:size])
+        if newest:
+            below = _nearer(min, below, after)
+        else:
+            above = _nearer(max, above, after)
+        some = _ids(
+            database, size + 1, (above, below), status, newest=newest, saga=saga, search=search
+        )
+        states = find_many(database, some[:size])
         states.sort(key=lambda state: state.id, reverse=newest)
         found += [state for state in states if status in (None, state.status)]
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
-        if len(ids) <= size:
+        if len(some) <= size:
             return found, None
-        after, left, size = ids[size - 1], left - size, 0
+        after, left, size = some[size - 1], left - size, 0
     return found, after
 
 
 def _ids(
     database: peewee.Database,
     limit: int,
-    after: str | None,
+    ids: Between,
     status: str | None,
     *,
     newest: bool,
@@ -110,7 +121,7 @@ def _ids(
 ) -> list[str]:
     """List the ids of sagas whose rows may be of this status, in order."""
     if saga is not None and search:
-        query = select_matching(saga, search, after, newest=newest)
+        query = select_matching(saga, search, ids, newest=newest)
         query = query.where(SagaRow.name == saga.name).limit(limit)
         if status is not None:  # or else one that changes its status meanwhile would be missed
             query = query.where(SagaRow.status.in_(_statuses(database, saga.name, status)))
@@ -119,7 +130,7 @@ def _ids(
     parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     select = _select_newest if newest else _select_oldest
     # One status of one name after another stands in the index: each part of it is in order.
-    found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, after, limit)]
+    found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, *ids, limit)]
     return sorted(found, reverse=newest)[:limit]
 
 
@@ -137,6 +148,11 @@ def in_flight(database: peewee.Database, saga: Saga, most: int) -> int:
     found = SagaRow.select(SagaRow.due_at).where(SagaRow.name == saga.name)
     query = found.where(SagaRow.due_at.is_null(False)).limit(most)
     return int(query.bind(database).count())
+
+
+def _nearer(which: Callable[[str, str], str], limit: str | None, after: str | None) -> str | None:
+    """Return the one of two limits that leaves less."""
+    return which(limit, after) if limit and after else limit or after
 
 
 def _names(database: peewee.Database) -> list[str]:
@@ -173,19 +189,20 @@ def _select_ended(saga_ids: Iterable[str]) -> Any:
 
 
 @prepared
-def _select_oldest(name: str, status: str, after: str | None, limit: int) -> Any:
-    found = _select(name, status).order_by(SagaRow.id).limit(limit)
-    return found if after is None else found.where(SagaRow.id > after)
+def _select_oldest(name: str, status: str, above: str | None, below: str | None, limit: int) -> Any:
+    return _select(name, status, above, below).order_by(SagaRow.id).limit(limit)
 
 
 @prepared
-def _select_newest(name: str, status: str, after: str | None, limit: int) -> Any:
-    found = _select(name, status).order_by(SagaRow.id.desc()).limit(limit)
-    return found if after is None else found.where(SagaRow.id < after)
+def _select_newest(name: str, status: str, above: str | None, below: str | None, limit: int) -> Any:
+    return _select(name, status, above, below).order_by(SagaRow.id.desc()).limit(limit)
 
 
-def _select(name: str, status: str) -> Any:
-    return SagaRow.select(SagaRow.id).where(SagaRow.name == name, SagaRow.status == status)
+def _select(name: str, status: str, above: str | None, below: str | None) -> Any:
+    found = SagaRow.select(SagaRow.id).where(SagaRow.name == name, SagaRow.status == status)
+    if above is not None:
+        found = found.where(SagaRow.id > above)
+    return found if below is None else found.where(SagaRow.id < below)
 
 
 @prepared

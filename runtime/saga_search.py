@@ -1,4 +1,4 @@
-"""What a saga can be found by: the fields that its declaration names, one row each.
+"""What a saga can be found by: the fields that its declaration names, and what made it fail.
 
 The runtime knows no order and no user; it knows that `place-order` is searched by `order_id`.
 """
@@ -14,7 +14,12 @@ from .saga import Saga
 from .saga_rows import SagaRow
 from .saga_state import SagaState
 
+# No field has such a name.
+FAILED_STEP, FAILED_CODE = "failure.step", "failure.code"
 VALUE_LIMIT = 200  # characters; of a longer value the beginning is indexed, and looked for
+
+
+Between = tuple[str | None, str | None]  # ids, neither of them included; None is no limit
 
 
 class SearchRow(Table):
@@ -38,34 +43,53 @@ class SearchRow(Table):
 
 def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState]) -> None:
     """Store what new sagas can be found by, in the caller's transaction."""
-    rows = [
-        (_key(saga, field, value), state.id)
-        for state in states
-        for field in saga.search
-        if (value := state.input.get(field)) is not None
-    ]
-    _insert.many(database, rows)
+    _insert.many(database, [(key, state.id) for state in states for key in keys(saga, state)])
+
+
+def add_failures(database: peewee.Database, changes: Iterable[tuple[SagaState, SagaState]]) -> None:
+    """Store the steps and the codes of sagas that have just failed, in the caller's transaction.
+
+    A saga is given before and after its change.
+    """
+    failed = [new for old, new in changes if new.failure is not None and old.failure is None]
+    _insert.many(database, [(key, state.id) for state in failed for key in failure_keys(state)])
+
+
+def keys(saga: Saga, state: SagaState) -> list[str]:
+    """Return the keys of the values that a saga was started with."""
+    values = {field: state.input.get(field) for field in saga.search}
+    return [_key(saga.name, name, value) for name, value in values.items() if value is not None]
+
+
+def failure_keys(state: SagaState) -> list[str]:
+    """Return the keys of the step that has failed, and of the code of its error, if one has."""
+    if state.failure is None:
+        return []
+    told = {FAILED_STEP: state.failure.step, FAILED_CODE: state.failure.code}
+    return [_key(state.name, name, value) for name, value in told.items()]
 
 
 @prepared
 def _insert(key: str, saga_id: str) -> Any:
-    return SearchRow.insert(key=key, saga_id=saga_id)
+    # A saga that fails once more, as a row may that was edited by hand, is found as it is.
+    return SearchRow.insert(key=key, saga_id=saga_id).on_conflict_ignore()
 
 
-def select_matching(
-    saga: Saga, values: Mapping[str, Any], after: str | None, *, newest: bool
-) -> Any:
-    """Return the query for the ids beyond `after` of the sagas that have all the values, in order.
+def select_matching(saga: Saga, values: Mapping[str, Any], ids: Between, *, newest: bool) -> Any:
+    """Return the query for the ids between two of the sagas that have all the values, in order.
 
     It reads the search's table in its own order, and the sagas by their ids: they are the query's
     `SagaRow`, for further conditions.
     """
     first, *others = [SearchRow.alias() for _ in values]
-    keys = [_key(saga, field, value) for field, value in values.items()]
-    query = first.select(first.saga_id).where(first.key == keys[0])
-    if after is not None:
-        query = query.where(first.saga_id < after if newest else first.saga_id > after)
-    for other, key in zip(others, keys[1:], strict=True):
+    wanted = [_key(saga.name, field, value) for field, value in values.items()]
+    query = first.select(first.saga_id).where(first.key == wanted[0])
+    above, below = ids
+    if above is not None:
+        query = query.where(first.saga_id > above)
+    if below is not None:
+        query = query.where(first.saga_id < below)
+    for other, key in zip(others, wanted[1:], strict=True):
         query = query.join(other, peewee.JOIN.CROSS)
         query = query.where(other.key == key, other.saga_id == first.saga_id)
     # Of all kinds of join, only this one lets SQLite keep the tables' order.
@@ -73,7 +97,7 @@ def select_matching(
     return query.order_by(first.saga_id.desc() if newest else first.saga_id)
 
 
-def _key(saga: Saga, field: str, value: Any) -> str:
+def _key(name: str, field: str, value: Any) -> str:
     # A NUL is text in JSON, and in no column of PostgreSQL.
     text = str(value)[:VALUE_LIMIT].replace("\0", "\ufffd")
-    return f"{saga.name}/{field}/{text}"
+    return f"{name}/{field}/{text}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from . import intervention, saga_guard, saga_rows, transition, unsent
+from . import intervention, saga_changes, saga_guard, saga_rows, transition, unsent
 from .database.connection import transaction
 from .database.schema import Table
 from .envelope import Envelope, Reply
@@ -23,15 +23,14 @@ from .observer import Applied
 from .saga import Saga
 from .saga_history import recorded
 from .saga_rows import SagaRow
-from .saga_search import SearchRow, add_values
+from .saga_search import SearchRow, add_failures, add_values
 from .saga_state import SagaState, to_json
 from .transition import Transition
 
 HASH_LENGTH = 32  # characters; version 0.1 has stored twice as many
 SWEEP_LIMIT = 500  # sagas acted on in one transaction
 
-
-TABLES: list[type[Table]] = [SagaRow, SearchRow]
+TABLES: list[type[Table]] = [SagaRow, SearchRow, saga_changes.ChangeRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class SagaStore:
             if key is not None and key in taken:
                 earlier_hash, earlier = taken[key]
                 what = "for another saga" if earlier.name != saga.name else "with another body"
-                same = _alike(earlier_hash, request_hash) and earlier.name == saga.name
+                same = earlier_hash == request_hash and earlier.name == saga.name
                 conflict = Conflict(f"Idempotency-Key {key!r} was used {what}", "key_reused")
                 results.append((earlier, []) if same else conflict)
                 continue
@@ -180,6 +179,7 @@ class SagaStore:
                 taken[key] = (request_hash, state)
         saga_rows.insert.many(self.database, rows)
         add_values(self.database, saga, fresh)
+        saga_changes.note(self.database, [(None, state) for state in fresh])
         return results
 
     def _taken_keys(self, requests: Sequence[Start]) -> dict[str, tuple[str | None, SagaState]]:
@@ -187,7 +187,7 @@ class SagaStore:
         if not keys:
             return {}
         found = saga_rows.select_taken.on(self.database, keys)
-        return {key: (request_hash, saga_guard.read(*row)) for key, request_hash, *row in found}
+        return {key: ((was or "")[:HASH_LENGTH], saga_guard.read(*row)) for key, was, *row in found}
 
     def _change(
         self, saga: Saga, saga_id: str, change: Callable[[SagaState], Transition]
@@ -216,10 +216,9 @@ class SagaStore:
             self._on_change(change, columns[-1])
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
-
-
-def _alike(earlier_hash: str | None, request_hash: str | None) -> bool:
-    return (earlier_hash or "")[:HASH_LENGTH] == request_hash
+        pairs = [(change.old, change.new) for change in changes]
+        add_failures(self.database, pairs)
+        saga_changes.note(self.database, pairs)
 
 
 def _moves(old: SagaState, new: SagaState) -> bool:

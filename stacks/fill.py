@@ -27,7 +27,7 @@ from saga.runtime.inbox import Answer, InboxRow
 from saga.runtime.problem import Problem
 from saga.runtime.saga_history import recorded
 from saga.runtime.saga_queries import CHUNK
-from saga.runtime.saga_search import add_values
+from saga.runtime.saga_search import add_failures, add_values
 from saga.runtime.saga_state import SagaState, to_json
 
 from . import ledger
@@ -88,6 +88,7 @@ def _write(orders: Sequence[PlaceOrder], price: Decimal) -> None:
     rows = [(s.id, s.status, s.due_at, to_json(s), s.name, None, None) for s in states]
     saga_rows.insert.many(ledger.sagas(), rows)
     add_values(ledger.sagas(), place_order, states)
+    add_failures(ledger.sagas(), [(replace(state, failure=None), state) for state in states])
     for service, table in SERVICES.items():
         inbox.save(table._meta.database, list(_answers(service, sagas)))
     _insert_order.many(

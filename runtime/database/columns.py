@@ -46,6 +46,22 @@ class Id(peewee.BigAutoField):  # type: ignore[misc]
     def ddl(self, context: Any) -> Any:
         """Add what SQLite needs to be told; PostgreSQL's sequences never go back."""
         nodes = super().ddl(context)
-        if isinstance(self.model._meta.database, peewee.SqliteDatabase):
+        if _is_sqlite(context):
             return peewee.NodeList((nodes, peewee.SQL("AUTOINCREMENT")))
         return nodes
+
+
+class TransactionNumber(Id):
+    """The number of the transaction that writes a row: its own on PostgreSQL, else the next one."""
+
+    def ddl(self, context: Any) -> Any:
+        """Let PostgreSQL give the transaction's number, where SQLite counts."""
+        if _is_sqlite(context):
+            return super().ddl(context)
+        kind = peewee.SQL("BIGINT NOT NULL PRIMARY KEY DEFAULT txid_current()")
+        return peewee.NodeList((peewee.Entity(self.column_name), kind))
+
+
+def _is_sqlite(context: Any) -> bool:
+    """Tell whose SQL is built: a table may be made in another database than it is bound to."""
+    return bool(context.state.param == "?")

@@ -19,7 +19,7 @@ from ..saga import Saga
 from ..saga_history import histories
 from ..saga_queries import CHUNK
 from ..saga_rows import SagaRow
-from ..saga_search import SearchRow
+from ..saga_search import SearchRow, failure_keys, keys
 from ..saga_state import SKIPPED, SagaState, from_json
 from .ending import ending_problems
 from .path import Transitions, path_problems
@@ -209,8 +209,7 @@ def _case_problems(saga: Saga, case: Case) -> Iterator[str]:
 
 
 def _search_problems(saga: Saga, state: SagaState, searched: dict[str, set[str]]) -> Iterator[str]:
-    values = {name: state.input.get(name) for name in saga.search}
-    wanted = {f"{saga.name}/{name}/{value}" for name, value in values.items() if value is not None}
+    wanted = {*keys(saga, state), *failure_keys(state)}
     found = searched.get(state.id, set())
     if found != wanted:
         yield f"is found by {sorted(found)}, not by {sorted(wanted)}"

@@ -21,6 +21,7 @@ from .docs import docs
 from .fields import path_id
 from .payload import MEDIA_TYPE, answer
 from .problems import ProblemHandler, Unavailable
+from .saga_events import SagaEvents
 from .threads import DatabaseThreads
 
 App: TypeAlias = Sanic[Any, Any]
@@ -59,7 +60,12 @@ def new_app(
         app.ctx.problem_types = openapi.types_of(app)
         app.ctx.document = openapi.document(app, f"Saga Functions: {service}")
         app.ctx.threads = DatabaseThreads(connect(settings.database_url(service)))
+        app.ctx.events = SagaEvents(app.ctx.threads)
         await app.ctx.threads.run(bind, app.ctx.threads.database, tables)
+
+    @app.before_server_stop
+    async def end_streams(app: App) -> None:
+        app.ctx.events.end()
 
     @app.after_server_stop
     async def close_database(app: App) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from email_validator import validate_email
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
@@ -27,6 +28,8 @@ _PATH_ID = re.compile(r"[1-9][0-9]{0,18}")
 # What is white space differs between the readers of patterns, in the characters named here.
 _VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]"
 _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?")
+
+_TIME = re.compile(r"[0-9-]{10}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9:]{5})")
 
 
 def _decimal(value: object) -> object:
@@ -74,6 +77,12 @@ def _email(value: str) -> str:
     # The reserved domain .test is for tests such as this project's own.
     checked = validate_email(value, check_deliverability=False, test_environment=True)
     return checked.normalized
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return value
+    raise ValueError("must be a time as 2027-01-01T12:00:00Z")
 
 
 def _whole_number(value: object) -> object:
@@ -159,6 +168,7 @@ Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 QueryNumber = BeforeValidator(_whole_number)  # marks an integer in a query string
 QueryId = Annotated[int, Field(ge=1, le=MAX_ID), QueryNumber]
 QueryLimit = Annotated[int, Field(ge=1, le=1000), QueryNumber]
+QueryTime = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 QueryUuid = Annotated[UUID, WithJsonSchema({"type": "string", "format": "uuid"})]
 
 

@@ -11,7 +11,7 @@ from .fields import QueryId, QueryLimit, QueryUuid
 from .payload import MEDIA_TYPE
 from .problems import Invalid, invalid
 
-Q = TypeVar("Q", bound="Page")
+Q = TypeVar("Q", bound=BaseModel)
 
 
 class Page(BaseModel):

@@ -28,6 +28,7 @@ from .app import App, Check
 from .batches import Batches
 from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
 from .problems import Busy, Conflict
+from .saga_events import SagaEvents
 from .saga_shapes import ELSEWHERE
 from .threads import DatabaseThreads
 from .waiting import SELDOM, Waiting
@@ -145,6 +146,7 @@ class SagaService:
         threads: DatabaseThreads = app.ctx.threads
         self._database, self._run = threads.database, threads.run
         self._store = SagaStore(self._database)
+        self.events: SagaEvents = app.ctx.events
         self._starting = Batches[Start, Started](lambda some: threads.run(self._start_all, some))
         limit = app.ctx.settings.saga_in_flight
         self._admission = Admission(limit, self._in_flight)

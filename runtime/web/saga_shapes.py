@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import NoneType
 from typing import Annotated, Any, get_args
 from uuid import UUID
@@ -21,13 +21,15 @@ from pydantic.fields import FieldInfo
 
 from .. import saga_state
 from ..body import alias, under_aliases
+from ..clock import EPOCH
 from ..errors import ContractError
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..message import Message
 from ..problem import Problem
 from ..saga import Saga
+from ..saga_search import FAILED_CODE, FAILED_STEP, Between
 from ..saga_state import SagaState, SagaStatus, StepStatus
-from .fields import Name, QueryNumber, Text
+from .fields import Name, QueryNumber, QueryTime, QueryUuid, Text
 from .paging import TimedPage
 from .payload import Body
 from .problems import invalid
@@ -101,9 +103,28 @@ class Skip(Body):
 
 
 class SagaPage(TimedPage):
-    """A page of sagas, all of them or those that the filters leave."""
+    """A page of sagas, all of them or those that the filters leave.
+
+    `step` is the one that failed, with this `code`. Times are counted in whole milliseconds, and
+    `created_after` is included.
+    """
 
     status: SagaStatus | None = None
+    saga_id: QueryUuid | None = None
+    step: str | None = None
+    code: str | None = None
+    created_after: QueryTime | None = None
+    created_before: QueryTime | None = None
+
+    @property
+    def ids(self) -> Between:
+        """The ids between which they are: such an id begins with its time."""
+        above = [_first_id(self.created_after)] if self.created_after else []
+        below = [_first_id(self.created_before)] if self.created_before else []
+        if self.saga_id is not None:
+            above.append(self.saga_id.int - 1)
+            below.append(self.saga_id.int + 1)
+        return _id(max(above, default=-1)), _id(min(below, default=-1))
 
 
 class SagaShapes:
@@ -146,7 +167,10 @@ class SagaShapes:
         """Return the values to search by, each as a saga's row has it."""
         given = {name: getattr(asked, name) for name in self.saga.search}
         given = {name: value for name, value in given.items() if value is not None}
-        return self.saga.start.model_construct(**given).model_dump(mode="json", include=set(given))
+        found = self.saga.start.model_construct(**given).model_dump(mode="json", include=set(given))
+        # Fewer sagas fail with one code than in one step.
+        failure = {FAILED_CODE: asked.code, FAILED_STEP: asked.step}
+        return found | {name: value for name, value in failure.items() if value is not None}
 
     def show(self, state: SagaState) -> ShownSaga:
         """Show of a saga what concerns a client; what an old row has not is null."""
@@ -204,6 +228,15 @@ class SagaShapes:
                 raise ContractError(
                     f"the API of {self.saga.name}: {what} {', '.join(sorted(names))}"
                 )
+
+
+def _first_id(time: datetime) -> int:
+    """Return a number before those of the ids of a millisecond."""
+    return max((time - EPOCH) // timedelta(milliseconds=1), 0) << 80
+
+
+def _id(number: int) -> str | None:
+    return str(UUID(int=number)) if 0 <= number < 1 << 128 else None
 
 
 def _told(problem: Problem | saga_state.Failure | None) -> Any:

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import Start
-from . import headers
+from . import headers, streams
 from .openapi import Headers, describe
 from .paging import part, query
 from .payload import answer, read
@@ -24,6 +24,7 @@ from .problem_types import (
     SAGA_UNREADABLE,
 )
 from .problems import RETRY_AFTER
+from .saga_events import SagaEvent
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 
@@ -35,6 +36,9 @@ START_HEADERS: Headers = {
 }
 WAIT = {"Prefer": "`wait=N`: answer as soon as the saga has ended, or after N seconds."}
 APPLIED = {"Preference-Applied": "`wait`, when the preference was heeded."}
+SEEN: Headers = {
+    streams.LAST_EVENT_ID: "The id of the last event that was seen: tell those after it."
+}
 SAGA_ID = {"saga_id": "$response.body#/saga_id"}
 ACCEPTED = {
     "Location": "The saga.",
@@ -70,6 +74,8 @@ def saga_blueprint(
     api.add_route(routes.start, start or path, methods=["POST"])
     api.add_route(routes.list, path, methods=["GET", "HEAD"])
     api.add_route(routes.show, one, methods=["GET", "HEAD"])
+    api.add_route(routes.follow_all, f"{path}/events", methods=["GET", "HEAD"])
+    api.add_route(routes.follow, f"{one}/events", methods=["GET", "HEAD"])
     api.add_route(routes.cancel, one, methods=["DELETE"])
     api.add_route(routes.retry, f"{one}/retry", methods=["POST"])
     api.add_route(routes.skip, f"{one}/skip", methods=["POST"])
@@ -108,7 +114,8 @@ class _Routes:
         asked = query(request, self._shapes.page)
         after = str(asked.after) if asked.after else None
         search = self._shapes.search(asked)
-        found, last = await self.service.look(asked.limit, after, asked.status, search=search)
+        look = self.service.look
+        found, last = await look(asked.limit, after, asked.status, search=search, ids=asked.ids)
         return part(request, asked, [self._shapes.show(state) for state in found], last)
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
@@ -117,6 +124,23 @@ class _Routes:
         if wait is None:
             return answer(self._shapes.show(state))
         return answer(self._shapes.show(await self.service.wait(state, wait)), 200, _APPLIED)
+
+    async def follow_all(self, request: Request) -> HTTPResponse | None:
+        """Follow sagas: tell each change as it is made, as a server-sent event."""
+        after = streams.read_place(streams.last_event_id(request))
+        return await streams.stream(
+            request, self.service.events.of_all(self.service.saga.name, after)
+        )
+
+    async def follow(self, request: Request, saga_id: UUID) -> HTTPResponse | None:
+        """Follow a saga until it has ended: tell its history so far, and each change as it is made.
+
+        The events are as those of all sagas; their ids are the `index` in their data. Where nothing
+        is left to tell, the answer is 204.
+        """
+        after = streams.read_index(streams.last_event_id(request))
+        state = await self.service.find(saga_id)
+        return await streams.stream(request, self.service.events.of_one(state, after))
 
     async def cancel(self, _: Request, saga_id: UUID) -> HTTPResponse:
         """Cancel a saga: what was done is undone."""
@@ -153,6 +177,21 @@ class _Routes:
         describe(
             {200: shown}, errors=(404,), headers=WAIT, response_headers=APPLIED, name=f"show_{name}"
         )(self.show)
+        describe(
+            {200: SagaEvent},
+            query=streams.Following,
+            headers=SEEN,
+            content=streams.MEDIA_TYPE,
+            name=f"follow_all_{name}",
+        )(self.follow_all)
+        describe(
+            {200: SagaEvent, 204: None},
+            errors=(404,),
+            query=streams.Following,
+            headers=SEEN,
+            content=streams.MEDIA_TYPE,
+            name=f"follow_{name}",
+        )(self.follow)
         for handler, verb, body, refusal in (
             (self.cancel, "cancel", None, SAGA_ENDED),
             (self.retry, "retry", None, SAGA_NOT_FAILED),

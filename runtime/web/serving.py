@@ -62,6 +62,7 @@ async def _serve(
         on_ready()
         await stop.wait()
     server.close()
+    app.ctx.events.end()
     _answer_for_the_last_time(app, server.connections)
     await _answer_all(server.connections, ANSWERED)
     await server.before_stop()

@@ -29,7 +29,9 @@ ROUTES = {
     "orchestrator": {
         ("post", "/orders"): {200, 202, 409, 415, 422},
         ("get", "/sagas"): {200, 422},
+        ("get", "/sagas/events"): {200, 422},
         ("get", "/sagas/{saga_id}"): {200, 404},
+        ("get", "/sagas/{saga_id}/events"): {200, 204, 404, 422},
         ("delete", "/sagas/{saga_id}"): {202, 404, 409},
         ("post", "/sagas/{saga_id}/retry"): {202, 404, 409},
         ("post", "/sagas/{saga_id}/skip"): {202, 404, 409, 415, 422},

@@ -14,6 +14,7 @@ from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_search import FAILED_CODE, FAILED_STEP, Between
 from saga.runtime.saga_state import SagaState, SagaStatus
 from saga.runtime.saga_store import TABLES, SagaStore, Start
 from support.plans import count_rows, recorded, slow_plans
@@ -68,6 +69,63 @@ def test_page_is_read_in_order_whatever_is_asked_for(store: SagaStore) -> None:
         page = partial(saga_queries.page, store.database, 9, "00100", status, newest=newest)
         slow[name, status, newest] = slow_plans(store.database, partial(page, **asked))
     assert {asked: steps for asked, steps in slow.items() if steps} == {}
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "step": {"search": {FAILED_STEP: "make"}},
+    "code": {"search": {FAILED_CODE: "no_tea"}},
+    "step and code": {"search": {FAILED_CODE: "no_tea", FAILED_STEP: "make"}},
+    "field, step and code": {
+        "search": {"user_id": 3, FAILED_CODE: "no_tea", FAILED_STEP: "make"},
+    },
+}
+PARTS: dict[str, Between] = {
+    "all": (None, None),
+    "after": ("00200", None),
+    "before": (None, "f0900"),
+    "between": ("00200", "f0900"),
+}
+
+
+@pytest.fixture
+def failed(store: SagaStore) -> SagaStore:
+    """As many sagas more, that have failed."""
+    names = [f"f{number:04}" for number in range(COUNT)]
+    store.start(SAGA, [Start(n, Begin(goods=n, user_id=int(n[1:]) % 20)) for n in names], NOW)
+    refused = '{"code": "no_tea", "message": "none left"}'
+    replies = [Reply(n, "make", "do", "rejected", 1, refused) for n in names]
+    with transaction(store.database):
+        store.advance(SAGA, replies, NOW)
+    count_rows(store.database)
+    return store
+
+
+def test_page_of_failures_and_of_a_time_is_read_in_order(failed: SagaStore) -> None:
+    slow = {}
+    for (name, asked), (part, ids), status, newest in product(
+        [*FAILURES.items(), ("nothing", {})], PARTS.items(), [None, "COMPENSATED"], [False, True]
+    ):
+        asked = {**asked, "newest": newest, "saga": SAGA, "ids": ids}
+        page = partial(saga_queries.page, failed.database, 9, "f0700", status, **asked)
+        slow[name, part, status, newest] = slow_plans(failed.database, page)
+    assert {asked: steps for asked, steps in slow.items() if steps} == {}
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("asked", [*FAILURES.values(), {"search": {"user_id": 3}}, {}])
+def test_page_holds_the_sagas_between_two_ids(
+    failed: SagaStore, asked: dict[str, Any], newest: bool
+) -> None:
+    asked = {**asked, "newest": newest, "saga": SAGA}
+    page: Callable[..., list[SagaState]] = partial(saga_queries.page, failed.database, **asked)
+    ids = [state.id for state in page(2 * COUNT)]
+    assert ids == sorted(ids, reverse=newest)
+    assert len(ids) >= COUNT // 20
+    for above, below in PARTS.values():
+        found = [state.id for state in page(2 * COUNT, ids=(above, below))]
+        assert found == [i for i in ids if (above or "") < i < (below or "g")]
+        beyond = [state.id for state in page(2 * COUNT, found[3], ids=(above, below))]
+        assert beyond == found[4:]
 
 
 @pytest.mark.parametrize("asked", [{}, {"saga": SAGA}, LISTS["found by one value"]])

@@ -5,9 +5,10 @@ from types import ModuleType
 import peewee
 import pytest
 
-from saga.runtime import Table
+from saga.runtime import Id, Table
+from saga.runtime.database.columns import TransactionNumber
 from saga.runtime.database.connection import connect
-from saga.runtime.database.schema import SCHEMA_LOCK, bind, tables_in
+from saga.runtime.database.schema import SCHEMA_LOCK, bind, create_missing, tables_in
 
 
 class Parcel(Table):
@@ -73,3 +74,23 @@ def test_tables_are_created_by_one_process_at_a_time(postgres, postgres_url):
         with pytest.raises(peewee.OperationalError, match="lock timeout"):
             bind(newcomer, [Parcel])
     newcomer.close()
+
+
+class Numbered(Table):
+    id = Id()
+
+
+class Transacted(Table):
+    number = TransactionNumber()
+
+
+@pytest.mark.parametrize("table", [Numbered, Transacted])
+def test_table_is_made_in_another_database_than_it_is_bound_to(sqlite, postgres, table):
+    for bound, other in ((sqlite, postgres), (postgres, sqlite)):
+        with table.bind_ctx(bound):
+            create_missing(other, [table])
+        assert other.table_exists(table._meta.table_name)
+        with table.bind_ctx(other):
+            number = table.insert().execute()
+            table.delete().execute()
+            assert table.insert().execute() > number

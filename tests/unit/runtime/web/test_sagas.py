@@ -1,7 +1,7 @@
 """The API of a saga that is no order: cakes, in a database that they share with bread."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -272,6 +272,51 @@ def test_list_is_filtered_by_what_the_saga_can_be_found_by(api):
     assert listed(api, "?baker=Ada&status=COMPLETED") == []
 
 
+def test_list_is_filtered_by_what_failed(api, broker):
+    broker.replies = answering("rejected", NO)
+    ada, bob = make(api), make(api, baker="Bob")
+    broker.replies = lambda _: None
+    cancelled = make(api)
+    api.delete(f"/sagas/{cancelled}")
+    make(api)
+    assert listed(api, "?code=no_flour") == [ada, bob]
+    assert listed(api, "?step=bake_layers") == [ada, bob, cancelled]
+    assert listed(api, "?step=bake_layers&code=cancelled") == [cancelled]
+    assert listed(api, "?code=no_flour&baker=Bob&status=COMPENSATED") == [bob]
+    assert listed(api, "?step=sell_cake") == listed(api, "?code=no%00flour") == []
+    first = api.get("/sagas?code=no_flour&limit=1")
+    assert [s["saga_id"] for s in api.get(first.links["next"]["url"]).json] == [bob]
+
+
+def test_list_is_filtered_by_time_and_id(api):
+    start = datetime(2027, 1, 1, 12, tzinfo=UTC)
+    made = []
+    for milliseconds in range(3):
+        saga_id = UUID(int=(int(start.timestamp() * 1000) + milliseconds) << 80 | 7 << 76 | 1)
+        cake = BakeCake.model_validate({"cake_id": uuid4(), **WISH})
+        begin = Start(str(saga_id), cake)
+        SagaStore(SagaRow._meta.database).start(CAKE, [begin], start)
+        made.append(str(saga_id))
+    second = "2027-01-01T12:00:00.001Z"
+    for asked, found in (
+        (f"created_after={second}", made[1:]),
+        (f"created_before={second}", made[:1]),
+        (f"created_after={second}&created_before=2027-01-01T13:00:00.002%2B01:00", made[1:2]),
+        ("created_after=2027-01-01T12:00:00.001999Z", made[1:]),
+        ("created_after=1900-01-01t00:00:00z&created_before=9999-12-31T23:59:59Z", made),
+        ("created_before=1900-01-01T00:00:00Z", []),
+        (f"saga_id={made[1]}", made[1:2]),
+        (f"saga_id={made[1]}&created_before={second}", []),
+        (f"saga_id={made[1]}&baker=Ada&status=RUNNING", made[1:2]),
+        (f"saga_id={made[1]}&baker=Bob", []),
+        (f"saga_id={UUID(int=0)}", []),
+        (f"saga_id={UUID(int=2**128 - 1)}", []),
+    ):
+        assert listed(api, f"?{asked}") == found
+    first = api.get(f"/sagas?created_after={second}&limit=1")
+    assert [s["saga_id"] for s in api.get(first.links["next"]["url"]).json] == made[2:]
+
+
 @pytest.mark.parametrize("text", ["nul\0l", "x" * 1000])
 def test_text_that_no_index_holds_as_it_is_is_found(api, text):
     saga_id = make(api, baker=text)
@@ -295,6 +340,11 @@ def test_text_that_no_index_holds_as_it_is_is_found(api, text):
         "status=x",
         "after=x",
         "limit=0",
+        "saga_id=x",
+        "created_after=1700000000",
+        "created_after=2027-01-01",
+        "created_before=2027-01-01T12:00:00",
+        "created_before=2027-13-01T12:00:00Z",
     ],
 )
 def test_wrong_filter_is_named(api, query):
@@ -456,7 +506,7 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
         for path in api.get("/openapi.json").json["paths"].values()
         for operation in path.values()
     ]
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 20
 
 
 def pause(saga_id):
@@ -617,6 +667,8 @@ def test_document_describes_the_declared_types(api):
     assert body["additionalProperties"] is False
     assert schemas["SagaStep"]["properties"]["name"]["type"] == "string"
     asked = {p["name"]: p["schema"] for p in document["paths"]["/sagas"]["get"]["parameters"]}
-    assert set(asked) == {*SEARCH, "limit", "after", "status"}
+    filters = {"status", "step", "code", "saga_id", "created_after", "created_before"}
+    assert set(asked) == {*SEARCH, *filters, "limit", "after"}
+    assert asked["created_after"] == {"type": "string", "format": "date-time"}
     assert (asked["cake_id"]["format"], asked["day"]["format"]) == ("uuid", "date")
     assert (asked["layers"]["type"], asked["layers"]["exclusiveMinimum"]) == ("integer", 0)

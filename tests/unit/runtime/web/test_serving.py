@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,8 +22,9 @@ import asyncio, logging, socket, sys
 from pathlib import Path
 from sanic import Blueprint
 from saga.runtime.settings import Settings
-from saga.runtime.web import answer, new_app
+from saga.runtime.web import SAGA_TABLES, answer, new_app
 from saga.runtime.web.app import Health
+from saga.runtime.web.streams import stream
 from saga.runtime.web.serving import serve
 
 folder = Path(sys.argv[2])
@@ -36,10 +38,14 @@ async def slow(_):
         await asyncio.sleep(0.01)
     return answer(Health())
 
+@api.get("/stream")
+async def follow(request):
+    return await stream(request, request.app.ctx.events.of_all("shop", None))
+
 async def is_well():
     return (folder / "well").exists()
 
-app = new_app("shop", Settings(saga_data=folder), [], api)
+app = new_app("shop", Settings(saga_data=folder), SAGA_TABLES, api)
 app.ctx.checks["oven"] = is_well
 listening = socket.socket(fileno=int(sys.argv[1]))
 serve(app, listening, beside=len(sys.argv) > 3, on_ready=lambda: print("ready", flush=True))
@@ -114,6 +120,20 @@ def test_what_is_told_to_end_answers_what_it_has_begun_and_takes_no_more(
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert answer.read()
     assert adapter.wait(DEADLINE) == 0
+
+
+def test_open_stream_keeps_nobody_from_ending(start: Start, listening: socket.socket) -> None:
+    adapter = start()
+    assert line(adapter) == "ready\n"
+    with closing(connect(listening)) as client:
+        client.request("GET", "/stream")
+        stream = client.getresponse()
+        assert stream.readline().startswith(b"retry")
+        told_at = time.monotonic()
+        adapter.send_signal(signal.SIGTERM)
+        stream.read()
+        assert adapter.wait(DEADLINE) == 0
+        assert time.monotonic() - told_at < ANSWERED
 
 
 def test_connection_without_a_request_keeps_nobody_from_ending(
