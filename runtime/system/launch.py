@@ -60,7 +60,7 @@ class Host:
         """Run until told to stop; report the topics once when ready."""
         from . import host
 
-        _settle()
+        settle()
         write_to(self.log_file, self.settings)
         configure_logging(self.settings)
         host.prepare(self.stack.resources(self.entry), self.settings, self.others)
@@ -172,14 +172,14 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
 
 
 def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
-    _settle()
+    settle()
     try:
         reports.send(work(*arguments))
     except SagaError as error:
         reports.send(error)
 
 
-def _settle() -> None:
+def settle() -> None:
     """Make this process independent of the terminal, and let it end when the supervisor is gone."""
     os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
     threading.Thread(target=_end_without_parent, daemon=True).start()
