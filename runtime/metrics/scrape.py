@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from .catalogue import (
     COMMANDS,
+    DEAD_LETTERS,
     ENDED,
     GROUP,
     HANDLED,
@@ -22,7 +23,6 @@ from .catalogue import (
 )
 
 TIMEOUT = 10.0  # seconds: what is asked for at a scrape may be slow to answer
-ERRORS = ("failed", "dead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,10 @@ class Scrape:
         """Return the values of a label."""
         return {labels[label] for labels, _ in self._samples.get(name, ()) if label in labels}
 
+    def read_by(self, group: str) -> set[str]:
+        """Return the topics that a consumer group reads."""
+        return {labels["topic"] for labels, _ in self._with(LAG.name, {"consumergroup": group})}
+
     def quantile(self, share: float, name: str, **labels: str) -> float | None:
         """Estimate a quantile of a histogram, as Prometheus's `histogram_quantile` does."""
         counts: dict[float, float] = {}
@@ -130,7 +134,12 @@ def functions(now: Scrape, before: Scrape | None = None) -> list[FunctionNow]:
             rate=_rate(now, before, RECEIVED.name, **{GROUP: name}),
             lag=now.total(LAG.name, consumergroup=name),
             lag_seconds=now.most(LAG_SECONDS.name, consumergroup=name),
-            errors=_sum(now.total(COMMANDS.name, function=name, outcome=one) for one in ERRORS),
+            errors=_sum(
+                [
+                    now.total(COMMANDS.name, function=name, outcome="failed"),
+                    *(now.total(DEAD_LETTERS.name, topic=topic) for topic in now.read_by(name)),
+                ]
+            ),
             p99=now.quantile(0.99, HANDLED.name, **{GROUP: name}),
         )
         for name in sorted(names)
@@ -161,6 +170,6 @@ def _rate(now: Scrape, before: Scrape | None, name: str, **labels: str) -> float
     return max(0.0, grown) / (now.at - before.at)
 
 
-def _sum(parts: Iterator[float | None]) -> float | None:
-    known: Sequence[float] = [part for part in parts if part is not None]
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
     return sum(known) if known else None

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver, process, util
@@ -93,14 +93,16 @@ class Launch:
         return process, ours
 
 
-def start_fork_server(context: Any, folder: Path) -> None:
+def start_fork_server(context: Any, folder: Path, more: Sequence[str] = ()) -> None:
     """Start the server that the processes come from; its imports go on when this returns.
+
+    `more` names modules that it imports besides.
 
     Its socket is in `folder` where one can be there. Raises `SagaError` where one can be nowhere.
     """
     # Else each process would run our main module, and import all that a command does.
     vars(sys.modules["__main__"]).pop("__file__", None)
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload([*PRELOAD[:-1], *more, PRELOAD[-1]])
     folder.mkdir(exist_ok=True)
     for left in folder.glob(f"{SOCKETS}*"):  # by a killed supervisor
         shutil.rmtree(left, ignore_errors=True)

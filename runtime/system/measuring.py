@@ -37,6 +37,11 @@ COUNTS = "counts"  # the folder in the data directory in which processes count
 NAME = "metrics"  # of the process that serves what they have counted
 
 
+def needed_to_count(settings: Settings) -> list[str]:
+    """List what processes import to count: none where metrics are off."""
+    return ["saga.runtime.metrics.recorder"] if settings.saga_metrics_port else []
+
+
 def metrics_process(settings: Settings, data: Path, context: Any) -> list[Child]:
     """Start the process that serves the metrics of a system; none where that is not wanted.
 

@@ -25,7 +25,7 @@ from .code import STACK_FILE
 from .guarded import Guarded
 from .launch import Host, Launch, elsewhere, start_fork_server
 from .listening import Listening
-from .measuring import COUNTS, metrics_process
+from .measuring import COUNTS, metrics_process, needed_to_count
 from .preflight import check_first
 from .process import Kind, ProcessInfo, ProcessState
 from .recovery import Recovery, begin
@@ -135,7 +135,7 @@ class Supervisor:
             raise KeyboardInterrupt
 
     def _start_all(self) -> None:
-        start_fork_server(self._context, self.data / RUN)
+        start_fork_server(self._context, self.data / RUN, needed_to_count(self.settings))
         wanted = self._prepare(self.stacks) if self._recovery.wanted is None else None
         self._topics = elsewhere(self._context, topics, [*self.stacks.values()])
         if self.broker.is_own:

@@ -1,12 +1,14 @@
 """How an adapter is measured: the time of its requests, and `GET /metrics`."""
 
 import time
+from collections.abc import Callable
 from http import HTTPMethod
 from typing import Any, TypeAlias
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse
 
+from ..envelope import Record
 from ..settings import Settings
 from . import openapi
 
@@ -42,6 +44,16 @@ def measure(app: App, service: str, settings: Settings) -> None:
 
         app.register_middleware(begin, "request", priority=1)  # before all others
         app.register_middleware(end, "response")
+
+
+def sent_counter(settings: Settings) -> Callable[[Record], None]:
+    """Return what counts a record that this process has sent, unless nothing is to be counted."""
+    if not settings.saga_metrics_port:
+        return lambda _: None
+    from ..metrics.instruments import of_this_process
+    from ..metrics.recorder import count_sent
+
+    return count_sent(of_this_process())
 
 
 @openapi.describe({200: str}, content=TEXT)

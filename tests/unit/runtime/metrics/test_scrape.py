@@ -26,6 +26,8 @@ saga_commands_total{function="b.bake",outcome="done"} 90
 saga_commands_total{function="b.bake",outcome="rejected"} 5
 saga_commands_total{function="b.bake",outcome="failed"} 3
 saga_commands_total{function="b.bake",outcome="dead"} 2
+saga_dead_letters_total{topic="bake"} 2
+saga_dead_letters_total{topic="eat"} 9
 messaging_client_consumed_messages_total{messaging_consumer_group_name="b.bake"} 100
 saga_sagas{saga="feast",status="RUNNING"} 7
 saga_sagas{saga="feast",status="COMPENSATING"} 1
