@@ -7,7 +7,7 @@ Kafka's usual exporters where dashboards look for them. Times are in seconds. No
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["counter", "gauge", "histogram", "summary"]
+Kind = Literal["counter", "gauge", "histogram"]
 Group = Literal["Functions", "Kafka", "Sagas", "HTTP"]
 
 # OpenTelemetry's advice, and two below: a handler on SQLite takes less than a millisecond.
@@ -21,7 +21,8 @@ REQUEST = (0.005, 0.025, 0.1, 0.5, 2.5, 10)  # few: there is a series for each, 
 class Metric:
     """One metric; `name` is as Prometheus shows it, `buckets` are those of a histogram.
 
-    `by` are the labels by which it is shown: what differs in others is summed up.
+    `by` are the labels by which it is shown: what differs in others is summed up. A counter of
+    which each is a part of one `per` another counter is shown as that.
     """
 
     group: Group
@@ -31,6 +32,7 @@ class Metric:
     labels: tuple[str, ...]
     buckets: tuple[float, ...] = ()
     by: tuple[str, ...] = ()
+    per: "Metric | None" = None
 
     @property
     def unit(self) -> str:
@@ -169,12 +171,20 @@ DURATION = Metric(
     ("saga", "status"),
     WHOLE_SAGA,
 )
+ATTEMPTS = Metric(
+    "Sagas",
+    "saga_step_attempts_total",
+    "counter",
+    "Attempts of a step that were answered.",
+    ("saga", "step", "action"),
+)
 PARTS = Metric(
     "Sagas",
-    "saga_step_part_seconds",
-    "summary",
-    "Time of an attempt of a step: queue, turn, handler, commit, reply; and retry, its back-off.",
+    "saga_step_seconds_total",
+    "counter",
+    "Time of attempts by its parts: queue, turn, handler, commit, reply; and retry, the back-off.",
     ("saga", "step", "action", "part"),
+    per=ATTEMPTS,
 )
 RETRIES = Metric(
     "Sagas",

@@ -42,13 +42,15 @@ def expressions(metric: Metric, window: str = WINDOW) -> dict[str, str]:
     legend = " ".join(f"{{{{{label}}}}}" for label in by)
     per, name = ", ".join(by), metric.name
     if metric.kind == "counter":
-        return {f"sum by ({per}) (rate({name}[{window}]))": legend}
+        rate = f"sum by ({per}) (rate({name}[{window}]))"
+        if metric.per is None:
+            return {rate: legend}
+        whole = ", ".join(metric.per.labels)
+        count = f"sum by ({whole}) (rate({metric.per.name}[{window}]))"
+        return {f"{rate} / on ({whole}) group_left () {count}": legend}
     if metric.kind == "histogram":
         rate = f"sum by (le, {per}) (rate({name}_bucket[{window}]))"
         return {f"histogram_quantile({q}, {rate})": f"{legend} p{100 * q:g}" for q in (0.5, 0.99)}
-    if metric.kind == "summary":
-        total, count = (f"sum by ({per}) (rate({name}_{x}[{window}]))" for x in ("sum", "count"))
-        return {f"{total} / {count}": legend}
     # What several instances tell is one and the same.
     once = f"max by ({', '.join(metric.labels)}) ({name})"
     return {once if by == metric.labels else f"sum by ({per}) ({once})": legend}
@@ -68,7 +70,8 @@ def _panels() -> Iterator[dict[str, Any]]:
 
 
 def _panel(metric: Metric, place: dict[str, int]) -> dict[str, Any]:
-    unit = UNITS["" if metric.kind == "counter" else metric.unit]
+    is_rate = metric.kind == "counter" and metric.per is None
+    unit = UNITS["" if is_rate else metric.unit]
     return {
         "type": "timeseries",
         "title": metric.name,

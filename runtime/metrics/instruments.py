@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from .catalogue import Metric
 
-KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram, "summary": Summary}
+KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 MOST_CODES = 20  # of failures in one process's label: a handler may make one from an id
 OTHER = "other"
 # What reading a damaged file raises.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import get_args
 
+from ..clock import MICROSECOND
 from ..dead_letter import SUFFIX
 from ..envelope import Action, Record
 from ..function import Function
@@ -12,8 +13,9 @@ from ..observer import Applied, Handled, Handling, Observer
 from ..saga import Saga
 from ..saga_host import HostedSaga
 from ..saga_state import SagaState, StepState
-from ..stamps import parts
+from ..stamps import Parts, parts
 from .catalogue import (
+    ATTEMPTS,
     COMMANDS,
     COMPENSATIONS,
     DEAD_LETTERS,
@@ -32,6 +34,7 @@ from .instruments import MOST_CODES, OTHER, Instruments
 
 KAFKA, PROCESS, RECEIVE, SEND, TICK = "kafka", "process", "receive", "send", "tick"
 RAN = ("done", "rejected", "failed")  # what a handler's call may come to
+Attempted = tuple[str, Action]  # of a step
 ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
 
@@ -120,19 +123,25 @@ class SagaRecorder(_Counting):
 
     def applied(self, changes: Sequence[Applied]) -> None:
         """Count what has changed, and what the time of an attempt was made of."""
-        for change in changes:
-            reply, old, new = change
+        attempts, times = Counter[Attempted](), Counter[tuple[str, Action, str]]()
+        for reply, old, new in changes:
             if reply is None:
                 self._series(SWEPT, self._saga).inc()
-                self._retried(old, new)
+                times.update(_waited(old, new))
             elif reply.stamps is not None:
-                taken = parts(reply.stamps, new.updated_at)._asdict()
-                for part, time in taken.items():
-                    self._part(reply.step, reply.action, part, time)
+                attempts[reply.step, reply.action] += 1
+                taken = parts(reply.stamps, new.updated_at)
+                for part, time in zip(Parts._fields, taken, strict=True):
+                    times[reply.step, reply.action, part] += _microseconds(time)
             for was, step in zip(old.steps, new.steps, strict=False):
                 if step is not was:
                     self._step(was, step)
             self._whole(old, new)
+        # Together, as each change of what is counted costs more than all else here.
+        for attempted, count in attempts.items():
+            self._series(ATTEMPTS, self._saga, *attempted).inc(count)
+        for part_of, microseconds in times.items():
+            self._series(PARTS, self._saga, *part_of).inc(microseconds / 1e6)
 
     def _whole(self, old: SagaState, new: SagaState) -> None:
         if new.failure is not None and old.failure is None:
@@ -153,24 +162,26 @@ class SagaRecorder(_Counting):
         if step.status == "UNDO_FAILED" != was.status:
             self._series(FAILED_UNDOS, self._saga, step.name).inc()
 
-    def _retried(self, old: SagaState, new: SagaState) -> None:
-        """Tell how long a step has waited for its next attempt."""
-        index = old.in_flight
-        if index is not None and index == new.in_flight and new.awaiting and not old.awaiting:
-            action: Action = "do" if new.status == "RUNNING" else "undo"
-            waited = new.updated_at - old.updated_at
-            self._part(new.steps[index].name, action, "retry", waited)
-
-    def _part(self, step: str, action: Action, part: str, time: timedelta) -> None:
-        # Below 0 where the clocks of two hosts differ: a sum must not get smaller.
-        seconds = max(0.0, time.total_seconds())
-        self._series(PARTS, self._saga, step, action, part).observe(seconds)
-
     def _bounded(self, code: str) -> str:
         if code in self._codes or len(self._codes) < MOST_CODES:
             self._codes.add(code)
             return code
         return OTHER
+
+
+def _waited(old: SagaState, new: SagaState) -> dict[tuple[str, Action, str], int]:
+    """Return for how many microseconds a step has waited for its next attempt, if it has."""
+    index = old.in_flight
+    if index is None or index != new.in_flight or old.awaiting or not new.awaiting:
+        return {}
+    action: Action = "do" if new.status == "RUNNING" else "undo"
+    waited = new.updated_at - old.updated_at
+    return {(new.steps[index].name, action, "retry"): _microseconds(waited)}
+
+
+def _microseconds(time: timedelta) -> int:
+    """Return how long a part took: 0 where the clocks of two hosts make that less."""
+    return max(0, time // MICROSECOND)
 
 
 def recorder(hosted: Function | HostedSaga, instruments: Instruments) -> Observer:

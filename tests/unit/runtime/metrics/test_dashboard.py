@@ -75,6 +75,15 @@ def test_metric_is_shown_by_its_kind(metric, shown):
     assert expressions(metric, "5m") == shown
 
 
+def test_parts_are_shown_as_what_one_attempt_takes():
+    [query] = expressions(catalogue.PARTS, "5m")
+    assert query == (
+        "sum by (saga, step, action, part) (rate(saga_step_seconds_total[5m])) "
+        "/ on (saga, step, action) group_left () "
+        "sum by (saga, step, action) (rate(saga_step_attempts_total[5m]))"
+    )
+
+
 def test_histogram_shows_what_half_and_nearly_all_take():
     shown = expressions(catalogue.DURATION)
     assert list(shown.values()) == ["{{saga}} {{status}} p50", "{{saga}} {{status}} p99"]
@@ -88,6 +97,7 @@ def test_units_are_grafanas():
         if panel["type"] != "row"
     }
     assert units[catalogue.DURATION.name] == "s"
+    assert units[catalogue.PARTS.name] == "s"
     assert units[catalogue.COMMANDS.name] == "short"
 
 

@@ -193,15 +193,15 @@ def test_parts_of_an_attempt_are_those_that_its_reply_tells(hosted, counted):
     parts = {"queue": 1, "turn": 2, "handler": 3, "commit": 4, "reply": 5}
     for part, seconds in parts.items():
         told = {"step": "cook", "action": "do", "part": part}
-        assert counted.total("saga_step_part_seconds_sum", **told) == seconds
-    assert counted.total("saga_step_part_seconds_count") == 5
+        assert counted.total("saga_step_seconds_total", **told) == seconds
+    assert counted.total("saga_step_attempts_total", step="cook", action="do") == 1
 
 
 def test_clocks_that_differ_take_nothing_away(hosted, counted):
     saga_id = hosted.start()
     ahead = NOW + 5 * SECOND
     hosted.answer(saga_id, "cook", "do", "done", stamps=Stamps(NOW, *[ahead] * 4))
-    assert counted.total("saga_step_part_seconds_sum", part="reply") == 0
+    assert counted.total("saga_step_seconds_total", part="reply") == 0
 
 
 def test_retry_is_counted_with_its_wait(hosted, counted):
@@ -212,7 +212,7 @@ def test_retry_is_counted_with_its_wait(hosted, counted):
     assert counted.total("saga_retries_total", step="cook", action="do") == 1
     assert counted.total("saga_sweeps_total") == 1
     told = {"step": "cook", "action": "do", "part": "retry"}
-    assert counted.total("saga_step_part_seconds_sum", **told) == 5
+    assert counted.total("saga_step_seconds_total", **told) == 5
 
 
 def test_silence_is_no_retry(hosted, counted):
@@ -220,7 +220,7 @@ def test_silence_is_no_retry(hosted, counted):
     assert hosted.pass_by(20)
     assert counted.total("saga_sweeps_total") == 1
     assert counted.total("saga_retries_total") == 0
-    assert counted.total("saga_step_part_seconds_count") is None
+    assert counted.total("saga_step_seconds_total") is None
 
 
 def test_compensation_is_counted_by_its_reason(hosted, counted):
@@ -241,7 +241,7 @@ def test_undo_that_is_given_up_is_counted(hosted, counted):
     hosted.answer(saga_id, "cook", "undo", "failed", "OSError")
     hosted.pass_by(5)
     assert counted.total("saga_retries_total", step="cook", action="undo") == 1
-    assert counted.total("saga_step_part_seconds_sum", action="undo", part="retry") == 5
+    assert counted.total("saga_step_seconds_total", action="undo", part="retry") == 5
     assert counted.total("saga_failed_undos_total") == 0
     hosted.answer(saga_id, "cook", "undo", "failed", "OSError", attempt=2)
     assert counted.total("saga_failed_undos_total", step="cook") == 1
