@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from .envelope import Envelope, Reply
+from .envelope import Envelope, Record, Reply
 from .inbox import Answer
 from .saga_state import SagaState
 
@@ -59,6 +59,12 @@ class Observer:
 
     def applied(self, changes: Sequence[Applied]) -> None:
         """Hear of changes of sagas that are committed."""
+
+    def received(self, count: int) -> None:
+        """Hear how many records a saga's host has received, whose changes are committed."""
+
+    def sent(self, record: Record) -> None:
+        """Hear of a record that the broker has taken."""
 
     def ticked(self, began: datetime, ended: datetime, commands: int) -> None:
         """Hear of a call of a timer's handler, and how many commands it asked for."""

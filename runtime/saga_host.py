@@ -131,7 +131,9 @@ class SagaHost(BatchLoop):
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, read_reply)
         letters = [letter for letter, _ in found if letter is not None]
-        return letters + self._advance([heard[1] for _, heard in found if heard is not None])
+        commands = self._advance([heard[1] for _, heard in found if heard is not None])
+        self.observer.received(len(records))
+        return letters + commands
 
     def _advance(self, replies: Sequence[Reply]) -> list[Record]:
         self._begin()

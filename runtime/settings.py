@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     saga_health: Path | None = None  # a file that says that the process does its work
     # Sagas of one declaration in flight, beyond which an adapter starts no more.
     saga_in_flight: Annotated[int, Field(ge=1)] = 5_000
+    saga_metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9464  # on saga_host; 0: no metrics
+    saga_counts: Path | None = None  # files in which a supervised process counts
     saga_maven_repository: str | None = None  # a mirror of Maven Central, for Apache Kafka's jars
     saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
     # {data}, {service} and {password} are filled in; a container has the URL of its own service.

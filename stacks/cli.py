@@ -22,6 +22,7 @@ MODULES = {
     "deploying": ("deploy", "rollback", "scale", "remove", "deployments", "invoke"),
     "sagas": ("sagas", "show", "why", "retry", "skip"),
     "dlq": ("dlq",),
+    "top": ("top",),
     "render": ("render",),
 }
 # Each in the module of its name, in this package.

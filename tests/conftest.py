@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
     # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
     os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+    os.environ["SAGA_METRICS_PORT"] = "0"  # systems side by side can't all have one port
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,6 @@
-"""Write what other tools deploy from: `render compose`, `render systemd`."""
+"""Write files for other tools: `render compose`, `systemd`, `grafana`, `alerts`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from ..system.stack import read_stacks
 from .app import STOP_TIMEOUT, Broker, Data, app, settings_for
 
 render = typer.Typer(
-    help="Write what other tools deploy from.", no_args_is_help=True, rich_markup_mode=None
+    help="Write files for other tools.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(render, name="render")
 
@@ -23,7 +24,7 @@ Output = Annotated[
 
 @render.callback()
 def group() -> None:
-    """Write what other tools deploy from."""
+    """Write files for other tools."""
 
 
 @render.command()
@@ -66,6 +67,27 @@ def systemd(
         user=run_as,
     )
     _write(unit.text(), output)
+
+
+@render.command()
+def grafana(output: Output = None) -> None:
+    """Write a Grafana dashboard of all metrics."""
+    from ..metrics.dashboard import dashboard
+
+    _write(json.dumps(dashboard(), indent=1) + "\n", output)
+
+
+@render.command()
+def alerts(output: Output = None) -> None:
+    """Write alert rules for Prometheus, with one for each function and saga of the stacks."""
+    import yaml
+
+    from ..metrics.alerts import alerts
+
+    stacks = read_stacks(settings_for(None).saga_stacks)
+    hosted = [one for stack in stacks for one, _ in stack.load()]
+    rules = alerts(one.name for one in hosted if one.topics)  # a timer is in no group
+    _write(yaml.safe_dump(rules, sort_keys=False, width=100), output)
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 TASKS = {
     "Run": ("up", "down", "run", "create-databases"),
     "Deploy": ("deploy", "rollback", "scale", "remove", "deployments", "render"),
-    "Look": ("ps", "logs", "sagas", "show", "why"),
+    "Look": ("ps", "top", "logs", "sagas", "show", "why"),
     "Operate": ("retry", "skip", "dlq", "invoke"),
     "Prove": ("demo", "bench", "chaos", "simulate"),
     "Author": ("check", "new"),

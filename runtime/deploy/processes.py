@@ -133,6 +133,8 @@ def _instance(process: ProcessInfo, running: System, settings: Settings) -> Inst
         where = process.problem
     elif process.kind == "adapter":
         where = web_address(settings.saga_host, process.port)
+    elif process.kind == "metrics":
+        where = f"{web_address(settings.saga_host, process.port)}/metrics"
     elif process.kind == "broker":
         where = running.broker
     return Instance(

@@ -51,11 +51,15 @@ _Hear = Callable[[Record, KafkaError | None, Any], None]
 class Producer:
     """Sends records and knows whether they have arrived; threads may share it.
 
-    Making one raises `BrokerUnavailable` where the settings lead to no broker whatsoever.
+    `on_sent` hears of each that the broker has taken. Making one raises `BrokerUnavailable` where
+    the settings lead to no broker whatsoever.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, on_sent: Callable[[Record], None] = lambda _: None
+    ) -> None:
         self._settings = settings
+        self._on_sent = on_sent
         self._producer = producer_client(settings)
         self._prefix = settings.kafka_prefix
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
@@ -112,6 +116,7 @@ class Producer:
 
         def hear(record: Record, error: KafkaError | None, _: Any) -> None:
             if error is None:
+                self._on_sent(record)
                 taken()
             else:
                 self._heard.append(partial(self._try_alone, record, error, taken, failed))
@@ -154,6 +159,7 @@ class Producer:
 
         def hear(record: Record, error: KafkaError | None, _: Any) -> None:
             if error is None:
+                self._on_sent(record)
                 taken()
             else:
                 self._heard.append(partial(failed, record, _failure(error)))

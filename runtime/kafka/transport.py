@@ -41,6 +41,7 @@ class KafkaTransport:
 
     `on_ready` is called once, when the group takes us in, and `on_missing` where one of the topics
     is not there any more. `health` is well as long as we are in the group and are polling.
+    `on_sent` hears of each record that the broker has taken.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class KafkaTransport:
         on_missing: Callable[[], None] = lambda: None,
         health: HealthFile | None = None,
         crash_points: crash.CrashPoints = crash.DISARMED,
+        on_sent: Callable[[Record], None] = lambda _: None,
     ) -> None:
-        self._producer = Producer(settings)
+        self._producer = Producer(settings, on_sent)
         self._group = group
         self._prefix = settings.kafka_prefix
         self._is_embedded = settings.kafka_is_embedded

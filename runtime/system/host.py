@@ -31,6 +31,7 @@ from ..kafka.admin import create_topics
 from ..kafka.producer import Producer
 from ..kafka.transport import KafkaTransport
 from ..loop import UNAVAILABLE
+from ..observer import Observer
 from ..poison import Suspects
 from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
@@ -39,6 +40,7 @@ from ..timer import Timer
 from ..transport import Refusal
 from ..worker import Worker
 from .code import import_from
+from .counting import count_in_files, counting
 from .listening import listen_for
 from .stack import Resources, Stack, needed_by
 from .watchdog import Watchdog
@@ -90,7 +92,9 @@ def run_entry(
     # A batch is tens of thousands of objects that all stay until its end, and none is in a cycle.
     gc.set_threshold(COLLECTED_TOGETHER)
     log.info("%s starts", hosted.name)
-    _run(hosted, database, url, settings, stop, lambda: on_ready(hosted.topics), create)
+    with counting(hosted, settings, url) as observer:
+        ready = lambda: on_ready(hosted.topics)  # noqa: E731
+        _run(hosted, database, url, settings, observer, stop, ready, create)
     database.close()
     log.info("%s has stopped", hosted.name)
 
@@ -121,6 +125,7 @@ def run_adapter(
     health = HealthFile(settings.saga_health)
     module = importlib.import_module(str(stack.adapter))
     _unless_installed(module, settings)
+    count_in_files(settings)
     app = module.make_app(settings)
     host, port = settings.saga_host, stack.port
 
@@ -156,6 +161,7 @@ def _run(
     database: peewee.Database,
     url: str,
     settings: Settings,
+    observer: Observer,
     stop: threading.Event,
     on_ready: Callable[[], None],
     create: Callable[[], None],
@@ -163,14 +169,17 @@ def _run(
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
+        host.observer = observer
         host.time_limit = Watchdog(0.0)  # it calls no handler, but may be told to end
         _run_loop(host, hosted, points, settings, stop, on_ready, create)
     elif hosted.kind == "timer":
         timer = Timer(hosted, database, crash_points=points)
+        timer.observer = observer
         timer.time_limit = Watchdog(hosted.timeout)
         _run_timer(timer, settings, stop, on_ready)
     else:
         worker = Worker(hosted, database, crash_points=points)
+        worker.observer = observer
         # The last handler of a batch may begin at its end.
         worker.time_limit = Watchdog(LONGEST_BATCH + hosted.timeout)
         worker.suspects = Suspects(hosted.name, connect(url))
@@ -189,7 +198,9 @@ def _run_loop(
 ) -> None:
     patience = hosted.timeout if isinstance(hosted, Function) else 0.0
     health, topics = HealthFile(settings.saga_health, patience), hosted.topics
-    transport = KafkaTransport(settings, hosted.name, topics, on_ready, create, health, points)
+    transport = KafkaTransport(
+        settings, hosted.name, topics, on_ready, create, health, points, loop.observer.sent
+    )
     try:
         loop.run(transport, stop)
     finally:
@@ -199,7 +210,7 @@ def _run_loop(
 def _run_timer(
     timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
 ) -> None:
-    producer = Producer(settings)
+    producer = Producer(settings, timer.observer.sent)
     health = HealthFile(settings.saga_health, timer.function.timeout)
     every = timer.every.total_seconds()
 

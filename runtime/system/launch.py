@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver, process, util
@@ -60,7 +60,7 @@ class Host:
         """Run until told to stop; report the topics once when ready."""
         from . import host
 
-        _settle()
+        settle()
         write_to(self.log_file, self.settings)
         configure_logging(self.settings)
         host.prepare(self.stack.resources(self.entry), self.settings, self.others)
@@ -93,14 +93,16 @@ class Launch:
         return process, ours
 
 
-def start_fork_server(context: Any, folder: Path) -> None:
+def start_fork_server(context: Any, folder: Path, more: Sequence[str] = ()) -> None:
     """Start the server that the processes come from; its imports go on when this returns.
+
+    `more` names modules that it imports besides.
 
     Its socket is in `folder` where one can be there. Raises `SagaError` where one can be nowhere.
     """
     # Else each process would run our main module, and import all that a command does.
     vars(sys.modules["__main__"]).pop("__file__", None)
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload([*PRELOAD[:-1], *more, PRELOAD[-1]])
     folder.mkdir(exist_ok=True)
     for left in folder.glob(f"{SOCKETS}*"):  # by a killed supervisor
         shutil.rmtree(left, ignore_errors=True)
@@ -172,14 +174,14 @@ def elsewhere(context: Any, work: Callable[..., T], *arguments: object) -> T:
 
 
 def _report(work: Callable[..., Any], arguments: tuple[object, ...], reports: Connection) -> None:
-    _settle()
+    settle()
     try:
         reports.send(work(*arguments))
     except SagaError as error:
         reports.send(error)
 
 
-def _settle() -> None:
+def settle() -> None:
     """Make this process independent of the terminal, and let it end when the supervisor is gone."""
     os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor
     threading.Thread(target=_end_without_parent, daemon=True).start()

@@ -15,7 +15,7 @@ END_TIMEOUT = 5.0  # seconds that a process has to end by itself
 # A start is counted from the machine's, which is told in whole seconds and moves with the clock.
 SAME = 1.5  # seconds
 
-Kind = Literal["supervisor", "broker", "function", "saga", "adapter"]
+Kind = Literal["supervisor", "broker", "metrics", "function", "saga", "adapter"]
 ProcessState = Literal["starting", "ready", "unhealthy", "restarting", "stopping", "stopped"]
 
 

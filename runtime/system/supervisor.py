@@ -25,6 +25,7 @@ from .code import STACK_FILE
 from .guarded import Guarded
 from .launch import Host, Launch, elsewhere, start_fork_server
 from .listening import Listening
+from .measuring import COUNTS, metrics_process, needed_to_count
 from .preflight import check_first
 from .process import Kind, ProcessInfo, ProcessState
 from .recovery import Recovery, begin
@@ -134,7 +135,7 @@ class Supervisor:
             raise KeyboardInterrupt
 
     def _start_all(self) -> None:
-        start_fork_server(self._context, self.data / RUN)
+        start_fork_server(self._context, self.data / RUN, needed_to_count(self.settings))
         wanted = self._prepare(self.stacks) if self._recovery.wanted is None else None
         self._topics = elsewhere(self._context, topics, [*self.stacks.values()])
         if self.broker.is_own:
@@ -143,6 +144,7 @@ class Supervisor:
             self.broker.create_topics(self._topics)
         if wanted is not None:  # only now: what can't be started is not brought back
             write_wanted(self.data, wanted)
+        self.children += metrics_process(self.broker.settings, self.data, self._context)
         self._reconcile()
 
     def _start_broker(self) -> None:
@@ -213,7 +215,7 @@ class Supervisor:
         entry = wanted.deployed.partition(".")[2] or None
         self._secrets |= stack.all_secrets()
         health = self.health / name if entry else None
-        own = {"saga_code": code, "saga_health": health}
+        own = {"saga_code": code, "saga_health": health, "saga_counts": self.data / COUNTS / name}
         host = Host(
             stack,
             entry,
@@ -261,7 +263,7 @@ class Supervisor:
         if self._is_lost():  # a broker that drains would make its files anew
             for child in self.children:
                 child.signal(signal.SIGKILL)
-        for kinds in (("adapter",), ("function", "saga"), ("broker",)):
+        for kinds in (("adapter", "metrics"), ("function", "saga"), ("broker",)):
             group = [child for child in self.children if child.info.kind in kinds]
             for child in group:
                 child.stop()

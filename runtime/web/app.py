@@ -19,6 +19,7 @@ from ..settings import Settings
 from . import openapi, request
 from .docs import docs
 from .fields import path_id
+from .measured import measure
 from .payload import MEDIA_TYPE, answer
 from .problems import ProblemHandler, Unavailable
 from .saga_events import SagaEvents
@@ -78,6 +79,7 @@ def new_app(
     app.add_route(get_live, "/health/live", methods=READ)
     app.add_route(get_ready, "/health/ready", methods=READ)
     app.add_route(get_document, "/openapi.json", methods=READ)
+    measure(app, service, settings)
     app.register_middleware(_harden, "response")
     return app
 

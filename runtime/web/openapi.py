@@ -116,7 +116,7 @@ def document(app: Sanic[Any, Any], title: str) -> str:
             operation = deepcopy(OPERATIONS[route.handler])
             operation.parameters = [*_path(route), *operation.parameters]
             method = next(iter(set(route.methods) - {"HEAD"})).lower()
-            paths.setdefault(_template(route), {})[method] = operation.build()
+            paths.setdefault(template(route), {})[method] = operation.build()
     written = _spec.OpenAPI(
         _spec.Info(title, version("saga-functions")),
         {path: _spec.PathItem(**methods) for path, methods in sorted(paths.items())},
@@ -222,7 +222,8 @@ def _path(route: Route) -> list[definitions.Parameter]:
     ]
 
 
-def _template(route: Route) -> str:
+def template(route: Route) -> str:
+    """Write a route's path as OpenAPI does: `/users/{user_id}`."""
     parts = [part.partition(":")[0].strip("<>") for part in route.path.split("/")]
     names = {p.name for p in route.params.values()}
     return "/" + "/".join(f"{{{part}}}" if part in names else part for part in parts)

@@ -26,6 +26,7 @@ from ..transition import Transition
 from .admission import Admission
 from .app import App, Check
 from .batches import Batches
+from .measured import sent_counter
 from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
 from .problems import Busy, Conflict
 from .saga_events import SagaEvents
@@ -178,7 +179,7 @@ class SagaService:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._waiting.tell, ended)
 
-        producer = Producer(settings)
+        producer = Producer(settings, sent_counter(settings))
         self._post = producer.post
         self._connections = [producer, Tail(settings, self.saga.ended_topic, tell)]
         app.ctx.checks["broker"] = Check(partial(asyncio.to_thread, producer.check))

@@ -38,13 +38,14 @@ ROOMS = {
     "client": {"flat", "database", "kafka", "system"},
     "database": {"flat"},
     "kafka": {"flat"},
-    "system": {"flat", "database", "kafka", "web"},
+    "metrics": {"flat", "database", "kafka"},
+    "system": {"flat", "database", "kafka", "metrics", "web"},
     "deploy": {"flat", "kafka", "system"},
-    "web": {"flat", "database", "kafka"},
+    "web": {"flat", "database", "kafka", "metrics"},
     "testing": {"flat", "database"},
     "simulation": {"flat", "client", "database", "system", "testing"},
     "authoring": {"flat", "system"},
-    "cli": {"flat", "client", "database", "kafka", "system", "deploy", "authoring"},
+    "cli": {"flat", "client", "database", "kafka", "system", "deploy", "authoring", "metrics"},
 }
 
 

@@ -42,6 +42,7 @@ COMMON = {
     ("get", "/health"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
+    ("get", "/metrics"),
     ("get", "/openapi.json"),
 }
 

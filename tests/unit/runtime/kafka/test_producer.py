@@ -151,6 +151,17 @@ def test_refused_record_is_sent_once_more_alone(clients, producer, note, told):
     assert (clients.log, clients.alone.log) == ([("poll", 0.5)] * 2, [("poll", 0)])
 
 
+def test_who_hears_of_sent_records_hears_of_those_that_are_taken(clients, note):
+    """Once each: at once, or alone; not of those that never are."""
+    clients.fates |= {b"1": TOO_LARGE, b"2": TOO_LARGE, b"4": GONE}
+    clients.alone.fates[b"2"] = TOO_LARGE
+    sent = []
+    producer = Producer(Settings(kafka_prefix="test."), sent.append)
+    producer.hand_over([record(n) for n in (1, 2, 3, 4)], *note)
+    producer.flush()
+    assert sent == [record(3), record(1)]
+
+
 def test_refused_record_that_can_not_be_sent_alone_is_told_of_with_the_others(
     clients, producer, note, told
 ):

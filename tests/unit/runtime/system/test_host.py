@@ -59,7 +59,7 @@ def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatc
     health, stop, seen = tmp_path / "health", threading.Event(), []
 
     class Away:
-        def __init__(self, settings):
+        def __init__(self, settings, on_sent):
             """It takes nothing."""
 
         def offer(self, records):

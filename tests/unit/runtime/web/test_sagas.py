@@ -506,7 +506,7 @@ def test_sagas_of_two_declarations_may_share_an_app(settings, start, broker):
         for path in api.get("/openapi.json").json["paths"].values()
         for operation in path.values()
     ]
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names)) == 21
 
 
 def pause(saga_id):

@@ -1,0 +1,191 @@
+"""Counts what a function or a saga's host does."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import get_args
+
+from ..clock import MICROSECOND
+from ..dead_letter import SUFFIX
+from ..envelope import Action, Record
+from ..function import Function
+from ..observer import Applied, Handled, Handling, Observer
+from ..saga import Saga
+from ..saga_host import HostedSaga
+from ..saga_state import SagaState, StepState
+from ..stamps import Parts, parts
+from .catalogue import (
+    ATTEMPTS,
+    COMMANDS,
+    COMPENSATIONS,
+    DEAD_LETTERS,
+    DEADLINE,
+    DURATION,
+    ENDED,
+    FAILED_UNDOS,
+    HANDLED,
+    PARTS,
+    RECEIVED,
+    RETRIES,
+    SENT,
+    SWEPT,
+)
+from .instruments import MOST_CODES, OTHER, Instruments
+
+KAFKA, PROCESS, RECEIVE, SEND, TICK = "kafka", "process", "receive", "send", "tick"
+RAN = ("done", "rejected", "failed")  # what a handler's call may come to
+Attempted = tuple[str, Action]  # of a step
+ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
+
+
+def count_sent(instruments: Instruments) -> Callable[[Record], None]:
+    """Return what counts a record that the broker has taken; a dead letter is one, too."""
+    series = instruments.series
+
+    def count(record: Record) -> None:
+        series(SENT, KAFKA, SEND, record.topic).inc()
+        if record.topic.endswith(SUFFIX):
+            series(DEAD_LETTERS, record.topic.removesuffix(SUFFIX)).inc()
+
+    return count
+
+
+class _Counting(Observer):
+    """Counts what is sent; what may be counted later is 0 from the start, and not unknown."""
+
+    def __init__(self, hosted: Function | HostedSaga, instruments: Instruments) -> None:
+        self._name, self._series = hosted.name, instruments.series
+        self._count_sent = count_sent(instruments)
+        for topic in hosted.topics:
+            self._series(DEAD_LETTERS, topic)
+
+    def sent(self, record: Record) -> None:
+        """Count a record that the broker has taken."""
+        self._count_sent(record)
+
+
+class FunctionRecorder(_Counting):
+    """Counts what a function does."""
+
+    def __init__(self, function: Function, instruments: Instruments) -> None:
+        super().__init__(function, instruments)
+        self._topic = "".join(function.topics)  # a timer has none
+        if self._topic:
+            self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topic, self._name)
+            for outcome in get_args(Handling):
+                self._series(COMMANDS, self._name, outcome)
+
+    def handled(self, handled: Sequence[Handled]) -> None:
+        """Count records by what came of them, and the time in the handler."""
+        self._received.inc(len(handled))
+        for outcome, count in Counter(one.outcome for one in handled).items():
+            self._series(COMMANDS, self._name, outcome).inc(count)
+        for one in handled:
+            if one.outcome in RAN and one.ended > one.began:  # an undo of nothing has no call
+                self._took(PROCESS, one.ended - one.began, one.outcome)
+
+    def ticked(self, began: datetime, ended: datetime, commands: int) -> None:  # noqa: ARG002
+        """Count a timer's call."""
+        self._took(TICK, ended - began, "done")
+
+    def _took(self, what: str, time: timedelta, outcome: str) -> None:
+        error = "" if outcome == "done" else outcome
+        series = self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
+        series.observe(max(0.0, time.total_seconds()))  # a clock may be set back
+
+
+class SagaRecorder(_Counting):
+    """Counts what becomes of the sagas of one declaration."""
+
+    def __init__(self, hosted: HostedSaga, instruments: Instruments) -> None:
+        super().__init__(hosted, instruments)
+        saga = hosted.saga
+        self._saga = saga.name
+        self._codes: set[str] = set()
+        self._topics = ",".join(hosted.topics)
+        self._begin(saga)
+
+    def _begin(self, saga: Saga) -> None:
+        self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topics, self._name)
+        self._series(DEADLINE, self._saga).set(saga.deadline)
+        self._series(SWEPT, self._saga)
+        for status in ENDS:
+            self._series(ENDED, self._saga, status)
+        for step in saga.steps:
+            self._series(RETRIES, self._saga, step.name, "do")
+            if step.undo is not None:
+                self._series(RETRIES, self._saga, step.name, "undo")
+                self._series(FAILED_UNDOS, self._saga, step.name)
+
+    def received(self, count: int) -> None:
+        """Count replies."""
+        self._received.inc(count)
+
+    def applied(self, changes: Sequence[Applied]) -> None:
+        """Count what has changed, and what the time of an attempt was made of."""
+        attempts, times = Counter[Attempted](), Counter[tuple[str, Action, str]]()
+        for reply, old, new in changes:
+            if reply is None:
+                self._series(SWEPT, self._saga).inc()
+                times.update(_waited(old, new))
+            elif reply.stamps is not None:
+                attempts[reply.step, reply.action] += 1
+                taken = parts(reply.stamps, new.updated_at)
+                for part, time in zip(Parts._fields, taken, strict=True):
+                    times[reply.step, reply.action, part] += _microseconds(time)
+            for was, step in zip(old.steps, new.steps, strict=False):
+                if step is not was:
+                    self._step(was, step)
+            self._whole(old, new)
+        # Together, as each change of what is counted costs more than all else here.
+        for attempted, count in attempts.items():
+            self._series(ATTEMPTS, self._saga, *attempted).inc(count)
+        for part_of, microseconds in times.items():
+            self._series(PARTS, self._saga, *part_of).inc(microseconds / 1e6)
+
+    def _whole(self, old: SagaState, new: SagaState) -> None:
+        if new.failure is not None and old.failure is None:
+            code = self._bounded(new.failure.code)
+            self._series(COMPENSATIONS, self._saga, new.failure.step, code).inc()
+        if new.ended and not old.ended:
+            self._series(ENDED, self._saga, new.status).inc()
+            took = (new.updated_at - new.created_at).total_seconds()
+            self._series(DURATION, self._saga, new.status).observe(max(0.0, took))
+
+    def _step(self, was: StepState, step: StepState) -> None:
+        for action, before, now in (
+            ("do", was.attempts, step.attempts),
+            ("undo", was.undo_attempts, step.undo_attempts),
+        ):
+            if now > before > 0:
+                self._series(RETRIES, self._saga, step.name, action).inc(now - before)
+        if step.status == "UNDO_FAILED" != was.status:
+            self._series(FAILED_UNDOS, self._saga, step.name).inc()
+
+    def _bounded(self, code: str) -> str:
+        if code in self._codes or len(self._codes) < MOST_CODES:
+            self._codes.add(code)
+            return code
+        return OTHER
+
+
+def _waited(old: SagaState, new: SagaState) -> dict[tuple[str, Action, str], int]:
+    """Return for how many microseconds a step has waited for its next attempt, if it has."""
+    index = old.in_flight
+    if index is None or index != new.in_flight or old.awaiting or not new.awaiting:
+        return {}
+    action: Action = "do" if new.status == "RUNNING" else "undo"
+    waited = new.updated_at - old.updated_at
+    return {(new.steps[index].name, action, "retry"): _microseconds(waited)}
+
+
+def _microseconds(time: timedelta) -> int:
+    """Return how long a part took: 0 where the clocks of two hosts make that less."""
+    return max(0, time // MICROSECOND)
+
+
+def recorder(hosted: Function | HostedSaga, instruments: Instruments) -> Observer:
+    """Return what counts for a function or a saga's host."""
+    if isinstance(hosted, HostedSaga):
+        return SagaRecorder(hosted, instruments)
+    return FunctionRecorder(hosted, instruments)

@@ -1,0 +1,98 @@
+"""What processes count in files is there after them, and adds up."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
+from saga.runtime.metrics.instruments import Counted, Instruments
+
+# Counts one command, says so, and then waits to be killed.
+COUNTS = """
+import sys
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
+from saga.runtime.metrics.instruments import Instruments, count_in
+
+count_in(Path(sys.argv[1]))
+instruments = Instruments(CollectorRegistry())
+instruments.series(COMMANDS, "bakery.bake", "done").inc()
+instruments.series(HANDLED, "kafka", "process", "bakery.bake", "bakery.bake", "").observe(0.002)
+instruments.series(DEADLINE, "feast").set(300)
+print("counted", flush=True)
+input()
+"""
+DONE = b'saga_commands_total{function="bakery.bake",outcome="done"} '
+
+
+@pytest.fixture
+def count_and_be_killed(tmp_path):
+    def run(name):
+        command = [sys.executable, "-c", COUNTS, str(tmp_path / "counts" / name)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdout.readline() == "counted\n"
+            process.send_signal(signal.SIGKILL)
+
+    return run
+
+
+@pytest.fixture
+def scrape(tmp_path):
+    registry = CollectorRegistry()
+    registry.register(Counted(tmp_path / "counts"))
+    return lambda: generate_latest(registry)
+
+
+def test_counts_outlive_a_kill_and_go_on(count_and_be_killed, scrape):
+    count_and_be_killed("bakery.bake")
+    assert DONE + b"1.0" in scrape()
+    count_and_be_killed("bakery.bake")
+    assert DONE + b"2.0" in scrape()
+
+
+def test_counts_of_all_processes_are_added_up(count_and_be_killed, scrape):
+    count_and_be_killed("bakery.bake")
+    count_and_be_killed("bakery.bake-2")
+    text = scrape()
+    assert DONE + b"2.0" in text
+    assert b'error_type=""' in text
+    assert b'le="0.005"' in text
+    assert b'saga_deadline_seconds{saga="feast"} 300.0' in text
+
+
+def test_restarts_leave_no_more_files(count_and_be_killed, tmp_path):
+    count_and_be_killed("bakery.bake")
+    files = sorted((tmp_path / "counts").iterdir())
+    count_and_be_killed("bakery.bake")
+    assert sorted((tmp_path / "counts").iterdir()) == files
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00", b"\xff" * 100, b"\x80\x00\x00\x00" * 99])
+def test_damaged_file_takes_no_other_along(count_and_be_killed, scrape, tmp_path, damage):
+    count_and_be_killed("bakery.bake")
+    (tmp_path / "counts" / "counter_user.pay.db").write_bytes(damage)
+    assert DONE + b"1.0" in scrape()
+
+
+def test_nothing_was_counted_where_there_is_no_folder(scrape):
+    assert scrape() == b""
+
+
+def test_no_series_tells_when_another_was_made():
+    instruments = Instruments(CollectorRegistry())
+    instruments.series(COMMANDS, "bakery.bake", "done").inc()
+    assert b"_created" not in generate_latest(instruments.registry)
+
+
+def test_series_is_made_once():
+    instruments = Instruments(CollectorRegistry())
+    first = instruments.series(COMMANDS, "bakery.bake", "done")
+    assert instruments.series(COMMANDS, "bakery.bake", "done") is first
+    assert instruments.series(COMMANDS, "bakery.bake", "dead") is not first
+    assert instruments.series(DEADLINE, "feast") is not instruments.series(DEADLINE, "fast")
+    assert instruments.series(HANDLED, *"abcde") is not first
