@@ -5,7 +5,6 @@ Nothing of it is heard twice: a transaction that is rolled back and done again h
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from typing import Literal, NamedTuple
 
 from .envelope import Envelope, Record, Reply
@@ -66,7 +65,7 @@ class Observer:
     def sent(self, record: Record) -> None:
         """Hear of a record that the broker has taken."""
 
-    def ticked(self, began: datetime, ended: datetime, commands: int) -> None:
+    def ticked(self, began: int, ended: int, commands: int) -> None:
         """Hear of a call of a timer's handler, and how many commands it asked for."""
 
 

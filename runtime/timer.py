@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import peewee
 
 from . import crash, outbox
-from .clock import Clock, utcnow
+from .clock import Clock, microseconds, utcnow
 from .database.connection import transaction
 from .envelope import Record
 from .errors import ContractError
@@ -97,7 +97,7 @@ class Timer(Loop):
                 commands = self._unsent() if asked else []
             self._crash.reach(crash.BEFORE_COMMIT, commands)
         if ended is not None:
-            self.observer.ticked(now, ended, len(asked))
+            self.observer.ticked(microseconds(now), microseconds(ended), len(asked))
         return commands
 
     def _delete(self, commands: Sequence[Unsent]) -> None:

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
 from typing import get_args
 
-from ..clock import MICROSECOND
+from ..clock import microseconds
 from ..dead_letter import SUFFIX
 from ..envelope import Action, Record
 from ..function import Function
@@ -13,7 +12,7 @@ from ..observer import Applied, Handled, Handling, Observer
 from ..saga import Saga
 from ..saga_host import HostedSaga
 from ..saga_state import SagaState, StepState
-from ..stamps import Parts, parts
+from ..stamps import Parts, between
 from .catalogue import (
     ATTEMPTS,
     COMMANDS,
@@ -84,14 +83,14 @@ class FunctionRecorder(_Counting):
             if one.outcome in RAN and one.ended > one.began:  # an undo of nothing has no call
                 self._took(PROCESS, one.ended - one.began, one.outcome)
 
-    def ticked(self, began: datetime, ended: datetime, commands: int) -> None:  # noqa: ARG002
+    def ticked(self, began: int, ended: int, commands: int) -> None:  # noqa: ARG002
         """Count a timer's call."""
         self._took(TICK, ended - began, "done")
 
-    def _took(self, what: str, time: timedelta, outcome: str) -> None:
+    def _took(self, what: str, microseconds: int, outcome: str) -> None:
         error = "" if outcome == "done" else outcome
         series = self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
-        series.observe(max(0.0, time.total_seconds()))  # a clock may be set back
+        series.observe(max(0, microseconds) / 1e6)  # a clock may be set back
 
 
 class SagaRecorder(_Counting):
@@ -122,7 +121,10 @@ class SagaRecorder(_Counting):
         self._received.inc(count)
 
     def applied(self, changes: Sequence[Applied]) -> None:
-        """Count what has changed, and what the time of an attempt was made of."""
+        """Count what has changed, and what the time of an attempt was made of.
+
+        A part that the clocks of two hosts make less than nothing counts as nothing.
+        """
         attempts, times = Counter[Attempted](), Counter[tuple[str, Action, str]]()
         for reply, old, new in changes:
             if reply is None:
@@ -130,9 +132,10 @@ class SagaRecorder(_Counting):
                 times.update(_waited(old, new))
             elif reply.stamps is not None:
                 attempts[reply.step, reply.action] += 1
-                taken = parts(reply.stamps, new.updated_at)
-                for part, time in zip(Parts._fields, taken, strict=True):
-                    times[reply.step, reply.action, part] += _microseconds(time)
+                for part, took in zip(
+                    Parts._fields, between(reply.stamps, new.updated_at), strict=True
+                ):
+                    times[reply.step, reply.action, part] += max(0, took)
             for was, step in zip(old.steps, new.steps, strict=False):
                 if step is not was:
                     self._step(was, step)
@@ -140,8 +143,8 @@ class SagaRecorder(_Counting):
         # Together, as each change of what is counted costs more than all else here.
         for attempted, count in attempts.items():
             self._series(ATTEMPTS, self._saga, *attempted).inc(count)
-        for part_of, microseconds in times.items():
-            self._series(PARTS, self._saga, *part_of).inc(microseconds / 1e6)
+        for part_of, taken in times.items():
+            self._series(PARTS, self._saga, *part_of).inc(taken / 1e6)
 
     def _whole(self, old: SagaState, new: SagaState) -> None:
         if new.failure is not None and old.failure is None:
@@ -175,13 +178,8 @@ def _waited(old: SagaState, new: SagaState) -> dict[tuple[str, Action, str], int
     if index is None or index != new.in_flight or old.awaiting or not new.awaiting:
         return {}
     action: Action = "do" if new.status == "RUNNING" else "undo"
-    waited = new.updated_at - old.updated_at
-    return {(new.steps[index].name, action, "retry"): _microseconds(waited)}
-
-
-def _microseconds(time: timedelta) -> int:
-    """Return how long a part took: 0 where the clocks of two hosts make that less."""
-    return max(0, time // MICROSECOND)
+    waited = microseconds(new.updated_at) - microseconds(old.updated_at)
+    return {(new.steps[index].name, action, "retry"): max(0, waited)}
 
 
 def recorder(hosted: Function | HostedSaga, instruments: Instruments) -> Observer:
