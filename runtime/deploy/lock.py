@@ -5,13 +5,15 @@ A lock is kept as a requirements file, named by its hash: `pip install -r` bring
 
 import ast
 import hashlib
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from .artifact import Artifact, ArtifactError, contents
 from .store import Store
@@ -22,9 +24,6 @@ SHOWN_DIFFERENCES = 5
 Lock = Mapping[str, str]  # a distribution's name -> its version
 # A distribution's version and its requirements; None for one that is not installed.
 Find = Callable[[str], tuple[str, Sequence[str]] | None]
-
-REQUIREMENT = re.compile(r"\s*([\w.-]+)\s*(?:\[([^]]*)\])?")
-EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)""")
 
 
 class Locks:
@@ -93,7 +92,7 @@ def needed(roots: Iterable[str], find: Find) -> Lock:
     """List distributions with all that they require and is installed, by their names."""
     lock: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    todo = [(_normal(name), "") for name in roots]  # with one of its extras, or none
+    todo = [(str(canonicalize_name(name)), "") for name in roots]  # with one of its extras, or none
     while todo:
         name, extra = todo.pop()
         found = find(name)
@@ -102,8 +101,7 @@ def needed(roots: Iterable[str], find: Find) -> Lock:
         seen.add((name, extra))
         lock[name], requirements = found
         for requirement in requirements:
-            if extra in (EXTRA.findall(requirement) or [""]):
-                todo += _required(requirement)
+            todo += _required(requirement, extra)
     return dict(sorted(lock.items()))
 
 
@@ -146,17 +144,19 @@ def _parsed(name: PurePosixPath, data: bytes) -> ast.Module:
         raise ArtifactError(f"{name}: {error}") from error
 
 
-def _required(requirement: str) -> list[tuple[str, str]]:
-    """Return what a requirement asks for: `psycopg[binary]>=3` for psycopg, and for that extra."""
-    found = REQUIREMENT.match(requirement)
-    if found is None:
+def _required(text: str, extra: str) -> list[tuple[str, str]]:
+    """Return what a requirement asks for here, of a distribution with one of its extras, or none.
+
+    `psycopg[binary]>=3` asks for psycopg, and for that extra of it; what is no requirement, as
+    very old distributions have some, for nothing.
+    """
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
         return []
-    extras = [extra.strip() for extra in (found[2] or "").split(",")]
-    return [(_normal(found[1]), extra) for extra in {"", *extras}]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    if found.marker and not found.marker.evaluate({"extra": extra}):
+        return []
+    return [(canonicalize_name(found.name), wanted) for wanted in ("", *sorted(found.extras))]
 
 
 def _key(digest: str) -> str:
