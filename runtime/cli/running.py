@@ -155,6 +155,8 @@ def logs(
         names = {instance.name: instance.deployed for instance in containers.instances()}
     wanted = [one for one, deployed in names.items() if is_wanted(one, deployed)]
     if not wanted:
+        if containers is None and not names:
+            read_system(settings.saga_data)  # which says how to start one
         known = ", ".join(sorted(names)) or "none"
         raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
     if containers is None:

@@ -92,6 +92,12 @@ def run_by_hand(folder, monkeypatch, system):
     )
 
 
+def test_logs_of_no_system_say_how_to_start_one(tmp_path):
+    done = run_saga(["logs", "--data", "data"], {}, tmp_path)
+    assert done.stderr == "saga: no system runs on data: start one with `saga up`\n"
+    assert done.returncode == 1
+
+
 def test_command_line_needs_nothing_that_only_unix_has():
     code = "import sys; sys.modules['fcntl'] = None; import saga.stacks.cli"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=DEADLINE)
