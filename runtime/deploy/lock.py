@@ -7,7 +7,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
@@ -33,17 +33,12 @@ class Locks:
         self._store = store
         self._here: dict[str, Lock] = {}  # by their hashes
 
-    @cached_property
-    def _owners(self) -> Mapping[str, list[str]]:
-        return metadata.packages_distributions()
-
     def digest(self, artifact: Artifact) -> str:
         """Return the hash of what an artifact would run on here.
 
         That is the runtime, what the artifact's modules import, and what these require.
         """
-        owners = (self._owners.get(module, ()) for module in imported_by(artifact))
-        lock = needed([RUNTIME, *chain.from_iterable(owners)], find_installed)
+        lock = lock_here(tuple(imported_by(artifact)), tuple(sys.path))
         self._here[digest_of(lock)] = lock
         return digest_of(lock)
 
@@ -80,12 +75,26 @@ def imported_by(artifact: Artifact) -> list[str]:
     return sorted(found - own - sys.stdlib_module_names)
 
 
+@lru_cache
+def lock_here(modules: tuple[str, ...], path: tuple[str, ...]) -> Lock:  # noqa: ARG001
+    """Make the lock of what imports these modules, from what is installed on Python's path.
+
+    Kept, as that takes half a second: what a process has imported stays as it was anyway.
+    """
+    found = metadata.packages_distributions()
+    owners = chain.from_iterable(found.get(module, ()) for module in modules)
+    return needed([RUNTIME, *owners], find_installed)
+
+
 def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
     """Return a distribution's version and requirements, None if it is not installed."""
     # What a build has left in a folder of sources has no RECORD, and may be old.
     every = metadata.distributions(name=name)
     found = min(every, key=lambda one: one.read_text("RECORD") is None, default=None)
-    return None if found is None else (found.version, found.requires or ())
+    if found is None:
+        return None
+    told = found.metadata  # which is read anew each time
+    return told["Version"], told.get_all("Requires-Dist") or ()
 
 
 def needed(roots: Iterable[str], find: Find) -> Lock:

@@ -9,6 +9,7 @@ import pytest
 from saga.runtime.data_directory import NotOurs
 from saga.runtime.deploy import releasing as module
 from saga.runtime.deploy.history import deployments
+from saga.runtime.deploy.lock import lock_here
 from saga.runtime.deploy.releasing import Releasing
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
@@ -252,6 +253,7 @@ def ribbon(project, tmp_path, monkeypatch):
         (info / "top_level.txt").write_text("ribbon\n")
         (place / "ribbon.py").touch()
         importlib.invalidate_caches()
+        lock_here.cache_clear()
 
     install("1.0")
     monkeypatch.syspath_prepend(place)
