@@ -101,3 +101,10 @@ def test_code_that_was_removed_is_unpacked_anew(tmp_path, how):
     (code / "stack.toml").unlink()
     with pytest.raises(ArtifactError, match=r"code was removed, and artifact .* `saga up` make it"):
         restore(settings, version)
+
+
+def test_a_damaged_record_is_told_and_brings_back_nothing(tmp_path):
+    (tmp_path / "wanted.json").write_text("{")
+    found = recover(Settings(saga_data=tmp_path))
+    assert found.wanted is None
+    assert "its record is damaged" in found.told
