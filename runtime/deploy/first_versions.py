@@ -8,7 +8,8 @@ from ..errors import SagaError
 from ..settings import Settings
 from ..system.recovery import Recovery, plan_recovery
 from ..system.stack import Stack, find_stacks
-from ..system.state import CODE, Wanted, instance_name, read_record, versions_of
+from ..system.state import CODE
+from ..system.wanted import Wanted, instance_name, read_record, versions_of
 from . import history
 from .artifact import SHOWN, ArtifactError, bundle, is_whole, remove_unpacked, unpack
 from .lock import Locks

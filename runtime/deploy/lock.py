@@ -49,6 +49,17 @@ class Locks:
             if self._store.get(_key(digest)) != text:
                 self._store.put(_key(digest), text)
 
+    def check(self, what: str, old: str | None, here: str, instead: str) -> None:
+        """Raise `ArtifactError` where it ran on other packages than are installed here.
+
+        `old` is the lock that is known of it, if any is; `instead` says what else helps.
+        """
+        if old is not None and old != here:
+            raise ArtifactError(
+                f"{what} ran on other packages than are installed here: "
+                f"{self.compared(old, here)}; install those again, or {instead}"
+            )
+
     def compared(self, old: str, here: str) -> str:
         """Tell in which packages an earlier lock and one of here differ."""
         text = self._store.get(_key(old))

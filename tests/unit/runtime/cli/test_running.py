@@ -26,11 +26,10 @@ from saga.runtime.system.state import (
     identity,
     is_locked,
     lock_system,
-    read_record,
     write_system,
-    write_wanted,
 )
 from saga.runtime.system.supervisor import Supervisor
+from saga.runtime.system.wanted import read_record, write_wanted
 from support.command import run_saga
 from support.waiting import DEADLINE
 

@@ -11,7 +11,7 @@ from saga.runtime.deploy.history import deployments
 from saga.runtime.deploy.store import open_store
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import find_stacks
-from saga.runtime.system.state import Wanted, write_wanted
+from saga.runtime.system.wanted import Wanted, write_wanted
 
 
 def running(*found):

@@ -1,7 +1,6 @@
 """What a system tells about itself, and who may hold its data directory."""
 
 import fcntl
-import os
 import shutil
 import signal
 import subprocess
@@ -24,11 +23,8 @@ from saga.runtime.system.state import (
     identity,
     is_locked,
     lock_system,
-    read_record,
     read_system,
-    read_wanted,
     write_system,
-    write_wanted,
 )
 from support.waiting import DEADLINE
 
@@ -243,19 +239,3 @@ def test_unreadable_file_names_no_leftovers(tmp_path, text):
     with lock_system(tmp_path):
         write_system(tmp_path, a_system())
         assert read_system(tmp_path) == a_system()
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"x": {}}', "\xff"])
-def test_damaged_record_of_what_is_wanted_is_told(tmp_path, text):
-    (tmp_path / "wanted.json").write_text(text, encoding="latin-1")
-    with pytest.raises(
-        SagaError, match=r"wanted\.json is damaged: `saga down` and `saga up` help$"
-    ):
-        read_wanted(tmp_path)
-
-
-def test_what_is_wanted_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_size))
-    write_wanted(tmp_path, {})
-    assert synced == [len(read_record(tmp_path))]
