@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ..data_directory import claim
 from ..errors import NotRunning, SagaError
-from .process import ProcessInfo, end
+from .process import ProcessInfo, end, is_removed_and_open
 from .wanted import forget_wanted, read_record, replace_file
 
 CODE = "code"  # the folder of unpacked versions in the data directory
@@ -107,7 +107,7 @@ class Hold:
         """Raise `SagaError` where no command can find us any more, or a database is gone.
 
         Who has a database's file open would go on in the removed one, and who opens it later in
-        another.
+        another; so it is with the write-ahead log beside it, which is seen on Linux alone.
         """
         removed = "was removed under the running system, which has stopped"
         if self.lost:
@@ -115,6 +115,15 @@ class Hold:
         for file in databases:
             if self._is_gone(file):
                 raise SagaError(f"{file} {removed}: put a copy back, or `saga up` makes a new one")
+            if self._is_taken(wal := file.with_name(f"{file.name}-wal")):
+                raise SagaError(f"{wal} {removed}, so that what it held is in the database")
+
+    def _is_taken(self, wal: Path) -> bool:
+        """Tell whether a write-ahead log is gone that a process of ours still has.
+
+        SQLite itself removes it when the last one has closed it.
+        """
+        return self._is_gone(wal) and is_removed_and_open(self._seen.pop(wal))
 
     def _is_gone(self, file: Path) -> bool:
         """Tell whether a file that was seen is there no longer, or is another one."""
