@@ -50,14 +50,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def check_brokers(servers: str) -> None:
     """Raise `ValueError` unless it is `HOST:PORT`, or several, and one of the hosts is known."""
+    if not any(_is_known(*host) for host in brokers(servers)):
+        raise ValueError(f"{servers}: no such host")
+
+
+def brokers(servers: str) -> list[tuple[str, int]]:
+    """Return the hosts and ports of `HOST:PORT`, or of several; else raise `ValueError`."""
     found = [BROKER.fullmatch(server.strip()) for server in servers.split(",")]
     hosts = [(match[1].strip("[]"), int(match[2])) for match in found if match]
     if len(hosts) < len(found):
         raise ValueError(
             f"{servers!r} is no address of a broker: HOST:PORT, or several with commas"
         )
-    if not any(_is_known(*host) for host in hosts):
-        raise ValueError(f"{servers}: no such host")
+    return hosts
 
 
 def _is_known(host: str, port: int) -> bool:

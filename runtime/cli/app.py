@@ -1,5 +1,6 @@
 """The root of the command: its options, and what becomes of an error."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_SETTINGS = {"--broker", "--data", "--target", "-t"}  # options that settings go under
 
 Data = Annotated[
@@ -110,7 +112,7 @@ def main() -> None:
     except Exception as error:
         if not _is_told(error):
             raise
-        errors.print(line(("saga:", "red"), f" {str(error).strip()}"), soft_wrap=True)
+        errors.print(line(("saga:", "red"), f" {_words(error)}"), soft_wrap=True)
         sys.exit(1)
 
 
@@ -118,6 +120,13 @@ def _check_words(words: Sequence[str]) -> None:
     for word in words:
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise SagaError(f"{word}: not in the encoding of this terminal, UTF-8 as a rule")
+
+
+def _words(error: Exception) -> str:
+    """Return an error's own words; a full disk's name no place, as they come from any stream."""
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        return f"{error.strerror}, be it for standard output or in the data directory"
+    return str(error).strip()
 
 
 def _is_told(error: Exception) -> bool:

@@ -42,7 +42,7 @@ def function(
         Path, typer.Option(metavar="DIR", help="The project, which holds the service's package.")
     ] = Path(),
 ) -> None:
-    """Make a function: its file, its messages, its stack entry and a passing test."""
+    """Make a function: its file, messages, stack entry and a test."""
     made = new_function(name, folder)
     for change in made.changes:
         verb = "made" if change.is_new else "extended"

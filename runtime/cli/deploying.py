@@ -19,6 +19,7 @@ from ..deploy.target import Release
 from ..deploy.targets import open_target
 from ..errors import SagaError
 from ..settings import Settings
+from ..system.stack import read_stacks
 from .app import Data, Json, Where, app, settings_for
 from .running import show
 from .terminal import bare_table, console, line, moment
@@ -150,6 +151,8 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
     """
     settings = settings_for(data, target)
     found = history.deployments(open_store(settings.artifacts), settings.deployed_on, name)
+    if not found:
+        _check_known(name, settings)
     found.reverse()
     if as_json:
         print(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1))
@@ -163,6 +166,15 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
         image = (entry.image or "").removeprefix("sha256:")[:SHOWN]
         table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before, commit, image)
     console.print(table if found else f"{name} was never deployed.")
+
+
+def _check_known(name: str, settings: Settings) -> None:
+    """Raise a `SagaError` for what is in no stack file; what was never deployed may be there."""
+    there = {name for stack in read_stacks(settings.saga_stacks) for name in stack.names()}
+    past = history.deployments(open_store(settings.artifacts), settings.deployed_on)
+    known = there.union(entry.name for entry in past)
+    if name not in known:
+        raise SagaError(f"{name}: not one of {', '.join(sorted(known)) or 'any'}")
 
 
 @app.command()

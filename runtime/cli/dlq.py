@@ -120,7 +120,10 @@ def show_dead_letter(
 def replay_dead_letters(
     ids: Ids = None, data: Data = None, only: Filter = EVERYTHING, dry_run: DryRun = False
 ) -> None:
-    """Send dead letters to their topics again, by id or by filter; not those of an ended saga."""
+    """Send dead letters to their topics again, by id or by filter.
+
+    Those of an ended saga are passed over.
+    """
     selected = _selected(_read(data), ids, only)
     sagas = _sagas(data)
     refused = {d.id: why for d in selected if (why := _refusal(sagas, d)) is not None}

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..address import brokers
 from ..errors import SagaError
-from ..settings import EMBEDDED, Settings
+from ..settings import EMBEDDED, KAFKA, Settings
 from ..system.stack import read_stacks
 from .app import STOP_TIMEOUT, Broker, Data, app, settings_for
 
@@ -29,7 +30,7 @@ def group() -> None:
 
 @render.command()
 def compose(output: Output = None) -> None:
-    """Write a docker-compose.yml for all stacks, with a broker and a database server."""
+    """Write a docker-compose.yml: all stacks, a broker and databases."""
     from ..deploy import compose
 
     stacks = read_stacks(settings_for(None).saga_stacks)
@@ -55,6 +56,7 @@ def systemd(
     """
     from ..deploy.systemd import Unit
 
+    _check_broker(broker)
     settings = settings_for(data)
     program = [sys.executable, str(Path(sys.argv[0]).absolute())]
     options = ["--data", str(settings.saga_data.absolute()), "--broker", broker]
@@ -79,7 +81,7 @@ def grafana(output: Output = None) -> None:
 
 @render.command()
 def alerts(output: Output = None) -> None:
-    """Write alert rules for Prometheus, with one for each function and saga of the stacks."""
+    """Write alert rules for Prometheus, for each function and saga."""
     import yaml
 
     from ..metrics.alerts import alerts
@@ -88,6 +90,14 @@ def alerts(output: Output = None) -> None:
     hosted = [one for stack in stacks for one, _ in stack.load()]
     rules = alerts(one.name for one in hosted if one.topics)  # a timer is in no group
     _write(yaml.safe_dump(rules, sort_keys=False, width=100), output)
+
+
+def _check_broker(broker: str) -> None:
+    """Refuse what `saga up` would at each boot; a host need not be known before that."""
+    try:
+        broker in (EMBEDDED, KAFKA) or brokers(broker)
+    except ValueError as error:
+        raise SagaError(f"--broker: neither embedded nor kafka, and {error}") from None
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -26,7 +26,6 @@ from ..system.logs import configure_logging
 from ..system.rotation import rotate_own, turn_over
 from ..system.stack import read_stacks
 from ..system.state import (
-    Wanted,
     end_leftovers,
     forget_system,
     has_leftovers,
@@ -34,6 +33,7 @@ from ..system.state import (
     lock_system,
     read_system,
 )
+from ..system.wanted import Wanted
 from .app import STOP_TIMEOUT, Broker, Data, Json, Where, app, settings_for
 from .terminal import console, line, print_rows
 
@@ -155,6 +155,8 @@ def logs(
         names = {instance.name: instance.deployed for instance in containers.instances()}
     wanted = [one for one, deployed in names.items() if is_wanted(one, deployed)]
     if not wanted:
+        if containers is None and not names:
+            read_system(settings.saga_data)  # which says how to start one
         known = ", ".join(sorted(names)) or "none"
         raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
     if containers is None:

@@ -11,6 +11,7 @@ STOP_TIMEOUT = 30  # seconds from SIGTERM to SIGKILL
 # As in docker-compose.yml, for whoever says nothing else.
 BROKER = "kafka:9092"
 DATABASE = "postgresql://{service}:{password}@postgres/{service}"
+GENERATION = "saga.generation"  # a label of what was deployed; docker-compose's have none
 LOG_DRIVER = "json-file"
 LOG_ROTATION = {"max-size": "10m", "max-file": "3"}
 

@@ -17,6 +17,7 @@ from .artifact import Artifact, contents
 from .container import (
     BROKER,
     DATABASE,
+    GENERATION,
     LOG_DRIVER,
     LOG_ROTATION,
     USER,
@@ -44,6 +45,7 @@ def options(settings: Settings, release: Release, more_labels: Mapping[str, str]
             **labels(
                 release.stack, release.name, system=settings.saga_system, version=release.version
             ),
+            **({GENERATION: release.generation} if release.generation else {}),
             **more_labels,
         },
         "network": settings.saga_system,

@@ -7,6 +7,7 @@ from docker.models.containers import Container
 
 from ..address import in_url
 from ..errors import SagaError
+from .container import GENERATION
 from .target import Instance, State
 
 STATES: dict[str, State] = {
@@ -64,6 +65,7 @@ def to_instance(container: Container) -> Instance:
         port=int(bindings[0]["HostPort"]) if bindings else None,
         where=" ".join(f"http://{in_url(b['HostIp'] or '*')}:{b['HostPort']}" for b in bindings),
         image=container.attrs["Image"],
+        generation=labels.get(GENERATION, ""),
     )
 
 

@@ -17,7 +17,7 @@ from requests.exceptions import RequestException
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.log_reader import IsWanted
-from ..system.state import instance_name
+from ..system.wanted import instance_name
 from .compose_project import project_labels
 from .container import RESTART, STOP_TIMEOUT
 from .container_options import (

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..errors import SagaError
 from ..settings import Settings
-from ..system.recovery import Recovery, plan_recovery
+from ..system.recovery import FRESH, Recovery, plan_recovery
 from ..system.stack import Stack, find_stacks
-from ..system.state import CODE, Wanted, instance_name, read_record, versions_of
+from ..system.state import CODE
+from ..system.wanted import Wanted, instance_name, read_record, versions_of
 from . import history
 from .artifact import SHOWN, ArtifactError, bundle, is_whole, remove_unpacked, unpack
 from .lock import Locks
@@ -39,6 +40,8 @@ def recover(settings: Settings) -> Recovery:
 
     Code that is damaged, as a power cut may leave it, is unpacked anew; where there is no artifact
     of it any more, it stays as it is.
+
+    Raises `ArtifactError` where a version would run on other packages than before.
     """
 
     def deployed(name: str) -> str | None:
@@ -57,7 +60,27 @@ def recover(settings: Settings) -> Recovery:
             restore(settings, version)
         except ArtifactError as error:
             log.error("the code of version %s is not as it was: %s", version[:SHOWN], error)
+    _check_packages(settings, recovery)
     return recovery
+
+
+def _check_packages(settings: Settings, recovery: Recovery) -> None:
+    """Raise `ArtifactError` where a version that is brought back ran on other packages.
+
+    Of a version whose artifact or record is away, nothing is known that could be compared.
+    """
+    store = open_store(settings.artifacts)
+    locks = Locks(store)
+    there = {(one.deployed, one.version) for one in (recovery.wanted or {}).values()}
+    for name, version in sorted(there):
+        try:
+            past = history.deployments(store, _on(settings), name)
+            old = history.provenance_of(past, version).lock
+            here = locks.digest(fetch(store, version))
+        except ArtifactError as error:
+            log.warning("what %s ran on can't be compared: %s", name, error)
+        else:
+            locks.check(f"{name} {version[:SHOWN]}", old, here, FRESH)
 
 
 def restore(settings: Settings, version: str) -> None:

@@ -5,13 +5,15 @@ A lock is kept as a requirements file, named by its hash: `pip install -r` bring
 
 import ast
 import hashlib
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import lru_cache
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from .artifact import Artifact, ArtifactError, contents
 from .store import Store
@@ -23,9 +25,6 @@ Lock = Mapping[str, str]  # a distribution's name -> its version
 # A distribution's version and its requirements; None for one that is not installed.
 Find = Callable[[str], tuple[str, Sequence[str]] | None]
 
-REQUIREMENT = re.compile(r"\s*([\w.-]+)\s*(?:\[([^]]*)\])?")
-EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)""")
-
 
 class Locks:
     """The locks of this environment and those that a store keeps; calls raise `ArtifactError`."""
@@ -34,17 +33,12 @@ class Locks:
         self._store = store
         self._here: dict[str, Lock] = {}  # by their hashes
 
-    @cached_property
-    def _owners(self) -> Mapping[str, list[str]]:
-        return metadata.packages_distributions()
-
     def digest(self, artifact: Artifact) -> str:
         """Return the hash of what an artifact would run on here.
 
         That is the runtime, what the artifact's modules import, and what these require.
         """
-        owners = (self._owners.get(module, ()) for module in imported_by(artifact))
-        lock = needed([RUNTIME, *chain.from_iterable(owners)], find_installed)
+        lock = lock_here(tuple(imported_by(artifact)), tuple(sys.path))
         self._here[digest_of(lock)] = lock
         return digest_of(lock)
 
@@ -54,6 +48,17 @@ class Locks:
             text = text_of(self._here[digest])
             if self._store.get(_key(digest)) != text:
                 self._store.put(_key(digest), text)
+
+    def check(self, what: str, old: str | None, here: str, instead: str) -> None:
+        """Raise `ArtifactError` where it ran on other packages than are installed here.
+
+        `old` is the lock that is known of it, if any is; `instead` says what else helps.
+        """
+        if old is not None and old != here:
+            raise ArtifactError(
+                f"{what} ran on other packages than are installed here: "
+                f"{self.compared(old, here)}; install those again, or {instead}"
+            )
 
     def compared(self, old: str, here: str) -> str:
         """Tell in which packages an earlier lock and one of here differ."""
@@ -81,19 +86,33 @@ def imported_by(artifact: Artifact) -> list[str]:
     return sorted(found - own - sys.stdlib_module_names)
 
 
+@lru_cache
+def lock_here(modules: tuple[str, ...], path: tuple[str, ...]) -> Lock:  # noqa: ARG001
+    """Make the lock of what imports these modules, from what is installed on Python's path.
+
+    Kept, as that takes half a second: what a process has imported stays as it was anyway.
+    """
+    found = metadata.packages_distributions()
+    owners = chain.from_iterable(found.get(module, ()) for module in modules)
+    return needed([RUNTIME, *owners], find_installed)
+
+
 def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
     """Return a distribution's version and requirements, None if it is not installed."""
     # What a build has left in a folder of sources has no RECORD, and may be old.
     every = metadata.distributions(name=name)
     found = min(every, key=lambda one: one.read_text("RECORD") is None, default=None)
-    return None if found is None else (found.version, found.requires or ())
+    if found is None:
+        return None
+    told = found.metadata  # which is read anew each time
+    return told["Version"], told.get_all("Requires-Dist") or ()
 
 
 def needed(roots: Iterable[str], find: Find) -> Lock:
     """List distributions with all that they require and is installed, by their names."""
     lock: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    todo = [(_normal(name), "") for name in roots]  # with one of its extras, or none
+    todo = [(str(canonicalize_name(name)), "") for name in roots]  # with one of its extras, or none
     while todo:
         name, extra = todo.pop()
         found = find(name)
@@ -102,8 +121,7 @@ def needed(roots: Iterable[str], find: Find) -> Lock:
         seen.add((name, extra))
         lock[name], requirements = found
         for requirement in requirements:
-            if extra in (EXTRA.findall(requirement) or [""]):
-                todo += _required(requirement)
+            todo += _required(requirement, extra)
     return dict(sorted(lock.items()))
 
 
@@ -146,17 +164,19 @@ def _parsed(name: PurePosixPath, data: bytes) -> ast.Module:
         raise ArtifactError(f"{name}: {error}") from error
 
 
-def _required(requirement: str) -> list[tuple[str, str]]:
-    """Return what a requirement asks for: `psycopg[binary]>=3` for psycopg, and for that extra."""
-    found = REQUIREMENT.match(requirement)
-    if found is None:
+def _required(text: str, extra: str) -> list[tuple[str, str]]:
+    """Return what a requirement asks for here, of a distribution with one of its extras, or none.
+
+    `psycopg[binary]>=3` asks for psycopg, and for that extra of it; what is no requirement, as
+    very old distributions have some, for nothing.
+    """
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
         return []
-    extras = [extra.strip() for extra in (found[2] or "").split(",")]
-    return [(_normal(found[1]), extra) for extra in {"", *extras}]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    if found.marker and not found.marker.evaluate({"extra": extra}):
+        return []
+    return [(canonicalize_name(found.name), wanted) for wanted in ("", *sorted(found.extras))]
 
 
 def _key(digest: str) -> str:

@@ -10,15 +10,8 @@ from ..polling import wait_until
 from ..settings import Settings
 from ..system.log_reader import IsWanted, LogReader, log_file, read_logs
 from ..system.process import ProcessInfo
-from ..system.state import (
-    CODE,
-    System,
-    Wanted,
-    instance_name,
-    read_system,
-    read_wanted,
-    write_wanted,
-)
+from ..system.state import CODE, System, read_system
+from ..system.wanted import Wanted, change_wanted, instance_name, parse_wanted, read_record
 from .artifact import Artifact, unpack
 from .first_versions import restore
 from .target import LAST_LINES, Instance, NotHealthy, Release, instances_of, told
@@ -40,7 +33,11 @@ class Processes:
     def instances(self) -> list[Instance]:
         """List the processes, the supervisor's own and the broker's too."""
         running = read_system(self._data)
-        return [_instance(process, running, self._settings) for process in running.processes]
+        wanted = self._wanted()
+        return [
+            _instance(process, wanted.get(process.name), running, self._settings)
+            for process in running.processes
+        ]
 
     def check(self, release: Release, numbers: Sequence[int]) -> None:
         """Look for an artifact; secrets are those of the supervisor, which may have others."""
@@ -59,10 +56,10 @@ class Processes:
         unpack(_artifact(release), self._data / CODE)
         name = instance_name(release.name, number)
         try:
-            self._want({name: Wanted(deployed=release.name, version=release.version)})
+            change_wanted(self._data, {name: _wanted(release)})
             wait_until(lambda: self._find(name) is not None, f"{name} was not started", TAKE_NOTE)
         except BaseException:
-            self._want({name: None})
+            change_wanted(self._data, {name: None})
             raise
         return name
 
@@ -80,12 +77,15 @@ class Processes:
 
     def stop(self, names: Sequence[str]) -> None:
         """Want the processes no longer, and wait until they have drained."""
-        self._want(dict.fromkeys(names))
+        change_wanted(self._data, dict.fromkeys(names))
         wait_until(lambda: not any(self._find(name) for name in names), "not stopped", STOP_TIMEOUT)
 
     def restore(self, instance: Instance) -> None:
         """Want the process again."""
-        self._want({instance.name: Wanted(deployed=instance.deployed, version=instance.version)})
+        was = Wanted(
+            deployed=instance.deployed, version=instance.version, generation=instance.generation
+        )
+        change_wanted(self._data, {instance.name: was})
 
     def remove(self, names: Sequence[str]) -> None:
         """Stop the processes; their logs stay."""
@@ -112,9 +112,12 @@ class Processes:
         code = self._data / CODE / version
         return invoke(settings.model_copy(update={"saga_code": code}), function, data, timeout)
 
-    def _want(self, changes: dict[str, Wanted] | dict[str, None]) -> None:
-        wanted = {**read_wanted(self._data), **changes}
-        write_wanted(self._data, {name: w for name, w in wanted.items() if w is not None})
+    def _wanted(self) -> dict[str, Wanted]:
+        """Return what is wanted, nothing before the first is, or where its record is damaged."""
+        try:
+            return parse_wanted(read_record(self._data) or b"{}")
+        except ValueError:
+            return {}
 
     def _find(self, name: str) -> ProcessInfo | None:
         processes = read_system(self._data).processes
@@ -127,7 +130,13 @@ def _artifact(release: Release) -> Artifact:
     return release.artifact
 
 
-def _instance(process: ProcessInfo, running: System, settings: Settings) -> Instance:
+def _wanted(release: Release) -> Wanted:
+    return Wanted(deployed=release.name, version=release.version, generation=release.generation)
+
+
+def _instance(
+    process: ProcessInfo, wanted: Wanted | None, running: System, settings: Settings
+) -> Instance:
     where = process.topic or ""
     if process.problem:
         where = process.problem
@@ -142,6 +151,7 @@ def _instance(process: ProcessInfo, running: System, settings: Settings) -> Inst
         deployed=process.deployed or process.name,
         kind=process.kind,
         version=process.version or "",
+        generation=wanted.generation if wanted else "",
         state=process.state,
         restarts=process.restarts,
         pid=process.pid,

@@ -1,12 +1,16 @@
 """What the commands do with releases: deploy them, go back, change how many run, take them away."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from uuid_utils.compat import uuid7
 
 from ..errors import SagaError
 from ..settings import Settings
 from ..system.stack import MOST_REPLICAS, find_stacks
-from ..system.state import changing, instance_name, read_system
+from ..system.state import changing, read_system
+from ..system.wanted import instance_name
 from . import history
 from .artifact import SHOWN, Artifact, bundle, stack_of
 from .history import Deployment
@@ -33,6 +37,7 @@ class Releasing:
         self.settings = settings
         self.store: Store = open_store(settings.artifacts)
         self._locks = Locks(self.store)
+        self._generation = str(uuid7())
         self._tell = tell
         self._timeout = timeout
 
@@ -88,6 +93,8 @@ class Releasing:
                 # Its packages are those of the instances that run: nothing is to be compared.
                 was = history.provenance_of(past, version).model_copy(update={"lock": None})
                 release = self._release(name, version, was)
+                if found := [i for i in running if i.deployed == name]:
+                    release = replace(release, generation=found[0].generation)
                 self._check_count(release, count)
                 changes.append(plan_scale(release, count, running))
             roll_out(self.target, changes, self._tell, self._timeout)
@@ -134,7 +141,8 @@ class Releasing:
                 artifact = bundle(path, stack)
                 made[path] = artifact, self._here(artifact, git_provenance(artifact))
             artifact, provenance = made[path]
-            releases.append(Release(name, stack, artifact.version, artifact, provenance))
+            release = Release(name, stack, artifact.version, artifact, provenance, self._generation)
+            releases.append(release)
         return releases
 
     def _replace(self, releases: Sequence[Release], *, force: bool = False) -> list[Release]:
@@ -190,13 +198,10 @@ class Releasing:
         here = self._here(artifact, provenance)
         if force:
             here = here.model_copy(update={"image": None})
-        elif here.lock and provenance.lock not in (None, here.lock):
-            raise SagaError(
-                f"{name} {version[:SHOWN]} ran on other packages than are installed here: "
-                f"{self._locks.compared(provenance.lock, here.lock)}; install those again, or run "
-                "it on these with --force"
-            )
-        return Release(name, stack, version, artifact, here)
+        elif here.lock:
+            what = f"{name} {version[:SHOWN]}"
+            self._locks.check(what, provenance.lock, here.lock, "run it on these with --force")
+        return Release(name, stack, version, artifact, here, self._generation)
 
     def _here(self, artifact: Artifact | None, provenance: Provenance) -> Provenance:
         """Say on which packages a process would run; a container's are in its image."""

@@ -13,11 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import SagaError
 from ..polling import poll_until
-from ..system.state import instance_name
+from ..system.wanted import instance_name
 from .artifact import SHOWN
 from .interruption import uninterrupted
 from .target import Instance, NotHealthy, Release, Target, told
@@ -51,18 +51,20 @@ def plan(
 ) -> list[Change]:
     """Work out what has to change: nothing, without `force`, where the version runs and is ready.
 
-    There will be as many instances as the stack file says, or as run now of one version, whichever
-    is more: what is left of a deploy that was killed does not count, and ends.
+    There will be as many instances as the stack file says, or as run now of one version and one
+    generation, whichever is more: what a deploy has left that was killed does not count, and ends.
     """
     changes = []
     for release in releases:
         there = [i for i in running if i.deployed == release.name]
-        at_work = Counter(instance.version for instance in there if _is_at_work(instance))
+        at_work = Counter((i.version, i.generation) for i in there if _is_at_work(i))
         wanted = release.stack.replicas(release.name)
         scales = release.entry is not None or shares_ports
         count = max(wanted, *at_work.values(), 0) if scales else wanted
         good = [i for i in there if i.version == release.version and i.state == "ready"]
         kept = [] if force else good[:count]
+        if kept:  # what is started is to be counted with them
+            release = replace(release, generation=kept[0].generation)
         ended = tuple(instance for instance in there if instance not in kept)
         numbers = _free(release.name, count - len(kept), {instance.name for instance in there})
         if numbers or ended:

@@ -1,5 +1,6 @@
 """The unit with which systemd starts a system of processes at boot, and stops it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ ProtectControlGroups=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 """
+
+USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")  # a name, or a number
 
 UNIT = """\
 [Unit]
@@ -62,8 +65,11 @@ class Unit:
         One that the kernel ends for its memory does not stop all, as by default: the supervisor
         starts it again.
 
-        Raises `SagaError` where a path has a line break, which no unit can hold.
+        Raises `SagaError` where a path has a line break, which no unit can hold, and for a user
+        whom no system can have: systemd would only say so at the next boot.
         """
+        if self.user is not None and not USER.fullmatch(self.user):
+            raise SagaError(f"{self.user!r} is no user's name: take one of `getent passwd`")
         program, *arguments = self.command
         return UNIT.format(
             folder=_plain(self.folder),

@@ -26,7 +26,8 @@ class Release:
     """A function, a saga or an adapter in one version, as its stack file of that version says.
 
     `artifact` is None for the code that the image brought along. Where its `provenance` names an
-    image, its containers run that one, else the one of the settings.
+    image, its containers run that one, else the one of the settings. Its instances are of one
+    `generation`, which tells them from those of another deploy of this version.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Release:
     version: str
     artifact: Artifact | None
     provenance: Provenance = field(default_factory=Provenance)
+    generation: str = ""
 
     @property
     def entry(self) -> str | None:
@@ -46,7 +48,8 @@ class Instance:
     """One process or container: `deployed` is the function's, saga's or adapter's name.
 
     `kind` is `function`, `saga` or `adapter`, or says what else belongs to the system. `port` is
-    where an adapter or a broker listens on this machine, `image` the id of a container's image.
+    where an adapter or a broker listens on this machine, `image` the id of a container's image;
+    its `generation` is its release's.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Instance:
     port: int | None = None
     where: str = ""
     image: str | None = None
+    generation: str = ""
 
 
 def told(what: str, lines: Sequence[str]) -> str:

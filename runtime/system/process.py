@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -68,6 +69,18 @@ def born(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.Error:
         return None
+
+
+def is_removed_and_open(identity: tuple[int, int]) -> bool:
+    """Tell whether a process below this one has a removed file open, by its device and inode."""
+    for child in psutil.Process().children(recursive=True):
+        for opened in Path(f"/proc/{child.pid}/fd").glob("*"):
+            with suppress(OSError):  # closed meanwhile
+                found = opened.stat()
+                # Another file may have been given the number: that one has a name.
+                if (found.st_dev, found.st_ino) == identity and not found.st_nlink:
+                    return True
+    return False
 
 
 def end(processes: Collection[ProcessInfo]) -> list[ProcessInfo]:

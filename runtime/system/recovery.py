@@ -4,6 +4,7 @@ Who stops a system, by `saga down` or Ctrl-C, leaves no record of what was wante
 has ended in any other way leaves it: killed, by a reboot, or by SIGTERM of a service manager.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from ..errors import StackError
 from ..settings import Settings
 from .code import STACK_FILE
 from .stack import Stack, find_stacks, read_stack
-from .state import CODE, Wanted, forget_system, parse_wanted, versions_of, write_wanted
+from .state import CODE, forget_system
+from .wanted import Wanted, parse_wanted, versions_of, write_wanted
 
 FRESH = "`saga up --fresh` starts the code as it is now"
 
@@ -55,11 +57,22 @@ def _without_unfinished(
     """Leave out what a deploy that was under way would have taken away, or back."""
     versions = versions_of(left.values())
     kept = {name: deployed(name) for name, found in versions.items() if len(found) > 1}
-    return {
+    of_one_version = {
         name: one
         for name, one in left.items()
         if kept.get(one.deployed) not in versions[one.deployed] or one.version == kept[one.deployed]
     }
+    return _of_one_generation(of_one_version)
+
+
+def _of_one_generation(left: Mapping[str, Wanted]) -> dict[str, Wanted]:
+    """Leave out, where a version was to take its own place, the generation that is fewer."""
+    generations: dict[tuple[str, str], Counter[str]] = {}
+    for one in left.values():
+        found = generations.setdefault((one.deployed, one.version), Counter())
+        found[one.generation] += 1
+    whole = {of: found.most_common(1)[0][0] for of, found in generations.items()}
+    return {n: one for n, one in left.items() if one.generation == whole[one.deployed, one.version]}
 
 
 def begin(settings: Settings, recovery: Recovery) -> tuple[Mapping[Path, Stack], dict[str, Stack]]:

@@ -4,17 +4,17 @@ The supervisor writes, everybody else reads. The lock is held as long as the sup
 file left behind by a killed one is recognised.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from ..data_directory import claim
 from ..errors import NotRunning, SagaError
-from .process import ProcessInfo, end
+from .process import ProcessInfo, end, is_removed_and_open
+from .wanted import forget_wanted, read_record, replace_file
 
 CODE = "code"  # the folder of unpacked versions in the data directory
 
@@ -59,32 +59,9 @@ class System(BaseModel):
         raise NotRunning(f"no adapter {name!r} in this system")
 
 
-class Wanted(BaseModel):
-    """An instance that is to run: of what, in which version."""
-
-    deployed: str
-    version: str
-
-
-def instance_name(deployed: str, number: int) -> str:
-    """Name an instance: `order.create_order`, `order.create_order-2` and so on."""
-    return deployed if number == 1 else f"{deployed}-{number}"
-
-
-def versions_of(wanted: Iterable[Wanted]) -> dict[str, set[str]]:
-    """List the versions of what is deployed, by its name: two, while one replaces the other."""
-    versions: dict[str, set[str]] = {}
-    for one in wanted:
-        versions.setdefault(one.deployed, set()).add(one.version)
-    return versions
-
-
-_WANTED = TypeAdapter(dict[str, Wanted])
-
-
 def write_system(data: Path, system: System) -> None:
     """Replace the system file in one step, so that no reader sees half of it."""
-    _replace(_file(data), system.model_dump_json(indent=1).encode())
+    replace_file(_file(data), system.model_dump_json(indent=1).encode())
 
 
 def read_system(data: Path) -> System:
@@ -107,48 +84,7 @@ def forget_system(data: Path, *, for_good: bool = True) -> None:
     """Remove the system file; and what was wanted of the system, unless the next is to have it."""
     _file(data).unlink(missing_ok=True)
     if for_good:
-        _wanted(data).unlink(missing_ok=True)
-
-
-def read_wanted(data: Path) -> dict[str, Wanted]:
-    """Return the instances that are wanted, by their names; raise `NotRunning` in no system."""
-    record = read_record(data)
-    if record is None:
-        raise NotRunning(f"no system runs on {data}: start one with `saga up`")
-    try:
-        return parse_wanted(record)
-    except ValueError:
-        raise SagaError(f"{_wanted(data)} is damaged: `saga down` and `saga up` help") from None
-
-
-def parse_wanted(record: bytes) -> dict[str, Wanted]:
-    """Read what `write_wanted` has written; raise `ValueError` where it is damaged."""
-    return _WANTED.validate_json(record)
-
-
-def read_record(data: Path) -> bytes | None:
-    """Return what was wanted last, None where nobody has asked, or it was forgotten."""
-    try:
-        return _wanted(data).read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def write_wanted(data: Path, wanted: Mapping[str, Wanted]) -> None:
-    """Say which instances are wanted; the supervisor starts and stops what differs.
-
-    It is on the disk when this returns: the next start may come after a power cut.
-    """
-    _replace(_wanted(data), _WANTED.dump_json(dict(wanted), indent=1), synced=True)
-
-
-def wanted_changed_at(data: Path) -> tuple[int, int] | None:
-    """Return what `write_wanted` changes with every call, None if the file is gone."""
-    try:
-        found = _wanted(data).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_ino  # two calls may come within one tick of the clock
+        forget_wanted(data)
 
 
 class Hold:
@@ -171,7 +107,7 @@ class Hold:
         """Raise `SagaError` where no command can find us any more, or a database is gone.
 
         Who has a database's file open would go on in the removed one, and who opens it later in
-        another.
+        another; so it is with the write-ahead log beside it, which is seen on Linux alone.
         """
         removed = "was removed under the running system, which has stopped"
         if self.lost:
@@ -179,6 +115,15 @@ class Hold:
         for file in databases:
             if self._is_gone(file):
                 raise SagaError(f"{file} {removed}: put a copy back, or `saga up` makes a new one")
+            if self._is_taken(wal := file.with_name(f"{file.name}-wal")):
+                raise SagaError(f"{wal} {removed}, so that what it held is in the database")
+
+    def _is_taken(self, wal: Path) -> bool:
+        """Tell whether a write-ahead log is gone that a process of ours still has.
+
+        SQLite itself removes it when the last one has closed it.
+        """
+        return self._is_gone(wal) and is_removed_and_open(self._seen.pop(wal))
 
     def _is_gone(self, file: Path) -> bool:
         """Tell whether a file that was seen is there no longer, or is another one."""
@@ -260,22 +205,8 @@ def end_leftovers(data: Path) -> list[str]:
 
 def has_leftovers(data: Path) -> bool:
     """Tell whether the system that ran on this data directory was not stopped by a person."""
-    return (_file(data).exists() or _wanted(data).exists()) and not is_locked(data)
+    return (_file(data).exists() or read_record(data) is not None) and not is_locked(data)
 
 
 def _file(data: Path) -> Path:
     return data / "system.json"
-
-
-def _wanted(data: Path) -> Path:
-    return data / "wanted.json"
-
-
-def _replace(path: Path, text: bytes, *, synced: bool = False) -> None:
-    fresh = path.with_suffix(f".{os.getpid()}")
-    with fresh.open("wb") as file:
-        file.write(text)
-        if synced:
-            file.flush()
-            os.fsync(file.fileno())
-    fresh.replace(path)

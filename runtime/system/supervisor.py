@@ -35,17 +35,14 @@ from .state import (
     CODE,
     Hold,
     System,
-    Wanted,
     end_leftovers,
     forget_system,
     identity,
     is_published,
     lock_system,
-    read_wanted,
-    wanted_changed_at,
     write_system,
-    write_wanted,
 )
+from .wanted import Wanted, read_wanted, wanted_changed_at, write_wanted
 
 log = logging.getLogger(__name__)
 

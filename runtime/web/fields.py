@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from email_validator import validate_email
+from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -16,7 +16,7 @@ from pydantic import (
     PlainSerializer,
     WithJsonSchema,
 )
-from pydantic_core import core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
 from ..database.columns import CENTS
 
@@ -32,6 +32,11 @@ _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?")
 _TIME = re.compile(r"[0-9-]{10}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9:]{5})")
 
 
+def _wrong(words: str) -> PydanticCustomError:
+    """Make an error whose words the client is told."""
+    return PydanticCustomError("not_acceptable", "{words}", {"words": words})
+
+
 def _decimal(value: object) -> object:
     """Accept a JSON number, which a body has only where a float holds it, or a decimal string."""
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
@@ -42,13 +47,13 @@ def _decimal(value: object) -> object:
         return Decimal(repr(value))
     if isinstance(value, Decimal):
         return value
-    raise ValueError("must be a number, or a decimal number in a string")
+    raise _wrong("must be a number, or a decimal number in a string")
 
 
 def _whole_cents(value: Decimal) -> Decimal:
     cents = value.quantize(CENTS)
     if cents != value:
-        raise ValueError("must have at most two decimal places")
+        raise _wrong("must have at most two decimal places")
     return cents + 0  # -0.00 becomes 0.00
 
 
@@ -67,15 +72,18 @@ def _at_most(largest: int) -> str:
 
 def _name(value: str) -> str:
     if not re.search(_VISIBLE, value):
-        raise ValueError("must not be blank")
+        raise _wrong("must not be blank")
     if "\x00" in value:
-        raise ValueError("must not hold a null character")
+        raise _wrong("must not hold a null character")
     return value
 
 
 def _email(value: str) -> str:
     # The reserved domain .test is for tests such as this project's own.
-    checked = validate_email(value, check_deliverability=False, test_environment=True)
+    try:
+        checked = validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise _wrong(str(error)) from None
     return checked.normalized
 
 
@@ -90,7 +98,7 @@ def _whole_number(value: object) -> object:
         number = Decimal(value)
         if number == int(number):
             return int(number)
-    raise ValueError("must be a whole number")
+    raise _wrong("must be a whole number")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dis import opmap
 from http import HTTPStatus
 from typing import Any
 
@@ -129,21 +128,14 @@ def invalid(error: ValidationError | ArithmeticError) -> Invalid:
 
 
 def _reason(found: ErrorDetails) -> str:
-    """Say what is wrong with a field: in a check's own words, but not in Python's."""
-    words = found["msg"].removeprefix("Value error, ")
-    raised = found.get("ctx", {}).get("error")
-    if not isinstance(raised, Exception) or _is_said(raised):
-        return words
-    log.info("%s: %s", ".".join(map(str, found["loc"])), words)
+    """Say what is wrong with a field: in pydantic's words, or those of a `PydanticCustomError`.
+
+    Any other exception that a check lets out may be a fault, whose words are not for the client.
+    """
+    if not isinstance(found.get("ctx", {}).get("error"), Exception):
+        return found["msg"]
+    log.info("%s: %s", ".".join(map(str, found["loc"])), found["msg"])
     return "is not acceptable"
-
-
-def _is_said(error: Exception) -> bool:
-    """Tell an error that a `raise` has raised from one of a built-in, such as `int`'s."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def problem(

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,15 +92,8 @@ def test_every_setting_is_told() -> None:
     assert {name for name in names if f"`{name}`" not in told} == set()
 
 
-@pytest.fixture
-def order_system(start_system) -> Iterator[object]:
-    """A system in which nobody has made a user yet, as the example takes it."""
-    system = start_system()
-    yield system
-    system.saga("down")
-
-
-def test_the_curl_commands_place_an_order(order_system) -> None:
+def test_the_curl_commands_place_an_order(start_system) -> None:
+    order_system = start_system()  # in which nobody has made a user yet, as the example takes it
     need_programs("curl", packages="curl")
     [(_, commands)] = examples("curl")
     numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}

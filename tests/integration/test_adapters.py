@@ -20,6 +20,7 @@ from support.system import ROOT, RunningSystem
 from support.waiting import DEADLINE, wait_until
 
 NAME = "orchestrator"
+PAUSE = 0.05  # seconds; without one, the clients take all that the deploy needs of a machine
 KEPT = ("POST", "GET", "waiting POST")  # each once over one connection, and once over one each
 
 # What spoils the adapter, seconds that a deploy may wait, what it then tells.
@@ -51,7 +52,7 @@ def make_app(settings):
 
 @dataclass
 class Clients:
-    """Clients that each send their next request when the last one is answered."""
+    """Clients that each send their next request soon after the last one is answered."""
 
     port: int
     body: dict[str, int]
@@ -62,7 +63,7 @@ class Clients:
     def call(self, kind: str, *, keeps: bool) -> None:
         """Send requests of one kind until stopped, over one connection where it `keeps` one."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        while not self.stopped.is_set():
+        while not self.stopped.wait(PAUSE):
             try:
                 status = self._ask(connection, kind)
                 if status >= 400:

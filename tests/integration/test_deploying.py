@@ -41,6 +41,7 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
     ("arguments", "reason"),
     [
         (["deploy", "gift.nothing"], f"gift.nothing: not one of {WRAP}, {SEND}"),
+        (["deployments", "gift.nothing"], f"gift.nothing: not one of {SEND}, {WRAP}"),
         (["rollback", "gift.nothing"], "gift.nothing was never deployed"),
         (["rollback", WRAP, "ffffffff"], "ffffffff: not one version of this function"),
         (
@@ -162,11 +163,6 @@ def test_rollback_restores_what_the_function_did(kept: Project) -> None:
     table = kept.ok("deployments", WRAP).splitlines()
     assert table[0].split() == ["VERSION", "DEPLOYED", "BY", "REPLACED", "COMMIT", "IMAGE"]
     assert [line.split()[0] for line in table[1:5]] == [entry["version"][:12] for entry in past]
-
-
-def test_what_was_never_deployed_has_no_deployments(gifts: Project) -> None:
-    assert gifts.ok("deployments", "gift.nothing") == "gift.nothing was never deployed.\n"
-    assert gifts.deployments("gift.nothing") == []
 
 
 def test_rollback_to_an_artifact_that_is_gone_leaves_what_runs(kept: Project) -> None:

@@ -1,9 +1,14 @@
 """What is typed to deploy is read, or refused in words."""
 
+import json
+
 import pytest
 
-from saga.runtime.cli.deploying import counts_of
+from saga.runtime.cli.deploying import counts_of, deployments
+from saga.runtime.deploy import history
+from saga.runtime.deploy.store import open_store
 from saga.runtime.errors import SagaError
+from saga.runtime.settings import Settings
 
 
 def test_counts_are_read_by_name():
@@ -22,3 +27,31 @@ def test_what_is_no_count_is_refused(word):
 def test_name_with_two_counts_is_refused():
     with pytest.raises(SagaError, match="order is named twice"):
         counts_of(["order=1", "order=2"])
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A stack file of one function, which was never deployed, beside a record of another one."""
+    (tmp_path / "shop.toml").write_text(
+        'service = "shop"\npackage = "shop"\ndatabase = "shop"\n[functions.sell]\n'
+    )
+    monkeypatch.setenv("SAGA_STACKS", str(tmp_path))
+    settings = Settings(saga_data=tmp_path / "data")
+    made = history.deployment(settings.deployed_on, "shop.gone", "0f" * 32)
+    history.record(open_store(settings.artifacts), [made])
+    return tmp_path / "data"
+
+
+def test_what_is_there_and_was_never_deployed_has_no_deployments(shop, capsys):
+    deployments("shop.sell", shop)
+    assert capsys.readouterr().out == "shop.sell was never deployed.\n"
+    deployments("shop.sell", shop, as_json=True)
+    assert json.loads(capsys.readouterr().out) == []
+    deployments("shop.gone", shop, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_deployments_of_what_is_not_there_are_refused_with_what_is(shop, as_json):
+    with pytest.raises(SagaError, match=r"^nope: not one of shop\.gone, shop\.sell$"):
+        deployments("nope", shop, as_json=as_json)

@@ -26,11 +26,10 @@ from saga.runtime.system.state import (
     identity,
     is_locked,
     lock_system,
-    read_record,
     write_system,
-    write_wanted,
 )
 from saga.runtime.system.supervisor import Supervisor
+from saga.runtime.system.wanted import read_record, write_wanted
 from support.command import run_saga
 from support.waiting import DEADLINE
 
@@ -90,6 +89,12 @@ def run_by_hand(folder, monkeypatch, system):
         settings.kafka_is_embedded,
         settings.kafka_session_timeout_ms,
     )
+
+
+def test_logs_of_no_system_say_how_to_start_one(tmp_path):
+    done = run_saga(["logs", "--data", "data"], {}, tmp_path)
+    assert done.stderr == "saga: no system runs on data: start one with `saga up`\n"
+    assert done.returncode == 1
 
 
 def test_command_line_needs_nothing_that_only_unix_has():

@@ -35,5 +35,14 @@ def test_each_command_is_told_in_one_whole_line(told: str) -> None:
         assert len(line) <= COLUMNS
 
 
+def test_each_command_of_a_group_is_told_in_one_whole_line(told: str) -> None:
+    runner = CliRunner(env={"COLUMNS": str(COLUMNS)})
+    for group in app.registered_groups:
+        lines = runner.invoke(app, [str(group.name), "--help"]).stdout.splitlines()
+        listed = [line for line in lines[lines.index("Commands:") + 1 :] if line]
+        assert [line for line in listed if not re.fullmatch(r"  \w+ +[A-Z].*[^.]\.", line)] == []
+        assert len(listed) == len(group.typer_instance.registered_commands)
+
+
 def test_version_is_told() -> None:
     assert re.fullmatch(r"saga \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).stdout)

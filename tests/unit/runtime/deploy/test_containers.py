@@ -12,6 +12,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from saga.runtime.deploy.artifact import Artifact, bundle, contents
 from saga.runtime.deploy.container import USER
 from saga.runtime.deploy.container_options import code_archive
+from saga.runtime.deploy.container_state import to_instance
 from saga.runtime.deploy.containers import Containers, explain
 from saga.runtime.deploy.provenance import Provenance
 from saga.runtime.deploy.target import Release
@@ -124,10 +125,10 @@ def artifact():
     return bundle(path, stack)
 
 
-def start(name, artifact=None, number=1, image=None, **settings):
+def start(name, artifact=None, number=1, image=None, generation="", **settings):
     version = artifact.version if artifact else "image"
     target = Containers(Settings(saga_image="saga-functions:test", **settings))
-    release = Release(name, STACK, version, artifact, Provenance(image=image))
+    release = Release(name, STACK, version, artifact, Provenance(image=image), generation)
     target.check(release, [number])
     return target.start(release, number)
 
@@ -198,6 +199,18 @@ def test_adapter_is_published_on_its_port_and_a_function_is_not(engine):
     assert adapter["ports"] == {"8007/tcp": ("127.0.0.2", 8007)}
     assert adapter["labels"]["saga.kind"] == "adapter"
     assert function["ports"] == {}
+
+
+def test_container_of_a_deploy_is_labelled_with_its_generation(engine):
+    start("shop.bake", generation="second")
+    [options] = engine.created
+    assert options["labels"]["saga.generation"] == "second"
+    host = {"PortBindings": None}
+    attrs = {"State": {"Pid": 1}, "HostConfig": host, "Image": "sha256:1"}
+    container = SimpleNamespace(
+        name="saga-shop.bake", status="running", attrs=attrs, labels=options["labels"]
+    )
+    assert to_instance(container).generation == "second"
 
 
 def test_rehearsal_is_not_published_and_is_nobodys_instance(engine):

@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
-from saga.runtime.deploy import first_versions, history
+from saga.runtime.deploy import first_versions, history, lock
 from saga.runtime.deploy.artifact import ArtifactError, is_whole
 from saga.runtime.deploy.first_versions import prepare, record, recover, restore
 from saga.runtime.deploy.history import deployments
 from saga.runtime.deploy.store import open_store
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import find_stacks
-from saga.runtime.system.state import Wanted, write_wanted
+from saga.runtime.system.wanted import Wanted, read_record, write_wanted
 
 
 def running(*found):
@@ -101,3 +101,47 @@ def test_code_that_was_removed_is_unpacked_anew(tmp_path, how):
     (code / "stack.toml").unlink()
     with pytest.raises(ArtifactError, match=r"code was removed, and artifact .* `saga up` make it"):
         restore(settings, version)
+
+
+def test_a_damaged_record_is_told_and_brings_back_nothing(tmp_path):
+    (tmp_path / "wanted.json").write_text("{")
+    found = recover(Settings(saga_data=tmp_path))
+    assert found.wanted is None
+    assert "its record is damaged" in found.told
+
+
+@pytest.fixture
+def left(tmp_path, monkeypatch):
+    """What a kill leaves: versions that are wanted and recorded, with what they ran on."""
+    settings = Settings(saga_data=tmp_path)
+    wanted = prepare(settings, find_stacks(settings.saga_stacks))
+    record(settings, wanted)
+    write_wanted(tmp_path, wanted)
+    return settings, wanted
+
+
+def test_what_ran_on_these_packages_is_brought_back(left):
+    settings, wanted = left
+    assert recover(settings).wanted == wanted
+
+
+def test_what_ran_on_other_packages_is_not_brought_back(left, monkeypatch):
+    settings, _ = left
+    here = {**lock.lock_here((), ()), "ribbon": "2.0"}
+    monkeypatch.setattr(lock, "lock_here", lambda *_: here)
+    before = read_record(settings.saga_data)
+    told = (
+        r"^orchestrator \w{12} ran on other packages than are installed here: "
+        r"ribbon none -> 2\.0; install those again, "
+        r"or `saga up --fresh` starts the code as it is now$"
+    )
+    with pytest.raises(ArtifactError, match=told):
+        recover(settings)
+    assert read_record(settings.saga_data) == before
+
+
+def test_what_is_known_of_no_packages_is_brought_back_as_it_is(left, monkeypatch):
+    settings, wanted = left
+    shutil.rmtree(settings.saga_data / "artifacts" / "deploys")
+    monkeypatch.setattr(lock, "lock_here", lambda *_: {"ribbon": "2.0"})
+    assert recover(settings).wanted == wanted

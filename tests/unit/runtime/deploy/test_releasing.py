@@ -9,11 +9,12 @@ import pytest
 from saga.runtime.data_directory import NotOurs
 from saga.runtime.deploy import releasing as module
 from saga.runtime.deploy.history import deployments
+from saga.runtime.deploy.lock import lock_here
 from saga.runtime.deploy.releasing import Releasing
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
 from saga.runtime.settings import Settings
-from saga.runtime.system.state import instance_name
+from saga.runtime.system.wanted import instance_name
 
 WRAP, SEND = "parcel.wrap", "parcel.send"
 STACK = 'service = "{0}"\npackage = "{0}"\ndatabase = "{0}"\n[functions.wrap]\n[functions.send]\n'
@@ -38,7 +39,13 @@ class FakeTarget:
         name = instance_name(release.name, number)
         image = release.provenance.image or self.image
         self.running[name] = Instance(
-            name, release.name, "function", release.version, "ready", image=image
+            name,
+            release.name,
+            "function",
+            release.version,
+            "ready",
+            image=image,
+            generation=release.generation,
         )
         return name
 
@@ -252,6 +259,7 @@ def ribbon(project, tmp_path, monkeypatch):
         (info / "top_level.txt").write_text("ribbon\n")
         (place / "ribbon.py").touch()
         importlib.invalidate_caches()
+        lock_here.cache_clear()
 
     install("1.0")
     monkeypatch.syspath_prepend(place)
@@ -335,3 +343,36 @@ def test_adapter_has_no_more_instances_than_a_stack_file_may_say(project, target
     with pytest.raises(SagaError, match="parcel can have 100 instances at most"):
         here.scale({"parcel": 101})
     assert [*target.running] == ["parcel"]
+
+
+def test_deploy_begins_a_generation_and_what_is_scaled_joins_it(project, target):
+    generations = lambda: [instance.generation for instance in target.running.values()]  # noqa: E731
+    system(project).deploy([WRAP])
+    [first] = generations()
+    system(project).scale({WRAP: 2})
+    assert generations() == [first, first]
+    system(project).deploy([WRAP], force=True)
+    assert len({*generations()}) == 1
+    assert first not in generations()
+    system(project).scale({WRAP: 0})
+    system(project).scale({WRAP: 2})
+    assert len({*generations()}) == 1
+
+
+@pytest.mark.parametrize("from_then_on", [["remove"], ["is_ready", "remove"]])
+def test_forced_deploy_that_was_killed_leaves_as_many_as_before(
+    project, target, monkeypatch, from_then_on
+):
+    def killed(*_):
+        raise SystemError("killed")
+
+    system(project).deploy([WRAP])
+    system(project).scale({WRAP: 2})
+    with monkeypatch.context() as patch:
+        for name in from_then_on:
+            patch.setattr(target, name, killed)
+        with pytest.raises(SystemError):
+            system(project).deploy([WRAP], force=True)
+    assert len(target.running) == 4
+    system(project).deploy([WRAP], force=True)
+    assert len(target.running) == 2

@@ -14,7 +14,7 @@ from saga.runtime.deploy.rollout import described, plan, plan_scale, roll_out
 from saga.runtime.deploy.target import Instance, NotHealthy, Release, State
 from saga.runtime.errors import SagaError
 from saga.runtime.system.stack import Entry, Stack
-from saga.runtime.system.state import instance_name
+from saga.runtime.system.wanted import instance_name
 
 OLD, NEW = "a" * 64, "b" * 64
 READY_TIMEOUT = 10.0  # seconds of the test's own clock
@@ -35,9 +35,11 @@ def release(name="shop.bake", version=NEW, replicas=1):
     return Release(name, stack(bake=replicas, sell=1), version, None)
 
 
-def instance(number=1, version=OLD, state="ready", deployed="shop.bake"):
+def instance(number=1, version=OLD, state="ready", deployed="shop.bake", generation=""):
     kind = "function" if "." in deployed else "adapter"
-    return Instance(instance_name(deployed, number), deployed, kind, version, state)
+    return Instance(
+        instance_name(deployed, number), deployed, kind, version, state, generation=generation
+    )
 
 
 def names(change):
@@ -74,6 +76,23 @@ def test_plan(case):
         kept = (NEW, "ready")
         there = [i for i in running if i.deployed == "shop.bake"]
         assert list(change.old) == [i for i in there if (i.version, i.state) != kept]
+
+
+@pytest.mark.parametrize("state", ["starting", "ready"])
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_deploy_of_a_version_in_its_own_place_that_was_killed_is_not_counted_twice(started, state):
+    killed = [instance(3 + n, state=state, generation="forced") for n in range(started)]
+    running = [instance(1), instance(2), *killed]
+    [change] = plan([release(version=OLD)], running, force=True)
+    assert (len(change.numbers), list(change.old)) == (2, running)
+    changes = plan([release(version=OLD)], running)
+    assert sum(len(change.numbers) - len(change.old) for change in changes) == -started
+
+
+def test_what_is_started_beside_others_is_counted_with_them():
+    running = [instance(1, NEW, generation="first")]
+    [change] = plan([replace(release(replicas=2), generation="second")], running)
+    assert (change.numbers, change.release.generation) == ((2,), "first")
 
 
 DESCRIBED = {

@@ -53,6 +53,26 @@ def test_a_line_break_in_a_path_is_refused() -> None:
         unit(Path("/a\nExecStart=b")).text()
 
 
+@pytest.mark.parametrize("user", ["a b", "", "-a", "a:b", "ädä", "a\n", "1a", "x" * 40])
+def test_a_user_whom_no_system_can_have_is_refused(user: str) -> None:
+    with pytest.raises(SagaError, match="is no user's name: take one of `getent passwd`"):
+        unit(Path("/a"), user).text()
+
+
+@pytest.mark.parametrize("user", ["ada", "_apt", "svc.order-1", "host$", "1000"])
+def test_a_user_is_named_or_numbered(user: str) -> None:
+    assert f"User={user}\n" in unit(Path("/a"), user).text()
+
+
+def test_a_broker_that_is_none_is_refused_before_the_first_boot(tmp_path: Path) -> None:
+    done = run_saga(["render", "systemd", "--broker", "nonsense"], os.environ, tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "saga: --broker: neither embedded nor kafka, and 'nonsense' is no address of a broker: "
+        "HOST:PORT, or several with commas\n"
+    )
+
+
 def test_a_users_unit_and_a_systems() -> None:
     own, systems = unit(Path("/a")).text(), unit(Path("/a"), "ada").text()
     assert "WantedBy=default.target" in own

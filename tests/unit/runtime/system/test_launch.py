@@ -15,7 +15,10 @@ from support.waiting import DEADLINE
 MAIN = """
 import json
 import multiprocessing
+import os
+import signal
 import told
+from multiprocessing import forkserver
 from pathlib import Path
 from saga.runtime.system.launch import Launch, start_fork_server
 
@@ -23,15 +26,10 @@ told.main_runs()
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
     start_fork_server(context, Path(__file__).with_name("run"))
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
     process, reports = Launch(context, told.tell)()
     print(json.dumps(reports.recv()))
     process.join()
-"""
-CTRL_C = """\
-    import os
-    import signal
-    from multiprocessing import forkserver
-    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
 """
 TOLD = """
 import gc
@@ -71,6 +69,7 @@ import signal
 import sys
 from pathlib import Path
 from saga.runtime.polling import poll_until
+from saga.runtime.system import launch
 from saga.runtime.system.child import Child
 from saga.runtime.system.launch import Launch, start_fork_server
 from saga.runtime.system.process import ProcessInfo
@@ -82,6 +81,7 @@ def there(child):
 
 if __name__ == "__main__":
     logging.disable()
+    launch.PRELOAD = launch.PRELOAD[:1]  # the others take longer than all the rest
     folder = Path(sys.argv[1])
     context = multiprocessing.get_context("forkserver")
     start_fork_server(context, folder)
@@ -140,6 +140,7 @@ def run(folder: Path, main: str, *arguments: str) -> list[str]:
 def test_a_process_has_what_it_needs_looks_not_through_it_and_runs_no_main_module(
     tmp_path: Path,
 ) -> None:
+    """Ctrl-C while the fork server imports is not for that, and changes nothing."""
     (tmp_path / "told.py").write_text(TOLD)
     [report] = run(tmp_path, MAIN)
     assert json.loads(report) == {
@@ -149,13 +150,6 @@ def test_a_process_has_what_it_needs_looks_not_through_it_and_runs_no_main_modul
         "has looked through all": 0,
         "collects": True,
     }
-
-
-def test_ctrl_c_while_the_fork_server_imports_is_not_for_it(tmp_path: Path) -> None:
-    (tmp_path / "told.py").write_text(TOLD)
-    head, tail = MAIN.split("    process, reports")
-    [report] = run(tmp_path, f"{head}{CTRL_C}    process, reports{tail}")
-    assert json.loads(report)["has a host"]
 
 
 def test_processes_outlive_their_fork_server_and_its_socket(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.system.recovery import Recovery, plan_recovery, read_stacks_of
-from saga.runtime.system.state import Wanted
+from saga.runtime.system.wanted import Wanted
 
 
-def record(*instances: tuple[str, str, str]) -> bytes:
-    found = {name: {"deployed": of, "version": version} for name, of, version in instances}
+def record(*instances: tuple[str, ...]) -> bytes:
+    keys = ("deployed", "version", "generation")
+    found = {name: dict(zip(keys, of, strict=False)) for name, *of in instances}
     return json.dumps(found).encode()
 
 
 OLD, NEW = ("a.f", "a.f", "old"), ("a.f-2", "a.f", "new")
+AGAIN, AGAIN_TOO = ("a.f-2", "a.f", "old", "forced"), ("a.f-3", "a.f", "old", "forced")
 OTHER = ("a.g", "a.g", "old")
 
 
@@ -29,10 +31,13 @@ OTHER = ("a.g", "a.g", "old")
         ([OLD, NEW, OTHER], "new", ["a.f-2", "a.g"]),
         ([OLD, NEW], None, ["a.f", "a.f-2"]),
         ([OLD, NEW], "neither", ["a.f", "a.f-2"]),
+        ([OLD, AGAIN], "old", ["a.f"]),
+        ([OLD, AGAIN, AGAIN_TOO, OTHER], "old", ["a.f-2", "a.f-3", "a.g"]),
+        ([OLD, NEW, AGAIN_TOO], "old", ["a.f"]),
     ],
 )
 def test_what_ran_is_brought_back_without_what_a_deploy_had_left_half_done(
-    left: list[tuple[str, str, str]], deployed: str | None, brought_back: list[str]
+    left: list[tuple[str, ...]], deployed: str | None, brought_back: list[str]
 ) -> None:
     recovery = plan_recovery(record(*left), lambda _: deployed)
     assert recovery.wanted is not None

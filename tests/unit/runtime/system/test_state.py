@@ -1,12 +1,13 @@
 """What a system tells about itself, and who may hold its data directory."""
 
 import fcntl
-import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,8 @@ from saga.runtime.system.state import (
     identity,
     is_locked,
     lock_system,
-    read_record,
     read_system,
-    read_wanted,
     write_system,
-    write_wanted,
 )
 from support.waiting import DEADLINE
 
@@ -245,17 +243,43 @@ def test_unreadable_file_names_no_leftovers(tmp_path, text):
         assert read_system(tmp_path) == a_system()
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"x": {}}', "\xff"])
-def test_damaged_record_of_what_is_wanted_is_told(tmp_path, text):
-    (tmp_path / "wanted.json").write_text(text, encoding="latin-1")
-    with pytest.raises(
-        SagaError, match=r"wanted\.json is damaged: `saga down` and `saga up` help$"
-    ):
-        read_wanted(tmp_path)
+OPENS = """
+import sqlite3, sys
+opened = sqlite3.connect(sys.argv[1])
+opened.execute("PRAGMA journal_mode = wal")
+opened.execute("CREATE TABLE IF NOT EXISTS t (x)")
+opened.execute("INSERT INTO t VALUES (1)")
+opened.commit()
+print("written", flush=True)
+input()
+opened.close()
+"""
 
 
-def test_what_is_wanted_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_size))
-    write_wanted(tmp_path, {})
-    assert synced == [len(read_record(tmp_path))]
+@contextmanager
+def writer(file):
+    """Have a row written by a process that has the database open."""
+    command = [sys.executable, "-c", OPENS, str(file)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout.readline() == "written\n"
+        yield
+        process.communicate("\n", timeout=DEADLINE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has open")
+def test_write_ahead_log_that_is_removed_under_a_process_is_noticed(tmp_path):
+    file, wal = tmp_path / "gift.db", tmp_path / "gift.db-wal"
+    with lock_system(tmp_path) as hold:
+        for _ in range(2):  # it is SQLite's to remove, with its last connection
+            with writer(file):
+                hold.check([file])
+            assert not wal.exists()
+            hold.check([file])
+        with writer(file):
+            hold.check([file])
+            wal.unlink()
+            with pytest.raises(SagaError, match=r"gift\.db-wal was removed under the running sys"):
+                hold.check([file])
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT count(*) FROM t").fetchone() == (3,)

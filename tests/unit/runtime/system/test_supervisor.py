@@ -20,18 +20,9 @@ from saga.runtime.system.child import DRAIN_TIMEOUT, Child
 from saga.runtime.system.code import STACK_FILE
 from saga.runtime.system.listening import Listening
 from saga.runtime.system.process import Kind, ProcessInfo
-from saga.runtime.system.state import (
-    CODE,
-    System,
-    Wanted,
-    identity,
-    lock_system,
-    read_system,
-    read_wanted,
-    write_system,
-    write_wanted,
-)
+from saga.runtime.system.state import CODE, System, identity, lock_system, read_system, write_system
 from saga.runtime.system.supervisor import Supervisor
+from saga.runtime.system.wanted import Wanted, read_wanted, write_wanted
 from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
@@ -90,6 +81,22 @@ def run(supervisor: Supervisor, tmp_path: Path) -> Iterator[Run]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def test_process_is_of_the_generation_that_is_wanted(tmp_path: Path) -> None:
+    one = ProcessInfo(name="a.f", kind="function", deployed="a.f", version="1")
+    with lock_system(tmp_path):
+        supervisor = ProcessInfo(name="supervisor", kind="supervisor")
+        write_system(tmp_path, System(broker="a:1", stacks=tmp_path, processes=[supervisor, one]))
+        for record, generation in (
+            (None, ""),  # just begun to start
+            ('{"a.f": {"deployed": "a.f", "version": "1", "generation": "x"}}', "x"),
+            ("{", ""),
+        ):
+            if record is not None:
+                (tmp_path / "wanted.json").write_text(record)
+            [_, instance] = Processes(Settings(saga_data=tmp_path)).instances()
+            assert instance.generation == generation
 
 
 def test_orders_are_stopped_first_and_the_broker_when_all_have_drained_to_it(

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import BaseModel, Field, JsonValue, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
 from saga.runtime.clock import utcnow
@@ -65,7 +66,7 @@ class BakeCake(Message):
     @model_validator(mode="after")
     def _not_on_new_year(self):
         if (self.day.month, self.day.day) == (1, 1):
-            raise ValueError("nobody bakes on New Year's Day")
+            raise PydanticCustomError("closed", "nobody bakes on New Year's Day")
         return self
 
 
