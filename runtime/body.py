@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
 from .errors import Tame, Undecodable
+from .secret_fields import quiet
 
 M = TypeVar("M", bound=BaseModel)
 # Validators and serializers are a user's.
@@ -72,5 +73,8 @@ def _json(message: BaseModel, *, by_alias: bool) -> bytes:
 
 
 def _read(cls: type[M], body: str | bytes, *, by_alias: bool) -> M:
-    read: M = cls.__pydantic_validator__.validate_json(body, by_alias=by_alias, by_name=True)
+    try:
+        read: M = cls.__pydantic_validator__.validate_json(body, by_alias=by_alias, by_name=True)
+    except ValidationError as error:
+        raise quiet(error, (cls,), body) from None
     return read

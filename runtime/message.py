@@ -10,7 +10,7 @@ from .errors import ContractError, first_line
 from .topic import check_topic
 
 
-class Message(BaseModel):
+class Message(BaseModel, hide_input_in_errors=True):
     """Base of commands and events: immutable, and deaf to fields it does not know.
 
     A newer sender may therefore add fields without breaking an older reader. A field that has an

@@ -6,7 +6,7 @@ writes. On PostgreSQL, it is the transaction's own, and there are none to come b
 is still running, anywhere on the server.
 
 They are kept for an hour. The last row that is older stays, marked: by it is seen that what was
-before it is gone.
+before it is gone, and the next row's number follows it.
 """
 
 import re

@@ -10,6 +10,7 @@ import peewee
 
 from .database.schema import Table
 from .database.statements import prepared
+from .observer import Applied
 from .saga import Saga
 from .saga_rows import SagaRow
 from .saga_state import SagaState
@@ -46,12 +47,9 @@ def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState
     _insert.many(database, [(key, state.id) for state in states for key in keys(saga, state)])
 
 
-def add_failures(database: peewee.Database, changes: Iterable[tuple[SagaState, SagaState]]) -> None:
-    """Store the steps and the codes of sagas that have just failed, in the caller's transaction.
-
-    A saga is given before and after its change.
-    """
-    failed = [new for old, new in changes if new.failure is not None and old.failure is None]
+def add_failures(database: peewee.Database, changes: Iterable[Applied]) -> None:
+    """Store the steps and the codes of sagas that have just failed, in the caller's transaction."""
+    failed = [new for _, old, new in changes if new.failure is not None and old.failure is None]
     _insert.many(database, [(key, state.id) for state in failed for key in failure_keys(state)])
 
 

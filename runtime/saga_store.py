@@ -216,9 +216,8 @@ class SagaStore:
             self._on_change(change, columns[-1])
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
-        pairs = [(change.old, change.new) for change in changes]
-        add_failures(self.database, pairs)
-        saga_changes.note(self.database, pairs)
+        add_failures(self.database, changes)
+        saga_changes.note(self.database, [(change.old, change.new) for change in changes])
 
 
 def _moves(old: SagaState, new: SagaState) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import peewee
 from pydantic import BaseModel, ValidationError
 
-from . import body, crash, inbox
+from . import body, crash, inbox, secret_fields
 from .batch_loop import LONGEST_BATCH, BatchLoop, Read
 from .clock import Clock, microseconds, utcnow
 from .database.connection import (
@@ -247,8 +247,10 @@ class Worker(BatchLoop):
         return Answer(kind, outcome, now.isoformat(), body.write(told))
 
     def _failure(self, envelope: Envelope, fault: BaseException) -> Answer:
-        log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, traced(fault))
-        return self._refusal("failed", problem_of(type(fault).__name__, first_line(fault)))
+        texts = traced(fault), first_line(fault)
+        trace, said = secret_fields.scrubbed((self._command_class,), envelope.data, *texts)
+        log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, trace)
+        return self._refusal("failed", problem_of(type(fault).__name__, said))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)

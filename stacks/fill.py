@@ -24,6 +24,7 @@ from saga.runtime.database.connection import transaction
 from saga.runtime.database.schema import create_missing
 from saga.runtime.envelope import Envelope, Outcome, Reply, read_command_id
 from saga.runtime.inbox import Answer, InboxRow
+from saga.runtime.observer import Applied
 from saga.runtime.problem import Problem
 from saga.runtime.saga_history import recorded
 from saga.runtime.saga_queries import CHUNK
@@ -88,7 +89,9 @@ def _write(orders: Sequence[PlaceOrder], price: Decimal) -> None:
     rows = [(s.id, s.status, s.due_at, to_json(s), s.name, None, None) for s in states]
     saga_rows.insert.many(ledger.sagas(), rows)
     add_values(ledger.sagas(), place_order, states)
-    add_failures(ledger.sagas(), [(replace(state, failure=None), state) for state in states])
+    add_failures(
+        ledger.sagas(), [Applied(None, replace(state, failure=None), state) for state in states]
+    )
     for service, table in SERVICES.items():
         inbox.save(table._meta.database, list(_answers(service, sagas)))
     _insert_order.many(

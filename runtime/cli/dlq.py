@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -15,7 +16,9 @@ from .. import saga_queries
 from ..clock import utcnow
 from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, replay
 from ..errors import Conflict, NotFound, NotRunning, SagaError
+from ..saga_host import HostedSaga
 from ..saga_state import SagaState
+from ..secret_fields import HIDDEN, Kinds, classes_of, hidden_text
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
 from ..system.state import read_system
@@ -109,7 +112,7 @@ def show_dead_letter(
         console.print(f"cut to fit, of bytes: {dead_letter.truncated}")
     for name, value in dead_letter.record.headers:
         console.print(f"  {name}: {_text(value)}")
-    console.print(_text(dead_letter.record.value), soft_wrap=True)
+    console.print(_shown(data, dead_letter), soft_wrap=True)
     if state := _state(sagas, dead_letter):
         console.print()
         console.print(story(state))
@@ -235,6 +238,28 @@ def _as_dict(sagas: peewee.Database | None, dead_letter: DeadLetter) -> dict[str
         "saga_id": dead_letter.saga_id,
         "saga_status": state.status if state else None,
     }
+
+
+def _shown(data: Path | None, dead_letter: DeadLetter) -> str:
+    """Return a record's body without what is secret: all of it, where nobody knows what that is."""
+    text, kinds = _text(dead_letter.record.value), _kinds(data, dead_letter.record.topic)
+    return hidden_text(kinds, text) if kinds or not text else HIDDEN
+
+
+def _kinds(data: Path | None, topic: str) -> Kinds:
+    """Return the classes of the functions and sagas that have to do with a topic."""
+    found: list[Any] = []
+    for stack in read_stacks(settings_for(data).saga_stacks):
+        for name in stack.entries:
+            with suppress(Exception):  # whatever its code may raise, others may know the topic
+                entry = stack.load_entry(name)
+                if isinstance(entry, HostedSaga):
+                    classes = classes_of(entry.saga)
+                else:
+                    classes = (entry.command, entry.command.event) if entry.command else ()
+                if any(getattr(each, "topic", None) == topic for each in classes):
+                    found += classes
+    return tuple(found)
 
 
 def _text(value: bytes | None) -> str:

@@ -4,12 +4,13 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import peewee
 import typer
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json, to_json, to_jsonable_python
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
@@ -21,11 +22,11 @@ from ..clock import utcnow
 from ..database.connection import connect
 from ..errors import NotRunning, SagaError
 from ..explanation import explain
-from ..message import Message
 from ..saga import Saga
 from ..saga_history import Moment, histories
 from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
+from ..secret_fields import classes_of, hidden, hidden_whole
 from ..stamps import Parts
 from ..system.stack import read_stacks
 from .app import Data, Json, SagaId, app, settings_for
@@ -50,8 +51,8 @@ def sagas(
     database = open_sagas(data)
     found = saga_queries.page(database, limit, status=status and status.upper(), newest=True)
     if as_json:
-        starts = _start_messages(data)
-        print(json.dumps([as_dict(state, starts.get(state.name)) for state in found], indent=1))
+        declared = _declared(data)
+        print(json.dumps([as_dict(state, declared.get(state.name)) for state in found], indent=1))
         return
     rows = [
         (
@@ -84,7 +85,7 @@ def show(
         return
     moments = histories(database, [state])[state.id]
     if as_json:
-        whole = as_dict(state, _start_messages(data).get(state.name))
+        whole = as_dict(state, _declared(data).get(state.name))
         whole["history"] = [_moment_as_dict(one) for one in moments]
         print(json.dumps(whole, indent=1))
         return
@@ -191,19 +192,20 @@ def story(state: SagaState) -> Group:
     return Group(head, table)
 
 
-def as_dict(state: SagaState, start: type[Message] | None = None) -> dict[str, Any]:
-    """Return a saga as JSON-able data, whole but for its history.
+def as_dict(state: SagaState, saga: Saga | None = None) -> dict[str, Any]:
+    """Return a saga as JSON-able data, whole but for its history and for what is secret.
 
-    Its input is as clients write it, where the class of its `start` message is known.
+    Its input is as clients write it, where its declaration is known. Where it is not, nobody knows
+    what is secret, and all values are hidden.
     """
     whole: dict[str, Any] = to_jsonable_python(state)
     del whole["events"], whole["history"]
-    given = state.input if start is None else under_aliases(start, state.input)
-    return {**whole, "input": given, "context": state.context}
-
-
-def _start_messages(data: Path | None) -> dict[str, type[Message]]:
-    return {name: saga.start for name, saga in _declared(data).items()}
+    hide = hidden_whole if saga is None else partial(hidden, classes_of(saga))
+    for step in whole["steps"]:
+        step["told"] = hide(step["told"])
+        step["body"] = step["body"] and to_json(hide(from_json(step["body"]))).decode()
+    given = state.input if saga is None else under_aliases(saga.start, state.input)
+    return {**whole, "input": hide(given), "context": hide(state.context)}
 
 
 def _declared(data: Path | None) -> dict[str, Saga]:

@@ -51,15 +51,18 @@ class Id(peewee.BigAutoField):  # type: ignore[misc]
         return nodes
 
 
-class TransactionNumber(Id):
-    """The number of the transaction that writes a row: its own on PostgreSQL, else the next one."""
+class TransactionNumber(peewee.BigAutoField):  # type: ignore[misc]
+    """The number of the transaction that writes a row: its own on PostgreSQL, else the next one.
+
+    On SQLite, it goes back where the last row is deleted.
+    """
 
     def ddl(self, context: Any) -> Any:
-        """Let PostgreSQL give the transaction's number, where SQLite counts."""
+        """Let PostgreSQL give the transaction's number; SQLite counts from the last row on."""
+        kind = "BIGINT NOT NULL PRIMARY KEY DEFAULT txid_current()"
         if _is_sqlite(context):
-            return super().ddl(context)
-        kind = peewee.SQL("BIGINT NOT NULL PRIMARY KEY DEFAULT txid_current()")
-        return peewee.NodeList((peewee.Entity(self.column_name), kind))
+            kind = "INTEGER NOT NULL PRIMARY KEY"
+        return peewee.NodeList((peewee.Entity(self.column_name), peewee.SQL(kind)))
 
 
 def _is_sqlite(context: Any) -> bool:

@@ -17,6 +17,7 @@ from ..kafka.admin import create_topics
 from ..kafka.request import request
 from ..message import reasons
 from ..saga_host import HostedSaga
+from ..secret_fields import Kinds, hidden
 from ..settings import Settings
 from ..system.code import STACK_FILE, import_from
 from ..system.stack import Entry, Stack, read_stack, read_stacks
@@ -46,7 +47,8 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
     )
     # Without a saga that reads it, the topic comes with its first event only.
     create_topics(settings, {function.command.event.topic: Entry().partitions})
-    return _as_json(request(settings, command, function.command.event.topic, timeout))
+    answer = request(settings, command, function.command.event.topic, timeout)
+    return _as_json(answer, (function.command.event, function.command))
 
 
 def _load(settings: Settings, name: str) -> Function | HostedSaga:
@@ -62,6 +64,7 @@ def _load(settings: Settings, name: str) -> Function | HostedSaga:
     raise SagaError(f"{name}: no such function")
 
 
-def _as_json(answer: Envelope) -> str:
-    shown = {"type": answer.type, "outcome": answer.outcome, "data": json.loads(answer.data)}
+def _as_json(answer: Envelope, kinds: Kinds) -> str:
+    data = hidden(kinds, json.loads(answer.data))
+    shown = {"type": answer.type, "outcome": answer.outcome, "data": data}
     return json.dumps(shown, ensure_ascii=False, indent=1)

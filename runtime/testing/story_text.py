@@ -12,6 +12,7 @@ from ..envelope import Action
 from ..message import Command
 from ..problem import Problem
 from ..saga_state import SagaState, StepState
+from ..secret_fields import HIDDEN, is_secret
 
 __tracebackhide__ = methodcaller("errisinstance", AssertionError)
 
@@ -43,8 +44,11 @@ class Account:
 
 def message(body: BaseModel) -> str:
     """Write a message with its fields, the UUIDs by their ends."""
-    values = {name: getattr(body, name) for name in type(body).model_fields}
-    return _call(type(body).__name__, {name: _short(value) for name, value in values.items()})
+    values = {
+        name: HIDDEN if is_secret(info) else _short(getattr(body, name))
+        for name, info in type(body).model_fields.items()
+    }
+    return _call(type(body).__name__, values)
 
 
 def command(cls: type[Command], action: Action, fields: Mapping[str, Any] | None = None) -> str:

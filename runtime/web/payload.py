@@ -11,6 +11,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest
 from sanic.headers import parse_content_header
 
+from ..secret_fields import kinds_in, quiet
 from .problems import Invalid, UnsupportedMediaType, invalid
 
 T = TypeVar("T")
@@ -38,7 +39,9 @@ def read(request: Request, shape: type[T]) -> T:
     text = _text(request)
     try:
         valid: T = _adapter(cast(Hashable, shape)).validate_json(text, strict=True)
-    except (ValidationError, ArithmeticError) as error:
+    except ValidationError as error:
+        raise invalid(quiet(error, kinds_in(shape), text)) from None
+    except ArithmeticError as error:
         raise invalid(error) from None
     return valid
 

@@ -29,6 +29,7 @@ from ..problem import Problem
 from ..saga import Saga
 from ..saga_search import FAILED_CODE, FAILED_STEP, Between
 from ..saga_state import SagaState, SagaStatus, StepStatus
+from ..secret_fields import classes_of, hidden, hides, is_secret, kinds_in, quiet
 from .fields import Name, QueryNumber, QueryTime, QueryUuid, Text
 from .paging import TimedPage
 from .payload import Body
@@ -143,6 +144,7 @@ class SagaShapes:
         self.body = body or _derived(saga.start, start.keys() - self._assigned.keys())
         self._beside = [name for name in start if name not in self.body.model_fields]
         schemas = [saga.start.model_json_schema(by_alias=one) for one in (True, False)]
+        self._kinds = (self.body, *classes_of(saga))
         self._has_aliases = schemas[0] != schemas[1]
         self._check()
         filters: dict[str, Any] = {
@@ -156,7 +158,10 @@ class SagaShapes:
         made = {name: make() for name, make in self._assigned.items()}
         try:
             return self.saga.start.model_validate({**dict(body), **made})
-        except (ValidationError, ArithmeticError) as error:
+        except ValidationError as error:
+            kinds = type(body), self.saga.start
+            raise invalid(quiet(error, kinds, body.model_dump_json())) from None
+        except ArithmeticError as error:
             raise invalid(error) from None
 
     def fingerprint(self, body: BaseModel) -> str:
@@ -175,7 +180,7 @@ class SagaShapes:
     def show(self, state: SagaState) -> ShownSaga:
         """Show of a saga what concerns a client; what an old row has not is null."""
         shown = {name: getattr(state, name, None) for name in ShownSaga.model_fields}
-        shown |= {name: state.input.get(name) for name in self._beside}
+        shown |= hidden(self._kinds, {name: state.input.get(name) for name in self._beside})
         shown["failure"] = _told(state.failure)
         shown["steps"] = [{**vars(step), "error": _told(step.error)} for step in state.steps]
         start, given = self.saga.start, state.input
@@ -185,6 +190,7 @@ class SagaShapes:
             alias(info, name): given.get(alias(start.model_fields[name], name))
             for name, info in self.body.model_fields.items()
         }
+        told = hidden(self._kinds, told)
         return self.shown.model_validate({**shown, "saga_id": state.id, "input": told})
 
     def _shown(self) -> type[ShownSaga]:
@@ -215,14 +221,15 @@ class SagaShapes:
         return self.body.model_fields.get(name) or self.saga.start.model_fields[name]
 
     def _check(self) -> None:
-        start, given = self.saga.start, {*self.body.model_fields, *self._assigned}
-        required = {name for name, info in start.model_fields.items() if info.is_required()}
+        start, given = self.saga.start.model_fields, {*self.body.model_fields, *self._assigned}
+        required = {name for name, info in start.items() if info.is_required()}
         for names, what in (
-            (given - start.model_fields.keys(), f"{start.__name__} has no"),
+            (given - start.keys(), f"{self.saga.start.__name__} has no"),
             (required - given, "nothing gives"),
             (self.body.model_fields.keys() & self._assigned.keys(), "twice given:"),
             ({*self._beside} & ShownSaga.model_fields.keys(), "a shown saga has its own"),
             ({*self.saga.search} & SagaPage.model_fields.keys(), "a page has its own"),
+            ({n for n in self.saga.search if is_secret(start[n])}, "nobody may search by"),
         ):
             if names:
                 raise ContractError(
@@ -265,7 +272,14 @@ def _in_query(info: FieldInfo) -> Any:
 
 
 def _stored(info: FieldInfo) -> Any:
-    """Show what a row has as it is, whatever it is, and describe it as it was declared."""
+    """Show what a row has as it is, whatever it is, and describe it as it was declared.
+
+    What is hidden, or has something hidden in it, is not as it was declared.
+    """
+    if is_secret(info):
+        return Annotated[str | None, SkipValidation]
+    if any(map(hides, kinds_in(info.annotation))):
+        return Any
     return Annotated[_annotation(info), PlainSerializer(lambda value: value), SkipValidation]
 
 

@@ -1,14 +1,20 @@
 """Which dead letters `saga dlq` is about."""
 
+from types import SimpleNamespace
+
 import pytest
+from pydantic import Field
 from typer.testing import CliRunner
 
+from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.cli import dlq as commands
 from saga.runtime.cli import terminal
 from saga.runtime.cli.dlq import Filter, _refusal, dlq
 from saga.runtime.database.schema import bind
 from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.envelope import Record
+from saga.runtime.function import Function
+from saga.runtime.saga_host import HostedSaga
 from saga.runtime.saga_rows import SagaRow
 
 
@@ -59,3 +65,58 @@ def test_letter_is_one_line_that_nothing_squeezes(monkeypatch, capsys):
     assert columns.split() == ["ID", "STATUS", "SAGA", "REPLAYS", "WHEN", "REASON"]
     assert shown.split()[:2] == [letter.id, saga_id]
     assert shown.endswith(letter.reason)
+
+
+class Paid(Event, topic="secrets.events"):
+    receipt: str = Field(repr=False)
+
+
+class Pay(Command, topic="secrets.pay", event=Paid):
+    card: str = Field(repr=False)
+    order: int
+
+
+class Shipped(Event, topic="open.events"):
+    pass
+
+
+class Ship(Command, topic="open.ship", event=Shipped):
+    order: int
+
+
+class Buy(Message):
+    card: str
+    order: int
+
+
+ENTRIES = {
+    "pay": Function("shop.pay", print, "command", ("secrets.pay",), Pay),
+    "ship": Function("shop.ship", print, "command", ("open.ship",), Ship),
+    "remind": Function("shop.remind", print, "timer", ()),
+    "buy": HostedSaga("shop.buy", Saga("buy", Buy, [Step(Pay)])),
+}
+
+
+@pytest.mark.parametrize(
+    ("topic", "body", "shown"),
+    [
+        ("secrets.pay", '{"card":"4111","order":"x"}', '{"card":"***","order":"x"}'),
+        ("secrets.pay", '{"card":"4111', "***"),
+        ("secrets.events", '{"receipt":"4111"}', '{"receipt":"***"}'),
+        ("open.ship", '{"card":"4111', '{"card":"4111'),
+        ("nobody.knows", '{"card":"4111"}', "***"),
+        ("nobody.knows", "", ""),
+    ],
+)
+def test_body_of_a_letter_is_shown_without_what_is_secret(
+    monkeypatch, capsys, tmp_path, topic, body, shown
+):
+    stack = SimpleNamespace(entries=["broken", *ENTRIES], load_entry=ENTRIES.__getitem__)
+    letter = DeadLetter("t/0/0", Record(topic, b"s", body.encode(), []), "why", "f", "", 0)
+    monkeypatch.setenv("SAGA_DATA", str(tmp_path))
+    monkeypatch.setattr(commands, "read_stacks", lambda _: [stack])
+    monkeypatch.setattr(commands, "_read", lambda _: [letter])
+    monkeypatch.setattr(commands, "_sagas", lambda _: None)
+    commands.show_dead_letter("t/0/0")
+    told = capsys.readouterr().out
+    assert told == f"t/0/0  from f, \nreason: why\n{shown}\n"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field, create_model
 
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
-from saga.runtime import SagaClient
+from saga.runtime import Command, Event, Message, Saga, SagaClient, Step
 from saga.runtime.cli import sagas, terminal
 from saga.runtime.cli.terminal import Terminal
 from saga.runtime.clock import utcnow
@@ -20,10 +20,12 @@ from saga.runtime.kafka import producer
 from saga.runtime.saga_host import HostedSaga
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import SagaState
+from saga.runtime.saga_store import Start
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack
 
 ORDER = PlaceOrder(order_id=UUID(int=1), user_id=3, product_id=4, quantity=5)
+RECEIPT = '{"receipt": "r-77"}'
 REFUSAL = '{"code": "no_cancel", "message": "not today"}'
 
 
@@ -94,12 +96,71 @@ def test_input_is_told_as_it_was_sent(
         assert history[0] == {"at": began, "status": "RUNNING", "steps": [first], "parts": None}
 
 
-def test_input_is_told_where_the_sagas_code_is_broken(
+def test_saga_whose_code_is_broken_is_told_without_its_values(
     failed: SagaState, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nobody knows which of them are secret."""
     monkeypatch.setattr(Stack, "load_entry", lambda *_: 1 / 0)
     sagas.show(failed.id, as_json=True)
-    assert json.loads(capsys.readouterr().out)["input"]["user_id"] == 3
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["status"] == "FAILED"
+    assert {*shown["input"].values()} == {"***"}
+
+
+class Paid(Event, topic="secrets.events"):
+    receipt: str = Field(repr=False)
+
+
+class Pay(Command, topic="secrets.pay", event=Paid):
+    card: str
+
+
+class Refund(Command, topic="secrets.refund", event=Paid):
+    receipt: str | None
+
+
+class Buy(Message):
+    card: str = Field(repr=False, alias="theCard")
+    goods: str
+
+
+class Ship(Command, topic="secrets.ship", event=Paid):
+    goods: str
+
+
+BUY = Saga("buy", Buy, [Step(Pay, undo=Refund), Step(Ship)])
+
+
+def test_secret_of_a_saga_is_never_told(
+    broker: Broker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted = HostedSaga("orchestrator.buy", BUY)
+    monkeypatch.setattr(Stack, "load_entry", lambda *_: hosted)
+
+    def told(saga_id: str) -> str:
+        sagas.show(saga_id)
+        sagas.show(saga_id, as_json=True)
+        sagas.sagas(limit=9, as_json=True)
+        return capsys.readouterr().out
+
+    with SagaClient() as client:
+        begin = Start(str(UUID(int=7)), Buy(theCard="4111-2222", goods="tea"))
+        client._store.start(BUY, [begin], utcnow())
+        shown = [told(begin.saga_id)]
+        client._store.advance(
+            BUY, [Reply(begin.saga_id, "pay", "do", "done", 1, RECEIPT)], utcnow()
+        )
+        shown.append(told(begin.saga_id))
+        client._store.cancel(BUY, begin.saga_id, utcnow())
+        shown.append(told(begin.saga_id))
+    for text, steps in zip(shown, ("RUNNING", "DONE", "UNDOING"), strict=True):
+        assert steps in text
+        assert '"theCard": "***"' in text
+        assert '"goods": "tea"' in text
+        assert "4111" not in text
+        assert "r-77" not in text
+    assert shown[0].count('\\"card\\":\\"***\\"') == 2
+    assert shown[1].count('"receipt": "***"') == 4
 
 
 def test_saga_that_cant_be_read_is_listed_with_the_reason(
