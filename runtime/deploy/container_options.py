@@ -119,6 +119,7 @@ def _environment(settings: Settings, release: Release) -> dict[str, str]:
         **passed,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers or BROKER,
         "SAGA_LOG_LEVEL": settings.saga_log_level,
+        "SAGA_METRICS_PORT": str(settings.saga_metrics_port),
         **({} if release.artifact is None else {"SAGA_CODE": CODE, "SAGA_STACKS": CODE}),
     }
 

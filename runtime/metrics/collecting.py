@@ -44,18 +44,17 @@ class Source:
             return self._kept
 
     def _asked(self) -> list[Sample]:
-        began = time.monotonic()
+        began, took = time.monotonic(), 0.0
         try:
             samples = list(self._ask())
-            self._is_away = False
+            self._is_away, took = False, time.monotonic() - began
         except Exception as error:  # a source that is broken takes no other along
             samples = []
             if not self._is_away:  # said once
                 why, unknown = first_line(error), not isinstance(error, AWAY)
                 log.warning("no metrics of %s: %s", self._name, why, exc_info=unknown)
             self._is_away = True
-        took = time.monotonic() - began
-        self._until = began + took + max(KEPT_FOR, took / SHARE)
+        self._until = time.monotonic() + max(KEPT_FOR, took / SHARE)
         return samples
 
 

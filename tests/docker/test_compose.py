@@ -237,6 +237,24 @@ def test_a_container_knows_the_password_of_its_own_database_alone(project) -> No
             assert PASSWORDS["ORDER_DATABASE_PASSWORD"] not in environment.values()
 
 
+def test_metrics_of_a_container_are_for_its_network_alone(project) -> None:
+    """A function's, and a saga's with its database; all groups are told by their members."""
+    script = """
+import sys, urllib.request
+print(urllib.request.urlopen(f"http://{sys.argv[1]}:9464/metrics", timeout=30).read().decode())
+"""
+    containers = project.containers()
+    for name, known in (
+        ("order.create_order", 'saga_commands_total{function="order.create_order"'),
+        ("orchestrator.place_order", 'saga_sagas{saga="place-order",status="COMPLETED"}'),
+    ):
+        done = containers["user-http"].exec_run(["python", "-c", script, name])
+        text = done.output.decode()
+        assert known in text
+        assert f'kafka_consumergroup_members{{consumergroup="{name}"}} 1.0' in text
+        assert not containers[name].ports
+
+
 def test_a_role_enters_its_own_database_alone(project) -> None:
     script = """
 import psycopg

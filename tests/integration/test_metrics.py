@@ -3,8 +3,9 @@
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 
 import httpx
@@ -21,6 +22,7 @@ from saga.runtime.metrics.catalogue import ALL
 from saga.runtime.metrics.dashboard import expressions
 from saga.runtime.metrics.scrape import Scrape
 from saga.runtime.settings import Settings
+from support.command import SAGA
 from support.ports import free_port
 from support.prometheus import promtool
 from support.system import RunningSystem, run_system
@@ -200,6 +202,47 @@ def test_openmetrics_is_for_who_accepts_it(measured: Measured) -> None:
     text = measured.text(OPEN_METRICS)
     assert text.endswith("# EOF\n")
     assert "saga_sagas{" in text
+
+
+@contextmanager
+def run_alone(system: RunningSystem, name: str) -> Iterator[str]:
+    """Run a function or a saga in a process of its own, as a container does; give its URL."""
+    port, folder = free_port(), {"SAGA_DATA": str(system.data), "SAGA_STACKS": str(system.stacks)}
+    own = {**os.environ, **folder, "SAGA_METRICS_PORT": str(port)}
+    with subprocess.Popen([SAGA, "run", name], env=own, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/metrics"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("order.create_order", ("saga_commands_total", {"outcome": "done"})),
+        ("orchestrator.place_order", ("saga_sagas", {"status": "COMPLETED"})),
+    ],
+)
+def test_process_that_runs_alone_serves_its_own(
+    worked: Measured, name: str, known: tuple[str, dict[str, str]]
+) -> None:
+    with run_alone(worked.system, name) as url:
+
+        def alone() -> Scrape:
+            try:
+                return Scrape(httpx.get(url, timeout=30).text, 0.0)
+            except httpx.ConnectError:
+                return Scrape("", 0.0)
+
+        members = "kafka_consumergroup_members"
+        wait_until(lambda: alone().total(members, consumergroup=name) == 2, "it is a member")
+        scrape = alone()
+        metric, told = known
+        assert scrape.total(metric, **told) is not None
+        assert scrape.most("saga_lag_seconds", consumergroup=name) is not None
+        assert scrape.values(members, "consumergroup") == {name}
+        assert scrape.total("process_cpu_seconds_total")
+        assert promtool("check", "metrics", stdin=httpx.get(url, timeout=30).text) == ""
 
 
 def test_counts_of_a_killed_function_go_on(worked: Measured) -> None:

@@ -172,11 +172,22 @@ def test_a_container_has_the_password_of_its_own_database_alone(name) -> None:
     assert passwords == {variable: f"${{{variable}:-{service}}}"}
 
 
+def test_each_container_serves_metrics_that_are_published_nowhere() -> None:
+    default = Settings.model_fields["saga_metrics_port"].default
+    for name in HOSTED:
+        assert COMMITTED[name]["environment"]["SAGA_METRICS_PORT"] == (
+            f"${{SAGA_METRICS_PORT:-{default}}}"
+        )
+    ports = [port for service in COMMITTED.values() for port in service.get("ports", [])]
+    assert not [port for port in ports if str(default) in port]
+
+
 def test_the_runtime_finds_its_database_with_what_it_is_given(monkeypatch) -> None:
     for key, value in COMMITTED["order.create_order"]["environment"].items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.setenv("ORDER_DATABASE_PASSWORD", "p@ss/w:rd%")
     monkeypatch.setenv("SAGA_LOG_LEVEL", "INFO")
+    monkeypatch.setenv("SAGA_METRICS_PORT", "9464")
     monkeypatch.setenv("KAFKA_PREFIX", "shop.")
     settings = Settings()
     assert settings.database_url("order") == "postgresql://order:p%40ss%2Fw%3Ard%25@postgres/order"

@@ -81,6 +81,20 @@ def test_source_that_takes_long_is_asked_seldom(clock):
     assert len(asked) == 2
 
 
+def test_source_that_was_away_is_asked_again_soon_however_long_that_took(clock):
+    def ask():
+        clock[0] += 3.0  # seconds
+        asked.append(1)
+        raise OSError("no answer")
+
+    asked = []
+    source = Source("away", ask)
+    source.samples()
+    clock[0] += KEPT_FOR
+    source.samples()
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("error", [BrokerUnavailable("away"), KeyError("a mistake")])
 def test_what_cant_be_had_is_absent_and_takes_no_other_along(error):
     told = text(Source("bad", failing(error)), Source("good", lambda: [(RESTARTS, ("x",), 1.0)]))
