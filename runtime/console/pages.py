@@ -1,0 +1,275 @@
+"""The console's pages of sagas: the list, one saga, and what a person does to it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, get_args
+from urllib.parse import urlencode
+from uuid import UUID
+
+from pydantic import ValidationError
+from sanic import Blueprint, HTTPResponse, Request, empty, redirect
+from sanic.exceptions import Forbidden, SanicException
+
+from .. import errors, saga_queries
+from ..clock import utcnow
+from ..intervention import BY_LIMIT, REASON_LIMIT
+from ..saga_history import histories
+from ..saga_state import SagaState, SagaStatus
+from ..settings import Settings
+from ..web.problems import meant
+from ..web.saga_service import SagaService
+from ..web.saga_shapes import SagaShapes
+from ..web.sagas import SagaApi
+from ..web.threads import in_thread
+from . import guard
+from .as_test import as_test
+from .assets import ROOT, get_asset
+from .rendering import render
+from .timeline import bars, timeline, totals
+
+PAGE = 50  # sagas
+READ = ("GET", "HEAD")
+DONE = {
+    "cancel": "It is being cancelled: what was done is undone.",
+    "retry": "Its failed undos are tried again.",
+    "skip": "Recorded as done by hand.",
+}
+NO_FIELD = ""
+
+
+@dataclass
+class Filter:
+    """Which sagas a list is of, as its address has it; `wrong` says what is wrong with a value."""
+
+    status: str = ""
+    saga: str = ""
+    id: str = ""
+    search: dict[str, str] = field(default_factory=dict)
+    after: str = ""
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def query(self, **changes: str) -> str:
+        """Return the query string of this list, or of one that differs from it."""
+        own = {"status": self.status, "saga": self.saga, "id": self.id, **self.search}
+        given = {**own, "after": self.after, **changes}
+        text = urlencode({name: value for name, value in given.items() if value})
+        return f"?{text}" if text else ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all sagas pass."""
+        return not (self.status or self.saga or self.id or any(self.search.values()))
+
+
+class Pages:
+    """The handlers of one app's console."""
+
+    def __init__(self, settings: Settings, apis: Mapping[str, SagaApi], service: str) -> None:
+        self._settings = settings
+        self._apis = apis
+        self._service = service
+        self.acts = settings.saga_console == "on"
+        # Where they are is known to who knows a broker.
+        self.letters_known = settings.kafka_bootstrap_servers is not None
+
+    def add_to(self, console: Blueprint) -> None:
+        """Add the routes of these pages."""
+        one = "/sagas/<saga_id:uuid>"
+        console.add_route(self.index, "/", methods=READ, name="index")
+        console.add_route(self.show, one, methods=READ, name="show")
+        for verb in DONE:
+            act = partial(self.act, verb=verb)
+            console.add_route(act, f"{one}/{verb}", methods=["POST"], name=verb)
+        console.add_route(self.alive, "/alive", methods=READ, name="alive")
+        console.add_route(get_asset, "/static/<name:str>", methods=READ, name="asset")
+        console.middleware("request")(self._check)
+        console.exception(Exception)(self._explain)
+
+    async def index(self, request: Request) -> HTTPResponse:
+        """Show a page of sagas, the newest first."""
+        asked = self._filter(request)
+        found, last = await self._look(request, asked)
+        status = 422 if asked.wrong else 200
+        fields = self._fields(asked)
+        return self.page(
+            request,
+            "sagas.html",
+            status,
+            asked=asked,
+            found=found,
+            last=last,
+            fields=fields,
+            names=sorted(self._apis),
+            statuses=get_args(SagaStatus),
+        )
+
+    async def alive(self, _: Request) -> HTTPResponse:
+        """Answer, so that pages know that their connection is not lost."""
+        return empty(204, guard.HEADERS)
+
+    async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
+        """Show one saga."""
+        did = DONE.get(request.args.get("did", ""), "")
+        return await self._saga(request, str(saga_id), 200, did=did)
+
+    async def act(self, request: Request, saga_id: UUID, verb: str) -> HTTPResponse:
+        """Do what a person asks of one saga, and show it; where it is refused, say why."""
+        form = {name: values[0].strip() for name, values in (request.form or {}).items()}
+        self.check_act(request, form.get(guard.FIELD, ""))
+        state = await self._find(request, str(saga_id))
+        try:
+            await self._act(state, verb, form)
+        except (errors.Conflict, SanicException) as error:
+            known = meant(error)
+            if known is None or known.status_code != 409:
+                raise
+            return await self._saga(request, str(saga_id), 409, refused=str(error))
+        return redirect(f"{ROOT}/sagas/{saga_id}?did={verb}", status=303)
+
+    def check_act(self, request: Request, token: str) -> None:
+        """Raise `Forbidden` where nobody may act, or this was not sent by a person's page."""
+        if not self.acts:
+            raise Forbidden("this console is read-only")
+        guard.check_sender(request, token)
+
+    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTTPResponse:
+        """Answer with a page."""
+        token = guard.token_of(request)
+        text = render(
+            name,
+            acts=self.acts,
+            token=token,
+            service=self._service,
+            letters_known=self.letters_known,
+            now=utcnow(),
+            **values,
+        )
+        response = HTTPResponse(text, status, guard.HEADERS, "text/html; charset=utf-8")
+        if self.acts:
+            guard.give_token(response, token)
+        return response
+
+    async def _act(self, state: SagaState, verb: str, form: Mapping[str, str]) -> None:
+        api = self._apis.get(state.name)
+        if api is None:
+            raise errors.Conflict(f"{self._service} hosts no saga {state.name} any more")
+        service: SagaService = api.service
+        saga_id = UUID(state.id)
+        if verb == "skip":
+            by, reason = form.get("by", "")[:BY_LIMIT], form.get("reason", "")[:REASON_LIMIT]
+            await service.skip(saga_id, form.get("step", ""), by, reason)
+        else:
+            await (service.cancel if verb == "cancel" else service.retry)(saga_id)
+
+    async def _find(self, request: Request, saga_id: str) -> SagaState:
+        database = request.app.ctx.threads.database
+        return await in_thread(request, saga_queries.find, database, saga_id)
+
+    async def _saga(
+        self, request: Request, saga_id: str, status: int, did: str = "", refused: str = ""
+    ) -> HTTPResponse:
+        database = request.app.ctx.threads.database
+        state = await self._find(request, saga_id)
+        moments = (await in_thread(request, histories, database, [state]))[saga_id]
+        told = timeline(state, moments, utcnow())
+        api = self._apis.get(state.name)
+        host = f"{request.scheme}://{request.headers.get('host', '')}"
+        return self.page(
+            request,
+            "saga.html",
+            status,
+            state=state,
+            moments=moments,
+            told=told,
+            rows=list(zip(told.attempts, bars(told.attempts), strict=True)),
+            totals=list(totals(told.attempts)),
+            curl=f"curl {host}{api.path}/{state.id}" if api else "",
+            test=as_test(api.service.saga, state, told) if api and state.steps else "",
+            trace=(state.traceparent or "").split("-")[1:2],
+            hosted=api is not None,
+            did=did,
+            refused=refused,
+        )
+
+    def _filter(self, request: Request) -> Filter:
+        given = {name: values[0].strip() for name, values in request.args.items()}
+        asked = Filter(*(given.get(name, "") for name in ("status", "saga", "id")))
+        asked.after = given.get("after", "")
+        asked.search = {name: given[name] for name in self._fields(asked) if given.get(name)}
+        return asked
+
+    def _fields(self, asked: Filter) -> list[str]:
+        """Return the fields to search by: of the chosen saga, or of the only one."""
+        api = self._chosen(asked)
+        return list(api.service.saga.search) if api else []
+
+    def _chosen(self, asked: Filter) -> SagaApi | None:
+        if not asked.saga and len(self._apis) == 1:
+            return next(iter(self._apis.values()))
+        return self._apis.get(asked.saga)
+
+    async def _look(self, request: Request, asked: Filter) -> tuple[list[SagaState], str | None]:
+        """Find a page of sagas; what is wrong with the filter is noted there."""
+        if asked.saga and asked.saga not in self._apis:
+            asked.wrong["saga"] = f"no saga {asked.saga} is hosted here"
+        if asked.status and asked.status not in get_args(SagaStatus):
+            asked.wrong["status"] = "there is no such status"
+        for name in ("id", "after"):
+            if (text := getattr(asked, name)) and not _is_id(text):
+                asked.wrong[name] = "is not a saga's id"
+        api = self._chosen(asked)
+        search = _values(api.shapes, asked) if api else {}
+        if asked.wrong:
+            return [], None
+        if asked.id:
+            return await self._one(request, asked, search)
+        saga = api.service.saga if api and (asked.saga or search) else None
+        return await in_thread(
+            request,
+            saga_queries.look,
+            request.app.ctx.threads.database,
+            PAGE,
+            asked.after or None,
+            asked.status or None,
+            newest=True,
+            saga=saga,
+            search=search,
+        )
+
+    async def _one(
+        self, request: Request, asked: Filter, search: Mapping[str, Any]
+    ) -> tuple[list[SagaState], None]:
+        try:
+            state = await self._find(request, asked.id.lower())
+        except errors.NotFound:
+            return [], None
+        fits = asked.status in ("", state.status) and asked.saga in ("", state.name)
+        fits = fits and all(state.input.get(name) == value for name, value in search.items())
+        return ([state] if fits else []), None
+
+    async def _check(self, request: Request) -> None:
+        guard.check_host(request, self._settings)
+
+    async def _explain(self, request: Request, exception: Exception) -> HTTPResponse:
+        """Answer what goes wrong with a page; what nobody meant is the app's own handler's."""
+        known = meant(exception)
+        if known is None or known.status_code == 500:
+            raise exception
+        return self.page(request, "problem.html", known.status_code, why=str(known))
+
+
+def _values(shapes: SagaShapes, asked: Filter) -> dict[str, Any]:
+    """Return the values to search by as rows have them; note in the filter those that can't be."""
+    values: dict[str, Any] = {}
+    for name, text in asked.search.items():
+        try:
+            values |= shapes.search(shapes.page.model_validate({name: text}))
+        except (ValidationError, ArithmeticError):
+            asked.wrong[name] = "is no value of this field"
+    return values
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text) is not None
