@@ -18,6 +18,7 @@ from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..saga_history import histories
 from ..saga_state import SagaState, SagaStatus
 from ..settings import Settings
+from ..web import streams
 from ..web.problems import meant
 from ..web.saga_service import SagaService
 from ..web.saga_shapes import SagaShapes
@@ -82,6 +83,7 @@ class Pages:
         for verb in DONE:
             act = partial(self.act, verb=verb)
             console.add_route(act, f"{one}/{verb}", methods=["POST"], name=verb)
+        console.add_route(self.follow, "/events", methods=READ, name="follow")
         console.add_route(self.alive, "/alive", methods=READ, name="alive")
         console.add_route(get_asset, "/static/<name:str>", methods=READ, name="asset")
         console.middleware("request")(self._check)
@@ -104,6 +106,11 @@ class Pages:
             names=sorted(self._apis),
             statuses=get_args(SagaStatus),
         )
+
+    async def follow(self, request: Request) -> HTTPResponse | None:
+        """Tell what becomes of sagas, for one worker that all tabs of a browser share."""
+        after = streams.read_place(streams.last_event_id(request))
+        return await streams.stream(request, request.app.ctx.events.of_all(None, after))
 
     async def alive(self, _: Request) -> HTTPResponse:
         """Answer, so that pages know that their connection is not lost."""

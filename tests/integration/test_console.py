@@ -14,6 +14,8 @@ from saga.runtime.console.guard import HEADERS
 from support.browser import run_browser
 from support.system import RunningSystem
 
+pytestmark = pytest.mark.proof
+
 SERIOUS = ("serious", "critical")  # what axe calls the worst
 
 
