@@ -14,6 +14,7 @@ from sanic.exceptions import Forbidden, SanicException
 
 from .. import errors, saga_queries
 from ..clock import utcnow
+from ..explanation import explain
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..saga_history import histories
 from ..saga_state import SagaState, SagaStatus
@@ -195,6 +196,7 @@ class Pages:
             curl=f"curl {host}{api.path}/{state.id}" if api else "",
             test=as_test(api.service.saga, state, told) if api and state.steps else "",
             trace=(state.traceparent or "").split("-")[1:2],
+            explained=explain(state, api.service.saga if api else None, utcnow()),
             hosted=api is not None,
             did=did,
             refused=refused,
