@@ -162,9 +162,11 @@ class _Reading:
         self._closed(current, code, at, ENDS[change.status])
 
     def _closed(self, current: Attempt, code: str, at: int, outcome: Outcome = "failed") -> None:
-        if self._backs_off:
+        if self._backs_off and outcome == "failed":  # by a person, or its deadline
             self._wait("retry", at)
         else:
+            if self._backs_off:  # another answer came meanwhile
+                self._wait("retry", at)
             self._answered(at)
             current.outcome = "given up" if code in GIVEN_UP else outcome
             current.code = code

@@ -57,6 +57,18 @@ def test_fault_is_an_attempt_with_the_wait_for_its_retry():
     assert retry.length > 0
 
 
+def test_answer_that_comes_while_a_retry_is_waited_for_is_the_outcome():
+    told = Telling().failed(3, "Broken").done(2).timeline()
+    assert rows(told)[0] == ("bake", "do", 1, "done", "")
+    assert parts(told.attempts[0]) == [("flight", 3 * MS), ("retry", 2 * MS)]
+    assert rows(told)[1] == ("sell", "do", 1, "in flight", "")
+
+
+def test_fault_whose_saga_is_cancelled_stays_one():
+    told = Telling().failed(3, "Broken").cancel(2).timeline()
+    assert rows(told)[0] == ("bake", "do", 1, "failed", "Broken")
+
+
 def test_command_that_is_sent_again_is_one_attempt():
     told = Telling().due().done(2).timeline()
     assert rows(told)[0] == ("bake", "do", 1, "done", "")
