@@ -1,14 +1,10 @@
 """The console's pages of sagas: the list, one saga, and what a person does to it."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args
-from urllib.parse import urlencode
 from uuid import UUID
 
-from pydantic import ValidationError
 from sanic import Blueprint, HTTPResponse, Request, empty, redirect
 from sanic.exceptions import Forbidden, SanicException
 
@@ -22,12 +18,12 @@ from ..settings import Settings
 from ..web import streams
 from ..web.problems import meant
 from ..web.saga_service import SagaService
-from ..web.saga_shapes import SagaShapes
 from ..web.sagas import SagaApi
 from ..web.threads import in_thread
 from . import guard
 from .as_test import as_test
 from .assets import ROOT, get_asset
+from .filters import Filter, read_filter
 from .rendering import render
 from .timeline import bars, timeline, totals
 
@@ -38,31 +34,6 @@ DONE = {
     "retry": "Its failed undos are tried again.",
     "skip": "Recorded as done by hand.",
 }
-NO_FIELD = ""
-
-
-@dataclass
-class Filter:
-    """Which sagas a list is of, as its address has it; `wrong` says what is wrong with a value."""
-
-    status: str = ""
-    saga: str = ""
-    id: str = ""
-    search: dict[str, str] = field(default_factory=dict)
-    after: str = ""
-    wrong: dict[str, str] = field(default_factory=dict)
-
-    def query(self, **changes: str) -> str:
-        """Return the query string of this list, or of one that differs from it."""
-        own = {"status": self.status, "saga": self.saga, "id": self.id, **self.search}
-        given = {**own, "after": self.after, **changes}
-        text = urlencode({name: value for name, value in given.items() if value})
-        return f"?{text}" if text else ""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all sagas pass."""
-        return not (self.status or self.saga or self.id or any(self.search.values()))
 
 
 class Pages:
@@ -92,18 +63,15 @@ class Pages:
 
     async def index(self, request: Request) -> HTTPResponse:
         """Show a page of sagas, the newest first."""
-        asked = self._filter(request)
-        found, last = await self._look(request, asked)
-        status = 422 if asked.wrong else 200
-        fields = self._fields(asked)
+        asked = read_filter(request.args, self._apis)
+        found, last = ([], None) if asked.wrong else await self._look(request, asked)
         return self.page(
             request,
             "sagas.html",
-            status,
+            422 if asked.wrong else 200,
             asked=asked,
             found=found,
             last=last,
-            fields=fields,
             names=sorted(self._apis),
             statuses=get_args(SagaStatus),
         )
@@ -202,61 +170,19 @@ class Pages:
             refused=refused,
         )
 
-    def _filter(self, request: Request) -> Filter:
-        given = {name: values[0].strip() for name, values in request.args.items()}
-        asked = Filter(*(given.get(name, "") for name in ("status", "saga", "id")))
-        asked.after = given.get("after", "")
-        asked.search = {name: given[name] for name in self._fields(asked) if given.get(name)}
-        return asked
-
-    def _fields(self, asked: Filter) -> list[str]:
-        """Return the fields to search by: of the chosen saga, or of the only one."""
-        api = self._chosen(asked)
-        return list(api.service.saga.search) if api else []
-
-    def _chosen(self, asked: Filter) -> SagaApi | None:
-        if not asked.saga and len(self._apis) == 1:
-            return next(iter(self._apis.values()))
-        return self._apis.get(asked.saga)
-
     async def _look(self, request: Request, asked: Filter) -> tuple[list[SagaState], str | None]:
-        """Find a page of sagas; what is wrong with the filter is noted there."""
-        if asked.saga and asked.saga not in self._apis:
-            asked.wrong["saga"] = f"no saga {asked.saga} is hosted here"
-        if asked.status and asked.status not in get_args(SagaStatus):
-            asked.wrong["status"] = "there is no such status"
-        for name in ("id", "after"):
-            if (text := getattr(asked, name)) and not _is_id(text):
-                asked.wrong[name] = "is not a saga's id"
-        api = self._chosen(asked)
-        search = _values(api.shapes, asked) if api else {}
-        if asked.wrong:
-            return [], None
-        if asked.id:
-            return await self._one(request, asked, search)
-        saga = api.service.saga if api and (asked.saga or search) else None
         return await in_thread(
             request,
             saga_queries.look,
             request.app.ctx.threads.database,
             PAGE,
-            asked.after or None,
-            asked.status or None,
+            asked.after,
+            asked.status,
             newest=True,
-            saga=saga,
-            search=search,
+            saga=asked.saga,
+            search=asked.search,
+            ids=asked.ids,
         )
-
-    async def _one(
-        self, request: Request, asked: Filter, search: Mapping[str, Any]
-    ) -> tuple[list[SagaState], None]:
-        try:
-            state = await self._find(request, asked.id.lower())
-        except errors.NotFound:
-            return [], None
-        fits = asked.status in ("", state.status) and asked.saga in ("", state.name)
-        fits = fits and all(state.input.get(name) == value for name, value in search.items())
-        return ([state] if fits else []), None
 
     async def _check(self, request: Request) -> None:
         guard.check_host(request, self._settings)
@@ -267,18 +193,3 @@ class Pages:
         if known is None or known.status_code == 500:
             raise exception
         return self.page(request, "problem.html", known.status_code, why=str(known))
-
-
-def _values(shapes: SagaShapes, asked: Filter) -> dict[str, Any]:
-    """Return the values to search by as rows have them; note in the filter those that can't be."""
-    values: dict[str, Any] = {}
-    for name, text in asked.search.items():
-        try:
-            values |= shapes.search(shapes.page.model_validate({name: text}))
-        except (ValidationError, ArithmeticError):
-            asked.wrong[name] = "is no value of this field"
-    return values
-
-
-def _is_id(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text) is not None

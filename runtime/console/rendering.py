@@ -50,6 +50,7 @@ def _environment() -> jinja2.Environment:
         "instant": words.instant,
         "exact": words.exact,
         "as_json": words.as_json,
+        "without": lambda text, end: text.removesuffix(end),
         "said": lambda status: str(status).replace("_", " ").capitalize(),
     }
     environment.globals |= {

@@ -61,7 +61,7 @@ def page(browser: Browser, base: str) -> Iterator[Page]:
 def paths(system: RunningSystem) -> list[str]:
     sagas = system.http("GET", "orchestrator", "/sagas").json()
     shown = {saga["status"]: f"/console/sagas/{saga['saga_id']}" for saga in sagas}
-    return ["/console/", "/console/?id=x", *shown.values(), "/console/dead-letters"]
+    return ["/console/", "/console/?saga_id=x&step=y", *shown.values(), "/console/dead-letters"]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from saga.runtime import Command, Event, Message, Saga, Step, intervention, transition
+from saga.runtime.clock import microseconds
 from saga.runtime.console.timeline import Timeline, timeline
 from saga.runtime.envelope import Action, Envelope, Outcome, Reply
 from saga.runtime.errors import Conflict
@@ -173,7 +174,7 @@ class Telling:
         action: Action = "do" if self.state.status == "RUNNING" else "undo"
         attempt = step.attempts if action == "do" else step.undo_attempts
         later = [self._sent_at + n * MILLISECOND for n in stamps or ()]
-        taken = Stamps(self._sent_at, *later) if stamps else None
+        taken = Stamps(*map(microseconds, [self._sent_at, *later])) if stamps else None
         reply = Reply(self.state.id, step.name, action, outcome, attempt, data)
         return self._take(transition.on_reply(order_cake, self.state, reply, self.now), taken)
 

@@ -1,7 +1,7 @@
 """The console's pages, asked for as a browser asks, and as another site makes it ask."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -127,16 +127,19 @@ def test_list_without_sagas_says_so(console):
     [
         ("?cake=Tart", [1]),
         ("?cake=Pie&status=RUNNING", [2]),
-        ("?status=FAILED", []),
+        ("?status=FAILED", [1]),
         ("?saga=order-cake&cake=Pie", [2]),
-        (f"?id={UUID(int=2)}", [2]),
-        (f"?id={UUID(int=2)}&cake=Tart", []),
-        (f"?id={UNKNOWN}", []),
+        (f"?saga_id={UUID(int=2)}", [2]),
+        (f"?saga_id={UUID(int=2)}&cake=Tart", []),
+        (f"?saga_id={UNKNOWN}", []),
         ("?status=&cake=", [2, 1]),
+        ("?unknown=1", [2, 1]),
+        ("?step=sell&code=no", [1]),
+        ("?step=bake", []),
     ],
 )
 def test_list_has_what_passes_its_filter(console, sagas, query, found):
-    begin(sagas, 1, "Tart")
+    fail(sagas, begin(sagas, 1, "Tart"))
     begin(sagas, 2, "Pie")
     page = console.get(f"/{query}")
     assert page.status == 200
@@ -146,16 +149,27 @@ def test_list_has_what_passes_its_filter(console, sagas, query, found):
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("?id=7", "is not a saga"),
-        ("?status=GONE", "no such status"),
+        ("?saga_id=7", "<b>saga_id</b> Input should be a valid UUID"),
+        ("?status=GONE", "<b>status</b> Input should be"),
         ("?saga=other", "no saga other"),
-        ("?after=x", "is not a saga"),
+        ("?after=x", "<b>after</b>"),
+        ("?created_after=yesterday", "<b>created_after</b>"),
     ],
 )
 def test_filter_that_is_wrong_is_told(console, query, why):
     page = console.get(f"/{query}")
     assert page.status == 422
     assert why in page.text
+
+
+def test_list_of_a_time_has_what_was_started_then(console, sagas):
+    times = [datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(hours=n) for n in range(3)]
+    ids = [(int(at.timestamp() * 1000) << 80) + 1 for at in times]
+    for number, at in zip(ids, times, strict=True):
+        begin(sagas, number, at=at)
+    page = console.get("/?created_after=2026-01-01T13:00&created_before=2026-01-01T14:00:00Z")
+    assert shown(page) == [str(UUID(int=ids[1]))]
+    assert 'type="datetime-local" step="1" value="2026-01-01T14:00:00"' in page.text
 
 
 def test_address_has_the_whole_state_of_a_list(console, sagas):
@@ -224,12 +238,14 @@ def test_hostile_text_is_text(console, sagas, path):
 
 
 def test_hostile_query_is_text(console):
-    page = console.get("/?" + urlencode({"status": HOSTILE, "id": HOSTILE, "cake": HOSTILE})).text
+    page = console.get(
+        "/?" + urlencode({"status": HOSTILE, "saga_id": HOSTILE, "cake": HOSTILE})
+    ).text
     assert "<script>alert" not in page
     assert "<img src=x" not in page
 
 
-PAGES = ["/", "/?id=x", f"/sagas/{UNKNOWN}", "/alive"]
+PAGES = ["/", "/?saga_id=x", f"/sagas/{UNKNOWN}", "/alive"]
 
 
 @pytest.mark.parametrize("path", PAGES)
