@@ -223,7 +223,12 @@ def test_container_that_was_prepared_is_only_started(engine):
 
 
 def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
-    start("shop.bake", kafka_security_protocol="sasl_ssl", saga_log_level="DEBUG")
+    start(
+        "shop.bake",
+        kafka_security_protocol="sasl_ssl",
+        saga_log_level="DEBUG",
+        saga_console="read-only",
+    )
     [options] = engine.created
     assert options["environment"] == {
         "LEVEL": "1",
@@ -231,6 +236,7 @@ def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
         "KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
         "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
         "SAGA_LOG_LEVEL": "DEBUG",
+        "SAGA_CONSOLE": "read-only",
     }
 
 
