@@ -170,10 +170,26 @@ def test_person_cancels_a_saga(system, page):
         page.goto(f"/console/sagas/{saga['saga_id']}")
         page.get_by_text("Cancel…").click()
         page.get_by_role("button", name="Cancel this saga").click()
-        expect(page.get_by_role("status").last).to_contain_text("what was done is undone")
         assert system.ended(saga["saga_id"])["failure"]["code"] == "cancelled"
+        expect(page.locator(".standing")).to_have_text("Compensated")
+        expect(page.get_by_text("what was done is undone")).to_be_visible()
     finally:
         system.saga("deploy", "user.process_payment")
+
+
+def test_page_of_a_refused_action_goes_on_too(system, page):
+    system.saga("remove", "user.process_payment")
+    try:
+        saga = system.order(system.make_user(), system.make_product(), wait=0)
+        page.goto(f"/console/sagas/{saga['saga_id']}")
+        form = page.locator("form", has_text="Cancel this saga")
+        form.evaluate(
+            "form => { form.action = form.action.replace('cancel', 'retry'); form.submit() }"
+        )
+        expect(page.get_by_role("alert").last).to_contain_text("only a FAILED one")
+    finally:
+        system.saga("deploy", "user.process_payment")
+    expect(page.locator(".standing")).to_have_text("Completed")
 
 
 def test_dead_letter_is_dropped(page):

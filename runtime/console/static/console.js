@@ -57,7 +57,7 @@
     if (shown.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
     stale = false;
     asking = true;
-    const where = location.pathname + location.search.replace(/[?&]did=[a-z]+/, "");
+    const where = shown.dataset.from ?? location.pathname + location.search;
     await htmx.ajax("GET", where, { target: `#${shown.id}`, select: `#${shown.id}`, swap: "outerMorph" });
     setTimeout(() => { asking = false; refresh(); }, PAUSE);
   };
