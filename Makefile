@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install lock jars up down image test coverage containers proof seeds kills matrix mutants lint
+.PHONY: help install lock jars assets up down image test coverage containers proof seeds kills matrix mutants lint
 
 # Compiled once, not anew in each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -82,6 +82,10 @@ lock: .venv/bin/uv ## pin what pyproject.toml asks for; UPGRADE=1 takes the newe
 jars: install ## pin the jars of a version of Apache Kafka; KAFKA=4.3.1
 	.venv/bin/python requirements/kafka_jars.py $(KAFKA) > .venv/kafka_jars
 	mv .venv/kafka_jars runtime/kafka/jars.txt
+
+# By hand: with npm, which nothing else needs.
+assets: ## fetch the console's script of others, and pin it; HTMX=4.0.1
+	requirements/console_assets $(HTMX)
 
 .venv/bin/uv: requirements/uv.txt
 	@requirements/install uv $(PYTHON)

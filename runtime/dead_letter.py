@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from .envelope import Header, Headers, Record
+from .saga_state import SagaState
 
 SUFFIX = ".dlq"
 OWN_HEADERS = "dlq_"
@@ -98,6 +99,31 @@ def open_dead_letters(records: Iterable[Record]) -> list[DeadLetter]:
             dead_letter = _from_record(record, own, others)
             found[dead_letter.id] = dead_letter
     return list(found.values())
+
+
+def passing(
+    dead_letters: Iterable[DeadLetter],
+    topic: str | None = None,
+    saga: str | None = None,
+    reason: str | None = None,
+) -> list[DeadLetter]:
+    """Return those of a topic, of a saga, and with this text in their reason."""
+    return [
+        dead_letter
+        for dead_letter in dead_letters
+        if topic in (None, dead_letter.record.topic)
+        and saga in (None, dead_letter.saga_id)
+        and (reason is None or reason in dead_letter.reason)
+    ]
+
+
+def refusal(dead_letter: DeadLetter, state: SagaState | None) -> str | None:
+    """Say why a dead letter can't be replayed, whose saga is so; None where it can."""
+    if state is not None and state.ended and state.status != "UNREADABLE":
+        return "its saga has ended, there is nothing to replay for"
+    if dead_letter.truncated:
+        return f"its record was cut to fit, of bytes: {dead_letter.truncated}"
+    return None
 
 
 def replay(dead_letter: DeadLetter) -> Record:

@@ -14,7 +14,7 @@ import typer
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, replay
+from ..dead_letter import SUFFIX, DeadLetter, Mark, passing, refusal
 from ..errors import Conflict, NotFound, NotRunning, SagaError
 from ..saga_host import HostedSaga
 from ..saga_state import SagaState
@@ -48,13 +48,7 @@ class Filter:
 
     def apply(self, dead_letters: list[DeadLetter]) -> list[DeadLetter]:
         """Return those that pass."""
-        return [
-            dead_letter
-            for dead_letter in dead_letters
-            if self.topic in (None, dead_letter.record.topic)
-            and self.saga in (None, dead_letter.saga_id)
-            and (self.reason is None or self.reason in dead_letter.reason)
-        ]
+        return passing(dead_letters, self.topic, self.saga, self.reason)
 
 
 EVERYTHING = Filter()
@@ -129,7 +123,7 @@ def replay_dead_letters(
     """
     selected = _selected(_read(data), ids, only)
     sagas = _sagas(data)
-    refused = {d.id: why for d in selected if (why := _refusal(sagas, d)) is not None}
+    refused = {d.id: why for d in selected if (why := refusal(d, _state(sagas, d))) is not None}
     if ids and refused:
         raise Conflict("; ".join(f"{one}: {why}" for one, why in refused.items()))
     for one, why in refused.items():
@@ -148,23 +142,18 @@ def drop_dead_letters(
 
 
 def _read(data: Path | None) -> list[DeadLetter]:
-    from ..kafka.admin import read_topics
+    from ..kafka.dead_letters import read_open
 
     settings = _reaching_the_broker(data)
-    names = [name for name in topics(read_stacks(settings.saga_stacks)) if name.endswith(SUFFIX)]
-    return open_dead_letters(read_topics(settings, names))
+    names = topics(read_stacks(settings.saga_stacks))
+    return read_open(settings, [n.removesuffix(SUFFIX) for n in names if n.endswith(SUFFIX)])
 
 
 def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry_run: bool) -> None:
-    """Replay, then mark: a crash between them replays twice, which changes nothing."""
     if not dry_run and dead_letters:
-        from ..kafka.producer import Producer
+        from ..kafka.dead_letters import close
 
-        producer = Producer(_reaching_the_broker(data))
-        if what == "replayed":
-            producer.send_records(map(replay, dead_letters))
-        producer.send_records(mark(dead_letter, what, utcnow()) for dead_letter in dead_letters)
-        producer.close()
+        close(_reaching_the_broker(data), dead_letters, what, utcnow())
     for dead_letter in dead_letters:
         console.print(f"{dead_letter.id}: {'would be ' if dry_run else ''}{what}")
     console.print(f"{len(dead_letters)} {'would be ' if dry_run else ''}{what}.")
@@ -213,16 +202,6 @@ def _state(sagas: peewee.Database | None, dead_letter: DeadLetter) -> SagaState 
         return saga_queries.find(sagas, dead_letter.saga_id or "")
     except NotFound:
         return None
-
-
-def _refusal(sagas: peewee.Database | None, dead_letter: DeadLetter) -> str | None:
-    """Say why a dead letter can't be replayed; None where it can."""
-    state = _state(sagas, dead_letter)
-    if state is not None and state.ended and state.status != "UNREADABLE":
-        return "its saga has ended, there is nothing to replay for"
-    if dead_letter.truncated:
-        return f"its record was cut to fit, of bytes: {dead_letter.truncated}"
-    return None
 
 
 def _as_dict(sagas: peewee.Database | None, dead_letter: DeadLetter) -> dict[str, Any]:

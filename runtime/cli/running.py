@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from ..address import web_address
 from ..data_directory import claim
 from ..deploy.artifact import SHOWN
 from ..deploy.target import Instance
@@ -235,6 +236,15 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
     console.print(f"\nEach adapter's API is described at /docs.{_advice(settings.saga_stacks)}")
+    for where in consoles(settings):
+        console.print(f"The console is at {where}")
+
+
+def consoles(settings: Settings) -> list[str]:
+    """Return where the consoles of a system of processes are: of each adapter beside a saga."""
+    hosting = [s for s in read_stacks(settings.saga_stacks) if s.sagas and s.adapter]
+    wanted = hosting if settings.saga_console != "off" else []
+    return [f"{web_address(settings.saga_host, stack.port)}/console" for stack in wanted]
 
 
 def _advice(stacks: Path) -> str:

@@ -39,6 +39,8 @@ HEAD = """\
 SYSTEM = "${SAGA_SYSTEM:-saga}"
 LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
 METRICS_PORT = "${SAGA_METRICS_PORT:-9464}"  # of each container; published nowhere
+CONSOLE = "${SAGA_CONSOLE:-on}"
+CONSOLE_HOSTS = "${SAGA_CONSOLE_HOSTS:-}"
 KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
 POSTGRES_IMAGE = "${POSTGRES_IMAGE:-postgres:17}"
 PREFIX = "${KAFKA_PREFIX:-}"
@@ -89,6 +91,8 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
         "POSTGRES_IMAGE": POSTGRES_IMAGE,
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "SAGA_METRICS_PORT": METRICS_PORT,
+        "SAGA_CONSOLE": CONSOLE,
+        "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
         "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
         **_passwords(stacks),
@@ -116,6 +120,8 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
         "SAGA_DATABASE_URL": DATABASE,
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "SAGA_METRICS_PORT": METRICS_PORT,
+        "SAGA_CONSOLE": CONSOLE,
+        "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
     }
     services: dict[str, Any] = {
         "kafka": _kafka(),

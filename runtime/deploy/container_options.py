@@ -109,11 +109,12 @@ def secrets_archive(files: dict[str, str]) -> bytes:
 
 
 def _environment(settings: Settings, release: Release) -> dict[str, str]:
-    """Return the runtime's own variables: what is set of Kafka's settings, and where files are."""
+    """Return the runtime's own variables: Kafka's and the console's that are set, and the files."""
     passed = {
         name.upper(): f"{SECRETS}/{name}" if name in FILES else str(getattr(settings, name))
         for name in sorted(settings.model_fields_set)
-        if name.startswith("kafka_") and not isinstance(getattr(settings, name), SecretStr)
+        if name.startswith(("kafka_", "saga_console"))
+        and not isinstance(getattr(settings, name), SecretStr)
     }
     return {
         **passed,

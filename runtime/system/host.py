@@ -120,6 +120,7 @@ def run_adapter(
     It accepts them from `listening`, as others may, or else from a socket of its own; it raises
     `StackError` where that can't be had. Where others are `beside` it, it has to be healthy first.
     """
+    from ..console.mounting import mount
     from ..web.serving import serve
 
     health = HealthFile(settings.saga_health)
@@ -127,6 +128,7 @@ def run_adapter(
     _unless_installed(module, settings)
     count_in_files(settings)
     app = module.make_app(settings)
+    mount(app, settings)
     host, port = settings.saga_host, stack.port
 
     def ready() -> None:

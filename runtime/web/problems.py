@@ -165,7 +165,7 @@ class ProblemHandler(ErrorHandler):
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         """Answer an exception; one that nobody meant is logged, and not shown."""
-        known = _meant(exception)
+        known = meant(exception)
         if known is None or known.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("%s %s failed", request.method, request.path, exc_info=exception)
             return problem(of_status(500), "something went wrong here; it has been logged")
@@ -188,7 +188,8 @@ def _allowed(request: Request) -> list[str]:
     return allowed
 
 
-def _meant(exception: BaseException) -> SanicException | None:
+def meant(exception: BaseException) -> SanicException | None:
+    """Return what a request's end in an error means to its client; None where nobody meant it."""
     match exception:
         case SanicException():
             return exception

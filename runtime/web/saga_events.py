@@ -138,8 +138,8 @@ class SagaEvents:
         for follower in self._followers:
             follower.end()
 
-    async def of_all(self, name: str, after: Place | None) -> AsyncGenerator[str, None]:
-        """Tell the sagas of one declaration from a place on, or from now on.
+    async def of_all(self, name: str | None, after: Place | None) -> AsyncGenerator[str, None]:
+        """Tell the sagas of one declaration, or of all, from a place on, or from now on.
 
         Where not all is kept that was behind that place, this is told, and the rest is from now on.
         Raises `Busy` or `Stopping`.
@@ -155,7 +155,9 @@ class SagaEvents:
                 yield f"{RETRY}\n"
 
             def write(told: list[Told]) -> str:
-                new = [one for one in told if one.place > seen and one.change.name == name]
+                new = [
+                    o for o in told if o.place > seen and (name is None or o.change.name == name)
+                ]
                 return "".join(one.event(one.place) for one in new)
 
             while seen < now:

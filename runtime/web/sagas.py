@@ -1,6 +1,7 @@
 """A REST API for a saga, made from its declaration: start, list, show, cancel, retry and skip."""
 
 import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
 
@@ -46,6 +47,15 @@ ACCEPTED = {
 }
 
 
+@dataclass(frozen=True)
+class SagaApi:
+    """What a saga's blueprint keeps as `ctx.saga_api`, for pages that show its sagas."""
+
+    service: SagaService
+    shapes: SagaShapes
+    path: str
+
+
 def saga_blueprint(
     saga: Saga,
     *,
@@ -65,9 +75,11 @@ def saga_blueprint(
     It is for an app that has `saga_store.TABLES`. Commands go through `send`, or else to Kafka.
     Raises `ContractError` where `body` and `assigned` don't make a start message.
     """
-    routes = _Routes(SagaService(saga, send), SagaShapes(saga, body, assigned), path)
+    shapes = SagaShapes(saga, body, assigned)
+    routes = _Routes(SagaService(saga, send), shapes, path)
     name = re.sub(r"\W", "_", saga.name)
     api = Blueprint(name)
+    api.ctx.saga_api = SagaApi(routes.service, shapes, path)
     routes.service.live_with(api)
     routes.describe(name, summary)
     one = f"{path}/<saga_id:uuid>"

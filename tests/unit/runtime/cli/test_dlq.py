@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.cli import dlq as commands
 from saga.runtime.cli import terminal
-from saga.runtime.cli.dlq import Filter, _refusal, dlq
+from saga.runtime.cli.dlq import Filter, dlq
 from saga.runtime.database.schema import bind
-from saga.runtime.dead_letter import DeadLetter
+from saga.runtime.dead_letter import DeadLetter, refusal
 from saga.runtime.envelope import Record
 from saga.runtime.function import Function
 from saga.runtime.saga_host import HostedSaga
+from saga.runtime.saga_queries import find
 from saga.runtime.saga_rows import SagaRow
 
 
@@ -51,7 +52,7 @@ def test_dead_letter_of_a_saga_that_cant_be_read_may_be_replayed(sqlite):
     """What comes of it is there when the saga is taken up."""
     bind(sqlite, [SagaRow])
     SagaRow.create(id="s1", name="shop", status="UNREADABLE", state="{}")
-    assert _refusal(sqlite, PAY) is None
+    assert refusal(PAY, find(sqlite, "s1")) is None
 
 
 def test_letter_is_one_line_that_nothing_squeezes(monkeypatch, capsys):

@@ -261,6 +261,7 @@ def test_demo_is_advised_where_its_orders_are(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running, "open_target", lambda _: mock.Mock(instances=list))
     running._show_all(Settings())
     assert "Try: saga demo" in capsys.readouterr().out
+    (tmp_path / "own.toml").write_text('service = "own"\npackage = "own"\ndatabase = "own"\n')
     running._show_all(Settings(saga_stacks=tmp_path))
     assert "saga demo" not in capsys.readouterr().out
 
@@ -276,3 +277,15 @@ def test_data_directory_that_is_a_file_is_told_in_one_line(tmp_path, words):
     assert done.stderr == (
         f"saga: {tmp_path}/data is a file: choose another data directory with --data\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [
+        ("on", ["http://127.0.0.1:8003/console"]),
+        ("read-only", ["http://127.0.0.1:8003/console"]),
+        ("off", []),
+    ],
+)
+def test_consoles_are_beside_sagas(mode, found):
+    assert running.consoles(Settings(saga_console=mode)) == found

@@ -237,7 +237,11 @@ def test_container_that_was_prepared_is_only_started(engine):
 
 def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
     start(
-        "shop.bake", kafka_security_protocol="sasl_ssl", saga_log_level="DEBUG", saga_metrics_port=0
+        "shop.bake",
+        kafka_security_protocol="sasl_ssl",
+        saga_log_level="DEBUG",
+        saga_metrics_port=0,
+        saga_console="read-only",
     )
     [options] = engine.created
     assert options["environment"] == {
@@ -247,6 +251,7 @@ def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
         "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
         "SAGA_LOG_LEVEL": "DEBUG",
         "SAGA_METRICS_PORT": "0",
+        "SAGA_CONSOLE": "read-only",
     }
 
 

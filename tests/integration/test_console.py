@@ -1,0 +1,212 @@
+"""The console in a real browser: what a person sees, live, with the keyboard, in both themes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from confluent_kafka import Producer
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from saga.runtime.console.guard import HEADERS
+from support.browser import run_browser
+from support.system import RunningSystem
+
+pytestmark = pytest.mark.proof
+
+SERIOUS = ("serious", "critical")  # what axe calls the worst
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with run_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def base(system: RunningSystem) -> str:
+    """Where it is, with a saga that has ended well, one that has not, and a dead letter."""
+    user, product = system.make_user(), system.make_product(stock=100)
+    system.order(user, product)
+    system.order(user, product, quantity=99)
+    producer = Producer({"bootstrap.servers": system.broker()})
+    producer.produce("order.create", value=b"\xff", key=b"k")
+    producer.flush(10)
+    return f"http://127.0.0.1:{system.ports['orchestrator']}"
+
+
+@contextmanager
+def context_of(browser: Browser, **options: object) -> Iterator[BrowserContext]:
+    """Open a browser's window; whatever its pages complain of fails the test."""
+    complaints: list[str] = []
+    context = browser.new_context(**options)  # type: ignore[arg-type]
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on(
+        "console",
+        lambda said: complaints.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield context
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(browser: Browser, base: str) -> Iterator[Page]:
+    with context_of(browser, base_url=base) as context:
+        yield context.new_page()
+
+
+def paths(system: RunningSystem) -> list[str]:
+    sagas = system.http("GET", "orchestrator", "/sagas").json()
+    shown = {saga["status"]: f"/console/sagas/{saga['saga_id']}" for saga in sagas}
+    return ["/console/", "/console/?saga_id=x&step=y", *shown.values(), "/console/dead-letters"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_for_everybody_and_fits(system, browser, base, theme, width):
+    size = {"width": width, "height": 800}
+    with context_of(browser, base_url=base, color_scheme=theme, viewport=size) as context:
+        page, found = context.new_page(), []
+        for path in paths(system):
+            page.goto(path)
+            violations = Axe().run(page).response["violations"]
+            found += [(path, v["id"], v["nodes"]) for v in violations if v["impact"] in SERIOUS]
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            found += [(path, "is wider", wider)] if wider > 0 else []
+        assert found == []
+
+
+def test_new_saga_is_shown_and_goes_on_without_reload(system, page):
+    page.goto("/console/")
+    expect(page.locator("#live")).to_have_text("live")
+    page.evaluate("window.same = true")
+    saga = system.order(system.make_user(), system.make_product())
+    row = page.locator(f"#saga-{saga['saga_id']}")
+    expect(row).to_contain_text("Completed")
+    assert page.evaluate("window.same") is True
+
+
+def test_sagas_own_page_goes_on_without_reload(system, page):
+    product = system.make_product()
+    system.saga("remove", "user.process_payment")
+    try:
+        saga = system.order(system.make_user(), product, wait=0)
+        page.goto(f"/console/sagas/{saga['saga_id']}")
+        expect(page.locator(".standing")).to_have_text("Running")
+        page.evaluate("window.same = true")
+    finally:
+        system.saga("deploy", "user.process_payment")
+    expect(page.locator(".standing")).to_have_text("Completed")
+    assert page.evaluate("window.same") is True
+
+
+def test_eight_tabs_are_live_on_one_stream(system, browser, base):
+    with context_of(browser, base_url=base) as context:
+        tabs = [context.new_page() for _ in range(8)]
+        for tab in tabs:
+            tab.goto("/console/")
+            expect(tab.locator("#live")).to_have_text("live")
+        saga = system.order(system.make_user(), system.make_product())
+        for tab in tabs:
+            tab.bring_to_front()
+            expect(tab.locator(f"#saga-{saga['saga_id']}")).to_contain_text("Completed")
+
+
+def test_lost_connection_is_told_and_what_was_missed_is_caught_up_with(system, page):
+    page.goto("/console/")
+    expect(page.locator("#live")).to_have_text("live")
+    user, product = system.make_user(), system.make_product()
+    adapter = int(system.processes()["orchestrator"]["pid"])
+    os.kill(adapter, signal.SIGSTOP)
+    try:
+        expect(page.locator("#lost")).to_contain_text("What you see is of", timeout=5_000)
+    finally:
+        os.kill(adapter, signal.SIGCONT)
+    expect(page.locator("#lost")).to_be_hidden()
+    saga = system.order(user, product)
+    expect(page.locator(f"#saga-{saga['saga_id']}")).to_contain_text("Completed")
+
+
+def test_filter_is_in_the_address_and_comes_back(page):
+    page.goto("/console/")
+    page.get_by_role("link", name="Compensated").click()
+    expect(page).to_have_url("/console/?status=COMPENSATED")
+    page.get_by_label("user_id").fill("1")
+    page.get_by_role("button", name="Filter").click()
+    expect(page).to_have_url("/console/?status=COMPENSATED&user_id=1")
+    expect(page.locator("[data-row]")).to_have_count(1)
+    page.reload()
+    expect(page.locator("[data-row]")).to_have_count(1)
+
+
+def test_keys_lead_through_the_list(page):
+    page.goto("/console/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    rows = page.locator("[data-row] .open")
+    expect(rows.first).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Saga id")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Where its time went")).to_be_visible()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Sagas")).to_be_visible()
+
+
+def test_person_cancels_a_saga(system, page):
+    system.saga("remove", "user.process_payment")
+    try:
+        saga = system.order(system.make_user(), system.make_product(), wait=0)
+        page.goto(f"/console/sagas/{saga['saga_id']}")
+        page.get_by_text("Cancel…").click()
+        page.get_by_role("button", name="Cancel this saga").click()
+        assert system.ended(saga["saga_id"])["failure"]["code"] == "cancelled"
+        expect(page.locator(".standing")).to_have_text("Compensated")
+        expect(page.get_by_text("what was done is undone")).to_be_visible()
+    finally:
+        system.saga("deploy", "user.process_payment")
+
+
+def test_page_of_a_refused_action_goes_on_too(system, page):
+    system.saga("remove", "user.process_payment")
+    try:
+        saga = system.order(system.make_user(), system.make_product(), wait=0)
+        page.goto(f"/console/sagas/{saga['saga_id']}")
+        form = page.locator("form", has_text="Cancel this saga")
+        form.evaluate(
+            "form => { form.action = form.action.replace('cancel', 'retry'); form.submit() }"
+        )
+        expect(page.get_by_role("alert").last).to_contain_text("only a FAILED one")
+    finally:
+        system.saga("deploy", "user.process_payment")
+    expect(page.locator(".standing")).to_have_text("Completed")
+
+
+def test_dead_letter_is_dropped(page):
+    page.goto("/console/dead-letters")
+    page.get_by_role("link", name="order.create/0/0").click()
+    expect(page.locator("pre")).to_contain_text("\\xff")
+    page.get_by_text("Drop…").click()
+    page.get_by_role("button", name="Drop this dead letter").click()
+    expect(page.get_by_text("1 dropped.")).to_be_visible()
+    expect(page.get_by_text("No dead letters.")).to_be_visible()
+
+
+def test_nothing_is_loaded_from_elsewhere(system, browser, base):
+    with context_of(browser, base_url=base) as context:
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        for path in paths(system):
+            context.new_page().goto(path, wait_until="load")
+        assert {url for url in asked if not url.startswith((f"{base}/console", "data:"))} == set()
+        assert "unsafe" not in HEADERS["Content-Security-Policy"]

@@ -1,0 +1,482 @@
+"""The console's pages, asked for as a browser asks, and as another site makes it ask."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+from uuid import UUID
+
+import pytest
+
+from saga.runtime.clock import utcnow
+from saga.runtime.console import letters as letters_page
+from saga.runtime.console.assets import FOLDER, assets
+from saga.runtime.console.mounting import mount
+from saga.runtime.dead_letter import DeadLetter
+from saga.runtime.envelope import Record, Reply
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_store import TABLES, SagaStore, Start
+from saga.runtime.settings import Settings
+from saga.runtime.web.app import new_app
+from saga.runtime.web.sagas import saga_blueprint
+from support.api import Broker, empty, run_app
+from support.told import OrderCake, order_cake
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
+BROKER = Broker(order_cake)
+TOKEN = "t" * 43
+UNKNOWN = UUID(int=7)
+
+
+class Console:
+    """A running console, asked as by a browser whose page it is."""
+
+    def __init__(self, api):
+        self.api = api
+        self.host = f"127.0.0.1:{api.client.port}"
+
+    def get(self, path, **headers):
+        return self.api.ask("GET", f"/console{path}", described=False, headers=headers)
+
+    def post(self, path, *, token=TOKEN, cookie=TOKEN, **headers):
+        fields = headers.pop("fields", {})
+        sent = {
+            "origin": f"http://{self.host}",
+            "content-type": "application/x-www-form-urlencoded",
+            "cookie": f"saga_console={cookie}",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return self.api.ask(
+            "POST",
+            f"/console{path}",
+            described=False,
+            headers={name: value for name, value in sent.items() if value is not None},
+            content=urlencode({"token": token, **fields}),
+            follow_redirects=False,
+        )
+
+
+def start(folder, **settings):
+    made = Settings(saga_data=folder, **settings)
+    app = new_app(
+        "bakery", made, TABLES, saga_blueprint(order_cake, path="/cakes", send=BROKER.send)
+    )
+    mount(app, made)
+    return run_app(app)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    broker = {"kafka_bootstrap_servers": "127.0.0.1:1"}
+    with start(tmp_path_factory.mktemp("data"), **broker) as api:
+        yield Console(api)
+
+
+@pytest.fixture
+def console(running):
+    BROKER.forget()
+    empty(running.api, TABLES)
+    return running
+
+
+@pytest.fixture
+def sagas(console):
+    return SagaStore(console.api.app.ctx.threads.database)
+
+
+def begin(sagas, number=1, cake="Tart", at=None):
+    saga_id = str(UUID(int=number))
+    sagas.start(order_cake, [Start(saga_id, OrderCake(cake=cake))], at or utcnow())
+    return saga_id
+
+
+def answer(sagas, saga_id, step, action="do", outcome="done", data="{}", attempt=1):
+    reply = Reply(saga_id, step, action, outcome, attempt, data)
+    sagas.advance(order_cake, [reply], utcnow())
+
+
+def fail(sagas, saga_id):
+    """Let the undo of the first step be refused."""
+    no = '{"code": "no", "message": "no, thank you"}'
+    answer(sagas, saga_id, "bake")
+    answer(sagas, saga_id, "sell", outcome="rejected", data=no)
+    answer(sagas, saga_id, "bake", "undo", "rejected", no)
+
+
+def status_of(saga_id):
+    return SagaRow.get(SagaRow.id == saga_id).status
+
+
+def shown(page):
+    return re.findall(r'<tr id="saga-([0-9a-f-]+)"', page.text)
+
+
+def test_list_has_the_newest_first(console, sagas):
+    ids = [begin(sagas, number) for number in (1, 2, 3)]
+    page = console.get("/")
+    assert page.status == 200
+    assert shown(page) == ids[::-1]
+    assert "Running" in page.text
+
+
+def test_list_without_sagas_says_so(console):
+    assert "No saga has been started yet." in console.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?cake=Tart", [1]),
+        ("?cake=Pie&status=RUNNING", [2]),
+        ("?status=FAILED", [1]),
+        ("?saga=order-cake&cake=Pie", [2]),
+        (f"?saga_id={UUID(int=2)}", [2]),
+        (f"?saga_id={UUID(int=2)}&cake=Tart", []),
+        (f"?saga_id={UNKNOWN}", []),
+        ("?status=&cake=", [2, 1]),
+        ("?unknown=1", [2, 1]),
+        ("?step=sell&code=no", [1]),
+        ("?step=bake", []),
+    ],
+)
+def test_list_has_what_passes_its_filter(console, sagas, query, found):
+    fail(sagas, begin(sagas, 1, "Tart"))
+    begin(sagas, 2, "Pie")
+    page = console.get(f"/{query}")
+    assert page.status == 200
+    assert shown(page) == [str(UUID(int=number)) for number in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("?saga_id=7", "<b>saga_id</b> Input should be a valid UUID"),
+        ("?status=GONE", "<b>status</b> Input should be"),
+        ("?saga=other", "no saga other"),
+        ("?after=x", "<b>after</b>"),
+        ("?created_after=yesterday", "<b>created_after</b>"),
+    ],
+)
+def test_filter_that_is_wrong_is_told(console, query, why):
+    page = console.get(f"/{query}")
+    assert page.status == 422
+    assert why in page.text
+
+
+def test_list_of_a_time_has_what_was_started_then(console, sagas):
+    times = [datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(hours=n) for n in range(3)]
+    ids = [(int(at.timestamp() * 1000) << 80) + 1 for at in times]
+    for number, at in zip(ids, times, strict=True):
+        begin(sagas, number, at=at)
+    page = console.get("/?created_after=2026-01-01T13:00&created_before=2026-01-01T14:00:00Z")
+    assert shown(page) == [str(UUID(int=ids[1]))]
+    assert 'type="datetime-local" step="1" value="2026-01-01T14:00:00"' in page.text
+
+
+def test_address_has_the_whole_state_of_a_list(console, sagas):
+    for number in range(1, 53):
+        begin(sagas, number)
+    first = console.get("/?status=RUNNING&cake=Tart")
+    [older] = re.findall(r'rel="next" href="([^"]+)"', first.text)
+    assert older == f"/console/?status=RUNNING&amp;cake=Tart&amp;after={UUID(int=3)}"
+    second = console.get(older.removeprefix("/console").replace("&amp;", "&"))
+    assert shown(first) + shown(second) == [str(UUID(int=n)) for n in range(52, 0, -1)]
+    assert 'rel="next"' not in second.text
+
+
+def test_page_of_a_list_is_small(console, sagas):
+    for number in range(1, 61):
+        fail(sagas, begin(sagas, number, "T" * 200))
+    assert len(console.get("/").text.encode()) <= 200_000
+
+
+def test_saga_tells_its_story(console, sagas):
+    saga_id = begin(sagas)
+    fail(sagas, saga_id)
+    page = console.get(f"/sagas/{saga_id}")
+    assert page.status == 200
+    for text in ("Failed", "Where its time went", "no, thank you", "undo of bake", "Tart"):
+        assert text in page.text
+    assert f"curl http://{console.host}/cakes/{saga_id}" in page.text
+    assert f"saga show {saga_id}" in page.text
+    assert "story.expect_undo(Eat).reject(&#39;no&#39;, &#39;no, thank you&#39;)" in page.text
+
+
+def test_each_bar_has_a_name(console, sagas):
+    saga_id = begin(sagas)
+    fail(sagas, saga_id)
+    page = console.get(f"/sagas/{saga_id}").text
+    bars = re.findall(r'<svg class="line"[^>]*>', page)
+    assert len(bars) == 3
+    assert all('role="img" aria-label="' in bar for bar in bars)
+
+
+def test_unknown_saga_is_told_on_a_page(console):
+    page = console.get(f"/sagas/{UNKNOWN}")
+    assert page.status == 404
+    assert "text/html" in page.headers["content-type"]
+    assert f"no saga {UNKNOWN}" in page.text
+
+
+def test_saga_that_cant_be_read_is_shown(console, sagas):
+    saga_id = begin(sagas)
+    SagaRow.update(state="{}").where(SagaRow.id == saga_id).execute()
+    page = console.get(f"/sagas/{saga_id}")
+    assert page.status == 200
+    assert "Unreadable" in page.text
+
+
+@pytest.mark.parametrize("path", ["/", "/sagas/{}"])
+def test_hostile_text_is_text(console, sagas, path):
+    saga_id = begin(sagas, cake=HOSTILE)
+    no = '{"code": "<b>no</b>", "message": "<script>alert(3)</script>"}'
+    answer(sagas, saga_id, "bake", outcome="rejected", data=no)
+    page = console.get(path.format(saga_id)).text
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "<b>no</b>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_hostile_query_is_text(console):
+    page = console.get(
+        "/?" + urlencode({"status": HOSTILE, "saga_id": HOSTILE, "cake": HOSTILE})
+    ).text
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+PAGES = ["/", "/?saga_id=x", f"/sagas/{UNKNOWN}", "/alive"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_may_run_what_is_not_the_consoles_own(console, path):
+    headers = console.get(path).headers
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.parent.glob("templates/*")))
+def test_no_template_has_a_script_or_style_inside(name):
+    text = (FOLDER.parent / "templates" / name).read_text()
+    assert not re.search(
+        r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?! src=)|\|\s*safe", text
+    )
+    assert not re.search(r"https?://(?!www\.w3\.org)", text)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8003", "bakery", ""]
+)
+@pytest.mark.parametrize("path", ["/", "/static/console.js", "/alive", f"/sagas/{UNKNOWN}"])
+def test_name_that_leads_here_shows_nothing(console, host, path):
+    page = console.get(path, host=host)
+    assert page.status == 403
+    assert "SAGA_CONSOLE_HOSTS" in page.text
+
+
+@pytest.mark.parametrize("host", ["localhost:1", "[::1]:8003", "10.0.0.7", "LOCALHOST"])
+def test_addresses_and_localhost_are_known(console, host):
+    assert console.get("/", host=host).status == 200
+
+
+def test_name_that_the_settings_have_is_known(tmp_path):
+    with start(tmp_path, saga_console_hosts="cakes.example, pies.example") as api:
+        console = Console(api)
+        assert console.get("/", host="pies.example").status == 200
+        assert console.get("/", host="evil.example").status == 403
+
+
+def test_person_acts_on_the_consoles_own_page(console, sagas):
+    saga_id = begin(sagas)
+    answer(sagas, saga_id, "bake")
+    page = console.get(f"/sagas/{saga_id}", cookie=f"saga_console={TOKEN}")
+    assert f'name="token" value="{TOKEN}"' in page.text
+    done = console.post(f"/sagas/{saga_id}/cancel")
+    assert done.status == 303
+    assert done.headers["location"] == f"/console/sagas/{saga_id}?did=cancel"
+    assert status_of(saga_id) == "COMPENSATING"
+    assert [command.type for command in BROKER.taken] == ["BuyBack"]
+
+
+def test_browser_gets_a_token_of_its_own(console, sagas):
+    saga_id = begin(sagas)
+    page = console.get(f"/sagas/{saga_id}")
+    cookie = page.headers["set-cookie"]
+    [token] = set(re.findall(r'name="token" value="([^"]+)"', page.text))
+    assert len(token) >= 43
+    assert f"saga_console={token}" in cookie
+    assert {"HttpOnly", "SameSite=Lax", "Path=/console"} <= {
+        part.strip() for part in cookie.split(";")
+    }
+
+
+FORGED = {
+    "another origin": {"origin": "http://evil.example"},
+    "another port": {"origin": "http://127.0.0.1:1"},
+    "a page that hides": {"origin": "null"},
+    "no origin": {"origin": None},
+    "another site": {"sec_fetch_site": "cross-site"},
+    "a site beside": {"sec_fetch_site": "same-site"},
+    "no cookie": {"cookie": ""},
+    "another token": {"token": "u" * 43},
+    "no token": {"token": ""},
+    "neither": {"token": "", "cookie": ""},
+    "a name that leads here": {"host": "evil.example", "origin": "http://evil.example"},
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+@pytest.mark.parametrize("verb", ["cancel", "retry", "skip"])
+def test_nobody_else_acts(console, sagas, verb, forged):
+    saga_id = begin(sagas)
+    if verb != "cancel":
+        fail(sagas, saga_id)
+    before = status_of(saga_id)
+    fields = {"step": "bake", "by": "Eve", "reason": "why not"}
+    assert console.post(f"/sagas/{saga_id}/{verb}", fields=fields, **forged).status == 403
+    assert status_of(saga_id) == before
+
+
+def test_failed_undo_is_skipped(console, sagas):
+    saga_id = begin(sagas)
+    fail(sagas, saga_id)
+    fields = {"step": "bake", "by": "Ada", "reason": "thrown away"}
+    assert console.post(f"/sagas/{saga_id}/skip", fields=fields).status == 303
+    page = console.get(f"/sagas/{saga_id}?did=skip").text
+    assert "Ada: thrown away" in page
+    assert "Recorded as done by hand." in page
+    assert status_of(saga_id) == "COMPENSATED"
+
+
+def test_refused_action_says_why(console, sagas):
+    saga_id = begin(sagas)
+    page = console.post(f"/sagas/{saga_id}/retry")
+    assert page.status == 409
+    assert "only a FAILED one can be retried" in page.text
+    assert status_of(saga_id) == "RUNNING"
+
+
+def test_read_only_console_has_no_control_and_refuses(tmp_path):
+    with start(tmp_path, saga_console="read-only", kafka_bootstrap_servers="127.0.0.1:1") as api:
+        console, sagas = Console(api), SagaStore(api.app.ctx.threads.database)
+        saga_id = begin(sagas)
+        fail(sagas, saga_id)
+        page = console.get(f"/sagas/{saga_id}")
+        assert page.status == 200
+        assert "read-only" in page.text
+        assert 'method="post"' not in page.text
+        assert "set-cookie" not in page.headers
+        for path in (f"/sagas/{saga_id}/retry", "/dead-letters/replay", "/dead-letters/drop"):
+            assert console.post(path).status == 403
+        assert status_of(saga_id) == "FAILED"
+
+
+def test_console_that_is_off_is_not_there(tmp_path):
+    with start(tmp_path, saga_console="off") as api:
+        assert Console(api).get("/").status == 404
+
+
+def test_files_are_kept_by_the_browser(console):
+    tag = assets()["console.css"].tag
+    kept = console.get(f"/static/console.css?v={tag}")
+    assert "immutable" in kept.headers["cache-control"]
+    assert kept.headers["content-type"].startswith("text/css")
+    again = {"if-none-match": kept.headers["etag"]}
+    assert console.get("/static/console.css", **again).status == 304
+    other = console.get("/static/console.css?v=other")
+    assert other.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["none.css", "SHA256SUMS", "..%2Fguard.py", "%2e%2e/guard.py"])
+def test_nothing_else_is_served(console, name):
+    assert console.get(f"/static/{name}").status == 404
+
+
+def letter(offset, saga_id="", reason="body: no cake"):
+    record = Record("bakery.bake", saga_id.encode(), b"\xff<script>", [("mine", b"<b>1</b>")])
+    time = (utcnow() + timedelta(seconds=offset)).isoformat()
+    return DeadLetter(f"bakery.bake/0/{offset}", record, reason, "shop.bake", time, 0)
+
+
+@pytest.fixture
+def dead(monkeypatch):
+    """Dead letters without a broker, and what is done to them."""
+    there, done = [], []
+    monkeypatch.setattr(letters_page.Letters, "_read_all", lambda _: list(there))
+
+    async def close(_, letters, what):
+        done.extend((one.id, what) for one in letters)
+
+    monkeypatch.setattr(letters_page.Letters, "_close", close)
+    return there, done
+
+
+def test_dead_letters_are_listed_with_their_sagas(console, sagas, dead):
+    saga_id = begin(sagas)
+    dead[0].extend([letter(1, saga_id), letter(2, reason="headers: <i>odd</i>")])
+    page = console.get("/dead-letters")
+    assert page.status == 200
+    assert re.findall(r"dead-letters/(bakery\S+)\"", page.text) == [
+        "bakery.bake/0/2",
+        "bakery.bake/0/1",
+    ]
+    assert "&lt;i&gt;odd" in page.text
+    assert "Running" in page.text
+    assert "bakery.bake/0/2" not in console.get("/dead-letters?reason=cake").text
+
+
+def test_dead_letter_is_shown_as_text(console, dead):
+    dead[0].append(letter(1))
+    page = console.get("/dead-letters/bakery.bake/0/1")
+    assert page.status == 200
+    assert "\\xff&lt;script&gt;" in page.text
+    assert "&lt;b&gt;1&lt;/b&gt;" in page.text
+    assert console.get("/dead-letters/bakery.bake/0/2").status == 404
+
+
+def test_one_dead_letter_is_replayed(console, dead):
+    dead[0].extend([letter(1), letter(2)])
+    done = console.post("/dead-letters/replay", fields={"id": "bakery.bake/0/1"})
+    assert done.status == 303
+    assert dead[1] == [("bakery.bake/0/1", "replayed")]
+    assert "did=1+replayed." in done.headers["location"]
+
+
+def test_those_that_pass_a_filter_are_dropped(console, dead):
+    dead[0].extend([letter(1), letter(2, reason="other"), letter(3)])
+    fields = {"reason": "cake", "count": "2"}
+    assert console.post("/dead-letters/drop", fields=fields).status == 303
+    assert dead[1] == [("bakery.bake/0/1", "dropped"), ("bakery.bake/0/3", "dropped")]
+
+
+def test_nothing_is_done_where_there_are_more_than_were_shown(console, dead):
+    dead[0].extend([letter(1), letter(2)])
+    done = console.post("/dead-letters/drop", fields={"count": "1"})
+    assert "refused=there+are+2+of+them+now" in done.headers["location"]
+    assert dead[1] == []
+
+
+def test_letter_of_a_saga_that_has_ended_is_not_replayed(console, sagas, dead):
+    saga_id = begin(sagas)
+    fail(sagas, saga_id)
+    dead[0].extend([letter(1, saga_id), letter(2)])
+    refused = console.post("/dead-letters/replay", fields={"id": "bakery.bake/0/1"})
+    assert refused.status == 409
+    assert "its saga has ended" in refused.text
+    done = console.post("/dead-letters/replay", fields={"count": "2"})
+    assert "1+passed+over%3A+its+saga+has+ended" in done.headers["location"]
+    assert dead[1] == [("bakery.bake/0/2", "replayed")]
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_nobody_else_acts_on_dead_letters(console, dead, forged):
+    dead[0].append(letter(1))
+    fields = {"id": "bakery.bake/0/1"}
+    assert console.post("/dead-letters/drop", fields=fields, **forged).status == 403
+    assert dead[1] == []
