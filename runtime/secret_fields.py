@@ -13,7 +13,12 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import InitErrorDetails, PydanticCustomError, from_json, to_json
+from pydantic_core import (
+    InitErrorDetails,
+    PydanticCustomError,
+    from_json,
+    to_json,
+)
 from typing_extensions import is_typeddict
 
 from .saga import Saga
@@ -73,9 +78,15 @@ def quiet(error: ValidationError, kinds: Kinds, body: str | bytes) -> Validation
     lines = []
     for found in error.errors(include_url=False):
         is_open = not _leads_to_secret(kinds, found["loc"])
-        said = next(scrubbed(kinds, body, found["msg"])) if is_open else REFUSED
-        kind = PydanticCustomError(found["type"], said)
-        lines.append(InitErrorDetails(type=kind, loc=found["loc"], input=HIDDEN))
+        raised = found.get("ctx", {}).get("error")
+        text = str(raised) if isinstance(raised, Exception) else found["msg"]
+        said = next(scrubbed(kinds, body, text)) if is_open else REFUSED
+        line = InitErrorDetails(
+            type=PydanticCustomError(found["type"], said), loc=found["loc"], input=HIDDEN
+        )
+        if is_open and isinstance(raised, Exception):  # stays one: clients are not told its words
+            line["type"], line["ctx"] = "value_error", {"error": ValueError(said)}
+        lines.append(line)
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)
 
 

@@ -61,7 +61,6 @@ class _UndoneWithItsBatch(Exception):
     """A handler without a savepoint has to be undone; `answer` is what came of it."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.type)
         self.answer = answer
 
 
@@ -279,9 +278,8 @@ class Worker(BatchLoop):
             self._check_addressee(envelope)
         except Undecodable:
             return None
-        if self._guilty:
-            return envelope, self._refusal("failed", problem_of(PROCESS_ENDED, reason))
-        return envelope, self._refusal("rejected", problem_of(INVALID_COMMAND, reason))
+        why = problem_of(PROCESS_ENDED if self._guilty else INVALID_COMMAND, reason)
+        return envelope, self._refusal("failed" if self._guilty else "rejected", why)
 
     def _reply(self, handled: Handled, answered: int) -> Record | None:
         command, answer, _, *at = handled

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.errors import ContractError
@@ -49,6 +50,8 @@ class Buy(Message):
     @model_validator(mode="after")
     def _fits(self) -> "Buy":
         if self.goods == "none":
+            raise PydanticCustomError("nothing", "nothing for {card}", {"card": self.card})
+        if self.goods == "fault":
             raise ValueError(f"nothing for {self.card}")
         return self
 
@@ -93,6 +96,7 @@ def test_secret_that_was_not_given_is_null(api: Api) -> None:
         ({"theCard": "9-bad-one"}, {"card": "is not acceptable"}),
         ({"pins": [{"digits": "77-88-99-00"}]}, {"pins.0.digits": "is not acceptable"}),
         ({"goods": "none"}, {"body": "nothing for ***"}),
+        ({"goods": "fault"}, {"body": "is not acceptable"}),
         ({"goods": 1}, {"goods": "Input should be a valid string"}),
         ({"colour": CARD}, {"colour": "Extra inputs are not permitted"}),
     ],
