@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
 from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
-from ..system.log_reader import LogReader, log_file, log_names, read_logs
+from ..system.log_reader import LogReader, last_words, log_file, log_names, read_logs
 from ..system.logs import configure_logging
 from ..system.rotation import rotate_own, turn_over
 from ..system.stack import read_stacks
@@ -299,11 +298,3 @@ def _start_detached(settings: Settings, broker: str, *, fresh: bool) -> None:
     if told := read_system(data).told:
         console.print(line(told), soft_wrap=True)
     _show_all(settings)
-
-
-def last_words(text: str) -> str:
-    """Find in a log what ended its process: what it told last, or the error below a traceback."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    told = [line.removeprefix("saga: ") for line in lines if line.startswith("saga: ")]
-    below = [line for before, line in pairwise(lines) if before.startswith("  ") and line[0] != " "]
-    return (told or below or lines or [""])[-1]

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,3 +122,11 @@ class LogReader:
             if os.path.samestat(os.fstat(file.fileno()), later[1]):
                 return file
             file.close()  # another one has this name by now
+
+
+def last_words(text: str) -> str:
+    """Find in a log what ended its process: what it told last, or the error below a traceback."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    told = [line.removeprefix("saga: ") for line in lines if line.startswith("saga: ")]
+    below = [line for before, line in pairwise(lines) if before.startswith("  ") and line[0] != " "]
+    return (told or below or lines or [""])[-1]

@@ -210,30 +210,6 @@ def test_what_a_database_says_is_one_line(tmp_path):
     assert told.count("\n") == 1
 
 
-TRACEBACK = """
-Traceback (most recent call last):
-  File "x.py", line 1, in <module>
-ValidationError: 1 validation error for ConnectionConfig
-security_protocol
-  Input should be 'plaintext' or 'ssl'
-    For further information visit https://errors.pydantic.dev/
-"""
-
-
-@pytest.mark.parametrize(
-    ("log", "told"),
-    [
-        ("begun\nsaga: the port is taken\n", "the port is taken"),
-        (f"saga: why\n{TRACEBACK}", "why"),
-        (TRACEBACK, "ValidationError: 1 validation error for ConnectionConfig"),
-        ("killed\n\n", "killed"),
-        ("", ""),
-    ],
-)
-def test_last_words_are_what_a_person_can_read(log, told):
-    assert running.last_words(log) == told
-
-
 @pytest.mark.parametrize("broker", ["embeded", "nowhere.invalid:9092"])
 def test_a_broker_that_is_none_is_told_at_once(tmp_path, broker):
     with pytest.raises(BrokerUnavailable, match=f"^broker: neither embedded nor kafka, .*{broker}"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.system.log_reader import read_logs
+from saga.runtime.system.log_reader import last_words, read_logs
 
 
 @pytest.fixture
@@ -37,3 +37,27 @@ def test_a_line_without_its_end_is_read_where_nobody_waits_for_it(logs: Path) ->
     (logs / "a.f.log").write_bytes(b"1\n\xff2")
     read = read_logs(logs.parent, lambda *_: True, follow=False)
     assert [*read] == [("a.f", "1"), ("a.f", "\ufffd2")]
+
+
+TRACEBACK = """
+Traceback (most recent call last):
+  File "x.py", line 1, in <module>
+ValidationError: 1 validation error for ConnectionConfig
+security_protocol
+  Input should be 'plaintext' or 'ssl'
+    For further information visit https://errors.pydantic.dev/
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("begun\nsaga: the port is taken\n", "the port is taken"),
+        (f"saga: why\n{TRACEBACK}", "why"),
+        (TRACEBACK, "ValidationError: 1 validation error for ConnectionConfig"),
+        ("killed\n\n", "killed"),
+        ("", ""),
+    ],
+)
+def test_last_words_are_what_a_person_can_read(log: str, told: str) -> None:
+    assert last_words(log) == told

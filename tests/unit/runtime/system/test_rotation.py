@@ -182,6 +182,7 @@ print("end", number)
 def test_process_goes_over_to_new_files_with_all_that_it_writes(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     subprocess.run([sys.executable, "-c", CHATTY, log], check=True, timeout=DEADLINE)
+    turn_over(log, Settings(saga_log_bytes=1_000, saga_log_files=100))  # as the next start does
     reader = LogReader(log)
     *numbers, end = reader.lines()
     reader.close()
