@@ -16,6 +16,7 @@ from support.system import RunningSystem
 
 pytestmark = pytest.mark.proof
 
+MORE = ["/console/dead-letters/order.create/0/0", "/console/actions", "/console/actions/cancel"]
 SERIOUS = ("serious", "critical")  # what axe calls the worst
 
 
@@ -61,7 +62,13 @@ def page(browser: Browser, base: str) -> Iterator[Page]:
 def paths(system: RunningSystem) -> list[str]:
     sagas = system.http("GET", "orchestrator", "/sagas").json()
     shown = {saga["status"]: f"/console/sagas/{saga['saga_id']}" for saga in sagas}
-    return ["/console/", "/console/?saga_id=x&step=y", *shown.values(), "/console/dead-letters"]
+    return [
+        "/console/",
+        "/console/?saga_id=x&step=y",
+        *shown.values(),
+        "/console/dead-letters",
+        *MORE,
+    ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -173,6 +180,26 @@ def test_person_cancels_a_saga(system, page):
         assert system.ended(saga["saga_id"])["failure"]["code"] == "cancelled"
         expect(page.locator(".standing")).to_have_text("Compensated")
         expect(page.get_by_text("what was done is undone")).to_be_visible()
+    finally:
+        system.saga("deploy", "user.process_payment")
+
+
+def test_person_cancels_all_that_pass_a_filter(system, page):
+    user, product = system.make_user(), system.make_product()
+    system.saga("remove", "user.process_payment")
+    try:
+        sagas = [system.order(user, product, wait=0)["saga_id"] for _ in range(3)]
+        other = system.order(system.make_user(), product, wait=0)["saga_id"]
+        page.goto(f"/console/?status=RUNNING&user_id={user}")
+        page.get_by_role("link", name="Cancel…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 3 sagas")
+        page.get_by_label("Who you are").fill("Ada")
+        page.get_by_role("button", name="Cancel 3 sagas").click()
+        expect(page.locator(".standing")).to_have_text("Over")
+        expect(page.locator(".facts")).to_contain_text("Ada")
+        codes = [system.ended(saga)["failure"]["code"] for saga in sagas]
+        assert codes == ["cancelled"] * 3
+        assert system.saga_of(other)["status"] == "RUNNING"
     finally:
         system.saga("deploy", "user.process_payment")
 
