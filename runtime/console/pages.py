@@ -25,6 +25,7 @@ from . import guard
 from .as_test import as_test
 from .assets import ROOT, get_asset
 from .filters import Filter, read_filter
+from .hiding import without_secrets
 from .rendering import render
 from .timeline import bars, timeline, totals
 
@@ -68,6 +69,7 @@ class Pages:
         """Show a page of sagas, the newest first."""
         asked = read_filter(request.args, self.apis)
         found, last = ([], None) if asked.wrong else await self.look(request, asked, PAGE)
+        found = [self.shown(state) for state in found]
         return self.page(
             request,
             "sagas.html",
@@ -143,6 +145,11 @@ class Pages:
         else:
             await (service.cancel if verb == "cancel" else service.retry)(saga_id)
 
+    def shown(self, state: SagaState) -> SagaState:
+        """Return a saga without what nobody is shown."""
+        api = self.apis.get(state.name)
+        return without_secrets(state, api.service.saga if api else None)
+
     async def _find(self, request: Request, saga_id: str) -> SagaState:
         database = request.app.ctx.threads.database
         return await in_thread(request, saga_queries.find, database, saga_id)
@@ -151,7 +158,7 @@ class Pages:
         self, request: Request, saga_id: str, status: int, did: str = "", refused: str = ""
     ) -> HTTPResponse:
         database = request.app.ctx.threads.database
-        state = await self._find(request, saga_id)
+        state = self.shown(await self._find(request, saga_id))
         moments = (await in_thread(request, histories, database, [state]))[saga_id]
         told = timeline(state, moments, utcnow())
         api = self.apis.get(state.name)
