@@ -1,5 +1,6 @@
 """The console in a real browser: what a person sees, live, with the keyboard, in both themes."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from saga.runtime.console.guard import HEADERS
 from support.browser import run_browser
 from support.system import RunningSystem
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.proof
 
@@ -123,18 +125,24 @@ def test_eight_tabs_are_live_on_one_stream(system, browser, base):
 
 
 def test_lost_connection_is_told_and_what_was_missed_is_caught_up_with(system, page):
+    system.saga("remove", "user.process_payment")
+    saga = system.order(system.make_user(), system.make_product(), wait=0)["saga_id"]
     page.goto("/console/")
+    row = page.locator(f"#saga-{saga}")
+    expect(row).to_contain_text("Running")
     expect(page.locator("#live")).to_have_text("live")
-    user, product = system.make_user(), system.make_product()
     adapter = int(system.processes()["orchestrator"]["pid"])
     os.kill(adapter, signal.SIGSTOP)
     try:
         expect(page.locator("#lost")).to_contain_text("What you see is of", timeout=5_000)
+        system.saga("deploy", "user.process_payment")
+        told = lambda: json.loads(system.saga("show", saga, "--json").stdout)["status"]  # noqa: E731
+        wait_until(lambda: told() == "COMPLETED", "the saga completes")
+        expect(row).to_contain_text("Running")
     finally:
         os.kill(adapter, signal.SIGCONT)
     expect(page.locator("#lost")).to_be_hidden()
-    saga = system.order(user, product)
-    expect(page.locator(f"#saga-{saga['saga_id']}")).to_contain_text("Completed")
+    expect(row).to_contain_text("Completed")
 
 
 def test_filter_is_in_the_address_and_comes_back(page):
