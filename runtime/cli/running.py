@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 
-from ..address import web_address
 from ..data_directory import claim
 from ..deploy.artifact import SHOWN
 from ..deploy.target import Instance
@@ -36,6 +35,7 @@ from ..system.state import (
 from ..system.wanted import Wanted
 from .app import STOP_TIMEOUT, Broker, Data, Json, Where, app, settings_for
 from .terminal import console, line, print_rows
+from .welcome import welcome
 
 WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
@@ -234,21 +234,7 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
-    console.print(f"\nEach adapter's API is described at /docs.{_advice(settings.saga_stacks)}")
-    for where in consoles(settings):
-        console.print(f"The console is at {where}")
-
-
-def consoles(settings: Settings) -> list[str]:
-    """Return where the consoles of a system of processes are: of each adapter beside a saga."""
-    hosting = [s for s in read_stacks(settings.saga_stacks) if s.sagas and s.adapter]
-    wanted = hosting if settings.saga_console != "off" else []
-    return [f"{web_address(settings.saga_host, stack.port)}/console" for stack in wanted]
-
-
-def _advice(stacks: Path) -> str:
-    """Say what to try: the demo's orders are there where the stack files are the built-in ones."""
-    return " Try: saga demo" if stacks == Settings.model_fields["saga_stacks"].default else ""
+    console.print(f"\n{welcome(settings)}")
 
 
 def _prepare_kafka() -> None:

@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..web.threads import in_thread
 from . import guard
 from .assets import ROOT
+from .hiding import body_of
 from .pages import READ, Pages
 
 SHOWN = 100  # in a list; what is done to those that pass a filter is done to all of them
@@ -100,7 +101,7 @@ class Letters:
             letter=letter,
             state=state,
             headers=[(name, _text(value)) for name, value in letter.record.headers],
-            body=_text(letter.record.value),
+            body=body_of(letter, [api.service.saga for api in self._pages.apis.values()]),
             never=refusal(letter, state),
             refused=refused,
         )

@@ -4,6 +4,7 @@ from sanic import Blueprint
 
 from ..settings import Settings
 from ..web.app import App
+from .actions import Actions
 from .assets import ROOT
 from .letters import Letters
 from .pages import Pages
@@ -18,6 +19,7 @@ def mount(app: App, settings: Settings) -> None:
     console = Blueprint("console", url_prefix=ROOT)
     pages = Pages(settings, apis, app.ctx.service)
     pages.add_to(console)
+    Actions(pages).add_to(console)
     if pages.letters_known:
         Letters(settings, pages).add_to(console)
     app.blueprint(console)

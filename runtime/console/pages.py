@@ -1,5 +1,6 @@
 """The console's pages of sagas: the list, one saga, and what a person does to it."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, get_args
@@ -24,8 +25,11 @@ from . import guard
 from .as_test import as_test
 from .assets import ROOT, get_asset
 from .filters import Filter, read_filter
+from .hiding import without_secrets
 from .rendering import render
 from .timeline import bars, timeline, totals
+
+log = logging.getLogger(__name__)
 
 PAGE = 50  # sagas
 READ = ("GET", "HEAD")
@@ -41,7 +45,7 @@ class Pages:
 
     def __init__(self, settings: Settings, apis: Mapping[str, SagaApi], service: str) -> None:
         self._settings = settings
-        self._apis = apis
+        self.apis = apis
         self._service = service
         self.acts = settings.saga_console == "on"
         # Where they are is known to who knows a broker.
@@ -63,8 +67,9 @@ class Pages:
 
     async def index(self, request: Request) -> HTTPResponse:
         """Show a page of sagas, the newest first."""
-        asked = read_filter(request.args, self._apis)
-        found, last = ([], None) if asked.wrong else await self._look(request, asked)
+        asked = read_filter(request.args, self.apis)
+        found, last = ([], None) if asked.wrong else await self.look(request, asked, PAGE)
+        found = [self.shown(state) for state in found]
         return self.page(
             request,
             "sagas.html",
@@ -72,7 +77,7 @@ class Pages:
             asked=asked,
             found=found,
             last=last,
-            names=sorted(self._apis),
+            names=sorted(self.apis),
             statuses=get_args(SagaStatus),
         )
 
@@ -96,7 +101,7 @@ class Pages:
         self.check_act(request, form.get(guard.FIELD, ""))
         state = await self._find(request, str(saga_id))
         try:
-            await self._act(state, verb, form)
+            await self.act_on(state, verb, form)
         except (errors.Conflict, SanicException) as error:
             known = meant(error)
             if known is None or known.status_code != 409:
@@ -127,8 +132,9 @@ class Pages:
             guard.give_token(response, token)
         return response
 
-    async def _act(self, state: SagaState, verb: str, form: Mapping[str, str]) -> None:
-        api = self._apis.get(state.name)
+    async def act_on(self, state: SagaState, verb: str, form: Mapping[str, str]) -> None:
+        """Do what is asked of one saga; raise `Conflict`, ours or Sanic's, where it is refused."""
+        api = self.apis.get(state.name)
         if api is None:
             raise errors.Conflict(f"{self._service} hosts no saga {state.name} any more")
         service: SagaService = api.service
@@ -139,6 +145,11 @@ class Pages:
         else:
             await (service.cancel if verb == "cancel" else service.retry)(saga_id)
 
+    def shown(self, state: SagaState) -> SagaState:
+        """Return a saga without what nobody is shown."""
+        api = self.apis.get(state.name)
+        return without_secrets(state, api.service.saga if api else None)
+
     async def _find(self, request: Request, saga_id: str) -> SagaState:
         database = request.app.ctx.threads.database
         return await in_thread(request, saga_queries.find, database, saga_id)
@@ -147,10 +158,10 @@ class Pages:
         self, request: Request, saga_id: str, status: int, did: str = "", refused: str = ""
     ) -> HTTPResponse:
         database = request.app.ctx.threads.database
-        state = await self._find(request, saga_id)
+        state = self.shown(await self._find(request, saga_id))
         moments = (await in_thread(request, histories, database, [state]))[saga_id]
         told = timeline(state, moments, utcnow())
-        api = self._apis.get(state.name)
+        api = self.apis.get(state.name)
         host = f"{request.scheme}://{request.headers.get('host', '')}"
         return self.page(
             request,
@@ -170,12 +181,15 @@ class Pages:
             refused=refused,
         )
 
-    async def _look(self, request: Request, asked: Filter) -> tuple[list[SagaState], str | None]:
+    async def look(
+        self, request: Request, asked: Filter, limit: int
+    ) -> tuple[list[SagaState], str | None]:
+        """Find sagas that pass, the newest first, as `saga_queries.look` does."""
         return await in_thread(
             request,
             saga_queries.look,
             request.app.ctx.threads.database,
-            PAGE,
+            limit,
             asked.after,
             asked.status,
             newest=True,
@@ -188,8 +202,15 @@ class Pages:
         guard.check_host(request, self._settings)
 
     async def _explain(self, request: Request, exception: Exception) -> HTTPResponse:
-        """Answer what goes wrong with a page; what nobody meant is the app's own handler's."""
+        """Answer what goes wrong with a page; what nobody meant is logged, and not shown."""
         known = meant(exception)
         if known is None or known.status_code == 500:
-            raise exception
-        return self.page(request, "problem.html", known.status_code, why=str(known))
+            log.error("%s %s failed", request.method, request.path, exc_info=exception)
+            why = "Something went wrong here; it has been logged."
+            return self.page(request, "problem.html", 500, why=why)
+        return self.page(request, "problem.html", known.status_code, why=_told(known))
+
+
+def _told(known: SanicException) -> str:
+    wrong = (known.context or {}).get("errors", {})
+    return "; ".join(f"{name} {why}" for name, why in wrong.items()) or str(known)

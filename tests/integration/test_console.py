@@ -1,5 +1,6 @@
 """The console in a real browser: what a person sees, live, with the keyboard, in both themes."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from saga.runtime.console.guard import HEADERS
 from support.browser import run_browser
 from support.system import RunningSystem
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.proof
 
+MORE = ["/console/dead-letters/order.create/0/0", "/console/actions", "/console/actions/cancel"]
 SERIOUS = ("serious", "critical")  # what axe calls the worst
 
 
@@ -61,7 +64,13 @@ def page(browser: Browser, base: str) -> Iterator[Page]:
 def paths(system: RunningSystem) -> list[str]:
     sagas = system.http("GET", "orchestrator", "/sagas").json()
     shown = {saga["status"]: f"/console/sagas/{saga['saga_id']}" for saga in sagas}
-    return ["/console/", "/console/?saga_id=x&step=y", *shown.values(), "/console/dead-letters"]
+    return [
+        "/console/",
+        "/console/?saga_id=x&step=y",
+        *shown.values(),
+        "/console/dead-letters",
+        *MORE,
+    ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -116,18 +125,24 @@ def test_eight_tabs_are_live_on_one_stream(system, browser, base):
 
 
 def test_lost_connection_is_told_and_what_was_missed_is_caught_up_with(system, page):
+    system.saga("remove", "user.process_payment")
+    saga = system.order(system.make_user(), system.make_product(), wait=0)["saga_id"]
     page.goto("/console/")
+    row = page.locator(f"#saga-{saga}")
+    expect(row).to_contain_text("Running")
     expect(page.locator("#live")).to_have_text("live")
-    user, product = system.make_user(), system.make_product()
     adapter = int(system.processes()["orchestrator"]["pid"])
     os.kill(adapter, signal.SIGSTOP)
     try:
         expect(page.locator("#lost")).to_contain_text("What you see is of", timeout=5_000)
+        system.saga("deploy", "user.process_payment")
+        told = lambda: json.loads(system.saga("show", saga, "--json").stdout)["status"]  # noqa: E731
+        wait_until(lambda: told() == "COMPLETED", "the saga completes")
+        expect(row).to_contain_text("Running")
     finally:
         os.kill(adapter, signal.SIGCONT)
     expect(page.locator("#lost")).to_be_hidden()
-    saga = system.order(user, product)
-    expect(page.locator(f"#saga-{saga['saga_id']}")).to_contain_text("Completed")
+    expect(row).to_contain_text("Completed")
 
 
 def test_filter_is_in_the_address_and_comes_back(page):
@@ -173,6 +188,26 @@ def test_person_cancels_a_saga(system, page):
         assert system.ended(saga["saga_id"])["failure"]["code"] == "cancelled"
         expect(page.locator(".standing")).to_have_text("Compensated")
         expect(page.get_by_text("what was done is undone")).to_be_visible()
+    finally:
+        system.saga("deploy", "user.process_payment")
+
+
+def test_person_cancels_all_that_pass_a_filter(system, page):
+    user, product = system.make_user(), system.make_product()
+    system.saga("remove", "user.process_payment")
+    try:
+        sagas = [system.order(user, product, wait=0)["saga_id"] for _ in range(3)]
+        other = system.order(system.make_user(), product, wait=0)["saga_id"]
+        page.goto(f"/console/?status=RUNNING&user_id={user}")
+        page.get_by_role("link", name="Cancel…").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 3 sagas")
+        page.get_by_label("Who you are").fill("Ada")
+        page.get_by_role("button", name="Cancel 3 sagas").click()
+        expect(page.locator(".standing")).to_have_text("Over")
+        expect(page.locator(".facts")).to_contain_text("Ada")
+        codes = [system.ended(saga)["failure"]["code"] for saga in sagas]
+        assert codes == ["cancelled"] * 3
+        assert system.saga_of(other)["status"] == "RUNNING"
     finally:
         system.saga("deploy", "user.process_payment")
 

@@ -65,6 +65,9 @@
   document.addEventListener("toggle", refresh, true);
   document.addEventListener("htmx:after:swap", offer);
 
+  // What goes on by itself is asked for each second.
+  setInterval(() => { if (one("[data-goes-on]")) { stale = true; refresh(); } }, PAUSE);
+
   const hear = ({ data }) => {
     if (data.changed) {
       const shown = one("[data-live]")?.dataset.live;

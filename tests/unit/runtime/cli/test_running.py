@@ -14,6 +14,7 @@ import pytest
 from saga.runtime.cli import running, terminal
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
+from saga.runtime.cli.welcome import consoles
 from saga.runtime.data_directory import NotOurs, claim
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import BrokerUnavailable, SagaError
@@ -264,4 +265,4 @@ def test_data_directory_that_is_a_file_is_told_in_one_line(tmp_path, words):
     ],
 )
 def test_consoles_are_beside_sagas(mode, found):
-    assert running.consoles(Settings(saga_console=mode)) == found
+    assert consoles(Settings(saga_console=mode)) == found

@@ -9,59 +9,27 @@ import pytest
 
 from saga.runtime.clock import utcnow
 from saga.runtime.console import letters as letters_page
+from saga.runtime.console import pages
 from saga.runtime.console.assets import FOLDER, assets
-from saga.runtime.console.mounting import mount
 from saga.runtime.dead_letter import DeadLetter
-from saga.runtime.envelope import Record, Reply
+from saga.runtime.envelope import Record
 from saga.runtime.saga_rows import SagaRow
-from saga.runtime.saga_store import TABLES, SagaStore, Start
-from saga.runtime.settings import Settings
-from saga.runtime.web.app import new_app
-from saga.runtime.web.sagas import saga_blueprint
-from support.api import Broker, empty, run_app
-from support.told import OrderCake, order_cake
+from saga.runtime.saga_store import TABLES, SagaStore
+from support.api import empty
+from support.console import (
+    BROKER,
+    FORGED,
+    TOKEN,
+    Console,
+    answer,
+    begin,
+    fail,
+    start,
+    status_of,
+)
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
-BROKER = Broker(order_cake)
-TOKEN = "t" * 43
 UNKNOWN = UUID(int=7)
-
-
-class Console:
-    """A running console, asked as by a browser whose page it is."""
-
-    def __init__(self, api):
-        self.api = api
-        self.host = f"127.0.0.1:{api.client.port}"
-
-    def get(self, path, **headers):
-        return self.api.ask("GET", f"/console{path}", described=False, headers=headers)
-
-    def post(self, path, *, token=TOKEN, cookie=TOKEN, **headers):
-        fields = headers.pop("fields", {})
-        sent = {
-            "origin": f"http://{self.host}",
-            "content-type": "application/x-www-form-urlencoded",
-            "cookie": f"saga_console={cookie}",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        return self.api.ask(
-            "POST",
-            f"/console{path}",
-            described=False,
-            headers={name: value for name, value in sent.items() if value is not None},
-            content=urlencode({"token": token, **fields}),
-            follow_redirects=False,
-        )
-
-
-def start(folder, **settings):
-    made = Settings(saga_data=folder, **settings)
-    app = new_app(
-        "bakery", made, TABLES, saga_blueprint(order_cake, path="/cakes", send=BROKER.send)
-    )
-    mount(app, made)
-    return run_app(app)
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +49,6 @@ def console(running):
 @pytest.fixture
 def sagas(console):
     return SagaStore(console.api.app.ctx.threads.database)
-
-
-def begin(sagas, number=1, cake="Tart", at=None):
-    saga_id = str(UUID(int=number))
-    sagas.start(order_cake, [Start(saga_id, OrderCake(cake=cake))], at or utcnow())
-    return saga_id
-
-
-def answer(sagas, saga_id, step, action="do", outcome="done", data="{}", attempt=1):
-    reply = Reply(saga_id, step, action, outcome, attempt, data)
-    sagas.advance(order_cake, [reply], utcnow())
-
-
-def fail(sagas, saga_id):
-    """Let the undo of the first step be refused."""
-    no = '{"code": "no", "message": "no, thank you"}'
-    answer(sagas, saga_id, "bake")
-    answer(sagas, saga_id, "sell", outcome="rejected", data=no)
-    answer(sagas, saga_id, "bake", "undo", "rejected", no)
-
-
-def status_of(saga_id):
-    return SagaRow.get(SagaRow.id == saga_id).status
 
 
 def shown(page):
@@ -316,21 +261,6 @@ def test_browser_gets_a_token_of_its_own(console, sagas):
     }
 
 
-FORGED = {
-    "another origin": {"origin": "http://evil.example"},
-    "another port": {"origin": "http://127.0.0.1:1"},
-    "a page that hides": {"origin": "null"},
-    "no origin": {"origin": None},
-    "another site": {"sec_fetch_site": "cross-site"},
-    "a site beside": {"sec_fetch_site": "same-site"},
-    "no cookie": {"cookie": ""},
-    "another token": {"token": "u" * 43},
-    "no token": {"token": ""},
-    "neither": {"token": "", "cookie": ""},
-    "a name that leads here": {"host": "evil.example", "origin": "http://evil.example"},
-}
-
-
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
 @pytest.mark.parametrize("verb", ["cancel", "retry", "skip"])
 def test_nobody_else_acts(console, sagas, verb, forged):
@@ -480,3 +410,14 @@ def test_nobody_else_acts_on_dead_letters(console, dead, forged):
     fields = {"id": "bakery.bake/0/1"}
     assert console.post("/dead-letters/drop", fields=fields, **forged).status == 403
     assert dead[1] == []
+
+
+def test_error_of_the_console_itself_is_logged_and_not_shown(console, monkeypatch):
+    def breaks(*_, **__):
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(pages.Pages, "look", breaks)
+    page = console.get("/")
+    assert page.status == 500
+    assert "it has been logged" in page.text
+    assert "a secret" not in page.text

@@ -1,0 +1,19 @@
+"""What a started system is good for: where its pages are, and what to try."""
+
+from ..address import web_address
+from ..settings import Settings
+from ..system.stack import read_stacks
+
+
+def welcome(settings: Settings) -> str:
+    """Say where the API's docs and the consoles are, and of the built-in orders what to try."""
+    is_built_in = settings.saga_stacks == Settings.model_fields["saga_stacks"].default
+    told = [f"Each adapter's API is described at /docs.{' Try: saga demo' if is_built_in else ''}"]
+    return "\n".join([*told, *(f"The console is at {where}" for where in consoles(settings))])
+
+
+def consoles(settings: Settings) -> list[str]:
+    """Return where the consoles of a system of processes are: of each adapter beside a saga."""
+    hosting = [s for s in read_stacks(settings.saga_stacks) if s.sagas and s.adapter]
+    wanted = hosting if settings.saga_console != "off" else []
+    return [f"{web_address(settings.saga_host, stack.port)}/console" for stack in wanted]
