@@ -218,6 +218,25 @@ def test_what_was_missed_is_told_first(api, store, monkeypatch):
     assert again == events[4:]
 
 
+def test_change_that_a_stream_has_read_by_itself_is_not_told_again(api, store, monkeypatch):
+    monkeypatch.setattr(saga_events, "OFTEN", 1.0)  # the reader is behind meanwhile
+
+    async def follow():
+        async with opened(api, "/sagas/events") as first:
+            before = await first_id(first)
+            made = [begin(store)]
+            await first.take(1)
+            made.append(begin(store))
+            async with opened(api, "/sagas/events", before) as stream:
+                events = await stream.take(2)
+                await first.take(1)
+                made.append(begin(store))
+                return made, events + await stream.take(1)
+
+    made, events = in_time(api, follow())
+    assert [event.change for event in events] == [(saga_id, 0) for saga_id in made]
+
+
 def test_client_that_was_away_for_too_long_is_told_to_begin_anew(api, store):
     async def follow():
         async with opened(api, "/sagas/events") as stream:
