@@ -1,5 +1,6 @@
 """What is counted of what a function and a saga's host do."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from saga.runtime.clock import microseconds
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Record, Reply
 from saga.runtime.function import Function
+from saga.runtime.metrics.catalogue import ALL
 from saga.runtime.metrics.instruments import MOST_CODES, Instruments
 from saga.runtime.metrics.recorder import count_sent, recorder
 from saga.runtime.metrics.scrape import Scrape
@@ -61,6 +63,19 @@ class Counted:
         text = generate_latest(self.instruments.registry).decode()
         return Scrape(text, 0.0).total(name, **labels)
 
+    @property
+    def series(self):
+        """All series by their names, with the values of their labels in the catalogue's order."""
+        text = generate_latest(self.instruments.registry).decode()
+        named = {metric.name: metric.labels for metric in ALL}
+        found = set()
+        for name, told in re.findall(r"(?m)^(\w+)\{(.*)\} ", text):
+            values = dict(re.findall(r'(\w+)="(.*?)"', told))
+            if "le" not in values:
+                labels = named.get(name) or named[name.rpartition("_")[0]]
+                found.add(" ".join([name, *(values[label] for label in labels)]))
+        return found
+
 
 @pytest.fixture
 def counted():
@@ -85,6 +100,39 @@ def test_what_may_be_counted_is_0_and_not_unknown(baker, counted):
     for name in ("saga_commands_total", "messaging_client_consumed_messages_total"):
         assert counted.total(name) == 0
     assert counted.total("saga_dead_letters_total", topic="bakery.bake") == 0
+
+
+def test_series_of_a_function_are_these(baker, counted):
+    moments = iter(range(1000))
+    baker.baker.clock = lambda: NOW + next(moments) * SECOND
+    baker.fails_next(ValueError("no flour"))
+    baker.baker.process([baker.bake_record("rye", "a")])
+    baker.baker.observer.sent(Record("bakery.events", b"k", b"{}", []))
+    took = "kafka process bakery.bake bakery.bake failed"
+    assert counted.series == {
+        "messaging_client_consumed_messages_total kafka receive bakery.bake bakery.bake",
+        "messaging_client_sent_messages_total kafka send bakery.events",
+        f"messaging_process_duration_seconds_count {took}",
+        f"messaging_process_duration_seconds_sum {took}",
+        "saga_commands_total bakery.bake done",
+        "saga_commands_total bakery.bake rejected",
+        "saga_commands_total bakery.bake failed",
+        "saga_commands_total bakery.bake duplicate",
+        "saga_commands_total bakery.bake dead",
+        "saga_dead_letters_total bakery.bake",
+    }
+
+
+def test_undo_of_nothing_and_a_dead_letter_call_no_handler(bakery, counted):
+    bakery.eater.observer = recorder(bakery.eater.function, counted.instruments)
+    moments = iter(range(1000))
+    bakery.eater.clock = lambda: NOW + next(moments) * SECOND
+    broken = bakery.eat_record("rye", "b")._replace(value=b"{")
+    bakery.eater.process([broken, bakery.eat_record("rye", "a")])
+    told = [("done", 1), ("dead", 1)]
+    for outcome, count in told:
+        assert counted.total("saga_commands_total", outcome=outcome) == count
+    assert counted.total("messaging_process_duration_seconds_count") is None
 
 
 def test_received_records_are_those_that_something_became_of(baker, counted):
@@ -172,6 +220,42 @@ def test_what_a_saga_may_come_to_is_0_and_not_unknown(hosted, counted):
     assert counted.total("saga_failed_undos_total", step="serve") is None
     assert counted.total("saga_sweeps_total") == 0
     assert counted.total("saga_deadline_seconds", saga="feast") == 60
+
+
+def test_series_of_a_saga_are_these_before_anything_has_happened(hosted, counted):
+    assert counted.series == {
+        "messaging_client_consumed_messages_total kafka receive feast.events feasts.feast",
+        "saga_dead_letters_total feast.events",
+        "saga_deadline_seconds feast",
+        "saga_ended_total feast COMPLETED",
+        "saga_ended_total feast COMPENSATED",
+        "saga_ended_total feast FAILED",
+        "saga_failed_undos_total feast cook",
+        "saga_retries_total feast cook do",
+        "saga_retries_total feast cook undo",
+        "saga_retries_total feast serve do",
+        "saga_sweeps_total feast",
+    }
+
+
+def test_series_of_a_saga_that_was_undone_are_these_besides(hosted, counted):
+    before, saga_id = counted.series, hosted.start()
+    stamps = Stamps(*[microseconds(NOW)] * 5)
+    hosted.answer(saga_id, "cook", "do", "failed", "OSError", stamps=stamps)
+    hosted.pass_by(5)
+    hosted.answer(saga_id, "cook", "do", "rejected", "no_flour", attempt=2)
+    assert counted.series - before == {
+        "saga_compensations_total feast cook no_flour",
+        "saga_duration_seconds_count feast COMPENSATED",
+        "saga_duration_seconds_sum feast COMPENSATED",
+        "saga_step_attempts_total feast cook do",
+        "saga_step_seconds_total feast cook do queue",
+        "saga_step_seconds_total feast cook do turn",
+        "saga_step_seconds_total feast cook do handler",
+        "saga_step_seconds_total feast cook do commit",
+        "saga_step_seconds_total feast cook do reply",
+        "saga_step_seconds_total feast cook do retry",
+    }
 
 
 def test_end_of_a_saga_is_counted_with_its_time(hosted, counted):

@@ -1,8 +1,12 @@
 """The numbers of `saga top`, read from a scrape."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from saga.runtime.address import listen
+from saga.runtime.metrics.catalogue import COMMANDS
+from saga.runtime.metrics.exposition import MetricsServer
+from saga.runtime.metrics.instruments import Instruments
 from saga.runtime.metrics.scrape import FunctionNow, SagasNow, Scrape, functions, sagas, scrape
 
 BUCKETS = """
@@ -44,14 +48,54 @@ saga_ended_total{saga="feast",status="COMPLETED"} 28
 """
 
 
-def test_function_is_told_whole():
-    [found] = functions(Scrape(ALL, 12.0), Scrape(BEFORE, 10.0))
+# Another function, and sagas of another declaration, of which all is more.
+OTHER = """
+kafka_consumergroup_members{consumergroup="b.eat"} 50
+kafka_consumergroup_lag{consumergroup="b.eat",topic="eat",partition="0"} 50
+saga_lag_seconds{consumergroup="b.eat",topic="eat"} 50
+saga_commands_total{function="b.eat",outcome="failed"} 50
+messaging_client_consumed_messages_total{messaging_consumer_group_name="b.eat"} 50
+messaging_process_duration_seconds_bucket{messaging_consumer_group_name="b.eat",le="50"} 99999
+messaging_process_duration_seconds_bucket{messaging_consumer_group_name="b.eat",le="+Inf"} 99999
+saga_sagas{saga="fast",status="RUNNING"} 50
+saga_sagas{saga="fast",status="COMPENSATING"} 50
+saga_sagas{saga="fast",status="FAILED"} 50
+saga_ended_total{saga="fast",status="COMPLETED"} 50
+saga_oldest_open_age_seconds{saga="fast"} 50
+"""
+
+
+def test_function_is_told_whole_and_apart_from_others():
+    found, other = functions(Scrape(ALL + OTHER, 12.0), Scrape(BEFORE, 10.0))
     assert found.p99 == pytest.approx(0.198)
     assert found == FunctionNow("b.bake", 2, 10.0, 7, 1.5, 5, found.p99)
+    # The letters on a topic are errors of whoever reads it.
+    assert (other.name, other.rate, other.errors) == ("b.eat", 25.0, 59)
 
 
-def test_sagas_are_told_whole():
-    assert sagas(Scrape(ALL, 12.0), Scrape(BEFORE, 10.0)) == [SagasNow("feast", 7, 1, 2, 12.5, 2.0)]
+def test_sagas_are_told_whole_and_apart_from_others():
+    found = sagas(Scrape(ALL + OTHER, 12.0), Scrape(BEFORE, 10.0))
+    assert found == [
+        SagasNow("fast", 50, 50, 50, 50, 25.0),
+        SagasNow("feast", 7, 1, 2, 12.5, 2.0),
+    ]
+
+
+def test_sagas_of_which_none_has_ended_are_told():
+    [found] = sagas(Scrape('saga_sagas{saga="feast",status="RUNNING"} 7\n', 1.0))
+    assert (found.name, found.running) == ("feast", 7)
+
+
+def test_what_is_served_is_read_at_its_moment():
+    registry = CollectorRegistry()
+    Instruments(registry).series(COMMANDS, "b.bake", "done").inc()
+    listening = listen("127.0.0.1", 0)
+    server = MetricsServer(registry, listening)
+    found = scrape(f"http://127.0.0.1:{listening.getsockname()[1]}/metrics", 12.0)
+    server.close()
+    assert found.at == 12.0
+    assert found.total("saga_commands_total", function="b.bake") == 1
+    assert "saga_commands_total" in found.names
 
 
 def test_what_is_not_told_is_unknown():
