@@ -18,6 +18,7 @@ from .database.connection import CommitRefused
 from .dead_letter import to_dead_letter
 from .envelope import Envelope, Record, decode
 from .errors import Undecodable, first_line
+from .log_fields import fields_of_record
 from .loop import UNAVAILABLE, Loop
 from .transport import Refusal, Transport
 
@@ -115,7 +116,8 @@ class BatchLoop(Loop, ABC):
                 found.append((None, (envelope, read(envelope))))
             except Exception as error:  # a validator of a user's may raise anything
                 reason = str(error) if isinstance(error, Undecodable) else first_line(error)
-                log.warning("dead letter from %s: %s", record.place, reason)
+                told = "dead letter from %s: %s"
+                log.warning(told, record.place, reason, extra=fields_of_record(record))
                 letter = to_dead_letter(record, self.name, reason, self.clock())
                 found.append((letter, unreadable(record, reason)))
         return found

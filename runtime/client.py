@@ -23,6 +23,7 @@ from .saga_store import TABLES, SagaStore, Start
 from .settings import Settings
 from .system.stack import Stack, read_stacks
 from .system.state import read_system
+from .traceparent import current_traceparent
 from .transition import Transition
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class SagaClient:
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
         Raises `ContractError` where the service does not host this saga.
         """
-        request = Start(str(self._new_id()), message, key, message.model_dump_json())
+        trace, text = current_traceparent(), message.model_dump_json()
+        request = Start(str(self._new_id()), message, key, text, trace)
         with self._connection():
             if saga.name not in self._sagas:
                 raise ContractError(

@@ -71,10 +71,10 @@ def apply(
         except transition.MENDABLE:
             raise
         except Exception as error:
-            log.error("saga %s is given up: %s", state.id, first_line(error))
+            _log_error(state.id, "is given up: %s", first_line(error))
             return transition.break_off(saga, state, error, now)
     except ContractError as error:
-        log.error("saga %s stays %s: %s", state.id, state.status, error)
+        _log_error(state.id, "stays %s: %s", state.status, error)
         return state, []
 
 
@@ -91,7 +91,7 @@ def load(database: peewee.Database, saga: Saga, saga_ids: set[str]) -> dict[str,
 
 def set_aside(database: peewee.Database, state: SagaState) -> None:
     """Mark the row of an UNREADABLE saga as such, in the caller's transaction."""
-    log.error("saga %s %s", state.id, state.failure and state.failure.message)
+    _log_error(state.id, "%s", state.failure and state.failure.message)
     saga_rows.mark.on(database, state.id, state.status, None)
 
 
@@ -107,6 +107,10 @@ def take_up(database: peewee.Database, saga: Saga, saga_id: str, now: datetime) 
             saga_rows.mark.on(database, saga_id, state.status, now if state.due_at else None)
             return None if state.status == "FAILED" else state
     return None
+
+
+def _log_error(saga_id: str, told: str, *words: object) -> None:
+    log.error(f"saga %s {told}", saga_id, *words, extra={"saga_id": saga_id})
 
 
 def _unreadable(saga_id: str, name: str, text: str, why: str) -> SagaState:

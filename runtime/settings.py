@@ -28,6 +28,7 @@ MOST_LOG_FILES = 100
 TargetName = Literal["process", "docker"]
 ConsoleMode = Literal["on", "read-only", "off"]
 
+LogFormat = Literal["text", "json"]
 LogLevel = Annotated[str, Field(pattern="(?i)^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")]
 
 
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
     saga_stacks: Path = Path(__file__).parent.parent / "stacks"
     saga_host: Annotated[str, AfterValidator(checked_host)] = "127.0.0.1"
     saga_log_level: LogLevel = "INFO"
+    saga_log_format: LogFormat = "text"
+    saga_access_log: bool = True  # a line for each answer of an adapter
     # Of each process's log, before it is rotated, and how many files of it there are.
     saga_log_bytes: Annotated[int, Field(ge=1_000)] = 10_000_000
     saga_log_files: Annotated[int, Field(ge=2, le=MOST_LOG_FILES)] = 3
@@ -72,6 +75,7 @@ class Settings(BaseSettings):
     saga_image: str = f"saga-functions:{version('saga-functions')}"
     saga_artifacts: str = "{data}/artifacts"  # a folder, or s3://BUCKET/PREFIX
     saga_code: Path | None = None  # the code of a deployed version, before what is installed
+    saga_version: str | None = None  # that of what the process hosts, for its logs
     saga_health: Path | None = None  # a file that says that the process does its work
     # Sagas of one declaration in flight, beyond which an adapter starts no more.
     saga_in_flight: Annotated[int, Field(ge=1)] = 5_000
@@ -120,6 +124,14 @@ class Settings(BaseSettings):
     def deployed_on(self) -> str:
         """Whose deployments are recorded together: the system's name and its target."""
         return f"{self.saga_system}/{self.saga_target}"
+
+    @property
+    def hosted_version(self) -> str | None:
+        """The version of what the process hosts, where that is one: its code's folder has its name.
+
+        In a container, the folder has another.
+        """
+        return self.saga_version or (self.saga_code.name if self.saga_code else None)
 
     @property
     def artifacts(self) -> str:

@@ -23,6 +23,7 @@ from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_comman
 from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
 from .function import Function
 from .inbox import Answer
+from .log_fields import fields_of, log_failure
 from .loop import UNAVAILABLE
 from .message import Command, Message, reasons
 from .observer import Handled
@@ -217,7 +218,7 @@ class Worker(BatchLoop):
                 raise ContractError(f"{self.function.name} {WENT_ON}")
             return answer
         except Rejected as no:
-            log.info("%s rejected: %s", envelope.id, no)
+            log.info("%s rejected: %s", envelope.id, no, extra=fields_of(envelope))
             answer = self._refusal("rejected", problem_of(no.code, no.message))
             if before == rows_written(self.database) and not guarded:
                 return answer  # there is nothing to undo
@@ -236,9 +237,8 @@ class Worker(BatchLoop):
 
     def _call(self, message: Message, envelope: Envelope) -> Any:
         with self._tame, self.observer.around(envelope):
-            if self.function.keyed:
-                return self.function.handler(message, key=envelope.id)
-            return self.function.handler(message)
+            key = {"key": envelope.id} if self.function.keyed else {}
+            return self.function.handler(message, **key)
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
         now = self.clock()
@@ -248,7 +248,7 @@ class Worker(BatchLoop):
     def _failure(self, envelope: Envelope, fault: BaseException) -> Answer:
         texts = traced(fault), first_line(fault)
         trace, said = secret_fields.scrubbed((self._command_class,), envelope.data, *texts)
-        log.error("%s failed, attempt %d\n%s", envelope.id, envelope.attempt, trace)
+        log_failure(log, envelope, trace)
         return self._refusal("failed", problem_of(type(fault).__name__, said))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:

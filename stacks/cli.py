@@ -18,7 +18,8 @@ from saga.runtime.errors import SagaError, first_line
 MODULES = {
     "authoring": ("check", "new"),
     "databases": ("create-databases",),
-    "running": ("up", "down", "ps", "logs", "run"),
+    "running": ("up", "down", "ps", "run"),
+    "logs": ("logs",),
     "deploying": ("deploy", "rollback", "scale", "remove", "deployments", "invoke"),
     "sagas": ("sagas", "show", "why", "retry", "skip"),
     "dlq": ("dlq",),

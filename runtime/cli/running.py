@@ -1,4 +1,4 @@
-"""Start, watch and stop a system: `up`, `down`, `ps`, `logs`."""
+"""Start, watch and stop a system: `up`, `down`, `ps`, `run`."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
 from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
-from ..system.log_reader import LogReader, last_words, log_file, log_names, read_logs
+from ..system.log_reader import LogReader, last_words, log_file
 from ..system.logs import configure_logging
 from ..system.rotation import rotate_own, turn_over
 from ..system.stack import read_stacks
@@ -74,7 +74,7 @@ def up(
         threading.Thread(target=record, args=(settings, running), daemon=True).start()
         _show_all(settings)
 
-    configure_logging(settings)
+    configure_logging(settings, "supervisor")
     rotate_own(log_file(settings.saga_data, "supervisor"), settings)
     before = Recovery if fresh else partial(recover, settings)
     first, again = partial(prepare, settings), partial(restore, settings)
@@ -133,47 +133,6 @@ def ps(
 
 
 @app.command()
-def logs(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="What is deployed or one instance, as in `saga ps`; else all."),
-    ] = None,
-    data: Data = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    target: Where = None,
-) -> None:
-    """Print what has been logged."""
-    settings = settings_for(data, target)
-
-    def is_wanted(one: str, deployed: str) -> bool:
-        return name in (None, one, deployed)
-
-    containers = None if settings.saga_target == "process" else open_target(settings)
-    if containers is None:
-        names = log_names(settings.saga_data)
-    else:
-        names = {instance.name: instance.deployed for instance in containers.instances()}
-    wanted = [one for one, deployed in names.items() if is_wanted(one, deployed)]
-    if not wanted:
-        if containers is None and not names:
-            read_system(settings.saga_data)  # which says how to start one
-        known = ", ".join(sorted(names)) or "none"
-        raise NotRunning(f"no log of {name or 'anything'}; there are: {known}")
-    if containers is None:
-        lines = read_logs(settings.saga_data, is_wanted, follow=follow)
-    else:
-        lines = containers.logs(is_wanted, follow=follow)
-    several = len(wanted) > 1
-    try:
-        for instance, text in lines:
-            several |= instance != wanted[0]
-            prefix = f"{instance} | " if several else ""
-            console.print(line((prefix, "cyan"), text), soft_wrap=True)
-    except KeyboardInterrupt:
-        return
-
-
-@app.command()
 def run(
     name: Annotated[
         str, typer.Argument(help="A function or saga, SERVICE.NAME, or an adapter, SERVICE.")
@@ -195,7 +154,7 @@ def run(
     stack = stacks.get(service)
     if stack is None or (entry not in stack.entries if entry else stack.adapter is None):
         raise SagaError(f"{name}: no such function, saga or adapter in {settings.saga_stacks}")
-    configure_logging(settings)
+    configure_logging(settings, name)
     database = sqlite_file(settings.database_url(stack.database))
     if database is not None and database.is_relative_to(settings.saga_data.absolute()):
         claim(settings.saga_data)

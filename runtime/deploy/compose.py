@@ -41,6 +41,8 @@ LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
 METRICS_PORT = "${SAGA_METRICS_PORT:-9464}"  # of each container; published nowhere
 CONSOLE = "${SAGA_CONSOLE:-on}"
 CONSOLE_HOSTS = "${SAGA_CONSOLE_HOSTS:-}"
+LOG_FORMAT = "${SAGA_LOG_FORMAT:-text}"
+ACCESS_LOG = "${SAGA_ACCESS_LOG:-true}"
 KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
 POSTGRES_IMAGE = "${POSTGRES_IMAGE:-postgres:17}"
 PREFIX = "${KAFKA_PREFIX:-}"
@@ -93,6 +95,8 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
         "SAGA_METRICS_PORT": METRICS_PORT,
         "SAGA_CONSOLE": CONSOLE,
         "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
+        "SAGA_LOG_FORMAT": LOG_FORMAT,
+        "SAGA_ACCESS_LOG": ACCESS_LOG,
         "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
         **_passwords(stacks),
@@ -122,6 +126,8 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
         "SAGA_METRICS_PORT": METRICS_PORT,
         "SAGA_CONSOLE": CONSOLE,
         "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
+        "SAGA_LOG_FORMAT": LOG_FORMAT,
+        "SAGA_ACCESS_LOG": ACCESS_LOG,
     }
     services: dict[str, Any] = {
         "kafka": _kafka(),

@@ -1,6 +1,7 @@
 """What a container is given: its limits, its environment, and files with its code and secrets."""
 
 import io
+import os
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -110,17 +111,24 @@ def secrets_archive(files: dict[str, str]) -> bytes:
 
 def _environment(settings: Settings, release: Release) -> dict[str, str]:
     """Return the runtime's own variables: Kafka's and the console's that are set, and the files."""
+    """Return the runtime's own variables: those of Kafka and traces, and where files are."""
     passed = {
         name.upper(): f"{SECRETS}/{name}" if name in FILES else str(getattr(settings, name))
         for name in sorted(settings.model_fields_set)
         if name.startswith(("kafka_", "saga_console"))
         and not isinstance(getattr(settings, name), SecretStr)
     }
+    # Headers may hold a key, and what is set here is shown to whoever asks the engine.
+    traces = {n: v for n, v in os.environ.items() if n.startswith("OTEL_") and "HEADERS" not in n}
     return {
         **passed,
+        **traces,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers or BROKER,
         "SAGA_LOG_LEVEL": settings.saga_log_level,
         "SAGA_METRICS_PORT": str(settings.saga_metrics_port),
+        "SAGA_LOG_FORMAT": settings.saga_log_format,
+        "SAGA_ACCESS_LOG": str(settings.saga_access_log).lower(),
+        "SAGA_VERSION": release.version,
         **({} if release.artifact is None else {"SAGA_CODE": CODE, "SAGA_STACKS": CODE}),
     }
 

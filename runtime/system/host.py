@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import peewee
 import tenacity
@@ -37,13 +38,19 @@ from ..saga_host import HostedSaga, SagaHost
 from ..secrets import read_secrets
 from ..settings import Settings
 from ..timer import Timer
+from ..tracing.opening import open_traces
 from ..transport import Refusal
 from ..worker import Worker
 from .code import import_from
 from .counting import count_in_files, counting
 from .listening import listen_for
+from .logs import hide_password, hide_secrets
+from .observing import Logs, Observers
 from .stack import Resources, Stack, needed_by
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from ..tracing.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +69,7 @@ def run_entry(
     module declares neither.
     """
     # Loaded first: a module that hangs must not keep the process from being ended.
+    hide_password(stack.database)
     hosted = stack.import_entry(name)
     _unless_installed(sys.modules[stack.module(name)], settings)
     stop = threading.Event()
@@ -92,10 +100,14 @@ def run_entry(
     # A batch is tens of thousands of objects that all stay until its end, and none is in a cycle.
     gc.set_threshold(COLLECTED_TOGETHER)
     log.info("%s starts", hosted.name)
-    with counting(hosted, settings, url) as observer:
+    traces = open_traces(hosted.name, settings)
+    with counting(hosted, settings, url) as counter:
+        observer = Observers(*filter(None, [Logs(), counter, traces]))
         ready = lambda: on_ready(hosted.topics)  # noqa: E731
-        _run(hosted, database, url, settings, observer, stop, ready, create)
+        _run(hosted, database, url, settings, observer, stop, ready, create, traces)
     database.close()
+    if traces is not None:
+        traces.close()
     log.info("%s has stopped", hosted.name)
 
 
@@ -123,12 +135,16 @@ def run_adapter(
     from ..console.mounting import mount
     from ..web.serving import serve
 
+    hide_password(stack.database)
     health = HealthFile(settings.saga_health)
     module = importlib.import_module(str(stack.adapter))
     _unless_installed(module, settings)
     count_in_files(settings)
     app = module.make_app(settings)
     mount(app, settings)
+    traces = open_traces(stack.service, settings)
+    if traces is not None:
+        traces.trace_requests(app)
     host, port = settings.saga_host, stack.port
 
     def ready() -> None:
@@ -136,6 +152,8 @@ def run_adapter(
         on_ready()
 
     serve(app, listening or listen_for(stack, host), beside=beside, on_ready=ready)
+    if traces is not None:
+        traces.close()
 
 
 def prepare(resources: Resources, settings: Settings, others: Iterable[str] = ()) -> None:
@@ -146,6 +164,7 @@ def prepare(resources: Resources, settings: Settings, others: Iterable[str] = ()
     secrets = read_secrets(resources.secrets)
     for name in others:
         os.environ.pop(name, None)
+    hide_secrets(secrets.values())
     os.environ.update({**resources.environment, **secrets})
     if settings.saga_code is not None:
         import_from(settings.saga_code)
@@ -167,13 +186,16 @@ def _run(
     stop: threading.Event,
     on_ready: Callable[[], None],
     create: Callable[[], None],
+    traces: "Tracing | None",
 ) -> None:
+    observer = Observers(*filter(None, [Logs(), traces]))
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
         host.observer = observer
         host.time_limit = Watchdog(0.0)  # it calls no handler, but may be told to end
-        _run_loop(host, hosted, points, settings, stop, on_ready, create)
+        host.observer = observer
+        _run_loop(host, hosted, points, settings, stop, on_ready, create, traces)
     elif hosted.kind == "timer":
         timer = Timer(hosted, database, crash_points=points)
         timer.observer = observer
@@ -185,7 +207,8 @@ def _run(
         # The last handler of a batch may begin at its end.
         worker.time_limit = Watchdog(LONGEST_BATCH + hosted.timeout)
         worker.suspects = Suspects(hosted.name, connect(url))
-        _run_loop(worker, hosted, points, settings, stop, on_ready, create)
+        worker.observer = observer
+        _run_loop(worker, hosted, points, settings, stop, on_ready, create, traces)
         worker.suspects.close()
 
 
@@ -197,6 +220,7 @@ def _run_loop(
     stop: threading.Event,
     on_ready: Callable[[], None],
     create: Callable[[], None],
+    traces: "Tracing | None",
 ) -> None:
     patience = hosted.timeout if isinstance(hosted, Function) else 0.0
     health, topics = HealthFile(settings.saga_health, patience), hosted.topics
@@ -204,7 +228,7 @@ def _run_loop(
         settings, hosted.name, topics, on_ready, create, health, points, loop.observer.sent
     )
     try:
-        loop.run(transport, stop)
+        loop.run(transport if traces is None else traces.carried_by(transport), stop)
     finally:
         transport.close()
 

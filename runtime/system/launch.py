@@ -62,7 +62,7 @@ class Host:
 
         settle()
         write_to(self.log_file, self.settings)
-        configure_logging(self.settings)
+        configure_logging(self.settings, self.stack.name(self.entry))
         host.prepare(self.stack.resources(self.entry), self.settings, self.others)
         if self.entry is None:
             on_ready = lambda: reports.send(())  # noqa: E731

@@ -99,6 +99,10 @@ class Stack(Resources):
         """Return the module that holds a function or a saga."""
         return f"{self.package}.{entry}"
 
+    def name(self, entry: str | None) -> str:
+        """Return under which name an entry is deployed; without one, the adapter."""
+        return f"{self.service}.{entry}" if entry else self.service
+
     def kind(self, entry: str | None) -> HostedKind:
         """Tell what an entry is; without a name, it is the adapter."""
         if entry is None:
@@ -117,7 +121,7 @@ class Stack(Resources):
 
     def names(self) -> list[str]:
         """List what can be deployed: functions, sagas, then the adapter by the service's name."""
-        entries = [f"{self.service}.{entry}" for entry in self.entries]
+        entries = [self.name(entry) for entry in self.entries]
         return [*entries, self.service] if self.adapter else entries
 
     def replicas(self, name: str) -> int:

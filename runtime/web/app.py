@@ -16,7 +16,7 @@ from ..database.connection import connect
 from ..database.schema import Table, bind
 from ..errors import BrokerUnavailable
 from ..settings import Settings
-from . import openapi, request
+from . import access_log, openapi, request
 from .docs import docs
 from .fields import path_id
 from .measured import measure
@@ -54,6 +54,7 @@ def new_app(
     )
     _configure(app)
     app.ctx.service, app.ctx.settings = service, settings
+    app.ctx.sending = list  # what becomes of messages that are handed to the broker
     app.ctx.checks = {"database": Check(lambda: app.ctx.threads.ask())}
 
     @app.before_server_start
@@ -80,7 +81,10 @@ def new_app(
     app.add_route(get_ready, "/health/ready", methods=READ)
     app.add_route(get_document, "/openapi.json", methods=READ)
     measure(app, service, settings)
+    app.register_middleware(access_log.begin, "request")
     app.register_middleware(_harden, "response")
+    if settings.saga_access_log:
+        app.register_middleware(access_log.write, "response")
     return app
 
 

@@ -1,10 +1,10 @@
 """The request headers that adapters heed."""
 
 import re
-import secrets
 
 from sanic import Request
 
+from ..traceparent import new_traceparent
 from .problems import Invalid
 
 LONGEST_WAIT = 30  # seconds
@@ -44,11 +44,17 @@ def preferred_wait(request: Request) -> int | None:
 
 
 def traceparent(request: Request) -> str:
-    """Return the request's `traceparent`, or that of a new trace when it has no valid one.
+    """Return the `traceparent` of what a request starts: a new trace's when it has no valid one.
 
     Two are none: nobody knows which trace is meant.
     """
+    known: str | None = getattr(request.ctx, "traceparent", None)
+    return known or new_traceparent()
+
+
+def given_traceparent(request: Request) -> str | None:
+    """Return the request's `traceparent`, in version 00; None when it has no valid one."""
     given = _TRACEPARENT.fullmatch(",".join(request.headers.getall("traceparent", [])))
     if given and (given["version"] != "00" or not given["more"]):
         return f"00-{given['ours']}"
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return None

@@ -1,6 +1,7 @@
 """A request as RFC 9110, 9112 and 3986 read it, where Sanic reads it otherwise."""
 
 import re
+import time
 from typing import Any
 
 import sanic
@@ -20,6 +21,7 @@ class Request(sanic.Request):
         """Raise `BadRequest` for a header's name that is none, such as one with a blank."""
         path, mark, query = url_bytes.partition(b"?")
         fields = Header([(name, _value(name, text)) for name, text in headers.items()])
+        self.began = time.perf_counter()  # seconds
         super().__init__(_CODED.sub(_decoded, path) + mark + query, fields, *more, **named)
 
     async def receive_body(self) -> None:

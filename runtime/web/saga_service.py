@@ -136,7 +136,7 @@ class SagaService:
         """
         try:
             if commands:
-                self._post(commands)
+                self._post(self._sending(commands))
         except Exception as error:
             # One of ours needs no traceback.
             unknown = not isinstance(error, BrokerUnavailable)
@@ -152,6 +152,7 @@ class SagaService:
         limit = app.ctx.settings.saga_in_flight
         self._admission = Admission(limit, self._in_flight)
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
+        self._sending = app.ctx.sending
         if self._send is None:
             self._connect(app)
         else:

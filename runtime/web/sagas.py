@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import Start
-from . import headers, streams
+from . import access_log, headers, streams
 from .openapi import Headers, describe
 from .paging import part, query
 from .payload import answer, read
@@ -112,7 +112,9 @@ class _Routes:
             traceparent=headers.traceparent(request),
         )
         wait = headers.preferred_wait(request)
+        access_log.note_saga(start.saga_id, start.traceparent)
         state = await self.service.start(start)
+        access_log.note_saga(state.id, state.traceparent)
         if wait is None:
             return self._accepted(state)
         state = await self.service.wait(state, wait)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -39,9 +40,9 @@ class DatabaseThreads:
         loop = asyncio.get_running_loop()
         self._running += 1
         try:
-            return await loop.run_in_executor(
-                self._pool, partial(self._work, work, *args, **kwargs)
-            )
+            # In the caller's context: what is logged there is on behalf of its request, too.
+            run = partial(copy_context().run, partial(self._work, work, *args, **kwargs))
+            return await loop.run_in_executor(self._pool, run)
         finally:
             self._running -= 1
 

@@ -1,5 +1,6 @@
 """Sagas from Python: the client starts, finds, awaits, cancels and retries them."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -242,3 +243,8 @@ def test_saga_that_was_started_already_makes_no_producer(settings, broker):
         with SagaClient(settings) as client:
             client.start(place_order, ORDER, key="k")
     assert broker.made == 1
+
+
+def test_a_saga_belongs_to_a_trace(client, broker):
+    started = client.start(place_order, ORDER)
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", started.traceparent)

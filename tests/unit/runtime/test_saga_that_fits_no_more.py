@@ -91,6 +91,7 @@ def test_reply_to_a_step_that_is_gone_holds_up_none(store, caplog):
     assert sent(store.advance(RENAMED, replies, LATER)) == ["first/end/do", "zenith/end/do"]
     assert saga(store, "unfit") == before
     assert "saga unfit stays RUNNING: saga 'unfit' has no step 'finish' any more" in caplog.text
+    assert [line.saga_id for line in caplog.records if "stays" in line.message] == ["unfit"]
 
 
 def test_command_is_sent_as_it_was_made_whatever_is_declared_since(store, caplog):

@@ -209,3 +209,9 @@ def test_target_is_one_of_two(monkeypatch):
     monkeypatch.setenv("SAGA_TARGET", "cloud")
     with pytest.raises(ValueError, match="saga_target"):
         Settings()
+
+
+def test_the_version_of_what_is_hosted_is_the_name_of_its_codes_folder_or_is_told(tmp_path):
+    assert Settings().hosted_version is None
+    assert Settings(saga_code=tmp_path / "86a99a").hosted_version == "86a99a"
+    assert Settings(saga_code=tmp_path / "code", saga_version="86a99a").hosted_version == "86a99a"

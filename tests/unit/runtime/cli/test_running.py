@@ -77,7 +77,7 @@ def run_by_hand(folder, monkeypatch, system):
     """Return on which broker a function runs beside a system, whether embedded, its session."""
     ran = []
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(running, "configure_logging", lambda _: None)
+    monkeypatch.setattr(running, "configure_logging", lambda *_: None)
     monkeypatch.setattr(host, "prepare", lambda *_: None)
     monkeypatch.setattr(host, "run_entry", lambda _, __, settings: ran.append(settings))
     with lock_system(folder) if system else nullcontext():
@@ -227,7 +227,7 @@ def test_run_writes_nothing_into_a_folder_that_is_not_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "mine").touch()
-    monkeypatch.setattr(running, "configure_logging", lambda _: None)
+    monkeypatch.setattr(running, "configure_logging", lambda *_: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(NotOurs, match="no data directory"):
         running.run(name, data=tmp_path)

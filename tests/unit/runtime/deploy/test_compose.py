@@ -189,6 +189,8 @@ def test_the_runtime_finds_its_database_with_what_it_is_given(monkeypatch) -> No
     monkeypatch.setenv("SAGA_LOG_LEVEL", "INFO")
     monkeypatch.setenv("SAGA_METRICS_PORT", "9464")
     monkeypatch.setenv("SAGA_CONSOLE", "on")
+    monkeypatch.setenv("SAGA_LOG_FORMAT", "text")
+    monkeypatch.setenv("SAGA_ACCESS_LOG", "true")
     monkeypatch.setenv("KAFKA_PREFIX", "shop.")
     settings = Settings()
     assert settings.database_url("order") == "postgresql://order:p%40ss%2Fw%3Ard%25@postgres/order"

@@ -252,7 +252,19 @@ def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
         "SAGA_LOG_LEVEL": "DEBUG",
         "SAGA_METRICS_PORT": "0",
         "SAGA_CONSOLE": "read-only",
+        "SAGA_LOG_FORMAT": "text",
+        "SAGA_ACCESS_LOG": "true",
+        "SAGA_VERSION": "image",
     }
+
+
+def test_what_is_set_of_traces_is_passed_on_but_for_what_may_be_a_key(engine, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://there:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "key=hunter2")
+    start("shop.bake")
+    [options] = engine.created
+    set_of_it = {k: v for k, v in options["environment"].items() if k.startswith("OTEL_")}
+    assert set_of_it == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there:4318"}
 
 
 def test_function_gets_its_own_secrets_and_its_own_database_as_files(engine):

@@ -1,0 +1,77 @@
+"""What log lines tell of where they come from: the saga, the command, the trace.
+
+It is known in the context of a handler's call, or of a request, to whoever logs there; others give
+it along: `log.info("…", extra=fields_of(command))`.
+"""
+
+import logging
+from contextvars import ContextVar, Token
+from typing import Any
+
+from .envelope import Envelope, Record
+
+Fields = dict[str, Any]
+
+_NONE: Fields = {}
+_known: ContextVar[Fields] = ContextVar("log_fields", default=_NONE)
+
+
+def known_fields() -> Fields:
+    """Return what is known here; nobody may change it."""
+    return _known.get()
+
+
+def know(fields: Fields) -> None:
+    """Let it be known from now on in this context, in place of what was."""
+    _known.set(fields)
+
+
+class Known:
+    """A context in which fields are known, those from around it, too."""
+
+    __slots__ = ("_before", "_fields")
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._before: Token[Fields] | None = None
+
+    def __enter__(self) -> None:
+        self._before = _known.set({**_known.get(), **self._fields})
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            _known.reset(self._before)
+
+
+def fields_of(command: Envelope) -> Fields:
+    """Return the fields of a command; its trace's where it has one."""
+    fields: Fields = {
+        "saga_id": command.key,
+        "command_id": command.id,
+        "attempt": command.attempt,
+    }
+    return fields | trace_fields(command.traceparent)
+
+
+def log_failure(log: logging.Logger, command: Envelope, traceback: str) -> None:
+    """Log that a command's attempt has failed; its `traceback` has no secrets any more."""
+    level, told = logging.ERROR, "%s failed, attempt %d"
+    if log.isEnabledFor(level):
+        words, known = (command.id, command.attempt), fields_of(command)
+        record = log.makeRecord(log.name, level, __file__, 0, told, words, None, extra=known)
+        record.exc_text = traceback
+        log.handle(record)
+
+
+def fields_of_record(record: Record) -> Fields:
+    """Return the fields of what may be no message: its key, as far as it is one."""
+    key = (record.key or b"")[:100].decode(errors="replace")
+    return {"saga_id": key} if key else {}
+
+
+def trace_fields(traceparent: str | None) -> Fields:
+    """Return the ids of a trace and of a span in it; nothing where it is none."""
+    parts = traceparent.split("-") if traceparent else []
+    if len(parts) != 4 or (len(parts[1]), len(parts[2])) != (32, 16):
+        return {}
+    return {"trace_id": parts[1], "span_id": parts[2]}

@@ -1,0 +1,40 @@
+"""A `traceparent`, as W3C Trace Context has it, and OpenTelemetry's context of the same span."""
+
+import re
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    format_span_id,
+    format_trace_id,
+    set_span_in_context,
+)
+
+NO_CONTEXT = Context()
+_TRACEPARENT = re.compile(
+    "[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
+
+
+def read(traceparent: str | None) -> SpanContext | None:
+    """Return which span a `traceparent` names; None where it is none."""
+    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    if found is None:
+        return None
+    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & 1))
+
+
+def below(parent: SpanContext | None) -> Context:
+    """Return the context of a span's children; without one, they begin a trace each."""
+    return (
+        NO_CONTEXT if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+    )
+
+
+def write(context: SpanContext) -> str:
+    """Return a span's `traceparent`."""
+    trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
+    return f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"

@@ -1,0 +1,53 @@
+"""Several observers hear as one, and what a handler logs tells of its command."""
+
+from saga.runtime.envelope import Envelope
+from saga.runtime.log_fields import Known, known_fields
+from saga.runtime.observer import Handled, Observer
+from saga.runtime.system.observing import Logs, Observers
+
+
+class Told(Observer):
+    def __init__(self):
+        self.heard = []
+
+    def around(self, command, /):
+        return Known({"span_id": command.id})
+
+    def handled(self, handled):
+        self.heard.append(handled)
+
+    def applied(self, changes):
+        self.heard.append(changes)
+
+    def received(self, count):
+        self.heard.append(count)
+
+    def sent(self, record):
+        self.heard.append(record)
+
+    def ticked(self, began, ended, commands):
+        self.heard.append((began, ended, commands))
+
+
+def test_what_a_handler_logs_tells_of_its_command(bakery):
+    known = []
+    bakery.baker.observer = Observers(Logs())
+    bakery.before.append(lambda: known.append(known_fields()))
+    bakery.baker.process([bakery.bake_record(attempt=2)])
+    assert known == [{"saga_id": "s", "command_id": "s/bake/do", "attempt": 2}]
+    assert known_fields() == {}
+
+
+def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
+    first, second = Told(), Told()
+    observers = Observers(first, Logs(), second)
+    command = Envelope("t", "s/x/do", "T", "/", "", "{}", traceparent=f"00-{1:032x}-{2:016x}-01")
+    with observers.around(command):
+        assert (known_fields()["span_id"], known_fields()["saga_id"]) == ("s/x/do", "s")
+    handled = [Handled(command, None, "dead", 0, 0, 0)]
+    observers.handled(handled)
+    observers.applied([])
+    observers.received(3)
+    observers.sent(record := command.record())
+    observers.ticked(1, 2, 3)
+    assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
