@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, get_args
 from uuid import UUID
 
-from sanic import Blueprint, HTTPResponse, Request, empty, redirect
+from sanic import Blueprint, HTTPResponse, Request, redirect
 from sanic.exceptions import Forbidden, SanicException
 
 from .. import errors, saga_queries
@@ -60,7 +60,6 @@ class Pages:
             act = partial(self.act, verb=verb)
             console.add_route(act, f"{one}/{verb}", methods=["POST"], name=verb)
         console.add_route(self.follow, "/events", methods=READ, name="follow")
-        console.add_route(self.alive, "/alive", methods=READ, name="alive")
         console.add_route(get_asset, "/static/<name:str>", methods=READ, name="asset")
         console.middleware("request")(self._check)
         console.exception(Exception)(self._explain)
@@ -85,10 +84,6 @@ class Pages:
         """Tell what becomes of sagas, for one worker that all tabs of a browser share."""
         after = streams.read_place(streams.last_event_id(request))
         return await streams.stream(request, request.app.ctx.events.of_all(None, after))
-
-    async def alive(self, _: Request) -> HTTPResponse:
-        """Answer, so that pages know that their connection is not lost."""
-        return empty(204, guard.HEADERS)
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
         """Show one saga."""

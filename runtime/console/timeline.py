@@ -181,9 +181,11 @@ class _Reading:
         return attempt
 
     def _answered(self, at: int) -> None:
-        if self._parts is not None:
-            lengths = [part // MICROSECOND for part in self._parts]
-            self._wait("silence", at - sum(lengths))
+        lengths = [part // MICROSECOND for part in self._parts or ()]
+        silence = at - self._until - sum(lengths)
+        # An answer to an attempt before this one tells nothing of its parts.
+        if lengths and silence >= 0:
+            self._wait("silence", self._until + silence)
             for kind, length in zip(STAMPED, lengths, strict=True):
                 self._wait(kind, self._until + length)
         self._wait("flight", at)

@@ -85,7 +85,7 @@ class Telling:
             order_cake, str(UUID(int=1)), OrderCake(cake="Tart"), BEGAN
         )
         self.state = recorded(None, begun)
-        self._sent_at = BEGAN
+        self.sent_at = BEGAN
 
     def move(self, name: str, milliseconds: int) -> "Telling":
         """Make a move by its name, where the saga allows it."""
@@ -173,15 +173,15 @@ class Telling:
         step = self.state.steps[index]
         action: Action = "do" if self.state.status == "RUNNING" else "undo"
         attempt = step.attempts if action == "do" else step.undo_attempts
-        later = [self._sent_at + n * MILLISECOND for n in stamps or ()]
-        taken = Stamps(*map(microseconds, [self._sent_at, *later])) if stamps else None
+        later = [self.sent_at + n * MILLISECOND for n in stamps or ()]
+        taken = Stamps(*map(microseconds, [self.sent_at, *later])) if stamps else None
         reply = Reply(self.state.id, step.name, action, outcome, attempt, data)
         return self._take(transition.on_reply(order_cake, self.state, reply, self.now), taken)
 
     def _take(self, change: Transition, stamps: Stamps | None = None) -> "Telling":
         self.state = recorded(self.state, change[0], stamps)
         if change[1]:
-            self._sent_at = self.now
+            self.sent_at = self.now
         self.sent += change[1]
         return self
 

@@ -21,7 +21,7 @@ const look = async () => {
   let there = false;
   try {
     const signal = AbortSignal.timeout(PATIENCE);
-    there = (await fetch(`${root}alive`, { signal, cache: "no-store" })).ok;
+    there = (await fetch(`${root}../health/live`, { signal, cache: "no-store" })).ok;
   } catch { /* it is not there */ }
   if (there) asOf = Date.now();
   if (there && (lost || !source || source.readyState === EventSource.CLOSED)) follow();

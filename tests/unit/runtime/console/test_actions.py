@@ -5,6 +5,7 @@ import re
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from saga.runtime.clock import utcnow
 from saga.runtime.console import actions
@@ -169,3 +170,16 @@ def test_read_only_console_shows_records_and_does_nothing(tmp_path):
         fields = {"by": "Ada", "sagas": saga_id}
         assert console.post("/actions/cancel", fields=fields).status == 403
         assert status_of(saga_id) == "RUNNING"
+
+
+@pytest.mark.usefixtures("postgres")
+def test_console_is_the_same_on_postgresql(tmp_path, postgres_url):
+    with start(tmp_path, saga_database_url=SecretStr(postgres_url)) as api:
+        console, sagas = Console(api), SagaStore(api.app.ctx.threads.database)
+        ids = [begin(sagas, number) for number in (1, 2)]
+        fail(sagas, ids[1])
+        assert asked(console.get("/actions/cancel?cake=Tart")) == ids[:1]
+        assert "Failed" in console.get(f"/sagas/{ids[1]}").text
+        page = act(console, "cancel", ids)
+        assert status_of(ids[0]) == "COMPENSATING"
+        assert "The saga has ended" in page.text

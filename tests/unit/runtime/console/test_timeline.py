@@ -135,6 +135,13 @@ def test_time_before_a_command_was_sent_again_is_silence():
     assert parts(told.attempts[0])[0] == ("silence", waited)
 
 
+def test_answer_to_an_earlier_attempt_tells_no_parts_of_this_one():
+    telling = Telling().failed(3, "Broken").due()
+    telling.sent_at = telling.state.created_at
+    told = telling.done(10, stamps=(1, 2, 5, 8)).timeline()
+    assert parts(told.attempts[1]) == [("flight", 10 * MS)]
+
+
 MOVES = st.sampled_from(["done", "stamped", "failed", "rejected", "due", "cancel", "retry", "skip"])
 
 
