@@ -90,7 +90,7 @@ def _email(value: str) -> str:
 def _rfc_3339(value: object) -> object:
     if isinstance(value, str) and _TIME.fullmatch(value):
         return value
-    raise ValueError("must be a time as 2027-01-01T12:00:00Z")
+    raise _wrong("must be a time as 2027-01-01T12:00:00Z")
 
 
 def _whole_number(value: object) -> object:

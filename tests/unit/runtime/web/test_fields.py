@@ -9,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from saga.runtime.web import fields
 from saga.runtime.web.fields import Amount, Name
+from saga.runtime.web.problems import invalid
 
 POSITIVE = TypeAdapter(Annotated[Decimal, Amount(gt=0, le=100)])
 CENTS = {"type": "number", "multipleOf": 0.01}
@@ -79,3 +81,25 @@ def test_name_is_taken_just_where_its_pattern_fits(text):
     else:
         with pytest.raises(ValidationError):
             NAME.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (fields.QueryTime, "noon", "must be a time as 2027-01-01T12:00:00Z"),
+        (fields.QueryLimit, "many", "must be a whole number"),
+        (fields.Name, " ", "must not be blank"),
+        (fields.Name, "a\0", "must not hold a null character"),
+        (fields.Email, "ann", "An email address must have an @-sign."),
+        (
+            Annotated[Decimal, Amount(le=1)],
+            "x",
+            "must be a number, or a decimal number in a string",
+        ),
+        (Annotated[Decimal, Amount(le=1)], "0.001", "must have at most two decimal places"),
+    ],
+)
+def test_client_is_told_what_a_field_must_be(kind, value, words):
+    with pytest.raises(ValidationError) as error:
+        TypeAdapter(kind).validate_python(value)
+    assert invalid(error.value).context == {"errors": {"body": words}}
