@@ -12,6 +12,7 @@ from ..clock import utcnow
 from ..dead_letter import DeadLetter, Mark, passing, refusal
 from ..errors import NotFound
 from ..saga_state import SagaState
+from ..secret_fields import HIDDEN, hidden_text
 from ..settings import Settings
 from ..web.threads import in_thread
 from . import guard
@@ -100,10 +101,15 @@ class Letters:
             letter=letter,
             state=state,
             headers=[(name, _text(value)) for name, value in letter.record.headers],
-            body=_text(letter.record.value),
+            body=self._body(letter),
             never=refusal(letter, state),
             refused=refused,
         )
+
+    def _body(self, letter: DeadLetter) -> str:
+        """Return a body without what is secret: all of it, where nobody knows what that is."""
+        text, kinds = _text(letter.record.value), self._pages.classes_on(letter.record.topic)
+        return hidden_text(kinds, text) if kinds or not text else HIDDEN
 
     async def _read(self) -> list[DeadLetter]:
         async with self._reading:

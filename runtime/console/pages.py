@@ -14,6 +14,7 @@ from ..explanation import explain
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..saga_history import histories
 from ..saga_state import SagaState, SagaStatus
+from ..secret_fields import Kinds, classes_on, without_secrets
 from ..settings import Settings
 from ..web import streams
 from ..web.problems import meant
@@ -127,6 +128,10 @@ class Pages:
             guard.give_token(response, token)
         return response
 
+    def classes_on(self, topic: str) -> Kinds:
+        """Return the classes of the sagas here that have to do with a topic."""
+        return classes_on(topic, [api.service.saga for api in self._apis.values()])
+
     async def _act(self, state: SagaState, verb: str, form: Mapping[str, str]) -> None:
         api = self._apis.get(state.name)
         if api is None:
@@ -151,18 +156,19 @@ class Pages:
         moments = (await in_thread(request, histories, database, [state]))[saga_id]
         told = timeline(state, moments, utcnow())
         api = self._apis.get(state.name)
+        shown = without_secrets(state, api.service.saga if api else None)
         host = f"{request.scheme}://{request.headers.get('host', '')}"
         return self.page(
             request,
             "saga.html",
             status,
-            state=state,
+            state=shown,
             moments=moments,
             told=told,
             rows=list(zip(told.attempts, bars(told.attempts), strict=True)),
             totals=list(totals(told.attempts)),
             curl=f"curl {host}{api.path}/{state.id}" if api else "",
-            test=as_test(api.service.saga, state, told) if api and state.steps else "",
+            test=as_test(api.service.saga, shown, told) if api and state.steps else "",
             trace=(state.traceparent or "").split("-")[1:2],
             explained=explain(state, api.service.saga if api else None, utcnow()),
             hosted=api is not None,
