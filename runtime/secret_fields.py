@@ -6,9 +6,9 @@ all of a saga where one of its classes says so.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, get_args, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
@@ -22,6 +22,7 @@ from pydantic_core import (
 from typing_extensions import is_typeddict
 
 from .saga import Saga
+from .saga_state import SagaState, altered
 
 HIDDEN = "***"
 REFUSED = "is not acceptable"  # said of a secret field, whatever its own check says
@@ -34,6 +35,26 @@ def classes_of(saga: Saga) -> Kinds:
     """Return the classes of all messages of a saga."""
     commands = [each for step in saga.steps for each in (step.command, step.undo) if each]
     return saga.start, *commands, *(command.event for command in commands)
+
+
+def classes_on(topic: str, sagas: Iterable[Saga]) -> Kinds:
+    """Return the classes of the sagas that have to do with a topic."""
+    found = map(classes_of, sagas)
+    return tuple({kind for kinds in found if topic in map(_topic, kinds) for kind in kinds})
+
+
+def without_secrets(state: SagaState, saga: Saga | None) -> SagaState:
+    """Return a saga to be shown; without its declaration, nobody knows what of it is secret."""
+    hide = hidden_whole if saga is None else partial(hidden, classes_of(saga))
+    steps = tuple(
+        altered(
+            step,
+            told=hide(step.told),
+            body=step.body and to_json(hide(from_json(step.body))).decode(),
+        )
+        for step in state.steps
+    )
+    return altered(state, input=hide(state.input), events=hide(state.events), steps=steps)
 
 
 def hidden(kinds: Kinds, value: Any) -> Any:
@@ -123,6 +144,10 @@ def kinds_in(annotation: Any) -> Kinds:
         else:
             left += get_args(each)
     return tuple(found)
+
+
+def _topic(kind: Any) -> Any:
+    return getattr(kind, "topic", None)
 
 
 def _hiding(kinds: Kinds) -> Kinds:

@@ -4,13 +4,12 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import peewee
 import typer
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
@@ -26,7 +25,7 @@ from ..saga import Saga
 from ..saga_history import Moment, histories
 from ..saga_host import HostedSaga
 from ..saga_state import Failure, SagaState, SagaStatus, StepState
-from ..secret_fields import classes_of, hidden, hidden_whole
+from ..secret_fields import classes_of, hidden, without_secrets
 from ..stamps import Parts
 from ..system.stack import read_stacks
 from .app import Data, Json, SagaId, app, settings_for
@@ -198,14 +197,12 @@ def as_dict(state: SagaState, saga: Saga | None = None) -> dict[str, Any]:
     Its input is as clients write it, where its declaration is known. Where it is not, nobody knows
     what is secret, and all values are hidden.
     """
-    whole: dict[str, Any] = to_jsonable_python(state)
+    shown = without_secrets(state, saga)
+    whole: dict[str, Any] = to_jsonable_python(shown)
     del whole["events"], whole["history"]
-    hide = hidden_whole if saga is None else partial(hidden, classes_of(saga))
-    for step in whole["steps"]:
-        step["told"] = hide(step["told"])
-        step["body"] = step["body"] and to_json(hide(from_json(step["body"]))).decode()
-    given = state.input if saga is None else under_aliases(saga.start, state.input)
-    return {**whole, "input": hide(given), "context": hide(state.context)}
+    if saga is not None:
+        whole["input"] = hidden(classes_of(saga), under_aliases(saga.start, state.input))
+    return {**whole, "context": shown.context}
 
 
 def _declared(data: Path | None) -> dict[str, Saga]:

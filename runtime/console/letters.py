@@ -1,7 +1,7 @@
 """The console's pages of dead letters: the list, one of them, and replaying or dropping some."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from urllib.parse import urlencode
 
@@ -11,12 +11,13 @@ from .. import saga_queries
 from ..clock import utcnow
 from ..dead_letter import DeadLetter, Mark, passing, refusal
 from ..errors import NotFound
+from ..saga import Saga
 from ..saga_state import SagaState
+from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
 from ..web.threads import in_thread
 from . import guard
 from .assets import ROOT
-from .hiding import body_of
 from .pages import READ, Pages
 
 SHOWN = 100  # in a list; what is done to those that pass a filter is done to all of them
@@ -163,3 +164,10 @@ def _back(form: Mapping[str, str], **told: str) -> HTTPResponse:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode(errors="backslashreplace")
+
+
+def body_of(dead_letter: DeadLetter, sagas: Iterable[Saga]) -> str:
+    """Return the body of a record as it may be shown; the topic of none of the sagas is unknown."""
+    text = (dead_letter.record.value or b"").decode(errors="backslashreplace")
+    known = classes_on(dead_letter.record.topic, sagas)
+    return hidden_text(known, text) if known or not text else HIDDEN

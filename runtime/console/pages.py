@@ -15,6 +15,7 @@ from ..explanation import explain
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..saga_history import histories
 from ..saga_state import SagaState, SagaStatus
+from ..secret_fields import without_secrets
 from ..settings import Settings
 from ..web import streams
 from ..web.problems import meant
@@ -25,7 +26,6 @@ from . import guard
 from .as_test import as_test
 from .assets import ROOT, get_asset
 from .filters import Filter, read_filter
-from .hiding import without_secrets
 from .rendering import render
 from .timeline import bars, timeline, totals
 

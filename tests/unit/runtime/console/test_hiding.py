@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
 from saga.runtime.console import letters
-from saga.runtime.console.hiding import body_of
+from saga.runtime.console.letters import body_of
 from saga.runtime.console.mounting import mount
 from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.envelope import Record, Reply
