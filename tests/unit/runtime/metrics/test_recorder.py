@@ -163,7 +163,7 @@ def test_call_of_a_timer_is_timed(counted):
     observer = recorder(timer, counted.instruments)
     observer.ticked(5, 2_000_005, 3)
     told = {"messaging_consumer_group_name": "bakery.wake", "messaging_operation_name": "tick"}
-    told["error_type"] = ""
+    told |= {"error_type": "", "messaging_destination_name": ""}
     assert counted.total("messaging_process_duration_seconds_sum", **told) == 2
 
 
@@ -318,6 +318,15 @@ def test_undo_that_takes_the_place_of_a_retry_is_none(hosted, counted):
     hosted.pass_by(30)
     assert counted.total("saga_compensations_total", code="deadline_exceeded") == 1
     assert counted.total("saga_step_seconds_total", part="retry") is None
+
+
+def test_step_that_still_waits_has_not_waited(hosted, counted):
+    """As that of a saga which can't be helped, and is looked at later."""
+    saga_id = hosted.start()
+    hosted.answer(saga_id, "cook", "do", "failed", "OSError")
+    waiting = saga_queries.find(hosted.host.database, saga_id)
+    hosted.host.observer.applied([Applied(None, waiting, waiting)])
+    assert counted.total("saga_step_seconds_total") is None
 
 
 def test_saga_that_has_ended_ends_once(hosted, counted):
