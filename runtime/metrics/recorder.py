@@ -32,7 +32,6 @@ from .catalogue import (
 from .instruments import MOST_CODES, OTHER, Instruments
 
 KAFKA, PROCESS, RECEIVE, SEND, TICK = "kafka", "process", "receive", "send", "tick"
-RAN = ("done", "rejected", "failed")  # what a handler's call may come to
 Attempted = tuple[str, Action]  # of a step
 ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
@@ -68,7 +67,7 @@ class FunctionRecorder(_Counting):
 
     def __init__(self, function: Function, instruments: Instruments) -> None:
         super().__init__(function, instruments)
-        self._topic = "".join(function.topics)  # a timer has none
+        self._topic = next(iter(function.topics), "")  # a timer has none
         if self._topic:
             self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topic, self._name)
             for outcome in get_args(Handling):
@@ -80,7 +79,7 @@ class FunctionRecorder(_Counting):
         for outcome, count in Counter(one.outcome for one in handled).items():
             self._series(COMMANDS, self._name, outcome).inc(count)
         for one in handled:
-            if one.outcome in RAN and one.ended > one.began:  # an undo of nothing has no call
+            if one.ended > one.began:  # or else no handler was called
                 self._took(PROCESS, one.ended - one.began, one.outcome)
 
     def ticked(self, began: int, ended: int, commands: int) -> None:  # noqa: ARG002
@@ -101,11 +100,11 @@ class SagaRecorder(_Counting):
         saga = hosted.saga
         self._saga = saga.name
         self._codes: set[str] = set()
-        self._topics = ",".join(hosted.topics)
         self._begin(saga)
 
     def _begin(self, saga: Saga) -> None:
-        self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topics, self._name)
+        # Of which of its topics nobody tells.
+        self._received = self._series(RECEIVED, KAFKA, RECEIVE, "", self._name)
         self._series(DEADLINE, self._saga).set(saga.deadline)
         self._series(SWEPT, self._saga)
         for status in ENDS:
@@ -175,7 +174,9 @@ class SagaRecorder(_Counting):
 def _waited(old: SagaState, new: SagaState) -> dict[tuple[str, Action, str], int]:
     """Return for how many microseconds a step has waited for its next attempt, if it has."""
     index = old.in_flight
-    if index is None or index != new.in_flight or old.awaiting or not new.awaiting:
+    if index is None or (old.status, index) != (new.status, new.in_flight):
+        return {}
+    if old.awaiting or not new.awaiting:
         return {}
     action: Action = "do" if new.status == "RUNNING" else "undo"
     waited = microseconds(new.updated_at) - microseconds(old.updated_at)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from saga.runtime import Command, Event, Message, Retry, Saga, Step
+from saga.runtime import Command, Event, Message, Retry, Saga, Step, saga_queries
 from saga.runtime.clock import microseconds
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Record, Reply
@@ -15,6 +15,7 @@ from saga.runtime.metrics.catalogue import ALL
 from saga.runtime.metrics.instruments import MOST_CODES, Instruments
 from saga.runtime.metrics.recorder import count_sent, recorder
 from saga.runtime.metrics.scrape import Scrape
+from saga.runtime.observer import Applied
 from saga.runtime.problem import problem_of
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_store import TABLES, Start
@@ -162,6 +163,7 @@ def test_call_of_a_timer_is_timed(counted):
     observer = recorder(timer, counted.instruments)
     observer.ticked(5, 2_000_005, 3)
     told = {"messaging_consumer_group_name": "bakery.wake", "messaging_operation_name": "tick"}
+    told |= {"error_type": "", "messaging_destination_name": ""}
     assert counted.total("messaging_process_duration_seconds_sum", **told) == 2
 
 
@@ -224,7 +226,7 @@ def test_what_a_saga_may_come_to_is_0_and_not_unknown(hosted, counted):
 
 def test_series_of_a_saga_are_these_before_anything_has_happened(hosted, counted):
     assert counted.series == {
-        "messaging_client_consumed_messages_total kafka receive feast.events feasts.feast",
+        "messaging_client_consumed_messages_total kafka receive  feasts.feast",
         "saga_dead_letters_total feast.events",
         "saga_deadline_seconds feast",
         "saga_ended_total feast COMPLETED",
@@ -308,6 +310,35 @@ def test_silence_is_no_retry(hosted, counted):
     assert counted.total("saga_step_seconds_total") is None
 
 
+def test_undo_that_takes_the_place_of_a_retry_is_none(hosted, counted):
+    """The saga's deadline passes while a step waits for its next attempt."""
+    saga_id = hosted.start()
+    hosted.now += 59 * SECOND
+    hosted.answer(saga_id, "cook", "do", "failed", "OSError")
+    hosted.pass_by(30)
+    assert counted.total("saga_compensations_total", code="deadline_exceeded") == 1
+    assert counted.total("saga_step_seconds_total", part="retry") is None
+
+
+def test_step_that_still_waits_has_not_waited(hosted, counted):
+    """As that of a saga which can't be helped, and is looked at later."""
+    saga_id = hosted.start()
+    hosted.answer(saga_id, "cook", "do", "failed", "OSError")
+    waiting = saga_queries.find(hosted.host.database, saga_id)
+    hosted.host.observer.applied([Applied(None, waiting, waiting)])
+    assert counted.total("saga_step_seconds_total") is None
+
+
+def test_saga_that_has_ended_ends_once(hosted, counted):
+    saga_id = hosted.start()
+    hosted.now += SECOND / 4
+    hosted.answer(saga_id, "cook", "do", "rejected", "no_flour")
+    ended = saga_queries.find(hosted.host.database, saga_id)
+    hosted.host.observer.applied([Applied(None, ended, ended)])
+    assert counted.total("saga_ended_total") == 1
+    assert counted.total("saga_duration_seconds_sum") == 0.25
+
+
 def test_compensation_is_counted_by_its_reason(hosted, counted):
     saga_id = hosted.start()
     hosted.answer(saga_id, "cook", "do", "done")
@@ -329,7 +360,7 @@ def test_undo_that_is_given_up_is_counted(hosted, counted):
     assert counted.total("saga_step_seconds_total", action="undo", part="retry") == 5
     assert counted.total("saga_failed_undos_total") == 0
     hosted.answer(saga_id, "cook", "undo", "failed", "OSError", attempt=2)
-    assert counted.total("saga_failed_undos_total", step="cook") == 1
+    assert counted.total("saga_failed_undos_total", saga="feast", step="cook") == 1
     assert counted.total("saga_ended_total", status="FAILED") == 1
 
 
