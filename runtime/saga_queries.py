@@ -20,6 +20,7 @@ from .saga_state import IN_FLIGHT, SagaState
 
 CHUNK = 500  # ids in one statement
 EVERYWHERE: Between = (None, None)
+LOOKED_THROUGH = 2_000  # sagas that are found, of which few may have the status
 READ_AT_ONCE = 500  # rows that are looked through, in 30 ms or so
 ENDED_WELL = ("COMPLETED", "COMPENSATED")  # nobody waits for one that has
 
@@ -83,7 +84,8 @@ def look(
     """Return the beginning of such a page, and the id beyond which to look on, if there is more.
 
     At most `READ_AT_ONCE` rows are read to find what is UNREADABLE, and so many in vain to find
-    another status: what is returned may be short, or empty, though there is more.
+    another status; of what a search finds, `LOOKED_THROUGH` are asked for theirs. What is returned
+    may be short, or empty, though there is more.
     """
     above, below = ids
     found: list[SagaState] = []
@@ -95,7 +97,7 @@ def look(
             below = _nearer(min, below, after)
         else:
             above = _nearer(max, above, after)
-        some = _ids(
+        some, more = _ids(
             database, size + 1, (above, below), status, newest=newest, saga=saga, search=search
         )
         states = find_many(database, some[:size])
@@ -104,7 +106,7 @@ def look(
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
         if len(some) <= size:
-            return found, None
+            return found, more
         after, left, size = some[size - 1], left - size, 0
     return found, after
 
@@ -118,20 +120,26 @@ def _ids(
     newest: bool,
     saga: Saga | None,
     search: Mapping[str, Any] | None,
-) -> list[str]:
-    """List the ids of sagas whose rows may be of this status, in order."""
+) -> tuple[list[str], str | None]:
+    """List the ids of sagas whose rows may be of this status, in order.
+
+    Where these are fewer than `limit`, the id is returned beyond which there may be more.
+    """
     if saga is not None and search:
-        query = select_matching(saga, search, ids, newest=newest)
-        query = query.where(SagaRow.name == saga.name).limit(limit)
-        if status is not None:  # or else one that changes its status meanwhile would be missed
-            query = query.where(SagaRow.status.in_(_statuses(database, saga.name, status)))
-        return [saga_id for (saga_id,) in query.bind(database).tuples()]
+        query = select_matching(saga, search, ids, newest=newest).where(SagaRow.name == saga.name)
+        if status is None:  # or else one that changes its status meanwhile would be missed
+            return [saga_id for (saga_id,) in query.limit(limit).bind(database).tuples()], None
+        statuses = _statuses(database, saga.name, status)
+        query = query.select_extend(SagaRow.status).limit(LOOKED_THROUGH)
+        rows = list(query.bind(database).tuples())
+        some = [saga_id for saga_id, each in rows if each in statuses][:limit]
+        return some, rows[-1][0] if len(rows) == LOOKED_THROUGH else None
     names = [saga.name] if saga is not None else _names(database)
     parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     select = _select_newest if newest else _select_oldest
     # One status of one name after another stands in the index: each part of it is in order.
     found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, *ids, limit)]
-    return sorted(found, reverse=newest)[:limit]
+    return sorted(found, reverse=newest)[:limit], None
 
 
 def ended(database: peewee.Database, saga_ids: Iterable[str]) -> set[str]:

@@ -17,6 +17,7 @@ from .saga_state import SagaState
 
 # No field has such a name.
 FAILED_STEP, FAILED_CODE = "failure.step", "failure.code"
+_FAILED_STEP_AND_CODE = "failure.step.code"  # fewer have both than have one of them
 VALUE_LIMIT = 200  # characters; of a longer value the beginning is indexed, and looked for
 
 
@@ -64,6 +65,7 @@ def failure_keys(state: SagaState) -> list[str]:
     if state.failure is None:
         return []
     told = {FAILED_STEP: state.failure.step, FAILED_CODE: state.failure.code}
+    told[_FAILED_STEP_AND_CODE] = _both(told)
     return [_key(state.name, name, value) for name, value in told.items()]
 
 
@@ -79,6 +81,9 @@ def select_matching(saga: Saga, values: Mapping[str, Any], ids: Between, *, newe
     It reads the search's table in its own order, and the sagas by their ids: they are the query's
     `SagaRow`, for further conditions.
     """
+    if {FAILED_STEP, FAILED_CODE} <= values.keys():
+        rest = {name: values[name] for name in values if name not in (FAILED_STEP, FAILED_CODE)}
+        values = {**rest, _FAILED_STEP_AND_CODE: _both(values)}
     first, *others = [SearchRow.alias() for _ in values]
     wanted = [_key(saga.name, field, value) for field, value in values.items()]
     query = first.select(first.saga_id).where(first.key == wanted[0])
@@ -93,6 +98,10 @@ def select_matching(saga: Saga, values: Mapping[str, Any], ids: Between, *, newe
     # Of all kinds of join, only this one lets SQLite keep the tables' order.
     query = query.join(SagaRow, peewee.JOIN.CROSS).where(SagaRow.id == first.saga_id)
     return query.order_by(first.saga_id.desc() if newest else first.saga_id)
+
+
+def _both(told: Mapping[str, Any]) -> str:
+    return f"{told[FAILED_STEP]}/{told[FAILED_CODE]}"
 
 
 def _key(name: str, field: str, value: Any) -> str:

@@ -173,7 +173,6 @@ class SagaShapes:
         given = {name: getattr(asked, name) for name in self.saga.search}
         given = {name: value for name, value in given.items() if value is not None}
         found = self.saga.start.model_construct(**given).model_dump(mode="json", include=set(given))
-        # Fewer sagas fail with one code than in one step.
         failure = {FAILED_CODE: asked.code, FAILED_STEP: asked.step}
         return found | {name: value for name, value in failure.items() if value is not None}
 

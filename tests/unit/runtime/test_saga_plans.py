@@ -48,8 +48,9 @@ LISTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def store(database: peewee.Database) -> SagaStore:
+def store(database: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> SagaStore:
     """Sagas that have ended, as many as make an index worth its while."""
+    monkeypatch.setattr(saga_queries, "LOOKED_THROUGH", 20)  # as few of them as else of a million
     bind(database, TABLES)
     store = SagaStore(database)
     names = [f"{number:05}" for number in range(COUNT)]
@@ -126,6 +127,28 @@ def test_page_holds_the_sagas_between_two_ids(
         assert found == [i for i in ids if (above or "") < i < (below or "g")]
         beyond = [state.id for state in page(2 * COUNT, found[3], ids=(above, below))]
         assert beyond == found[4:]
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_look_for_a_status_among_what_is_found_goes_on_behind_short_pages(
+    failed: SagaStore, monkeypatch: pytest.MonkeyPatch, newest: bool
+) -> None:
+    monkeypatch.setattr(saga_queries, "LOOKED_THROUGH", 300)
+    rare = ["f0003", "f0004", "f1003"]
+    SagaRow.update(status="RUNNING").where(SagaRow.id.in_(rare)).execute()
+    for saga_id in rare:
+        text = SagaRow.get_by_id(saga_id).state.replace("COMPENSATED", "RUNNING")
+        SagaRow.update(state=text).where(SagaRow.id == saga_id).execute()
+    asked: dict[str, Any] = {"saga": SAGA, "search": {FAILED_CODE: "no_tea"}, "newest": newest}
+    found, after, looks = [], None, 0
+    while looks == 0 or after is not None:
+        states, after = saga_queries.look(failed.database, 1, after, "RUNNING", **asked)
+        found += [state.id for state in states]
+        looks += 1
+    assert found == sorted(rare, reverse=newest)
+    assert looks <= 1 + COUNT // 300 + len(rare)
+    page = saga_queries.page(failed.database, 9, status="RUNNING", **asked)
+    assert [state.id for state in page] == found
 
 
 @pytest.mark.parametrize("asked", [{}, {"saga": SAGA}, LISTS["found by one value"]])

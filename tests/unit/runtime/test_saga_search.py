@@ -71,7 +71,7 @@ def test_saga_that_fails_is_noted_once(database):
     before = SagaRow.get().state
     for _ in range(2):
         store.cancel(SAGA, "a", NOW)
-        assert SearchRow.select().count() == 2
+        assert SearchRow.select().count() == 3
         SagaRow.update(state=before, status="RUNNING").execute()
 
 
