@@ -188,13 +188,11 @@ def _run(
     create: Callable[[], None],
     traces: "Tracing | None",
 ) -> None:
-    observer = Observers(*filter(None, [Logs(), traces]))
     points = CrashPoints(hosted.name, settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
         host.observer = observer
         host.time_limit = Watchdog(0.0)  # it calls no handler, but may be told to end
-        host.observer = observer
         _run_loop(host, hosted, points, settings, stop, on_ready, create, traces)
     elif hosted.kind == "timer":
         timer = Timer(hosted, database, crash_points=points)
@@ -207,7 +205,6 @@ def _run(
         # The last handler of a batch may begin at its end.
         worker.time_limit = Watchdog(LONGEST_BATCH + hosted.timeout)
         worker.suspects = Suspects(hosted.name, connect(url))
-        worker.observer = observer
         _run_loop(worker, hosted, points, settings, stop, on_ready, create, traces)
         worker.suspects.close()
 
