@@ -331,7 +331,7 @@ def test_absent_broker_is_named_by_health(settings, start, monkeypatch):
     away = [True]
 
     class Producer:
-        def __init__(self, settings): ...
+        def __init__(self, settings, on_sent): ...
 
         def check(self):
             if away:

@@ -24,7 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 PART = st.text(
     st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=80
 )
-STAMPS = st.builds(Stamps, *[st.integers(-(10**16), 10**16)] * 5)
+STAMPS = st.builds(Stamps, *[st.integers(-(10**15), 10**16)] * 5)
 HEADERS = [("ce_id", b"s/step/do"), ("ce_source", b"/saga"), ("ce_type", b"Ask")]
 
 
