@@ -5,38 +5,48 @@ it along: `log.info("…", extra=fields_of(command))`.
 """
 
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any
 
 from .envelope import Envelope, Record
 
 Fields = dict[str, Any]
+Told = Callable[[], Fields]
 
-_NONE: Fields = {}
-_known: ContextVar[Fields] = ContextVar("log_fields", default=_NONE)
+_known: ContextVar[Told] = ContextVar("log_fields", default=dict)
 
 
 def known_fields() -> Fields:
-    """Return what is known here; nobody may change it."""
-    return _known.get()
+    """Return what is known here."""
+    return _known.get()()
 
 
 def know(fields: Fields) -> None:
     """Let it be known from now on in this context, in place of what was."""
-    _known.set(fields)
+    _known.set(lambda: fields)
 
 
 class Known:
-    """A context in which fields are known, those from around it, too."""
+    """A context in which fields are known, those from around it, too.
 
-    __slots__ = ("_before", "_fields")
+    They are asked for where a line is logged: most messages are handled without one.
+    """
 
-    def __init__(self, fields: Fields) -> None:
+    __slots__ = ("_around", "_before", "_fields")
+
+    def __init__(self, fields: Told) -> None:
         self._fields = fields
-        self._before: Token[Fields] | None = None
+        self._around: Told = dict
+        self._before: Token[Told] | None = None
+
+    def __call__(self) -> Fields:
+        """Return the fields that are known inside."""
+        return {**self._around(), **self._fields()}
 
     def __enter__(self) -> None:
-        self._before = _known.set({**_known.get(), **self._fields})
+        self._around = _known.get()
+        self._before = _known.set(self)
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:

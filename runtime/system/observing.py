@@ -1,56 +1,78 @@
-"""Who observes what a process hosts: the log's fields always, and the traces where they are on."""
+"""Who observes what a process hosts: the log's fields always, and who counts or traces it."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
-from ..envelope import Envelope, Record
+from ..envelope import Envelope
+from ..errors import first_line
 from ..log_fields import Known, fields_of
-from ..observer import Applied, Handled, Observer
+from ..observer import Observer
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[..., None]
+TOLD = ("handled", "applied", "received", "sent", "ticked")
 
 
 class Logs(Observer):
     """Lets what a handler logs tell of its command."""
 
     def around(self, command: Envelope, /) -> AbstractContextManager[None]:
-        """Let the command's fields be known."""
-        return Known(fields_of(command))
+        """Let the command's fields be known, which nobody reads where nothing is logged."""
+        return Known(partial(fields_of, command))
 
 
 class Observers(Observer):
-    """Several observers as one: all are told, the first one first."""
+    """Several observers as one: all who hear of something are told, the first one first.
+
+    What one of them raises is logged, and keeps nothing from going on: what they are told of is
+    committed, and would be done again, and told of again, for ever.
+    """
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+        for name in TOLD:
+            setattr(
+                self, name, _all([_guarded(getattr(o, name)) for o in _hearing(name, observers)])
+            )
+        self._around = [observer.around for observer in _hearing("around", observers)]
+        if len(self._around) == 1:
+            [alone] = self._around
+            setattr(self, "around", alone)  # noqa: B010 - each message is one call
 
     @contextmanager
     def around(self, command: Envelope, /) -> Iterator[None]:
         """Be around the call of a handler, the first one outermost."""
         with ExitStack() as stack:
-            for observer in self._observers:
-                stack.enter_context(observer.around(command))
+            for around in self._around:
+                stack.enter_context(around(command))
             yield
 
-    def handled(self, handled: Sequence[Handled]) -> None:
-        """Tell of records whose answers are committed."""
-        for observer in self._observers:
-            observer.handled(handled)
 
-    def applied(self, changes: Sequence[Applied]) -> None:
-        """Tell of changes of sagas that are committed."""
-        for observer in self._observers:
-            observer.applied(changes)
+def _hearing(name: str, observers: Sequence[Observer]) -> list[Observer]:
+    """Return those who make something of what is told by this name."""
+    ignored = getattr(Observer, name)
+    return [observer for observer in observers if getattr(type(observer), name) is not ignored]
 
-    def received(self, count: int) -> None:
-        """Tell how many records a saga's host has received."""
-        for observer in self._observers:
-            observer.received(count)
 
-    def sent(self, record: Record) -> None:
-        """Tell of a record that the broker has taken."""
-        for observer in self._observers:
-            observer.sent(record)
+def _all(tell: Sequence[Tell]) -> Tell:
+    if len(tell) == 1:
+        return tell[0]
 
-    def ticked(self, began: int, ended: int, commands: int) -> None:
-        """Tell of a call of a timer's handler."""
-        for observer in self._observers:
-            observer.ticked(began, ended, commands)
+    def tell_all(*what: Any) -> None:
+        for each in tell:
+            each(*what)
+
+    return tell_all
+
+
+def _guarded(tell: Tell) -> Tell:
+    def guarded(*what: Any) -> None:
+        try:
+            tell(*what)
+        except Exception as error:
+            log.error("not observed: %s", first_line(error), exc_info=True)
+
+    return guarded

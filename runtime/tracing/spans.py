@@ -165,7 +165,8 @@ class _Call:
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._known = Known(trace_fields(trace_context.write(span.get_span_context())))
+        fields = trace_fields(trace_context.write(span.get_span_context()))
+        self._known = Known(lambda: fields)
 
     def __enter__(self) -> None:
         self._token = contexts.attach(set_span_in_context(self._span))

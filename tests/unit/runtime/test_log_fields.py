@@ -33,8 +33,8 @@ def test_fields_are_known_inside_of_a_context_those_of_the_outer_one_too():
     know({"attempt": 9})
     assert known_fields() == {"attempt": 9}
     know({})
-    with Known({"saga_id": "s", "attempt": 1}):
-        with Known({"attempt": 2}):
+    with Known(lambda: {"saga_id": "s", "attempt": 1}):
+        with Known(lambda: {"attempt": 2}):
             assert known_fields() == {"saga_id": "s", "attempt": 2}
         assert known_fields() == {"saga_id": "s", "attempt": 1}
     assert known_fields() == {}

@@ -82,7 +82,7 @@ def test_the_level_is_that_of_the_settings_and_libraries_say_less(configure):
 
 
 def test_text_carries_the_sagas_id_once(text):
-    with Known({"saga_id": "s-1", "attempt": 2}):
+    with Known(lambda: {"saga_id": "s-1", "attempt": 2}):
         log.info("baked")
         log.info("saga s-1 goes on")
     first, second = text.getvalue().splitlines()
@@ -91,7 +91,8 @@ def test_text_carries_the_sagas_id_once(text):
 
 
 def test_json_has_what_is_known_of_a_line(as_json):
-    with Known({"saga_id": "s", "command_id": "s/x/do", "attempt": 2, "trace_id": "t"}):
+    told = {"saga_id": "s", "command_id": "s/x/do", "attempt": 2, "trace_id": "t"}
+    with Known(lambda: told):
         log.info("baked %d", 3, extra={"trays": 2, "oven": "left"})
     [line] = objects(as_json)
     assert re.fullmatch(TIME, line.pop("time"))

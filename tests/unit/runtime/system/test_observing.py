@@ -11,7 +11,7 @@ class Told(Observer):
         self.heard = []
 
     def around(self, command, /):
-        return Known({"span_id": command.id})
+        return Known(lambda: {"span_id": command.id})
 
     def handled(self, handled):
         self.heard.append(handled)
@@ -51,3 +51,23 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     observers.sent(record := command.record())
     observers.ticked(1, 2, 3)
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
+
+
+class Broken(Observer):
+    def handled(self, handled):
+        raise KeyError("a label")
+
+
+def test_observer_that_raises_keeps_no_other_from_hearing_and_nothing_from_going_on(bakery, caplog):
+    told = Told()
+    bakery.baker.observer = Observers(Broken(), told)
+    assert len(bakery.baker.process([bakery.bake_record()])) == 1
+    assert bakery.inbox == {"s/bake/do": "done"}
+    assert [one.outcome for [one] in told.heard] == ["done"]
+    assert "not observed: KeyError" in caplog.text
+
+
+def test_what_nobody_hears_is_told_to_nobody():
+    observers = Observers(Logs())
+    observers.handled([])
+    observers.sent(Envelope("t", "s/x/do", "T", "/", "", "{}").record())
