@@ -6,6 +6,15 @@ from saga.runtime.observer import Handled, Observer
 from saga.runtime.system.observing import Logs, Observers
 
 
+class Broken(Observer):
+    """Raises whatever it is told."""
+
+    def _break(self, *_):
+        raise KeyError("broken")
+
+    around = handled = applied = received = sent = ticked = _break
+
+
 class Told(Observer):
     def __init__(self):
         self.heard = []
@@ -51,3 +60,18 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     observers.sent(record := command.record())
     observers.ticked(1, 2, 3)
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
+
+
+def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, caplog):
+    told = Told()
+    bakery.baker.observer = observers = Observers(Broken(), told)
+    [reply] = bakery.baker.process([bakery.bake_record()])
+    assert dict(reply.headers)["ce_outcome"] == b"done"
+    observers.applied([])
+    observers.received(3)
+    observers.sent(reply)
+    observers.ticked(1, 2, 3)
+    [[handled], *others] = told.heard
+    assert handled.outcome == "done"
+    assert others == [[], 3, reply, (1, 2, 3)]
+    assert caplog.text.count("Broken does not hear of this") == 6
