@@ -67,6 +67,10 @@ class SagaEvent(BaseModel):
     data: str = ""
 
 
+class Lost(Busy):
+    """What was to be told next is not kept any more; a stream that begins anew tells so."""
+
+
 class Told(NamedTuple):
     """A change as streams tell it."""
 
@@ -228,6 +232,8 @@ class SagaEvents:
                 before = self._place
                 try:
                     told, self._place = await self._run(self._read, before)
+                except Lost:
+                    raise
                 except (*DATABASE_UNAVAILABLE, Busy) as error:
                     log.warning("can't ask for what has changed: %s", error)
                     told = []
@@ -244,6 +250,9 @@ class SagaEvents:
 
     def _read(self, after: Place) -> tuple[list[Told], Place]:
         changes = saga_changes.read(self._database, after, AT_ONCE)
+        # As after an outage, or where a transaction elsewhere has held changes back for long.
+        if changes and saga_changes.is_lost(self._database, after):
+            raise Lost("changes are dropped that were not told yet")
         states = saga_queries.find_many(self._database, list({one.saga_id for one in changes}))
         known = histories(self._database, states)
         by_id = {state.id: state for state in states}
