@@ -353,11 +353,14 @@ def test_quiet_stream_says_that_it_is_there(api, monkeypatch):
     assert in_time(api, follow()) == [":", "", ":", ""]
 
 
-def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch):
-    read = saga_changes.read
+def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch, caplog):
+    """That it is away is logged once."""
+    read, asked = saga_changes.read, []
 
     def away(*arguments):
-        monkeypatch.setattr(saga_changes, "read", read)
+        asked.append(arguments)
+        if len(asked) == 3:
+            monkeypatch.setattr(saga_changes, "read", read)
         raise UNAVAILABLE[0]("gone")
 
     async def follow():
@@ -369,6 +372,7 @@ def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch
 
     saga_id, [event] = in_time(api, follow())
     assert event.change == (saga_id, 0)
+    assert (len(asked), caplog.text.count("can't ask for what has changed")) == (3, 1)
 
 
 def test_streams_end_where_their_reader_fails(api, store, monkeypatch, caplog):
