@@ -110,8 +110,7 @@ def secrets_archive(files: dict[str, str]) -> bytes:
 
 
 def _environment(settings: Settings, release: Release) -> dict[str, str]:
-    """Return the runtime's own variables: Kafka's and the console's that are set, and the files."""
-    """Return the runtime's own variables: those of Kafka and traces, and where files are."""
+    """Return the runtime's own variables: those of Kafka, console and traces, and the files."""
     passed = {
         name.upper(): f"{SECRETS}/{name}" if name in FILES else str(getattr(settings, name))
         for name in sorted(settings.model_fields_set)

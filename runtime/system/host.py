@@ -68,8 +68,8 @@ def run_entry(
     `on_ready` is called with its topics once it takes messages. Raises `ContractError` when the
     module declares neither.
     """
-    # Loaded first: a module that hangs must not keep the process from being ended.
     hide_password(stack.database)
+    # Loaded first: a module that hangs must not keep the process from being ended.
     hosted = stack.import_entry(name)
     _unless_installed(sys.modules[stack.module(name)], settings)
     stop = threading.Event()

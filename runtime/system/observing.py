@@ -14,7 +14,18 @@ from ..observer import Observer
 log = logging.getLogger(__name__)
 
 Tell = Callable[..., None]
+Around = Callable[[Envelope], AbstractContextManager[object]]
 TOLD = ("handled", "applied", "received", "sent", "ticked")
+
+
+def _guarded(tell: Tell) -> Tell:
+    def guarded(*what: Any) -> None:
+        try:
+            tell(*what)
+        except Exception as error:
+            log.error("not observed: %s", first_line(error), exc_info=True)
+
+    return guarded
 
 
 class Logs(Observer):
@@ -47,8 +58,13 @@ class Observers(Observer):
         """Be around the call of a handler, the first one outermost."""
         with ExitStack() as stack:
             for around in self._around:
-                stack.enter_context(around(command))
+                _enter(stack, around, command)
             yield
+
+
+@_guarded
+def _enter(stack: ExitStack, around: Around, command: Envelope) -> None:
+    stack.enter_context(around(command))
 
 
 def _hearing(name: str, observers: Sequence[Observer]) -> list[Observer]:
@@ -66,13 +82,3 @@ def _all(tell: Sequence[Tell]) -> Tell:
             each(*what)
 
     return tell_all
-
-
-def _guarded(tell: Tell) -> Tell:
-    def guarded(*what: Any) -> None:
-        try:
-            tell(*what)
-        except Exception as error:
-            log.error("not observed: %s", first_line(error), exc_info=True)
-
-    return guarded

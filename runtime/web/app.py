@@ -17,6 +17,7 @@ from ..database.schema import Table, bind
 from ..errors import BrokerUnavailable
 from ..settings import Settings
 from . import access_log, openapi, request
+from .cross_origin import refuse_cross_origin
 from .docs import docs
 from .fields import path_id
 from .measured import measure
@@ -82,6 +83,7 @@ def new_app(
     app.add_route(get_document, "/openapi.json", methods=READ)
     measure(app, service, settings)
     app.register_middleware(access_log.begin, "request")
+    app.register_middleware(refuse_cross_origin, "request")
     app.register_middleware(_harden, "response")
     if settings.saga_access_log:
         app.register_middleware(access_log.write, "response")

@@ -116,6 +116,9 @@ def document(app: Sanic[Any, Any], title: str) -> str:
             operation = deepcopy(OPERATIONS[route.handler])
             operation.parameters = [*_path(route), *operation.parameters]
             method = next(iter(set(route.methods) - {"HEAD"})).lower()
+            if method != "get":
+                types = [problem_types.CROSS_ORIGIN]
+                operation.responses["403"] = _Problems(HTTPStatus.FORBIDDEN, types)
             paths.setdefault(template(route), {})[method] = operation.build()
     written = _spec.OpenAPI(
         _spec.Info(title, version("saga-functions")),

@@ -37,6 +37,12 @@ BUSY = ProblemType(
 STOPPING = ProblemType(
     "stopping", 503, "The service is stopping", "Ask again, after the seconds in `Retry-After`."
 )
+CROSS_ORIGIN = ProblemType(
+    "cross_origin",
+    403,
+    "A page of another origin has sent this",
+    "Only pages of the adapter's own origin, and programs, may change anything.",
+)
 # Which a request may meet whatever it asks for. Of those with one status, the first is meant where
 # nothing else is told.
 ANYWHERE = (
@@ -46,6 +52,7 @@ ANYWHERE = (
         "The request can't be read",
         "The `detail` says what it is not: HTTP, UTF-8 or JSON.",
     ),
+    CROSS_ORIGIN,
     ProblemType(
         "not_found", 404, "There is no such thing", "The path is unknown, or the id in it."
     ),

@@ -16,7 +16,7 @@ from sanic.handlers import ErrorHandler
 
 from .. import errors
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from .problem_types import BUSY, CONFLICT, STOPPING, ProblemType, of_code, of_status
+from .problem_types import BUSY, CONFLICT, CROSS_ORIGIN, STOPPING, ProblemType, of_code, of_status
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,14 @@ class Conflict(SanicException):
     def __init__(self, detail: str, problem_type: ProblemType = CONFLICT) -> None:
         super().__init__(detail)
         self.problem_type = problem_type
+
+
+class CrossOrigin(SanicException):
+    """A page of another origin has sent what may change something."""
+
+    status_code = HTTPStatus.FORBIDDEN
+    quiet = True
+    problem_type = CROSS_ORIGIN
 
 
 class PreconditionFailed(SanicException):

@@ -67,6 +67,10 @@ class SagaEvent(BaseModel):
     data: str = ""
 
 
+class Lost(Busy):
+    """What comes next is dropped, as after an outage or a long transaction on the server."""
+
+
 class Told(NamedTuple):
     """A change as streams tell it."""
 
@@ -223,14 +227,19 @@ class SagaEvents:
 
     async def _tell(self) -> None:
         """Tell all streams what changes, as long as there are some."""
+        away = False
         try:
             while self._followers:
                 before = self._place
                 try:
                     told, self._place = await self._run(self._read, before)
+                    away = False
+                except Lost:
+                    raise
                 except (*DATABASE_UNAVAILABLE, Busy) as error:
-                    log.warning("can't ask for what has changed: %s", error)
-                    told = []
+                    if not away:  # said once, not four times a second
+                        log.warning("can't ask for what has changed: %s", error)
+                    told, away = [], True
                 for follower in self._followers:
                     follower.put(told)
                 if self._place == before:
@@ -244,6 +253,8 @@ class SagaEvents:
 
     def _read(self, after: Place) -> tuple[list[Told], Place]:
         changes = saga_changes.read(self._database, after, AT_ONCE)
+        if changes and saga_changes.is_lost(self._database, after):
+            raise Lost("changes are dropped that were not told yet")
         states = saga_queries.find_many(self._database, list({one.saga_id for one in changes}))
         known = histories(self._database, states)
         by_id = {state.id: state for state in states}

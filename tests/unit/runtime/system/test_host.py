@@ -13,6 +13,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.function import Function
 from saga.runtime.health import stands_still
+from saga.runtime.observer import Observer
 from saga.runtime.retry import Retry
 from saga.runtime.settings import Settings
 from saga.runtime.system import host
@@ -52,6 +53,19 @@ def test_database_gives_a_handler_the_time_that_it_may_take(longest):
 
 def test_saga_has_the_usual_time(longest):
     assert longest("orchestrator", "place_order") == [LONGEST]
+
+
+@pytest.mark.parametrize(
+    ("service", "name"), [("order", "create_order"), ("orchestrator", "place_order")]
+)
+def test_what_is_hosted_tells_who_observes_the_process(sqlite, monkeypatch, service, name) -> None:
+    """All of them: who logs, who counts, who traces."""
+    [stack] = [s for s in read_stacks(Settings().saga_stacks) if s.service == service]
+    told, observer, url = [], Observer(), f"sqlite:///{sqlite.database}"
+    monkeypatch.setattr(host, "_run_loop", lambda hosting, *_: told.append(hosting.observer))
+    hosted, nothing = stack.import_entry(name), lambda: None
+    host._run(hosted, sqlite, url, Settings(), observer, threading.Event(), nothing, nothing, None)
+    assert told == [observer]
 
 
 def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatch) -> None:

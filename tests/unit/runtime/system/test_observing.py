@@ -6,6 +6,15 @@ from saga.runtime.observer import Handled, Observer
 from saga.runtime.system.observing import Logs, Observers
 
 
+class Broken(Observer):
+    """Raises whatever it is told."""
+
+    def _break(self, *_):
+        raise KeyError("broken")
+
+    around = handled = applied = received = sent = ticked = _break
+
+
 class Told(Observer):
     def __init__(self):
         self.heard = []
@@ -53,18 +62,19 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
 
 
-class Broken(Observer):
-    def handled(self, handled):
-        raise KeyError("a label")
-
-
-def test_observer_that_raises_keeps_no_other_from_hearing_and_nothing_from_going_on(bakery, caplog):
+def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, caplog):
     told = Told()
-    bakery.baker.observer = Observers(Broken(), told)
-    assert len(bakery.baker.process([bakery.bake_record()])) == 1
-    assert bakery.inbox == {"s/bake/do": "done"}
-    assert [one.outcome for [one] in told.heard] == ["done"]
-    assert "not observed: KeyError" in caplog.text
+    bakery.baker.observer = observers = Observers(Broken(), told)
+    [reply] = bakery.baker.process([bakery.bake_record()])
+    assert dict(reply.headers)["ce_outcome"] == b"done"
+    observers.applied([])
+    observers.received(3)
+    observers.sent(reply)
+    observers.ticked(1, 2, 3)
+    [[handled], *others] = told.heard
+    assert handled.outcome == "done"
+    assert others == [[], 3, reply, (1, 2, 3)]
+    assert caplog.text.count("not observed: KeyError") == 6
 
 
 def test_what_nobody_hears_is_told_to_nobody():

@@ -353,11 +353,14 @@ def test_quiet_stream_says_that_it_is_there(api, monkeypatch):
     assert in_time(api, follow()) == [":", "", ":", ""]
 
 
-def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch):
-    read = saga_changes.read
+def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch, caplog):
+    """That it is away is logged once."""
+    read, asked = saga_changes.read, []
 
     def away(*arguments):
-        monkeypatch.setattr(saga_changes, "read", read)
+        asked.append(arguments)
+        if len(asked) == 3:
+            monkeypatch.setattr(saga_changes, "read", read)
         raise UNAVAILABLE[0]("gone")
 
     async def follow():
@@ -369,6 +372,7 @@ def test_stream_goes_on_when_the_database_is_there_again(api, store, monkeypatch
 
     saga_id, [event] = in_time(api, follow())
     assert event.change == (saga_id, 0)
+    assert (len(asked), caplog.text.count("can't ask for what has changed")) == (3, 1)
 
 
 def test_streams_end_where_their_reader_fails(api, store, monkeypatch, caplog):
@@ -409,6 +413,30 @@ def test_saga_that_cant_be_read_ends_no_stream(api, store):
 
     saga_id, [event] = in_time(api, follow())
     assert event.change == (saga_id, 0)
+
+
+def test_streams_whose_reader_was_held_back_for_too_long_end_and_tell_so_when_they_come_again(
+    api, store, monkeypatch
+):
+    async def follow():
+        saga_id = begin(store)
+        async with opened(api, "/sagas/events") as stream:
+            place = await first_id(stream)
+            async with opened(api, f"/sagas/{saga_id}/events") as one:
+                seen = await one.take(1)
+                with monkeypatch.context() as held_back:
+                    held_back.setattr(saga_changes, "read", lambda *_: [])
+                    answer(store, saga_id)
+                    begin(store, now=OLD)
+                    saga_changes.prune(store.database, utcnow() + 2 * saga_changes.KEPT)
+                answer(store, saga_id, "send")
+                told = [event async for event in stream], [event async for event in one]
+        async with opened(api, "/sagas/events", place) as stream:
+            [event] = await stream.take(1)
+        async with opened(api, f"/sagas/{saga_id}/events", seen[0].id) as one:
+            return told, event.kind, [each.change[1] async for each in one]
+
+    assert in_time(api, follow()) == (([], []), "reset", [1, 2])
 
 
 def test_stream_whose_client_is_too_slow_is_ended(monkeypatch):
