@@ -59,8 +59,13 @@ def hide_secrets(values: Iterable[str | None]) -> None:
 
 
 def hide_password(database: str) -> None:
-    """Leave the password of a database out of all that this process logs, if it has one."""
-    hide_secrets([read_secret(f"{database.upper()}_DATABASE_PASSWORD")])
+    """Leave the password of a database out of all that this process logs, if it has one.
+
+    One that is the database's name, as in docker-compose.yml where none is given, is no secret, and
+    a part of what most lines tell.
+    """
+    password = read_secret(f"{database.upper()}_DATABASE_PASSWORD")
+    hide_secrets([password] if password != database else [])
 
 
 def _secrets_of(settings: Settings) -> list[str | None]:

@@ -228,6 +228,14 @@ def test_a_databases_own_password_is_a_secret_and_its_name_is_none(text, monkeyp
     assert text.getvalue().endswith("kitchen ***\n")
 
 
+def test_password_that_is_the_databases_name_is_none(text, monkeypatch):
+    """It would be left out of the name of each function, and all that is told of it."""
+    monkeypatch.setenv("PRODUCT_DATABASE_PASSWORD", "product")
+    hide_password("product")
+    log.info("product.reserve_product starts")
+    assert text.getvalue().endswith(": product.reserve_product starts\n")
+
+
 def test_a_url_without_a_password_of_its_own_hides_nothing(configure):
     configure(saga_database_url="postgresql://{service}:{password}@db/{service}")
     configure(saga_database_url="postgresql://[")
