@@ -71,7 +71,8 @@ def hide_password(database: str) -> None:
 def _secrets_of(settings: Settings) -> list[str | None]:
     url = settings.saga_database_url.get_secret_value()
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
+        password = parts.password if parts.password != parts.username else None
     except ValueError:  # told where the database is opened
         password = None
     given = [password, unquote(password)] if password and "{" not in password else []

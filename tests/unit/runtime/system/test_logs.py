@@ -236,6 +236,12 @@ def test_password_that_is_the_databases_name_is_none(text, monkeypatch):
     assert text.getvalue().endswith(": product.reserve_product starts\n")
 
 
+def test_password_that_is_the_users_name_is_none(configure):
+    out = configure(saga_database_url="postgresql://postgres:postgres@db/shop")
+    log.info("postgres is away")
+    assert out.getvalue().endswith(": postgres is away\n")
+
+
 def test_a_url_without_a_password_of_its_own_hides_nothing(configure):
     configure(saga_database_url="postgresql://{service}:{password}@db/{service}")
     configure(saga_database_url="postgresql://[")
