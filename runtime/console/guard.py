@@ -14,6 +14,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import Forbidden
 
 from ..settings import Settings
+from ..web.cross_origin import authority
 from .assets import ROOT
 
 COOKIE = "saga_console"
@@ -45,7 +46,7 @@ def check_host(request: Request, settings: Settings) -> None:
 def check_sender(request: Request, token: str) -> None:
     """Raise `Forbidden` unless a form was sent from a page of the console in this browser."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-    if not host or urlsplit(origin).netloc.lower() != host.lower():
+    if not host or authority(origin) != host.lower():
         raise Forbidden(f"this was sent by {origin or 'nobody who says so'}, not by the console")
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise Forbidden("this was sent by another site")

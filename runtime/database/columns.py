@@ -6,7 +6,7 @@ from typing import Any
 
 import peewee
 
-from ..clock import EPOCH, MICROSECOND
+from ..clock import EPOCH, microseconds
 
 CENTS = Decimal("0.01")
 
@@ -16,7 +16,7 @@ class Instant(peewee.BigIntegerField):  # type: ignore[misc]
 
     def db_value(self, value: datetime | None) -> int | None:
         """Turn an aware datetime into microseconds."""
-        return None if value is None else (value - EPOCH) // MICROSECOND
+        return None if value is None else microseconds(value)
 
     def python_value(self, value: int | None) -> datetime | None:
         """Turn microseconds into an aware datetime."""

@@ -103,7 +103,7 @@ def run_entry(
     traces = open_traces(hosted.name, settings)
     with counting(hosted, settings, url) as counter:
         observer = Observers(*filter(None, [Logs(), counter, traces]))
-        ready = lambda: on_ready(hosted.topics)  # noqa: E731
+        ready = partial(on_ready, hosted.topics)
         _run(hosted, database, url, settings, observer, stop, ready, create, traces)
     database.close()
     if traces is not None:

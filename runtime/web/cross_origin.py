@@ -15,6 +15,14 @@ SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")  # methods that change nothing
 OWN = ("same-origin", "none")  # `none` is a person's own doing
 
 
+def authority(origin: str) -> str:
+    """Return the host of an origin, with its port; an empty text where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
 async def refuse_cross_origin(request: Request) -> None:
     """Raise `CrossOrigin` for a request that may change something, and is another origin's."""
     if request.method not in SAFE and not _is_own(request):
@@ -25,12 +33,4 @@ def _is_own(request: Request) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
         return site in OWN
-    return origin is None or _authority(origin) == request.headers.get("host", "").lower()
-
-
-def _authority(origin: str) -> str:
-    """Return the host of an origin, with its port; an empty text where it has none."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
+    return origin is None or authority(origin) == request.headers.get("host", "").lower()
