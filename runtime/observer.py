@@ -35,12 +35,14 @@ class Handled(NamedTuple):
 class Applied(NamedTuple):
     """One change of a saga that has begun.
 
-    `reply` is what changed it; None where its host acted on what was due, or a person did.
+    `reply` is what changed it; None where its host acted on what was due, or a person did. `took`
+    are the parts of its attempt, in microseconds, where the reply told them.
     """
 
     reply: Reply | None
     old: SagaState
     new: SagaState
+    took: Sequence[int] = ()
 
 
 class Observer:

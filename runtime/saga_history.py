@@ -9,7 +9,7 @@ as `~812 35 1204 960 410`: the microseconds of its parts.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
@@ -21,7 +21,7 @@ from .database.schema import Table
 from .database.statements import one_of, prepared
 from .errors import first_line
 from .saga_state import IN_FLIGHT, SagaState, StepState, StepStatus, altered
-from .stamps import Parts, Stamps, between, parts
+from .stamps import Parts, parts
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +81,10 @@ class HistoryRow(Table):
         table_name = "saga_history"
 
 
-def recorded(old: SagaState | None, new: SagaState, stamps: Stamps | None = None) -> SagaState:
+def recorded(old: SagaState | None, new: SagaState, took: Sequence[int] = ()) -> SagaState:
     """Return a saga with its transition from `old`, which is None at the start, in its history.
 
-    `stamps` are those of the reply that made it.
+    `took` are the parts of the attempt whose reply made it, in microseconds, where it told them.
     """
     before = old.steps if old else (None,) * len(new.steps)
     # A fault like the one before it changes nothing of its step but that no answer is awaited.
@@ -101,8 +101,8 @@ def recorded(old: SagaState | None, new: SagaState, stamps: Stamps | None = None
         told.append(new.status)
     if not told:
         return new
-    if stamps is not None:
-        told.append(PARTS + " ".join(map(str, between(stamps, new.updated_at))))
+    if took:
+        told.append(PARTS + " ".join(map(str, took)))
     after = (new.updated_at - new.created_at) // MICROSECOND
     return altered(new, history=(*new.history, (after, *told)))
 

@@ -50,7 +50,8 @@ def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState
 
 def add_failures(database: peewee.Database, changes: Iterable[Applied]) -> None:
     """Store the steps and the codes of sagas that have just failed, in the caller's transaction."""
-    failed = [new for _, old, new in changes if new.failure is not None and old.failure is None]
+    pairs = ((change.old, change.new) for change in changes)
+    failed = [new for old, new in pairs if new.failure is not None and old.failure is None]
     _insert.many(database, [(key, state.id) for state in failed for key in failure_keys(state)])
 
 

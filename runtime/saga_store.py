@@ -25,6 +25,7 @@ from .saga_history import recorded
 from .saga_rows import SagaRow
 from .saga_search import SearchRow, add_failures, add_values
 from .saga_state import SagaState, to_json
+from .stamps import between
 from .transition import Transition
 
 HASH_LENGTH = 32  # characters; version 0.1 has stored twice as many
@@ -98,7 +99,8 @@ class SagaStore:
                 commands += more
                 if new is not state:
                     after[state.id], old = new, before[state.id]
-                    changed[state.id] = Applied(reply, old, recorded(old, new, reply.stamps))
+                    took = between(reply.stamps, new.updated_at) if reply.stamps else ()
+                    changed[state.id] = Applied(reply, old, recorded(old, new, took), took)
         self._save(list(changed.values()))
         return commands
 

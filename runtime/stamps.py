@@ -7,7 +7,6 @@ message has five of them.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import NamedTuple
 
 from .clock import microseconds
@@ -72,7 +71,9 @@ def read(value: str | None) -> Stamps | None:
 
 def between(stamps: Stamps, applied: datetime) -> list[int]:
     """Return the parts of an attempt whose reply was `applied` then, in microseconds."""
-    return [after - before for before, after in pairwise((*stamps, microseconds(applied)))]
+    sent, received, began, ended, answered = stamps
+    reply = microseconds(applied) - answered
+    return [received - sent, began - received, ended - began, answered - ended, reply]
 
 
 def parts(between: Iterable[int]) -> Parts:

@@ -17,7 +17,7 @@ WHOLE_SAGA = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 REQUEST = (0.005, 0.025, 0.1, 0.5, 2.5, 10)  # few: there is a series for each, route and status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is one of its own, and looked up often
 class Metric:
     """One metric; `name` is as Prometheus shows it, `buckets` are those of a histogram.
 

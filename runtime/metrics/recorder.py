@@ -12,7 +12,7 @@ from ..observer import Applied, Handled, Handling, Observer
 from ..saga import Saga
 from ..saga_host import HostedSaga
 from ..saga_state import SagaState, StepState
-from ..stamps import Parts, between
+from ..stamps import Parts
 from .catalogue import (
     ATTEMPTS,
     COMMANDS,
@@ -124,26 +124,27 @@ class SagaRecorder(_Counting):
 
         A part that the clocks of two hosts make less than nothing counts as nothing.
         """
-        attempts, times = Counter[Attempted](), Counter[tuple[str, Action, str]]()
-        for reply, old, new in changes:
+        attempts: dict[Attempted, list[Sequence[int]]] = {}
+        for reply, old, new, took in changes:
             if reply is None:
-                self._series(SWEPT, self._saga).inc()
-                times.update(_waited(old, new))
-            elif reply.stamps is not None:
-                attempts[reply.step, reply.action] += 1
-                for part, took in zip(
-                    Parts._fields, between(reply.stamps, new.updated_at), strict=True
-                ):
-                    times[reply.step, reply.action, part] += max(0, took)
+                self._swept(old, new)
+            elif took:
+                attempts.setdefault((reply.step, reply.action), []).append(took)
             for was, step in zip(old.steps, new.steps, strict=False):
                 if step is not was:
                     self._step(was, step)
             self._whole(old, new)
         # Together, as each change of what is counted costs more than all else here.
-        for attempted, count in attempts.items():
-            self._series(ATTEMPTS, self._saga, *attempted).inc(count)
-        for part_of, taken in times.items():
-            self._series(PARTS, self._saga, *part_of).inc(taken / 1e6)
+        for attempted, each in attempts.items():
+            self._series(ATTEMPTS, self._saga, *attempted).inc(len(each))
+            for part, times in zip(Parts._fields, zip(*each, strict=True), strict=True):
+                taken = sum(time for time in times if time > 0)
+                self._series(PARTS, self._saga, *attempted, part).inc(taken / 1e6)
+
+    def _swept(self, old: SagaState, new: SagaState) -> None:
+        self._series(SWEPT, self._saga).inc()
+        for part_of, waited in _waited(old, new).items():
+            self._series(PARTS, self._saga, *part_of).inc(waited / 1e6)
 
     def _whole(self, old: SagaState, new: SagaState) -> None:
         if new.failure is not None and old.failure is None:
@@ -155,12 +156,11 @@ class SagaRecorder(_Counting):
             self._series(DURATION, self._saga, new.status).observe(max(0.0, took))
 
     def _step(self, was: StepState, step: StepState) -> None:
-        for action, before, now in (
-            ("do", was.attempts, step.attempts),
-            ("undo", was.undo_attempts, step.undo_attempts),
-        ):
-            if now > before > 0:
-                self._series(RETRIES, self._saga, step.name, action).inc(now - before)
+        if step.attempts > was.attempts > 0:
+            self._series(RETRIES, self._saga, step.name, "do").inc(step.attempts - was.attempts)
+        if step.undo_attempts > was.undo_attempts > 0:
+            again = step.undo_attempts - was.undo_attempts
+            self._series(RETRIES, self._saga, step.name, "undo").inc(again)
         if step.status == "UNDO_FAILED" != was.status:
             self._series(FAILED_UNDOS, self._saga, step.name).inc()
 

@@ -12,7 +12,7 @@ from saga.runtime.errors import Conflict
 from saga.runtime.retry import Retry
 from saga.runtime.saga_history import Moment, _moments, recorded
 from saga.runtime.saga_state import SagaState
-from saga.runtime.stamps import Stamps
+from saga.runtime.stamps import Stamps, between
 from saga.runtime.transition import Transition
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -179,7 +179,8 @@ class Telling:
         return self._take(transition.on_reply(order_cake, self.state, reply, self.now), taken)
 
     def _take(self, change: Transition, stamps: Stamps | None = None) -> "Telling":
-        self.state = recorded(self.state, change[0], stamps)
+        took = between(stamps, change[0].updated_at) if stamps else ()
+        self.state = recorded(self.state, change[0], took)
         if change[1]:
             self.sent_at = self.now
         self.sent += change[1]
