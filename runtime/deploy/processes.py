@@ -139,7 +139,7 @@ def _instance(
     elif process.kind == "adapter":
         where = web_address(settings.saga_host, process.port)
     elif process.kind == "metrics":
-        where = f"{web_address(settings.saga_host, process.port)}/metrics"
+        where = running.metrics_at(settings.saga_host) or ""
     elif process.kind == "broker":
         where = running.broker
     return Instance(
