@@ -14,7 +14,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..address import web_address
 from ..errors import NotRunning, SagaError
 from ..settings import Settings
 from ..system.state import read_system
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 EVERY = 2.0  # seconds between two looks
 APART = 1.0  # seconds between the two looks of a rate that is told once
 LOOKS = 5  # between the first and the last of which a rate is told
-UNKNOWN = "unknown"
 
 
 @app.command()
@@ -67,11 +65,10 @@ def top(
 
 
 def _address(settings: Settings) -> str:
-    running = read_system(settings.saga_data)
-    port = next((one.port for one in running.processes if one.kind == "metrics"), None)
-    if port is None:
+    url = read_system(settings.saga_data).metrics_at(settings.saga_host)
+    if url is None:
         raise NotRunning("this system serves no metrics: see SAGA_METRICS_PORT, and its log")
-    return f"{web_address(settings.saga_host, port)}/metrics"
+    return url
 
 
 def _look(url: str) -> "Scrape":
@@ -133,7 +130,6 @@ def _sagas(rows: Sequence["SagasNow"]) -> Table:
 
 
 def _number(value: float | None, unit: str = "", *, bad: bool = False) -> Text:
-    if value is None:
-        return Text(UNKNOWN, "dim")
-    text = f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
-    return Text(text + unit, "red" if bad else "")
+    from ..metrics.scrape import told
+
+    return Text(told(value, unit), "dim" if value is None else "red" if bad else "")

@@ -6,6 +6,7 @@ from ..settings import Settings
 from ..web.app import App
 from .actions import Actions
 from .assets import ROOT
+from .functions import Functions
 from .letters import Letters
 from .pages import Pages
 
@@ -19,6 +20,7 @@ def mount(app: App, settings: Settings) -> None:
     console = Blueprint("console", url_prefix=ROOT)
     pages = Pages(settings, apis, app.ctx.service)
     pages.add_to(console)
+    Functions(settings, pages).add_to(console)
     Actions(pages).add_to(console)
     if pages.letters_known:
         Letters(settings, pages).add_to(console)

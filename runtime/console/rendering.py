@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from ..metrics.scrape import told
 from ..saga_state import SagaState
 from . import words
 from .assets import ROOT, address
@@ -26,6 +27,15 @@ SIGNS = {
     "UNDOING": ("back", "turning"),
     "UNDONE": ("undone", "turned"),
     "UNDO_FAILED": ("cross", "bad"),
+    "ready": ("check", "good"),
+    "starting": ("dots", "active"),
+    "restarting": ("again", "turning"),
+    "unhealthy": ("cross", "bad"),
+    "draining": ("drain", "turning"),
+    "stopping": ("drain", "turning"),
+    "stopped": ("bar", "idle"),
+    "not running": ("bar", "bad"),
+    "unknown": ("ask", "idle"),
 }
 
 
@@ -46,8 +56,11 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "length": words.length,
+        "lasting": words.lasting,
         "count": len,
         "instant": words.instant,
+        "moment": words.moment,
+        "told": told,
         "exact": words.exact,
         "as_json": words.as_json,
         "without": lambda text, end: text.removesuffix(end),

@@ -25,6 +25,16 @@ def length(microseconds: int) -> str:
     return f"{seconds // size} {unit}" + (f" {rest} {smaller[1]}" if rest else "")
 
 
+def lasting(seconds: float | None) -> str:
+    """Write a length of time that may be unknown."""
+    return "unknown" if seconds is None else length(round(seconds * 1_000_000))
+
+
+def moment(seconds: float) -> datetime:
+    """Return a moment that is given in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def instant(at: datetime) -> str:
     """Write a time in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

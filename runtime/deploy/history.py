@@ -25,6 +25,7 @@ FOLDER = "deploys/"
 OLDER = "deployments/"  # in it SYSTEM/NAME/ with one of each function, of version 0.1
 SHORTEST = 4  # digits of a version that a person may name
 READERS = 8  # records read at a time: a bucket answers each after a while
+LATEST = 200  # deploys among which the newest of one function are looked for
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,17 @@ def all_deployments(store: Store) -> list[Deployment]:
     return _all(store, FOLDER)
 
 
+def newest(store: Store, system: str, name: str, most: int) -> list[Deployment]:
+    """List the last deployments of one function, the newest first; of the latest deploys alone."""
+    found = _records(store, store.keys(FOLDER)[-LATEST:])
+    return [e for e in reversed(found) if (e.system, e.name) == (system, name)][:most]
+
+
 def _all(store: Store, folder: str) -> list[Deployment]:
-    keys = store.keys(folder)
+    return _records(store, store.keys(folder))
+
+
+def _records(store: Store, keys: Sequence[str]) -> list[Deployment]:
     with ThreadPoolExecutor(READERS) as threads:
         found = zip(keys, threads.map(store.get, keys), strict=True)
         return [entry for key, data in found for entry in _read(key, data)]

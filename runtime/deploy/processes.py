@@ -1,14 +1,12 @@
 """The target of processes: the supervisor of `saga up` starts and stops what is wanted of it."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 from ..address import web_address
 from ..errors import SagaError
 from ..polling import wait_until
 from ..settings import Settings
-from ..system.log_reader import IsWanted, LogReader, log_file, read_logs
+from ..system.log_reader import IsWanted, last_lines, log_file, read_logs
 from ..system.process import ProcessInfo
 from ..system.state import CODE, System, read_system
 from ..system.wanted import Wanted, change_wanted, instance_name, parse_wanted, read_record
@@ -93,9 +91,7 @@ class Processes:
 
     def last_lines(self, name: str) -> list[str]:
         """Read the end of the log."""
-        with closing(LogReader(log_file(self._data, name))) as reader:
-            last = deque(reader.lines(), LAST_LINES)
-            return [*last, *filter(None, [reader.unfinished()])][-LAST_LINES:]
+        return last_lines(log_file(self._data, name), LAST_LINES)
 
     def logs(self, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:
         """Read the logs, and go on as lines and logs come."""
@@ -143,7 +139,7 @@ def _instance(
     elif process.kind == "adapter":
         where = web_address(settings.saga_host, process.port)
     elif process.kind == "metrics":
-        where = f"{web_address(settings.saga_host, process.port)}/metrics"
+        where = running.metrics_at(settings.saga_host) or ""
     elif process.kind == "broker":
         where = running.broker
     return Instance(

@@ -1,10 +1,12 @@
-"""What a scrape tells of functions and sagas: the numbers of `saga top`. Unknown is None."""
+"""What a scrape tells of functions and sagas: to `saga top` and the console. Unknown is None."""
 
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
 from .catalogue import (
@@ -23,6 +25,7 @@ from .catalogue import (
 )
 
 TIMEOUT = 10.0  # seconds: what is asked for at a scrape may be slow to answer
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class FunctionNow:
     """A function or a saga's host.
 
     `rate` is in records a second, `lag` in records, `lag_seconds` the age of the oldest of them.
-    `errors`, which are faults and dead letters, are counted since the system's start; so is `p99`,
-    in seconds, of the time in the handler.
+    `errors`, which are faults and dead letters, are counted since the system's start; so are the
+    `dead_letters` among them, and `p50` and `p99`, in seconds, of the time in the handler.
     """
 
     name: str
@@ -40,6 +43,8 @@ class FunctionNow:
     lag: float | None
     lag_seconds: float | None
     errors: float | None
+    dead_letters: float | None
+    p50: float | None
     p99: float | None
 
 
@@ -59,12 +64,15 @@ class SagasNow:
 
 
 class Scrape:
-    """All samples of one scrape, which was taken `at` that many seconds on a monotonic clock."""
+    """All samples of one scrape, which was taken `at` that many seconds on a monotonic clock.
 
-    def __init__(self, text: str, at: float) -> None:
+    To those of its text, `more` are added.
+    """
+
+    def __init__(self, text: str, at: float, more: Iterable[Family] = ()) -> None:
         self.at = at
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
-        for family in text_string_to_metric_families(text):
+        for family in chain(text_string_to_metric_families(text), more):
             for sample in family.samples:
                 found = self._samples.setdefault(sample.name, [])
                 found.append((sample.labels, sample.value))
@@ -116,34 +124,33 @@ class Scrape:
                 yield found, value
 
 
-def scrape(url: str, at: float) -> Scrape:
-    """Read what is served there; raise `OSError` where nobody answers."""
+def scrape(url: str, at: float, timeout: float = TIMEOUT, more: Iterable[Family] = ()) -> Scrape:
+    """Read what is served there; raise `OSError` where nobody answers within `timeout` seconds."""
     directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with directly.open(url, timeout=TIMEOUT) as answer:
-        return Scrape(answer.read().decode(), at)
+    with directly.open(url, timeout=timeout) as answer:
+        return Scrape(answer.read().decode(), at, more)
 
 
 def functions(now: Scrape, before: Scrape | None = None) -> list[FunctionNow]:
     """List the functions and sagas; their rates are from `before` until now."""
     names = {name for name in now.values(INSTANCES.name, "function") if "." in name}
     names |= now.values(MEMBERS.name, "consumergroup")
-    return [
-        FunctionNow(
-            name=name,
-            members=now.most(MEMBERS.name, consumergroup=name),
-            rate=_rate(now, before, RECEIVED.name, **{GROUP: name}),
-            lag=now.total(LAG.name, consumergroup=name),
-            lag_seconds=now.most(LAG_SECONDS.name, consumergroup=name),
-            errors=_sum(
-                [
-                    now.total(COMMANDS.name, function=name, outcome="failed"),
-                    *(now.total(DEAD_LETTERS.name, topic=topic) for topic in now.read_by(name)),
-                ]
-            ),
-            p99=now.quantile(0.99, HANDLED.name, **{GROUP: name}),
-        )
-        for name in sorted(names)
-    ]
+    return [_function(name, now, before) for name in sorted(names)]
+
+
+def _function(name: str, now: Scrape, before: Scrape | None) -> FunctionNow:
+    letters = _sum(now.total(DEAD_LETTERS.name, topic=topic) for topic in now.read_by(name))
+    return FunctionNow(
+        name=name,
+        members=now.most(MEMBERS.name, consumergroup=name),
+        rate=_rate(now, before, RECEIVED.name, **{GROUP: name}),
+        lag=now.total(LAG.name, consumergroup=name),
+        lag_seconds=now.most(LAG_SECONDS.name, consumergroup=name),
+        errors=_sum([now.total(COMMANDS.name, function=name, outcome="failed"), letters]),
+        dead_letters=letters,
+        p50=now.quantile(0.5, HANDLED.name, **{GROUP: name}),
+        p99=now.quantile(0.99, HANDLED.name, **{GROUP: name}),
+    )
 
 
 def sagas(now: Scrape, before: Scrape | None = None) -> list[SagasNow]:
@@ -170,6 +177,13 @@ def _rate(now: Scrape, before: Scrape | None, name: str, **labels: str) -> float
     return max(0.0, grown) / (now.at - before.at)
 
 
-def _sum(parts: Sequence[float | None]) -> float | None:
+def told(value: float | None, unit: str = "") -> str:
+    """Write a number as it is told, with its unit; what nobody knows is unknown."""
+    if value is None:
+        return UNKNOWN
+    return (f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}") + unit
+
+
+def _sum(parts: Iterable[float | None]) -> float | None:
     known = [part for part in parts if part is not None]
     return sum(known) if known else None

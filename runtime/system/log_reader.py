@@ -13,6 +13,7 @@ from ..settings import MOST_LOG_FILES
 from .rotation import generation
 
 CHUNK = 65_536  # bytes that are read at once
+TAIL = 65_536  # bytes in which the last lines of a log are looked for
 IsWanted = Callable[[str, str], bool]
 
 LOOK_EVERY = 0.2  # seconds between two looks at logs that nobody has written to
@@ -27,6 +28,25 @@ def log_names(data: Path) -> dict[str, str]:
     """List what has left a log in a data directory, with what it is an instance of."""
     names = sorted(path.stem for path in (data / "logs").glob("*.log"))
     return {name: re.sub(r"-\d+$", "", name) for name in names}
+
+
+def last_lines(file: Path, most: int) -> list[str]:
+    """Return the last lines of a log, however long it is; those of more than `TAIL` bytes are cut.
+
+    Where it has just been rotated, they are in what was written before.
+    """
+    found = b""
+    for number in range(MOST_LOG_FILES):
+        try:
+            with generation(file, number).open("rb") as one:
+                one.seek(-min(one.seek(0, os.SEEK_END), TAIL - len(found)), os.SEEK_END)
+                found = one.read(TAIL - len(found)) + found
+        except FileNotFoundError:
+            break
+        if len(found) >= TAIL or found.count(b"\n") > most:
+            break
+    lines = found.decode(errors="replace").split("\n")
+    return (lines if lines[-1] else lines[:-1])[-most:]
 
 
 def read_logs(data: Path, is_wanted: IsWanted, *, follow: bool) -> Iterator[tuple[str, str]]:

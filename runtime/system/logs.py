@@ -97,7 +97,7 @@ class TextFormatter(logging.Formatter):
         traceback = record.exc_text or ""
         if record.exc_info and not traceback:
             traceback = self.formatException(record.exc_info)
-        return _hidden("\n".join(filter(None, [traceback, record.stack_info])))
+        return hidden("\n".join(filter(None, [traceback, record.stack_info])))
 
 
 class JsonFormatter(TextFormatter):
@@ -132,20 +132,21 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
+def hidden(text: str) -> str:
+    """Leave out of a text what this process knows to be secret."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _message(record: logging.LogRecord) -> str:
-    return _hidden(record.getMessage())
-
-
-def _hidden(text: str) -> str:
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, HIDDEN)
-    return text
+    return hidden(record.getMessage())
 
 
 def _plain(value: object) -> Any:
@@ -154,4 +155,4 @@ def _plain(value: object) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    return _hidden(said(value))
+    return hidden(said(value))

@@ -1,4 +1,4 @@
-"""The lines of one saga out of many logs.
+"""The lines of many logs by their times, and those of one saga out of them.
 
 A record begins with its time, be it text or JSON, and what belongs to it is indented below. All
 else was written by somebody who knows of no saga: it is a line of its own.
@@ -27,19 +27,24 @@ def is_json(line: str) -> bool:
     return line.startswith('{"time": "')
 
 
+def dated(lines: Iterable[Line]) -> Iterator[Dated]:
+    """Go through lines with the times of their records."""
+    times: dict[str, str] = {}
+    for name, text in lines:
+        if begins := _BEGINS.match(text):
+            times[name] = begins[1]
+        yield Dated(times.get(name, ""), name, text)
+
+
 def lines_of(saga_id: str, lines: Iterable[Line]) -> Iterator[Dated]:
     """Go through those lines that tell of a saga, with the tracebacks that belong to them."""
     whole = re.compile(rf"(?<![\w-]){re.escape(saga_id)}(?![\w-])")
-    times: dict[str, str] = {}
     told: dict[str, bool] = {}  # whether what was logged last is the saga's
-    for name, text in lines:
-        begins = _BEGINS.match(text)
-        if begins:
-            times[name] = begins[1]
-        if not text[:1].isspace():
-            told[name] = saga_id in text and whole.search(text) is not None
-        if told.get(name):
-            yield Dated(times.get(name, ""), name, text)
+    for line in dated(lines):
+        if not line.text[:1].isspace():
+            told[line.name] = saga_id in line.text and whole.search(line.text) is not None
+        if told.get(line.name):
+            yield line
 
 
 def saga_log(

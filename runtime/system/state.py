@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
+from ..address import web_address
 from ..data_directory import claim
 from ..errors import NotRunning, SagaError
 from .process import ProcessInfo, end, is_removed_and_open
@@ -57,6 +58,11 @@ class System(BaseModel):
             if process.kind == "adapter" and process.deployed == name and process.port:
                 return process.port
         raise NotRunning(f"no adapter {name!r} in this system")
+
+    def metrics_at(self, host: str) -> str | None:
+        """Return the URL of its metrics, which are on `host`; None where none are served."""
+        ports = [process.port for process in self.processes if process.kind == "metrics"]
+        return f"{web_address(host, ports[0])}/metrics" if ports else None
 
 
 def write_system(data: Path, system: System) -> None:

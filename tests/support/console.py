@@ -1,18 +1,28 @@
 """A running console, asked as by a browser whose page it is, or as another site makes it ask."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from saga.runtime.address import listen
 from saga.runtime.clock import utcnow
 from saga.runtime.console.mounting import mount
 from saga.runtime.envelope import Action, Outcome, Reply
+from saga.runtime.metrics.exposition import MetricsServer
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES, SagaStore, Start
 from saga.runtime.settings import Settings
+from saga.runtime.system.process import ProcessInfo
+from saga.runtime.system.state import System, lock_system, write_system
 from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 from support.api import Api, Broker, run_app
@@ -108,3 +118,69 @@ def fail(sagas: SagaStore, saga_id: str) -> None:
 def status_of(saga_id: str) -> str:
     """Return how a saga stands."""
     return str(SagaRow.get(SagaRow.id == saga_id).status)
+
+
+class Metrics(Collector):
+    """What the process for metrics serves: the samples of a text, as it is at a scrape."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.process = ProcessInfo(name="metrics", kind="metrics", state="ready")
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what is served now."""
+        return iter([*text_string_to_metric_families(self.text)])
+
+
+@contextmanager
+def serve_metrics(text: str) -> Iterator[Metrics]:
+    """Serve metrics on a port of their own until the end of a block."""
+    metrics, registry = Metrics(text), CollectorRegistry()
+    registry.register(metrics)
+    listening = listen("127.0.0.1", 0)
+    metrics.process.port = listening.getsockname()[1]
+    server = MetricsServer(registry, listening)
+    try:
+        yield metrics
+    finally:
+        server.close()
+
+
+class Supervised:
+    """A data directory on which a system runs, as far as anybody can tell from its files."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.stacks = data, data.parent / f"{data.name}-stacks"
+        self.stacks.mkdir()
+
+    def declare(self, service: str, functions: str = "", sagas: str = "") -> None:
+        """Write a stack file."""
+        entries = [f"[functions.{name}]\n" for name in functions.split()]
+        entries += [f"[sagas.{name}]\n" for name in sagas.split()]
+        text = f'service = "{service}"\npackage = "x"\ndatabase = "x"\n{"".join(entries)}'
+        (self.stacks / f"{service}.toml").write_text(text)
+
+    def publish(self, *processes: ProcessInfo) -> None:
+        """Say which processes there are."""
+        there = [*processes]
+        write_system(self.data, System(broker="x:1", stacks=self.stacks, processes=there))
+
+
+@contextmanager
+def supervised(data: Path) -> Iterator[Supervised]:
+    """Hold a data directory as a supervisor does, until the end of a block."""
+    with lock_system(data):
+        yield Supervised(data)
+
+
+def process(name: str, number: int = 1, **more: object) -> ProcessInfo:
+    """Describe a ready process of a function."""
+    given = {
+        "name": name if number == 1 else f"{name}-{number}",
+        "kind": "function",
+        "deployed": name,
+        "version": "1" * 64,
+        "state": "ready",
+        **more,
+    }
+    return ProcessInfo.model_validate(given)

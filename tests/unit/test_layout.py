@@ -43,7 +43,7 @@ ROOMS = {
     "system": {"flat", "database", "kafka", "metrics", "web", "console", "tracing"},
     "deploy": {"flat", "kafka", "system"},
     "web": {"flat", "database", "kafka", "metrics"},
-    "console": {"flat", "database", "kafka", "web"},
+    "console": {"flat", "database", "kafka", "web", "metrics", "system", "deploy"},
     "testing": {"flat", "database"},
     "simulation": {"flat", "client", "database", "system", "testing"},
     "authoring": {"flat", "system"},

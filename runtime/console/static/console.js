@@ -58,15 +58,24 @@
     stale = false;
     asking = true;
     const where = shown.dataset.from ?? location.pathname + location.search;
-    await htmx.ajax("GET", where, { target: `#${shown.id}`, select: `#${shown.id}`, swap: "outerMorph" });
-    setTimeout(() => { asking = false; refresh(); }, PAUSE);
+    try {
+      await htmx.ajax("GET", where, { target: `#${shown.id}`, select: `#${shown.id}`, swap: "outerMorph" });
+    } finally {
+      setTimeout(() => { asking = false; refresh(); }, PAUSE);
+    }
   };
   for (const event of ["visibilitychange", "focusout"]) document.addEventListener(event, () => setTimeout(refresh));
   document.addEventListener("toggle", refresh, true);
   document.addEventListener("htmx:after:swap", offer);
 
-  // What goes on by itself is asked for each second.
-  setInterval(() => { if (one("[data-goes-on]")) { stale = true; refresh(); } }, PAUSE);
+  // What goes on by itself is asked for each second, or each few where it says so.
+  let ticks = 0;
+  setInterval(() => {
+    const shown = one("[data-goes-on]");
+    if (!shown || ++ticks % (shown.dataset.goesOn || 1)) return;
+    stale = true;
+    refresh();
+  }, PAUSE);
 
   const hear = ({ data }) => {
     if (data.changed) {

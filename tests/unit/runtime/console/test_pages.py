@@ -190,7 +190,7 @@ def test_hostile_query_is_text(console):
     assert "<img src=x" not in page
 
 
-PAGES = ["/", "/?saga_id=x", f"/sagas/{UNKNOWN}"]
+PAGES = ["/", "/?saga_id=x", f"/sagas/{UNKNOWN}", "/functions", "/functions/order.create_order"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -218,7 +218,9 @@ def test_no_template_has_a_script_or_style_inside(name):
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8003", "bakery", ""]
 )
-@pytest.mark.parametrize("path", ["/", "/static/console.js", "/events", f"/sagas/{UNKNOWN}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/static/console.js", "/events", f"/sagas/{UNKNOWN}", "/functions"]
+)
 def test_name_that_leads_here_shows_nothing(console, host, path):
     page = console.get(path, host=host)
     assert page.status == 403

@@ -47,6 +47,18 @@ def record(store, *made, system="saga"):
     history.record(store, [deployment(system, name, version, None) for name, version in made])
 
 
+def test_newest_are_listed_first_and_of_one_function_in_one_system(store, monkeypatch):
+    record(store, (NAME, ONE), ("other", ONE))
+    record(store, (NAME, TWO), system="another")
+    record(store, (NAME, TWO))
+    record(store, (NAME, THREE))
+    newest = lambda most: [e.version for e in history.newest(store, "saga", NAME, most)]  # noqa: E731
+    assert newest(9) == [THREE, TWO, ONE]
+    assert newest(2) == [THREE, TWO]
+    monkeypatch.setattr(history, "LATEST", 2)
+    assert newest(9) == [THREE, TWO]
+
+
 def test_deployments_are_listed_from_the_oldest_on(store):
     versions = [ONE, TWO, THREE, ONE] * 5
     for version in versions:

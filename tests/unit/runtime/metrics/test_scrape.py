@@ -7,7 +7,15 @@ from saga.runtime.address import listen
 from saga.runtime.metrics.catalogue import COMMANDS
 from saga.runtime.metrics.exposition import MetricsServer
 from saga.runtime.metrics.instruments import Instruments
-from saga.runtime.metrics.scrape import FunctionNow, SagasNow, Scrape, functions, sagas, scrape
+from saga.runtime.metrics.scrape import (
+    FunctionNow,
+    SagasNow,
+    Scrape,
+    functions,
+    sagas,
+    scrape,
+    told,
+)
 
 BUCKETS = """
 # TYPE messaging_process_duration_seconds histogram
@@ -67,8 +75,9 @@ saga_oldest_open_age_seconds{saga="fast"} 50
 
 def test_function_is_told_whole_and_apart_from_others():
     found, other = functions(Scrape(ALL + OTHER, 12.0), Scrape(BEFORE, 10.0))
+    assert found.p50 == pytest.approx(0.1)
     assert found.p99 == pytest.approx(0.198)
-    assert found == FunctionNow("b.bake", 2, 10.0, 7, 1.5, 5, found.p99)
+    assert found == FunctionNow("b.bake", 2, 10.0, 7, 1.5, 5, 2, found.p50, found.p99)
     # The letters on a topic are errors of whoever reads it.
     assert (other.name, other.rate, other.errors) == ("b.eat", 25.0, 59)
 
@@ -100,9 +109,17 @@ def test_what_is_served_is_read_at_its_moment():
 
 def test_what_is_not_told_is_unknown():
     known = 'saga_instances{function="b.bake",state="ready"} 1\n'
-    assert functions(Scrape(known, 1.0), Scrape("", 0.0)) == [FunctionNow("b.bake", *[None] * 6)]
+    assert functions(Scrape(known, 1.0), Scrape("", 0.0)) == [FunctionNow("b.bake", *[None] * 8)]
     ended = 'saga_ended_total{saga="feast",status="FAILED"} 2\n'
     assert sagas(Scrape(ended, 1.0)) == [SagasNow("feast", *[None] * 5)]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "unknown"), (0, "0/s"), (2.0, "2/s"), (2.34, "2.3/s"), (100.4, "100/s")],
+)
+def test_numbers_are_told_short_and_what_nobody_knows_as_unknown(value, expected):
+    assert told(value, "/s") == expected
 
 
 def test_one_look_tells_no_rate():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saga.runtime.system.log_reader import last_words, read_logs
+from saga.runtime.system.log_reader import TAIL, last_lines, last_words, read_logs
 
 
 @pytest.fixture
@@ -37,6 +37,37 @@ def test_a_line_without_its_end_is_read_where_nobody_waits_for_it(logs: Path) ->
     (logs / "a.f.log").write_bytes(b"1\n\xff2")
     read = read_logs(logs.parent, lambda *_: True, follow=False)
     assert [*read] == [("a.f", "1"), ("a.f", "\ufffd2")]
+
+
+def test_last_lines_are_read_from_the_end_with_the_one_that_is_half_written(logs: Path) -> None:
+    log = logs / "a.f.log"
+    log.write_text("".join(f"{n}\n" for n in range(99_999)) + "half")
+    assert last_lines(log, 3) == ["99997", "99998", "half"]
+    log.write_text("1\n2\n")
+    assert last_lines(log, 1) == ["2"]
+    assert last_lines(log, 9) == ["1", "2"]
+
+
+def test_last_lines_go_on_in_what_was_written_before(logs: Path) -> None:
+    log = logs / "a.f.log"
+    (logs / "a.f.log.2").write_text("a\nb\n")
+    (logs / "a.f.log.1").write_text("c\n")
+    log.write_text("")
+    assert last_lines(log, 2) == ["b", "c"]
+    assert last_lines(log, 3) == ["a", "b", "c"]
+
+
+def test_last_lines_are_of_so_many_bytes(logs: Path) -> None:
+    log = logs / "a.f.log"
+    (logs / "a.f.log.1").write_text(f"first\n{'x' * TAIL}\n")
+    log.write_text("last\n")
+    cut, last = last_lines(log, 9)
+    assert (cut, last) == ("x" * (TAIL - 6), "last")
+
+
+def test_log_that_is_not_there_has_no_last_lines(logs: Path) -> None:
+    (logs / "a.g.log").touch()
+    assert last_lines(logs / "a.g.log", 9) == last_lines(logs / "a.h.log", 9) == []
 
 
 TRACEBACK = """
