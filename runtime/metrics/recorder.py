@@ -122,7 +122,8 @@ class SagaRecorder(_Counting):
     def applied(self, changes: Sequence[Applied]) -> None:
         """Count what has changed, and what the time of an attempt was made of.
 
-        A part that the clocks of two hosts make less than nothing counts as nothing.
+        A part that the clocks of two hosts make less than nothing counts as nothing, and as the
+        whole time of its saga where they make it longer than that: stamps may be anybody's.
         """
         attempts, times = Counter[Attempted](), Counter[tuple[str, Action, str]]()
         for reply, old, new in changes:
@@ -131,10 +132,11 @@ class SagaRecorder(_Counting):
                 times.update(_waited(old, new))
             elif reply.stamps is not None:
                 attempts[reply.step, reply.action] += 1
+                age = microseconds(new.updated_at) - microseconds(new.created_at)
                 for part, took in zip(
                     Parts._fields, between(reply.stamps, new.updated_at), strict=True
                 ):
-                    times[reply.step, reply.action, part] += max(0, took)
+                    times[reply.step, reply.action, part] += max(0, min(took, age))
             for was, step in zip(old.steps, new.steps, strict=False):
                 if step is not was:
                     self._step(was, step)
