@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -24,6 +24,10 @@ from .record import to_record
 log = logging.getLogger(__name__)
 
 DEFAULT_REPLICATION = -1  # the broker's, which Kafka 2.4 and newer take for it (KIP-464)
+REBALANCING = (
+    ConsumerGroupState.PREPARING_REBALANCING,
+    ConsumerGroupState.COMPLETING_REBALANCING,
+)
 # A dead letter waits for a person, however long that takes and whatever else topics keep there.
 KEPT_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
@@ -112,6 +116,17 @@ def _create(admin: Admin, topics: Sequence[NewTopic]) -> bool:
     except KafkaException as error:
         raise BrokerUnavailable(f"topics not created: {reason(error)}") from error
     return all_new
+
+
+def is_at_rest(settings: Settings, group: str) -> bool:
+    """Tell whether a group's coordinator answers, and waits for no member."""
+    name = settings.kafka_prefix + group
+    try:
+        admin = Admin(settings).client
+        asked = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT)
+        return asked[name].result().state not in REBALANCING
+    except KafkaException as error:
+        return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
 
 
 def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:

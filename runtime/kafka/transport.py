@@ -21,6 +21,7 @@ from ..errors import BrokerUnavailable
 from ..health import HealthFile
 from ..settings import Settings
 from ..transport import BATCH_SIZE, Refusal
+from .admin import is_at_rest
 from .application import DELIVERY_TIMEOUT, application
 from .in_flight import Batch, InFlight, Offsets
 from .producer import MISSING, Failure, Producer
@@ -34,6 +35,7 @@ LEAVING = 2.0  # seconds that answers have to arrive; the batches of others come
 CLOSING = 5.0  # seconds until all partitions are given up; hundredths are usual
 QUIET_POLLS = 5  # after which nothing more is expected of an assignment
 FULL_WAIT = 0.1  # seconds between two looks whether there is room
+OUT_FOR_LONG = 30.0  # seconds that a member is out of its group; few are usual after an outage
 
 
 class KafkaTransport:
@@ -41,7 +43,8 @@ class KafkaTransport:
 
     `on_ready` is called once, when the group takes us in, and `on_missing` where one of the topics
     is not there any more. `health` is well as long as we are in the group and are polling.
-    `on_sent` hears of each record that the broker has taken.
+    `on_sent` hears of each record that the broker has taken. `on_forgotten` is called when we have
+    been out of the group for long, though it waits for nobody: no waiting mends that.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class KafkaTransport:
         health: HealthFile | None = None,
         crash_points: crash.CrashPoints = crash.DISARMED,
         on_sent: Callable[[Record], None] = lambda _: None,
+        on_forgotten: Callable[[], None] = lambda: None,
     ) -> None:
         self._producer = Producer(settings, on_sent)
+        self._settings = settings
         self._group = group
         self._prefix = settings.kafka_prefix
         self._is_embedded = settings.kafka_is_embedded
@@ -66,6 +71,8 @@ class KafkaTransport:
         self._health = health or HealthFile(None)
         self._crash = crash_points
         self._is_member = False
+        self._out_until = time.monotonic() + OUT_FOR_LONG
+        self._on_forgotten = on_forgotten
         self._on_missing = on_missing
         self._on_ready: Callable[[], None] | None = on_ready
         self._consumer = application(settings, group).get_consumer(auto_commit_enable=True)
@@ -86,6 +93,7 @@ class KafkaTransport:
     def _left(self) -> None:
         """Keep nothing of partitions that are somebody else's now; what is known is committed."""
         self._is_member = False
+        self._out_until = time.monotonic() + OUT_FOR_LONG
         self._health.mark_unhealthy()
         self._store_what_is_taken()
         self._in_flight.take_all()
@@ -98,6 +106,8 @@ class KafkaTransport:
                 self._look_for_an_empty_broker()
             if self._is_member:
                 self._health.mark_healthy()
+            else:
+                self._see_to_membership()
         self._see_to_answers()
         first = self._consumer.poll(timeout)
         messages = []
@@ -107,6 +117,17 @@ class KafkaTransport:
         if len(self._batch) < len(messages):
             self._see_to_errors(error for m in messages if (error := m.error()) is not None)
         return self._batch
+
+    def _see_to_membership(self) -> None:
+        """Tell where the group has forgotten us, as seen from its coordinator.
+
+        librdkafka 2.12 may, after its broker stood still for a while, ask the coordinator nothing
+        any more, though all else goes on; a consumer like that can't even be closed.
+        """
+        if time.monotonic() >= self._out_until:
+            self._out_until = time.monotonic() + OUT_FOR_LONG
+            if is_at_rest(self._settings, self._group):
+                self._on_forgotten()
 
     def _see_to_errors(self, errors: Iterable[KafkaError]) -> None:
         """Tell what the consumer reports; librdkafka recovers from most of it by itself."""

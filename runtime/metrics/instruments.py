@@ -6,7 +6,7 @@ process for metrics adds up all files at a scrape.
 """
 
 import os
-import struct
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -23,18 +23,37 @@ from .catalogue import Metric
 KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 MOST_CODES = 20  # of failures in one process's label: a handler may make one from an id
 OTHER = "other"
-# What reading a damaged file raises.
-UNREADABLE = (OSError, RuntimeError, ValueError, struct.error)
+FILES = ("counter", "gauge_max", "histogram")  # what prometheus_client puts before their name
+ROOM = 1 << 18  # bytes of each: more than most processes ever need
 
 # A third more series, which nobody asks for.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def count_in(file: Path) -> None:
-    """Let all that is counted in this process from now on stand in files of this name."""
+    """Let all that is counted in this process from now on stand in files of this name.
+
+    Those that a power cut has damaged begin anew. Raises `OSError` where there is no room for them.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
+    for kind in FILES:
+        _make_room(file.with_name(f"{kind}_{file.name}.db"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(file.parent)
     values.ValueClass = values.MultiProcessValue(lambda: file.name)  # type: ignore[no-untyped-call]
+
+
+def _make_room(file: Path) -> None:
+    """Write zeros: who writes into memory for which a full disk has no block is ended by that."""
+    if file.exists() and not _can_go_on(file):
+        file.unlink()
+    with file.open("ab") as room:
+        room.write(bytes(max(0, ROOM - room.tell())))
+
+
+def _can_go_on(file: Path) -> bool:
+    """Tell whether who counts finds in a file what was counted, and where that ends."""
+    end = int.from_bytes(file.read_bytes()[:4], sys.byteorder, signed=True)
+    return end >= 0 and end % 8 == 0 and _can_be_read(str(file))
 
 
 class Instruments:
@@ -77,11 +96,11 @@ class Counted(Collector):
         self._folder = folder
 
     def collect(self) -> Iterable[Family]:
-        """Return the sums, but for files that a power cut or a full disk has left unreadable."""
+        """Return the sums, but for files that can't be read."""
         files = sorted(str(file) for file in self._folder.glob("*.db"))
         try:
             return _merged(files)
-        except UNREADABLE:
+        except Exception:  # in a damaged file, or somebody else's, may be anything
             return _merged([file for file in files if _can_be_read(file)])
 
     def describe(self) -> Iterable[Family]:
@@ -96,6 +115,6 @@ def _merged(files: list[str]) -> Iterable[Family]:
 def _can_be_read(file: str) -> bool:
     try:
         _merged([file])
-    except UNREADABLE:
+    except Exception:
         return False
     return True

@@ -122,14 +122,17 @@ class SagaRecorder(_Counting):
     def applied(self, changes: Sequence[Applied]) -> None:
         """Count what has changed, and what the time of an attempt was made of.
 
-        A part that the clocks of two hosts make less than nothing counts as nothing.
+        A part that the clocks of two hosts make less than nothing counts as nothing, and as the
+        whole time of its saga where they make it longer than that: stamps may be anybody's.
         """
         attempts: dict[Attempted, list[Sequence[int]]] = {}
         for reply, old, new, took in changes:
             if reply is None:
                 self._swept(old, new)
             elif took:
-                attempts.setdefault((reply.step, reply.action), []).append(took)
+                age = microseconds(new.updated_at) - microseconds(new.created_at)
+                bounded = [max(0, min(part, age)) for part in took]
+                attempts.setdefault((reply.step, reply.action), []).append(bounded)
             for was, step in zip(old.steps, new.steps, strict=False):
                 if step is not was:
                     self._step(was, step)
@@ -138,8 +141,7 @@ class SagaRecorder(_Counting):
         for attempted, each in attempts.items():
             self._series(ATTEMPTS, self._saga, *attempted).inc(len(each))
             for part, times in zip(Parts._fields, zip(*each, strict=True), strict=True):
-                taken = sum(time for time in times if time > 0)
-                self._series(PARTS, self._saga, *attempted, part).inc(taken / 1e6)
+                self._series(PARTS, self._saga, *attempted, part).inc(sum(times) / 1e6)
 
     def _swept(self, old: SagaState, new: SagaState) -> None:
         self._series(SWEPT, self._saga).inc()

@@ -50,7 +50,10 @@ def count_in_files(settings: Settings) -> None:
     if settings.saga_metrics_port and settings.saga_counts is not None:
         from ..metrics.instruments import count_in
 
-        count_in(settings.saga_counts)
+        try:
+            count_in(settings.saga_counts)
+        except OSError as error:
+            log.warning("nothing of this process is counted: %s", error)
 
 
 def _serve(

@@ -222,12 +222,19 @@ def _run_loop(
     patience = hosted.timeout if isinstance(hosted, Function) else 0.0
     health, topics = HealthFile(settings.saga_health, patience), hosted.topics
     transport = KafkaTransport(
-        settings, hosted.name, topics, on_ready, create, health, points, loop.observer.sent
+        settings, hosted.name, topics, on_ready, create, health, points, loop.observer.sent, _end
     )
     try:
         loop.run(transport if traces is None else traces.carried_by(transport), stop)
     finally:
         transport.close()
+
+
+def _end() -> None:
+    """End this process, as whoever watches it starts another: its consumer would hang if closed."""
+    log.error("out of its group for long, which waits for nobody: ends, to be started again")
+    logging.shutdown()
+    os._exit(1)
 
 
 def _run_timer(

@@ -8,7 +8,7 @@ import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_changes, saga_queries
 from saga.runtime.clock import EPOCH
-from saga.runtime.database.connection import connect, transaction
+from saga.runtime.database.connection import connect, rows_written, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_changes import ChangeRow, Place
@@ -170,6 +170,8 @@ def test_what_is_older_than_an_hour_is_dropped_and_who_was_before_it_is_told(sto
     places = [change.place for change in changes(store)]
     saga_changes.prune(store.database, LATER)
     assert told(store) == [("b", 0), ("c", 0)]
+    ats = [row.at for row in ChangeRow.select().order_by(ChangeRow.number)]
+    assert ats == [EPOCH, LATER]
     lost = [saga_changes.is_lost(store.database, place) for place in (before, *places[1:])]
     assert lost == [True, False, False]
     assert not saga_changes.is_lost(store.database, saga_changes.position(store.database))
@@ -178,9 +180,12 @@ def test_what_is_older_than_an_hour_is_dropped_and_who_was_before_it_is_told(sto
 def test_prune_of_what_was_pruned_writes_nothing(store):
     start(store, "a")
     start(store, "b")
+    written = []
     for _ in range(2):
         saga_changes.prune(store.database, LATER)
         assert [(row.at, row.sagas) for row in ChangeRow.select()] == [(EPOCH, "b 0 1\n")]
+        written.append(rows_written(store.database))
+    assert written[1] == written[0]
     assert not saga_changes.is_lost(store.database, changes(store)[-1].place)
 
 
@@ -192,6 +197,36 @@ def test_no_more_rows_are_kept_than_there_may_be(store, monkeypatch):
     assert told(store) == [("b", 0), ("c", 0), ("d", 0)]
     saga_changes.prune(store.database, NOW)
     assert ChangeRow.select().count() == 3
+
+
+def test_what_is_an_hour_old_is_kept(store):
+    for name, age in (("a", saga_changes.KEPT * 2), ("b", saga_changes.KEPT), ("c", timedelta(0))):
+        start(store, name, now=LATER - age)
+    start(store, "d", now=LATER)
+    saga_changes.prune(store.database, LATER)
+    assert ChangeRow.select().where(ChangeRow.at == EPOCH).count() == 1
+    assert told(store)[-3:] == [("b", 0), ("c", 0), ("d", 0)]
+
+
+def test_rows_are_kept_by_their_number_whatever_came_first(store):
+    for number in (3, 2, 1):
+        at = NOW if number == 1 else LATER
+        ChangeRow.insert(number=number, at=at, sagas=f"{number} 0 1\n").execute()
+    saga_changes.prune(store.database, LATER)
+    assert told(store) == [("1", 0), ("2", 0), ("3", 0)]
+
+
+def test_each_look_for_a_row_finds_one(store):
+    for name in "abc":
+        start(store, name)
+    last = changes(store)[-1].place.number
+    looks = (
+        saga_changes._select_oldest.on(store.database),
+        saga_changes._select_before.on(store.database, last),
+        saga_changes._select_recent.on(store.database, NOW),
+        saga_changes._select_newest.on(store.database, 0),
+    )
+    assert [len(list(found)) for found in looks] == [1, 1, 1, 1]
 
 
 def test_nothing_is_lost_where_nothing_was_dropped(store):

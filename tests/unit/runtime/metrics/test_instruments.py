@@ -1,6 +1,7 @@
 """What processes count in files is there after them, and adds up."""
 
 import signal
+import struct
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
-from saga.runtime.metrics.instruments import Counted, Instruments
+from saga.runtime.metrics.instruments import ROOM, Counted, Instruments
 
 # Counts one command, says so, and then waits to be killed.
 COUNTS = """
@@ -72,7 +73,36 @@ def test_restarts_leave_no_more_files(count_and_be_killed, tmp_path):
     assert sorted((tmp_path / "counts").iterdir()) == files
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00", b"\xff" * 100, b"\x80\x00\x00\x00" * 99])
+def one_entry(key):
+    """Write an entry as prometheus_client does, whatever its key is."""
+    entry = struct.pack("i", len(key)) + key + b" " * (8 - (len(key) + 4) % 8)
+    return struct.pack("ii", 24 + len(entry), 0) + entry + struct.pack("dd", 1.0, 0.0)
+
+
+DAMAGES = [b"", b"\x00", b"\xff" * 100, b"\x80\x00\x00\x00" * 99]
+DAMAGES += map(one_entry, [b"", b"5", b"null", b"[1, 2, 3, 4]", b'["a", "b", {"c": []}, "d"]'])
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, struct.pack("i", 13) + bytes(996)])
+def test_damaged_file_ends_nobody_and_begins_anew(count_and_be_killed, scrape, tmp_path, damage):
+    count_and_be_killed("bakery.bake")
+    for file in (tmp_path / "counts").iterdir():
+        file.write_bytes(damage)
+    count_and_be_killed("bakery.bake")
+    assert DONE + b"1.0" in scrape()
+
+
+def test_room_for_counts_is_taken_at_once(count_and_be_killed, tmp_path):
+    """Or else a disk that is full later would end who counts."""
+    count_and_be_killed("bakery.bake")
+    for file in (tmp_path / "counts").iterdir():
+        assert file.stat().st_size == ROOM
+        assert file.stat().st_blocks * 512 >= ROOM
+    count_and_be_killed("bakery.bake")
+    assert {file.stat().st_size for file in (tmp_path / "counts").iterdir()} == {ROOM}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_file_takes_no_other_along(count_and_be_killed, scrape, tmp_path, damage):
     count_and_be_killed("bakery.bake")
     (tmp_path / "counts" / "counter_user.pay.db").write_bytes(damage)

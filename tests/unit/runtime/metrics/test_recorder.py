@@ -19,7 +19,7 @@ from saga.runtime.observer import Applied
 from saga.runtime.problem import problem_of
 from saga.runtime.saga_host import HostedSaga, SagaHost
 from saga.runtime.saga_store import TABLES, Start
-from saga.runtime.stamps import Stamps
+from saga.runtime.stamps import Parts, Stamps
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -289,6 +289,15 @@ def test_clocks_that_differ_take_nothing_away(hosted, counted):
     ahead = microseconds(NOW) + 5_000_000
     hosted.answer(saga_id, "cook", "do", "done", stamps=Stamps(microseconds(NOW), *[ahead] * 4))
     assert counted.total("saga_step_seconds_total", part="reply") == 0
+
+
+def test_no_part_of_an_attempt_is_longer_than_its_saga(hosted, counted):
+    """Somebody's clock may be at 1970, and a counter never forgets."""
+    saga_id = hosted.start()
+    hosted.now += 2 * SECOND
+    hosted.answer(saga_id, "cook", "do", "done", stamps=Stamps(0, 0, 1, microseconds(NOW), 10**16))
+    told = {part: counted.total("saga_step_seconds_total", part=part) for part in Parts._fields}
+    assert told == {"queue": 0, "turn": 1e-6, "handler": 2, "commit": 2, "reply": 0}
 
 
 def test_retry_is_counted_with_its_wait(hosted, counted):

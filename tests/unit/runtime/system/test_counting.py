@@ -68,6 +68,17 @@ def test_process_whose_port_is_taken_works_all_the_same(caplog: pytest.LogCaptur
     assert len(caplog.messages) == 1
 
 
+def test_process_whose_files_cant_be_had_works_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "full").touch()
+    settings = Settings(saga_metrics_port=1, saga_counts=tmp_path / "full" / "bakery.bake")
+    with counting(FUNCTION, settings, "sqlite://") as observer:
+        assert observer is not NOBODY
+    [told] = caplog.messages
+    assert told.startswith("nothing of this process is counted: ")
+
+
 def test_supervised_process_counts_in_its_files_and_serves_nothing(tmp_path: Path) -> None:
     """In a process of its own, as what it counts in is for good."""
     code = """
@@ -93,4 +104,5 @@ with counting(FUNCTION, Settings(saga_metrics_port=port, saga_counts=counts), "s
     )
     assert ran.stdout == "True\n"
     files = sorted(file.name for file in tmp_path.iterdir())
-    assert files == ["counter_bakery.bake.db"]
+    kinds = ("counter", "gauge_max", "histogram")
+    assert files == [f"{kind}_bakery.bake.db" for kind in kinds]

@@ -1,6 +1,8 @@
 """How a process that hosts something is set up, and what a timer's tells of itself."""
 
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -19,6 +21,28 @@ from saga.runtime.settings import Settings
 from saga.runtime.system import host
 from saga.runtime.system.stack import Stack, read_stacks
 from saga.runtime.timer import Timer
+
+# No broker is there; its group counts as one that is at rest without it.
+FORGOTTEN = """
+from threading import Event
+
+from saga.runtime import crash
+from saga.runtime.database.connection import connect
+from saga.runtime.kafka import transport
+from saga.runtime.settings import Settings
+from saga.runtime.system import host
+from saga.runtime.system.stack import read_stacks
+from saga.runtime.worker import Worker
+
+transport.OUT_FOR_LONG, transport.is_at_rest = 0.0, lambda *_: True
+[stack] = [s for s in read_stacks(Settings().saga_stacks) if s.service == "order"]
+hosted, nowhere = stack.import_entry("create_order"), Settings(kafka_bootstrap_servers="host:1")
+worker = Worker(hosted, connect("sqlite://"))
+host._run_loop(worker, hosted, crash.DISARMED, nowhere, Event(), None, None, None)
+"""
+
+
+FORGOTTEN_TOLD = "out of its group for long, which waits for nobody: ends, to be started again"
 
 
 class Connected(Exception):
@@ -66,6 +90,13 @@ def test_what_is_hosted_tells_who_observes_the_process(sqlite, monkeypatch, serv
     hosted, nothing = stack.import_entry(name), lambda: None
     host._run(hosted, sqlite, url, Settings(), observer, threading.Event(), nothing, nothing, None)
     assert told == [observer]
+
+
+def test_process_that_its_group_has_forgotten_ends() -> None:
+    """Its consumer can't be mended, nor closed."""
+    command = [sys.executable, "-c", FORGOTTEN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr.strip()) == (1, FORGOTTEN_TOLD)
 
 
 def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatch) -> None:
