@@ -9,16 +9,25 @@ from contextlib import contextmanager
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from confluent_kafka import Producer
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from saga.runtime.console.guard import HEADERS
+from saga.runtime.system.wanted import change_wanted, read_wanted
 from support.browser import run_browser
 from support.system import RunningSystem
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.proof
 
-MORE = ["/console/dead-letters/order.create/0/0", "/console/actions", "/console/actions/cancel"]
+MORE = [
+    "/console/dead-letters/order.create/0/0",
+    "/console/actions",
+    "/console/actions/cancel",
+    "/console/functions",
+    "/console/functions/user.process_payment",
+]
+PAY = "user.process_payment"
+MINUTES = 240_000  # milliseconds: what a busy machine may take
 SERIOUS = ("serious", "critical")  # what axe calls the worst
 
 
@@ -59,6 +68,10 @@ def context_of(browser: Browser, **options: object) -> Iterator[BrowserContext]:
 def page(browser: Browser, base: str) -> Iterator[Page]:
     with context_of(browser, base_url=base) as context:
         yield context.new_page()
+
+
+def fact(page: Page, name: str) -> Locator:
+    return page.locator(".facts div", has=page.get_by_text(name, exact=True)).locator("dd")
 
 
 def paths(system: RunningSystem) -> list[str]:
@@ -235,6 +248,77 @@ def test_dead_letter_is_dropped(page):
     page.get_by_role("button", name="Drop this dead letter").click()
     expect(page.get_by_text("1 dropped.")).to_be_visible()
     expect(page.get_by_text("No dead letters.")).to_be_visible()
+
+
+def test_function_that_is_killed_is_shown_with_its_restart(system, page):
+    page.goto("/console/functions")
+    row = page.get_by_role("row").filter(has_text=PAY)
+    expect(row).to_contain_text("Ready")
+    restarts = row.locator("td").last
+    before = int(restarts.inner_text())
+    page.evaluate("window.same = true")
+    os.kill(int(system.processes()[PAY]["pid"]), signal.SIGKILL)
+    expect(restarts).to_have_text(str(before + 1), timeout=MINUTES)
+    expect(row).to_contain_text("Ready", timeout=MINUTES)
+    assert page.evaluate("window.same") is True
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Last log lines")).to_be_visible()
+
+
+def test_lag_of_a_function_that_was_removed_is_shown(system, page):
+    system.saga("remove", PAY)
+    try:
+        saga = system.order(system.make_user(), system.make_product(), wait=0)["saga_id"]
+        page.goto(f"/console/functions/{PAY}")
+        expect(page.locator(".standing")).to_have_text("Not running")
+        expect(fact(page, "Lag")).to_have_text("1", timeout=MINUTES)
+        expect(fact(page, "Members")).to_have_text("0")
+    finally:
+        system.saga("deploy", PAY)
+    expect(page.locator(".standing")).to_have_text("Ready", timeout=MINUTES)
+    assert system.ended(saga)["status"] == "COMPLETED"
+    expect(fact(page, "Lag")).to_have_text("0", timeout=MINUTES)
+
+
+def test_what_no_metrics_tell_is_unknown(page):
+    page.goto(f"/console/functions/{PAY}")
+    expect(page.locator(".unsure")).to_contain_text("SAGA_METRICS_PORT")
+    for name in ("Rate", "Errors", "Dead letters", "p99"):
+        expect(fact(page, name)).to_have_text("unknown")
+    expect(fact(page, "Members")).to_have_text("1", timeout=MINUTES)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Let a process stand still in a block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_version_that_drains_is_shown_with_the_sagas_that_are_left(system, page):
+    was, there = read_wanted(system.data)[PAY], system.processes()
+    state = lambda: system.processes().get(PAY, {}).get("state")  # noqa: E731
+    try:
+        with frozen(int(there[PAY]["pid"])):
+            saga = system.order(system.make_user(), system.make_product(), wait=0)["saga_id"]
+            page.goto(f"/console/functions/{PAY}")
+            change_wanted(system.data, {PAY: None})
+            wait_until(lambda: state() == "stopping", "it is to stop")
+            with frozen(int(there["supervisor"]["pid"])):  # which would kill it after ten seconds
+                running = system.http("GET", "orchestrator", "/sagas?status=RUNNING").json()
+                assert saga in [one["saga_id"] for one in running]
+                left = f"drains, {len(running)} saga{'s' if len(running) > 1 else ''} left"
+                expect(page.locator("h3")).to_contain_text(left, timeout=MINUTES)
+                expect(page.locator(".standing")).to_have_text("Draining")
+    finally:
+        change_wanted(system.data, {PAY: was})
+    wait_until(lambda: state() == "ready", "it is back")
+    assert system.ended(saga)["status"] == "COMPLETED"
+    expect(page.locator(".standing")).to_have_text("Ready", timeout=MINUTES)
 
 
 def test_nothing_is_loaded_from_elsewhere(system, browser, base):

@@ -273,3 +273,17 @@ def test_dashboard_and_alerts_ask_for_what_there_is(worked: Measured) -> None:
     told -= {label for metric in ALL for label in metric.labels}
     assert told - scrape.names == set()
     assert len(told) >= len(ALL)
+
+
+def test_console_tells_the_same_of_a_function(worked: Measured) -> None:
+    told = ["Members 1", "Rate 0/s", "Lag 0", "Errors 1", "Dead letters 1", "Restarts 0"]
+
+    def numbers() -> list[str]:
+        path = "/console/functions/product.reserve_product"
+        page = worked.system.http("GET", "orchestrator", path).text
+        facts = page.partition('<dl class="facts">')[2].partition("</dl>")[0]
+        found = re.findall(r"<dt>(.+?)</dt><dd>(.+?)</dd>", facts)
+        return [f"{name} {re.sub('<.+?>', '', value)}" for name, value in found]
+
+    wait_until(lambda: {*told} <= {*numbers()}, "all is known")
+    assert [one for one in numbers() if "unknown" in one] == []
