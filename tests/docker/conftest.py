@@ -32,7 +32,8 @@ def engine() -> Iterator[docker.DockerClient]:
     client = connect()
     if shutil.which("docker-compose") is None:
         missing("docker-compose is missing: run tests/docker/engine")
-    for image in (Settings.model_fields["saga_image"].default, *STAND_INS.values()):
+    own = Settings.model_fields["saga_image"].default
+    for image in (own, *STAND_INS.values(), "saga-test/systemd"):
         try:
             client.images.get(image)
         except ImageNotFound:
