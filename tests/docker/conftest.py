@@ -1,7 +1,7 @@
 """What the tests on a Docker engine share: the engine, with all images."""
 
 import gc
-import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from saga.runtime.settings import Settings
 from support.images import STAND_INS
-from support.missing import missing
+from support.missing import missing, need_programs
 
 
 def connect() -> docker.DockerClient:
@@ -30,9 +30,11 @@ def connect() -> docker.DockerClient:
 def engine() -> Iterator[docker.DockerClient]:
     """The Docker engine, with all images that a system is made of."""
     client = connect()
-    if shutil.which("docker-compose") is None:
-        missing("docker-compose is missing: run tests/docker/engine")
-    for image in (Settings.model_fields["saga_image"].default, *STAND_INS.values()):
+    need_programs("docker-compose", packages="docker-compose")
+    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+        missing("`docker compose` is missing: run tests/docker/engine")
+    own = Settings.model_fields["saga_image"].default
+    for image in (own, *STAND_INS.values(), "saga-test/systemd"):
         try:
             client.images.get(image)
         except ImageNotFound:

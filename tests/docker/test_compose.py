@@ -1,4 +1,7 @@
-"""docker-compose.yml as it stands, on a Docker engine: `up -d`, crashes, `restart`, `down`."""
+"""docker-compose.yml as it stands, on a Docker engine: `up -d`, crashes, `restart`, `down`.
+
+By Compose 2, as `docker compose`; test_deploy.py takes `docker-compose`, which may be Compose 1.
+"""
 
 import json
 import os
@@ -42,7 +45,7 @@ PASSWORDS = {
 
 @dataclass
 class Project:
-    """A project of docker-compose's, with the adapters' clients."""
+    """A project of Compose's, with the adapters' clients."""
 
     name: str
     folder: Path
@@ -50,12 +53,12 @@ class Project:
     until: Callable[..., Any]
 
     def compose(self, *arguments: str, file: Path = ROOT / "docker-compose.yml") -> str:
-        """Run docker-compose, with the variables of .env and none of the tests' own."""
+        """Run `docker compose`, with the variables of .env and none of the tests' own."""
         env = {key: os.environ[key] for key in ("PATH", "HOME", "DOCKER_HOST") if key in os.environ}
-        command = ["docker-compose", "--file", str(file), "--project-name", self.name]
+        command = ["docker", "compose", "--file", str(file), "--project-name", self.name]
         command += ["--env-file", str(self.folder / ".env")]
         done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True)
-        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr}"
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
     def saga(self, *arguments: str) -> str:
@@ -157,7 +160,7 @@ def check_ports() -> None:
 
 @pytest.fixture(scope="module")
 def project(engine, until, tmp_path_factory) -> Iterator[Project]:
-    """The whole system, started by `docker-compose up -d`."""
+    """The whole system, started by `docker compose up -d`."""
     check_ports()
     name = f"saga-test-{secrets.token_hex(4)}"
     found = Project(name, tmp_path_factory.mktemp("compose"), engine, until)
@@ -403,6 +406,9 @@ def test_saga_deploy_takes_a_function_over_and_rollback_gives_it_back(project, t
     assert {name for name in before if before[name] != deployed[name]} == {"order.create_order"}
     project.compose("up", "-d")
     assert ids() == deployed, "it is the project's own now"
+    container = project.hosted()["order.create_order"]
+    assert container.name in project.compose("ps")
+    assert "order.create_order" in project.compose("logs", "order.create_order")
     saga("rollback", "order.create_order")
     assert running() == ["image"]
     project.an_order_completes()

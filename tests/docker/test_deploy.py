@@ -45,6 +45,14 @@ class Deployed:
         self.engine = engine
         self.project = project
 
+    def compose(self, *arguments: str) -> None:
+        """Run Compose 1, where that is installed; test_compose.py takes Compose 2."""
+        name = self.system.environment["SAGA_SYSTEM"]
+        command = ["docker-compose", "--project-name", name]
+        command += ["--file", str(ROOT / "docker-compose.yml"), *arguments]
+        environment = {**os.environ, **STAND_INS, "SAGA_SYSTEM": name}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+
     def saga(self, *arguments: str, check: bool = True, **environment: str) -> Any:
         before = dict(self.system.environment)
         self.system.environment.update(environment)
@@ -139,12 +147,9 @@ def deployed(
             "TILL_KEY": SECRET,
         }
     )
-    compose = ["docker-compose", "--project-name", name, "--file", str(ROOT / "docker-compose.yml")]
-    environment = {**os.environ, **STAND_INS, "SAGA_SYSTEM": name}
     found = Deployed(system, engine, project)
     try:
-        up = [*compose, "up", "-d", "kafka", "postgres", "create-databases"]
-        subprocess.run(up, env=environment, check=True, capture_output=True)
+        found.compose("up", "-d", "kafka", "postgres", "create-databases")
         [postgres] = [c for c in found.containers() if c.labels["saga.kind"] == "database"]
         [network] = postgres.attrs["NetworkSettings"]["Networks"].values()
         system.database_url = (
@@ -154,12 +159,7 @@ def deployed(
         yield found
     finally:
         found.saga("down", check=False)
-        subprocess.run(
-            [*compose, "down", "--volumes", "--timeout", "5"],
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
+        found.compose("down", "--volumes", "--timeout", "5")
 
 
 def test_whole_system_runs_in_containers(deployed: Deployed) -> None:
@@ -566,7 +566,7 @@ def test_what_is_missing_is_told_in_one_line(
 
 
 def test_down_removes_all_of_the_system_and_nothing_else(deployed: Deployed) -> None:
-    """The last one: there is nothing left to test after it."""
+    """The last but one: only the broker and the databases are left after it."""
     volumes = {v.id for v in deployed.engine.volumes.list()}
     used = {
         mount["Name"]
@@ -579,3 +579,12 @@ def test_down_removes_all_of_the_system_and_nothing_else(deployed: Deployed) -> 
     deployed.saga("down")
     assert {each.labels["saga.kind"] for each in deployed.containers()} == {"broker", "database"}
     assert {v.id for v in deployed.engine.volumes.list()} == volumes - used
+
+
+def test_compose_ends_what_was_deployed_beside_its_own(deployed: Deployed) -> None:
+    """The last one: there is nothing left to test after it."""
+    deployed.saga("deploy", CREATE)
+    name = deployed.system.environment["SAGA_SYSTEM"]
+    deployed.compose("down", "--remove-orphans")
+    assert deployed.containers() == []
+    assert deployed.engine.networks.list(names=[name]) == []

@@ -1,8 +1,11 @@
 """Apache Kafka on the JVM starts, keeps what it is given, stops, and says what it misses."""
 
+import re
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka import apache as kafka_server
+from saga.runtime.settings import Settings
+from saga.runtime.system.log_reader import log_file
+from saga.runtime.system.rotation import open_pipe
+from support.command import SAGA
 from support.missing import need_kafka
 from support.ports import free_port
 from support.waiting import DEADLINE
@@ -23,11 +30,15 @@ _numbers = count()
 
 
 class Node:
-    """A node on one port and folder, which can be stopped, killed and started again."""
+    """A node on one port and folder, which can be stopped, killed and started again.
 
-    def __init__(self, folder: Path) -> None:
-        self.port, self.folder = free_port(), folder / "kafka"
-        self._log = folder / "kafka.log"
+    Its log is a system's, rotated as `settings` say.
+    """
+
+    def __init__(self, data: Path, settings: Settings) -> None:
+        self.port, self.folder, self.log = free_port(), data / "kafka", log_file(data, "broker")
+        self.log.parent.mkdir()
+        self._opened = partial(open_pipe, settings=settings)
         self.start()
 
     @property
@@ -35,7 +46,7 @@ class Node:
         return self._process.poll() is None
 
     def start(self) -> None:
-        self._process = kafka_server.start_kafka(self.port, self.folder, self._log)
+        self._process = kafka_server.start_kafka(self.port, self.folder, self.log, self._opened)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -59,7 +70,8 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def only_node(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("node"))
+    small = Settings(saga_log_bytes=20_000, saga_log_files=100)
+    node = Node(tmp_path_factory.mktemp("node"), small)
     yield node
     node.kill()
 
@@ -134,6 +146,40 @@ def test_a_second_node_on_one_folder_is_one_clear_line(node: Node, tmp_path: Pat
         kafka_server.start_kafka(free_port(), node.folder, tmp_path / "second.log")
     assert str(refused.value) == f"another Apache Kafka runs on {node.folder}"
     create_topic(node.port)
+
+
+def complain(node: Node, numbers: range) -> None:
+    """Let the node log a warning, with its traceback, that has each number in it."""
+    for number in numbers:
+        with socket.create_connection(("127.0.0.1", node.port), DEADLINE) as client:
+            client.sendall(number.to_bytes(4))  # the size of a request, which is too large
+            assert client.recv(1) == b""
+
+
+def test_its_log_is_rotated_and_read_without_losing_a_line(
+    node: Node, until: Callable[..., Any]
+) -> None:
+    numbers = range(200_000_000, 200_000_400)
+    logs = [str(SAGA), "logs", "broker", "--data", str(node.log.parents[1])]
+    heard: list[str] = []
+    with subprocess.Popen([*logs, "--follow"], stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        reading = threading.Thread(target=heard.extend, args=(follower.stdout,))
+        reading.start()
+        try:
+            complain(node, numbers[:200])
+            until(lambda: any(f"size = {numbers[199]} " in line for line in heard), "half is heard")
+            node.kill()
+            node.start()
+            complain(node, numbers[200:])
+            until(lambda: any(f"size = {numbers[-1]} " in line for line in heard), "all is heard")
+        finally:
+            follower.terminate()
+            reading.join()
+    whole = subprocess.run(logs, capture_output=True, text=True, timeout=DEADLINE).stdout
+    for told in ("".join(heard), whole):
+        assert re.findall(r"Invalid receive \(size = (\d+) ", told) == [str(n) for n in numbers]
+    assert len([*node.log.parent.glob("broker.log.*")]) > 10
 
 
 def test_sigterm_stops_it_and_frees_its_port(node: Node) -> None:
