@@ -169,6 +169,7 @@ def _parsed(name: PurePosixPath, data: bytes) -> ast.Module:
         raise ArtifactError(f"{name}: {error}") from error
 
 
+@cache
 def _required(text: str, extra: str) -> list[tuple[str, str]]:
     """Return what a requirement asks for here, of a distribution with one of its extras, or none.
 
