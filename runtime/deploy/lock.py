@@ -7,7 +7,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
@@ -87,14 +87,20 @@ def imported_by(artifact: Artifact) -> list[str]:
 
 
 @lru_cache
-def lock_here(modules: tuple[str, ...], path: tuple[str, ...]) -> Lock:  # noqa: ARG001
+def lock_here(modules: tuple[str, ...], path: tuple[str, ...]) -> Lock:
     """Make the lock of what imports these modules, from what is installed on Python's path.
 
-    Kept, as that takes half a second: what a process has imported stays as it was anyway.
+    Kept, as is what is installed: what a process has imported stays as it was anyway.
     """
-    found = metadata.packages_distributions()
-    owners = chain.from_iterable(found.get(module, ()) for module in modules)
-    return needed([RUNTIME, *owners], find_installed)
+    owners, find = installed_on(path)
+    known = chain.from_iterable(owners.get(module, ()) for module in modules)
+    return needed([RUNTIME, *known], find)
+
+
+@lru_cache
+def installed_on(path: tuple[str, ...]) -> tuple[Mapping[str, list[str]], Find]:  # noqa: ARG001
+    """Return the distributions of each package on Python's path, and what finds one of them."""
+    return metadata.packages_distributions(), cache(find_installed)
 
 
 def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
@@ -115,8 +121,7 @@ def needed(roots: Iterable[str], find: Find) -> Lock:
     todo = [(str(canonicalize_name(name)), "") for name in roots]  # with one of its extras, or none
     while todo:
         name, extra = todo.pop()
-        found = find(name)
-        if found is None or (name, extra) in seen:
+        if (name, extra) in seen or (found := find(name)) is None:
             continue
         seen.add((name, extra))
         lock[name], requirements = found
@@ -164,6 +169,7 @@ def _parsed(name: PurePosixPath, data: bytes) -> ast.Module:
         raise ArtifactError(f"{name}: {error}") from error
 
 
+@cache
 def _required(text: str, extra: str) -> list[tuple[str, str]]:
     """Return what a requirement asks for here, of a distribution with one of its extras, or none.
 

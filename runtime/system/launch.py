@@ -33,7 +33,6 @@ T = TypeVar("T")
 # By the fork server, in this order; as names, since it alone has them all.
 PRELOAD = [
     "saga.runtime.system.uncollected",
-    "sanic_ext",
     "saga.runtime.web",
     "saga.runtime.system.host",
     "saga.runtime.system.frozen",

@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import peewee
@@ -61,7 +62,7 @@ def new_app(
     @app.before_server_start
     async def open_database(app: App) -> None:
         app.ctx.problem_types = openapi.types_of(app)
-        app.ctx.document = openapi.document(app, f"Saga Functions: {service}")
+        app.ctx.document = cache(partial(_document, app))
         app.ctx.threads = DatabaseThreads(connect(settings.database_url(service)))
         app.ctx.events = SagaEvents(app.ctx.threads)
         await app.ctx.threads.run(bind, app.ctx.threads.database, tables)
@@ -111,7 +112,13 @@ async def get_ready(request: Request) -> HTTPResponse:
 @openapi.describe({200: dict[str, Any]})
 async def get_document(request: Request) -> HTTPResponse:
     """Return this document."""
-    return HTTPResponse(request.app.ctx.document, content_type=MEDIA_TYPE)
+    return HTTPResponse(await asyncio.to_thread(request.app.ctx.document), content_type=MEDIA_TYPE)
+
+
+def _document(app: App) -> str:
+    from .document import document
+
+    return document(app, f"Saga Functions: {app.ctx.service}")
 
 
 async def _well(request: Request, names: Iterable[str]) -> HTTPResponse:

@@ -39,7 +39,7 @@ class Api:
         response = self.client.request(path, http_method=method, gather_request=False, **options)[1]
         assert response is not None
         if described:
-            check_answer(self.app.ctx.document, response)
+            check_answer(self.app.ctx.document(), response)
         return response
 
     def get(self, path: str, **options: Any) -> Any:
@@ -81,7 +81,7 @@ class Api:
 
         responses: list[httpx.Response] = self.run(post())
         for response in responses:
-            check_answer(self.app.ctx.document, response)
+            check_answer(self.app.ctx.document(), response)
         return responses
 
     def run(self, work: Awaitable[Any]) -> Any:

@@ -33,7 +33,7 @@ PLACE = {"location": "/users/1"}
 def document(tmp_path_factory):
     settings = Settings(saga_data=tmp_path_factory.mktemp("data"))
     with run_app(user.make_app(settings)) as api:
-        return api.app.ctx.document
+        return api.app.ctx.document()
 
 
 def answer(line, status, body=None, kind="application/json", **headers):

@@ -1,6 +1,7 @@
 """What sagas cost among very many that have ended: each statement reads from an index, in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -10,9 +11,9 @@ import peewee
 import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_guard, saga_queries
-from saga.runtime.database.connection import transaction
+from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
-from saga.runtime.envelope import Reply
+from saga.runtime.envelope import Outcome, Reply
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_search import FAILED_CODE, FAILED_STEP, Between
 from saga.runtime.saga_state import SagaState, SagaStatus
@@ -47,19 +48,88 @@ LISTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def store(database: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> SagaStore:
-    """Sagas that have ended, as many as make an index worth its while."""
-    monkeypatch.setattr(saga_queries, "LOOKED_THROUGH", 20)  # as few of them as else of a million
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], peewee.Database]]:
+    """Connect to databases that are empty, on SQLite and on PostgreSQL."""
+    with ExitStack() as stack:
+
+        def new() -> peewee.Database:
+            url = "sqlite://"
+            if request.param == "postgres":
+                server = request.getfixturevalue("postgres_server")
+                url = server.url_of_services(["plans"]).format(service="plans")
+            return stack.enter_context(closing(connect(url)))
+
+        yield new
+
+
+def run(store: SagaStore, names: list[str], outcome: Outcome, data: str) -> None:
+    """Let sagas of these ids end as the reply to their step tells."""
+    starts = [Start(n, Begin(goods=n, user_id=int(n[1:]) % 20), f"key {n}") for n in names]
+    store.start(SAGA, starts, NOW)
+    with transaction(store.database):
+        store.advance(SAGA, [Reply(n, "make", "do", outcome, 1, data) for n in names], NOW)
+    count_rows(store.database)
+
+
+def of_ended(database: peewee.Database, step: int = 1) -> SagaStore:
+    """Return a store of sagas that have ended, as many as make an index worth its while.
+
+    Of `step` of them, there is one.
+    """
     bind(database, TABLES)
     store = SagaStore(database)
-    names = [f"{number:05}" for number in range(COUNT)]
-    starts = [Start(n, Begin(goods=n, user_id=int(n) % 20), f"key {n}") for n in names]
-    store.start(SAGA, starts, NOW)
-    with transaction(database):
-        store.advance(SAGA, [Reply(n, "make", "do", "done", 1, "{}") for n in names], NOW)
-    count_rows(database)
+    run(store, [f"{number:05}" for number in range(0, COUNT, step)], "done", "{}")
     return store
+
+
+def and_of_failed(store: SagaStore, step: int = 1) -> SagaStore:
+    """Let there be as many sagas more, that have failed."""
+    refused = '{"code": "no_tea", "message": "none left"}'
+    run(store, [f"f{number:04}" for number in range(0, COUNT, step)], "rejected", refused)
+    return store
+
+
+@contextmanager
+def as_it_was(store: SagaStore) -> Iterator[SagaStore]:
+    """Take back what is done in the block: to fill a store takes longer than most tests of one."""
+    store.database.bind(TABLES)
+    with store.database.atomic() as everything:
+        yield store
+        everything.rollback()
+
+
+@pytest.fixture(scope="module")
+def ended(new_database: Callable[[], peewee.Database]) -> SagaStore:
+    return of_ended(new_database())
+
+
+@pytest.fixture(scope="module")
+def ended_or_failed(new_database: Callable[[], peewee.Database]) -> SagaStore:
+    return and_of_failed(of_ended(new_database()))
+
+
+@pytest.fixture(scope="module")
+def fewer(new_database: Callable[[], peewee.Database]) -> SagaStore:
+    return and_of_failed(of_ended(new_database(), 7), 7)
+
+
+@pytest.fixture
+def few_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look through as few of the sagas as else of a million."""
+    monkeypatch.setattr(saga_queries, "LOOKED_THROUGH", 20)
+
+
+@pytest.fixture
+def store(ended: SagaStore, few_looked_through: None) -> Iterator[SagaStore]:
+    with as_it_was(ended):
+        yield ended
+
+
+@pytest.fixture
+def failed(ended_or_failed: SagaStore, few_looked_through: None) -> Iterator[SagaStore]:
+    with as_it_was(ended_or_failed):
+        yield ended_or_failed
 
 
 def test_page_is_read_in_order_whatever_is_asked_for(store: SagaStore) -> None:
@@ -88,19 +158,6 @@ PARTS: dict[str, Between] = {
 }
 
 
-@pytest.fixture
-def failed(store: SagaStore) -> SagaStore:
-    """As many sagas more, that have failed."""
-    names = [f"f{number:04}" for number in range(COUNT)]
-    store.start(SAGA, [Start(n, Begin(goods=n, user_id=int(n[1:]) % 20)) for n in names], NOW)
-    refused = '{"code": "no_tea", "message": "none left"}'
-    replies = [Reply(n, "make", "do", "rejected", 1, refused) for n in names]
-    with transaction(store.database):
-        store.advance(SAGA, replies, NOW)
-    count_rows(store.database)
-    return store
-
-
 def test_page_of_failures_and_of_a_time_is_read_in_order(failed: SagaStore) -> None:
     slow = {}
     for (name, asked), (part, ids), status, newest in product(
@@ -115,13 +172,14 @@ def test_page_of_failures_and_of_a_time_is_read_in_order(failed: SagaStore) -> N
 @pytest.mark.parametrize("newest", [False, True])
 @pytest.mark.parametrize("asked", [*FAILURES.values(), {"search": {"user_id": 3}}, {}])
 def test_page_holds_the_sagas_between_two_ids(
-    failed: SagaStore, asked: dict[str, Any], newest: bool
+    fewer: SagaStore, asked: dict[str, Any], newest: bool
 ) -> None:
+    fewer.database.bind(TABLES)
     asked = {**asked, "newest": newest, "saga": SAGA}
-    page: Callable[..., list[SagaState]] = partial(saga_queries.page, failed.database, **asked)
+    page: Callable[..., list[SagaState]] = partial(saga_queries.page, fewer.database, **asked)
     ids = [state.id for state in page(2 * COUNT)]
     assert ids == sorted(ids, reverse=newest)
-    assert len(ids) >= COUNT // 20
+    assert len(ids) >= COUNT // 7 // 20
     for above, below in PARTS.values():
         found = [state.id for state in page(2 * COUNT, ids=(above, below))]
         assert found == [i for i in ids if (above or "") < i < (below or "g")]

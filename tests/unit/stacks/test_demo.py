@@ -30,7 +30,6 @@ def instance(name: str, state: State = "ready", kind: str = "function") -> Insta
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "READY_TIMEOUT", 0.05)
     monkeypatch.setattr(demo, "LOOK_EVERY", 0.001)
 
 
@@ -52,7 +51,10 @@ def test_what_another_instance_does_is_not_waited_for(capsys: Any) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_not_ready_in_time_is_told_in_one_line_with_its_log() -> None:
+def test_what_is_not_ready_in_time_is_told_in_one_line_with_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "READY_TIMEOUT", 0.05)
     running = [
         instance("order", "starting", "adapter"),
         instance("kafka", "unhealthy", "broker"),
@@ -66,8 +68,7 @@ def test_what_is_not_ready_in_time_is_told_in_one_line_with_its_log() -> None:
     )
 
 
-def test_what_has_stopped_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "READY_TIMEOUT", 600.0)
+def test_what_has_stopped_is_not_waited_for() -> None:
     with pytest.raises(SagaError) as told:
         wait(Looks([instance("kafka", "starting", "broker"), instance("order", "stopped")]))
     assert str(told.value) == (

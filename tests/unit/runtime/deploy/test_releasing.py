@@ -9,7 +9,7 @@ import pytest
 from saga.runtime.data_directory import NotOurs
 from saga.runtime.deploy import releasing as module
 from saga.runtime.deploy.history import deployments
-from saga.runtime.deploy.lock import lock_here
+from saga.runtime.deploy.lock import installed_on, lock_here
 from saga.runtime.deploy.releasing import Releasing
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
@@ -260,6 +260,7 @@ def ribbon(project, tmp_path, monkeypatch):
         (place / "ribbon.py").touch()
         importlib.invalidate_caches()
         lock_here.cache_clear()
+        installed_on.cache_clear()
 
     install("1.0")
     monkeypatch.syspath_prepend(place)

@@ -3,9 +3,11 @@
 import pytest
 from sanic import Blueprint
 
+from saga.runtime.settings import Settings
 from saga.runtime.web import answer, new_app
 from saga.runtime.web.app import Health
 from saga.runtime.web.openapi import describe
+from support.api import run_app
 
 REFUSED = [
     {"sec-fetch-site": "cross-site"},
@@ -24,8 +26,8 @@ OWN = [
 ]
 
 
-@pytest.fixture
-def api(start, settings):
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
     bakery = Blueprint("bakery")
 
     @bakery.route("/bread", methods=["GET"])
@@ -40,7 +42,9 @@ def api(start, settings):
         async def act(_):
             return answer(Health())
 
-    return start(new_app("bakery", settings, [], bakery))
+    settings = Settings(saga_data=tmp_path_factory.mktemp("data"))
+    with run_app(new_app("bakery", settings, [], bakery)) as api:
+        yield api
 
 
 def ask(api, method, headers):
