@@ -19,7 +19,8 @@ def mount(app: App, settings: Settings) -> None:
     console = Blueprint("console", url_prefix=ROOT)
     pages = Pages(settings, apis, app.ctx.service)
     pages.add_to(console)
-    Actions(pages).add_to(console)
+    actions = Actions(pages)
+    actions.add_to(console)
     if pages.letters_known:
-        Letters(settings, pages).add_to(console)
+        Letters(settings, pages, actions).add_to(console)
     app.blueprint(console)

@@ -21,12 +21,6 @@ def read_more(settings: Settings, places: Mapping[Partition, int], most: int) ->
     return read_on(settings, names, places, most)
 
 
-def topics_with_letters(settings: Settings) -> list[str]:
-    """List the topics that have dead letters, or had; raise `BrokerUnavailable`."""
-    names = Admin(settings).topics()
-    return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
-
-
 def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter]:
     """Read some dead letters, open or not, by id; leave out what is none.
 
