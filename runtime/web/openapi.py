@@ -29,7 +29,7 @@ _spec: Any = definitions
 VERSION = "3.1.0"
 # One store for the whole process, by handler.
 OPERATIONS: dict[Callable[..., Any], Any] = _builders.OperationStore()
-ANY_ERRORS = (400, 413, 503)  # a request may be no UTF-8, or have headers that are too large
+ANY_ERRORS = (400, 413, 421, 503)  # a request may be no UTF-8, or have headers that are too large
 BODY_ERRORS = (415, 422)
 REFERENCE = "#/components/schemas/{model}"
 INTEGER = {"type": "integer", "minimum": 1}

@@ -350,7 +350,7 @@ def test_letter_that_has_gone_meanwhile_is_told(console, dead, monkeypatch):
 def test_nobody_else_acts_on_dead_letters(console, dead, forged, fields):
     dead.put()
     listed(console)
-    assert console.post("/dead-letters/drop", fields=fields, **forged).status == 403
+    assert console.post("/dead-letters/drop", fields=fields, **forged).status in (403, 421)
     assert dead.done == []
 
 
