@@ -1,7 +1,8 @@
 """Dead letters: records that can't be read, kept with the reason on `TOPIC.dlq`.
 
-What became of a dead letter is a record on the same topic, a mark: so the topic alone tells which
-dead letters are open. A dead letter's id is `TOPIC/PARTITION/OFFSET` of its place on `TOPIC.dlq`.
+What became of a dead letter is a record behind it in its partition, a mark: so the topic alone
+tells which dead letters are open. A dead letter's id is `TOPIC/PARTITION/OFFSET` of its place on
+`TOPIC.dlq`.
 """
 
 from collections.abc import Iterable
@@ -90,15 +91,22 @@ class DeadLetter:
 
 def open_dead_letters(records: Iterable[Record]) -> list[DeadLetter]:
     """Return the dead letters among a topic's records that no mark has closed, oldest first."""
+    return read_letters(records)[0]
+
+
+def read_letters(records: Iterable[Record]) -> tuple[list[DeadLetter], set[str]]:
+    """Return the dead letters among records that are left open, and the ids of all closed ones."""
     found: dict[str, DeadLetter] = {}
+    closed = set()
     for record in records:
         own, others = _parted(record.headers)
         if own.get("dlq_mark"):
-            found.pop(own.get("dlq_letter", ""), None)
+            closed.add(letter_id := own.get("dlq_letter", ""))
+            found.pop(letter_id, None)
         elif own.get("dlq_topic"):
             dead_letter = _from_record(record, own, others)
             found[dead_letter.id] = dead_letter
-    return list(found.values())
+    return list(found.values()), closed
 
 
 def passing(
@@ -140,7 +148,14 @@ def mark(dead_letter: DeadLetter, what: Mark, now: datetime) -> Record:
         ("dlq_letter", dead_letter.id.encode()),
         ("dlq_time", now.isoformat().encode()),
     ]
-    return Record(dead_letter.record.topic + SUFFIX, dead_letter.record.key, None, headers)
+    topic, partition, _ = place(dead_letter.id)
+    return Record(topic, dead_letter.record.key, None, headers, partition)
+
+
+def place(letter_id: str) -> tuple[str, int, int]:
+    """Return the topic, the partition and the offset at which a dead letter is."""
+    topic, partition, offset = letter_id.rsplit("/", 2)
+    return topic + SUFFIX, int(partition), int(offset)
 
 
 def _size(header: Header) -> int:

@@ -82,9 +82,9 @@ class Settings(BaseSettings):
     saga_metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9464  # on saga_host; 0: no metrics
     saga_counts: Path | None = None  # files in which a supervised process counts
     saga_console: ConsoleMode = "on"  # beside the API of a saga
-    # Names, with commas between them, under which the console is asked for, beside localhost and IP
+    # Names, with commas between them, under which adapters are asked for, beside localhost and IP
     # addresses: no other site's name that leads here may act in a person's browser.
-    saga_console_hosts: str = ""
+    saga_hosts: str = ""
     saga_maven_repository: str | None = None  # a mirror of Maven Central, for Apache Kafka's jars
     saga_crash_points: Path | None = None  # for tests: see saga.runtime.crash
     # {data}, {service} and {password} are filled in; a container has the URL of its own service.

@@ -1,74 +1,29 @@
 """Acting on all sagas that pass a filter: which, the progress meanwhile, and the record after."""
 
 import asyncio
-import json
-import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-import peewee
 from sanic import Blueprint, HTTPResponse, Request, redirect
 from sanic.exceptions import NotFound
-from uuid_utils.compat import uuid7
 
 from .. import saga_queries
-from ..clock import utcnow
-from ..database.columns import Instant
-from ..database.schema import Table, bind
-from ..errors import first_line
-from ..intervention import BY_LIMIT
+from ..database.schema import bind
 from ..web.app import App
-from ..web.problems import Invalid, meant
+from ..web.problems import Invalid
 from ..web.threads import DatabaseThreads, in_thread
-from . import guard
+from . import action_record, guard
+from .action_record import ActionRow, Asked
 from .assets import ROOT
 from .filters import Filter, read_filter
 from .pages import READ, Pages
 
-log = logging.getLogger(__name__)
-
 MOST = 1_000  # sagas that are acted on at once
 LOOKS = 20  # parts of the list that are read to find them
 SHOWN = 50  # records in the list
-EVERY = 20  # sagas, after which the record is written
-SILENT = timedelta(seconds=30)  # after which nobody goes on with it
 # Of which status a saga has to be: of one that changes meanwhile, it is told why it was not done.
 VERBS = {"cancel": "RUNNING", "retry": "FAILED", "skip": "FAILED"}
-
-
-class ActionRow(Table):
-    """What a person has asked of many sagas; `refused` counts by reason, as JSON."""
-
-    id = peewee.CharField(max_length=36, primary_key=True)
-    verb = peewee.CharField(max_length=12)
-    by = peewee.CharField(max_length=BY_LIMIT)
-    filter = peewee.TextField()
-    sagas = peewee.IntegerField()
-    done = peewee.IntegerField(default=0)
-    refused = peewee.TextField(default="{}")
-    began_at = Instant()
-    updated_at = Instant()
-    ended_at = Instant(null=True)
-
-    class Meta:
-        """peewee's settings."""
-
-        table_name = "console_action"
-
-    @property
-    def why_not(self) -> dict[str, int]:
-        """How many were not done, by reason."""
-        counts: dict[str, int] = json.loads(self.refused)
-        return counts
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether somebody is still at it."""
-        return self.ended_at is None and utcnow() - self.updated_at < SILENT
 
 
 class Actions:
@@ -111,53 +66,33 @@ class Actions:
         """Begin to act on the sagas that were shown, those and no others."""
         form = {name: values[0].strip() for name, values in (request.form or {}).items()}
         self._pages.check_act(request, form.get(guard.FIELD, ""))
-        if not form.get("by"):
-            raise Invalid({"by": "who wants it has to be told"})
+        check_who(form)
         sagas = _ids(form.get("sagas", ""))[:MOST]
-        row = ActionRow(
-            id=str(uuid7()),
-            verb=verb,
-            by=form["by"][:BY_LIMIT],
-            filter=form.get("filter", ""),
-            sagas=len(sagas),
-            began_at=utcnow(),
-            updated_at=utcnow(),
-        )
-        await in_thread(request, row.save, force_insert=True)
-        task = asyncio.create_task(self._run(request.app.ctx.threads, row, verb, sagas, form))
+        outcomes = self._outcomes(request.app.ctx.threads, verb, sagas, form)
+        asked = Asked(verb, "saga", form["by"], form.get("filter", ""), len(sagas))
+        return await self.start(request, asked, outcomes)
+
+    async def start(
+        self, request: Request, asked: Asked, outcomes: AsyncIterator[str]
+    ) -> HTTPResponse:
+        """Record what begins, let it go on by itself, and lead to its record."""
+        threads: DatabaseThreads = request.app.ctx.threads
+        row = await threads.run(action_record.add, asked)
+        task = asyncio.create_task(action_record.carry_out(threads, row, outcomes))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return redirect(f"{ROOT}/actions/{row.id}", status=303)
 
-    async def _run(
-        self,
-        threads: DatabaseThreads,
-        row: Any,
-        verb: str,
-        sagas: Sequence[str],
-        form: Mapping[str, str],
-    ) -> None:
-        refused: Counter[str] = Counter()
-        for number, saga_id in enumerate(sagas, 1):
+    async def _outcomes(
+        self, threads: DatabaseThreads, verb: str, sagas: Sequence[str], form: Mapping[str, str]
+    ) -> AsyncIterator[str]:
+        for saga_id in sagas:
             try:
                 state = await threads.run(saga_queries.find, threads.database, saga_id)
                 await self._pages.act_on(state, verb, form)
-                row.done += 1
+                yield ""
             except Exception as error:
-                refused[_why(error)] += 1
-            if number % EVERY == 0:
-                await self._write(threads, row, refused)
-        row.ended_at = utcnow()
-        await self._write(threads, row, refused)
-        told = "%s: %s of %d sagas (%s): %d done, not: %s"
-        log.info(told, row.by, verb, row.sagas, row.filter or "all", row.done, dict(refused))
-
-    async def _write(self, threads: DatabaseThreads, row: Any, refused: Counter[str]) -> None:
-        row.refused, row.updated_at = json.dumps(refused), utcnow()
-        try:
-            await threads.run(row.save)
-        except Exception as error:  # the action goes on without its record, which the log has
-            log.warning("action %s can't be recorded: %s", row.id, first_line(error))
+                yield action_record.why_not(error)
 
     async def _passing(self, request: Request, asked: Filter, status: str) -> list[str]:
         """Return the ids of the sagas that pass, of this status, at most one more than `MOST`."""
@@ -177,14 +112,10 @@ class Actions:
         await threads.run(bind, threads.database, [ActionRow])
 
 
-def _why(error: Exception) -> str:
-    """Say why a saga was not acted on, in the same words for each."""
-    known: Any = meant(error)
-    if known is None:
-        log.error("an action failed", exc_info=error)
-        return "something went wrong; it is in the log"
-    problem_type = getattr(known, "problem_type", None)
-    return problem_type.title if problem_type is not None else str(known)
+def check_who(form: Mapping[str, str]) -> None:
+    """Raise `Invalid` where a form does not say who wants what it asks for."""
+    if not form.get("by"):
+        raise Invalid({"by": "who wants it has to be told"})
 
 
 def _ids(text: str) -> list[str]:

@@ -6,14 +6,13 @@ is in a cookie, too, and so good with each process of an adapter.
 """
 
 import hmac
-import ipaddress
 import secrets
-from urllib.parse import urlsplit
 
 from sanic import HTTPResponse, Request
 from sanic.exceptions import Forbidden
 
 from ..settings import Settings
+from ..web import known_host
 from ..web.cross_origin import authority
 from .assets import ROOT
 
@@ -31,16 +30,8 @@ HEADERS = {
 
 
 def check_host(request: Request, settings: Settings) -> None:
-    """Raise `Forbidden` where the console is asked for under a name that is not known as its own.
-
-    An address is no name: nobody can make one lead somewhere else.
-    """
-    name = _host_name(request.headers.get("host", ""))
-    known = {"localhost", settings.saga_host.lower(), *_names(settings.saga_console_hosts)}
-    if name not in known and not _is_address(name):
-        raise Forbidden(
-            f"the console is not known as {name or 'nothing'}: SAGA_CONSOLE_HOSTS has its names"
-        )
+    """Raise `UnknownHost` where the console is asked for under a name that is not its own."""
+    known_host.check(request.headers.get("host", ""), settings)
 
 
 def check_sender(request: Request, token: str) -> None:
@@ -63,22 +54,3 @@ def token_of(request: Request) -> str:
 def give_token(response: HTTPResponse, token: str) -> None:
     """Let the browser keep its token; it comes along with no request of another site's."""
     response.add_cookie(COOKIE, token, path=ROOT, httponly=True, samesite="Lax", secure=False)
-
-
-def _names(setting: str) -> set[str]:
-    return {name.strip().lower() for name in setting.split(",") if name.strip()}
-
-
-def _host_name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

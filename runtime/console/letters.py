@@ -1,169 +1,287 @@
 """The console's pages of dead letters: the list, one of them, and replaying or dropping some."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from sanic import Blueprint, HTTPResponse, Request, redirect
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import DeadLetter, Mark, passing, refusal
-from ..errors import NotFound
+from ..dead_letter import DeadLetter, Mark, refusal
+from ..errors import BrokerUnavailable, NotFound, first_line
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
-from ..web.threads import in_thread
-from . import guard
+from ..web.app import App
+from ..web.threads import DatabaseThreads, in_thread
+from . import action_record, guard, open_letters
+from .action_record import Asked
+from .actions import Actions, check_who
 from .assets import ROOT
+from .open_letters import Only, Partition
 from .pages import READ, Pages
 
-SHOWN = 100  # in a list; what is done to those that pass a filter is done to all of them
-PAGE = f"{ROOT}/dead-letters"
+if TYPE_CHECKING:
+    from ..kafka.admin import Reading
+
+log = logging.getLogger(__name__)
+
+PAGE = 50  # letters
+COUNTED = 1_000  # letters; of more, a list does not say how many
+READ_AT_ONCE = 2_000  # records of the broker's
+WAIT = 0.2  # seconds until a page is shown without what is still to be read
+PATIENCE = 5.0  # seconds until a letter that was not read counts as none
+CHUNK = 100  # letters, of which an action has the records in memory
+SHOWN_BODY = 50_000  # characters
+SHOWN_HEADER = 500  # characters
+SHOWN_HEADERS = 100
+HOME = f"{ROOT}/dead-letters"
 VERBS: dict[str, Mark] = {"replay": "replayed", "drop": "dropped"}
+DID = {"replay": "It is sent again.", "drop": "It is dropped."}
 
 
 class Letters:
     """The handlers of the pages of dead letters."""
 
-    def __init__(self, settings: Settings, pages: Pages) -> None:
+    def __init__(self, settings: Settings, pages: Pages, actions: Actions) -> None:
         self._settings = settings
         self._pages = pages
-        self._reading = asyncio.Lock()  # each reads all that there are
+        self._actions = actions
+        self._reading: asyncio.Task[None] | None = None
+        self._left = 0  # records that are still to be read
+        self._trouble = ""  # why they are not
 
     def add_to(self, console: Blueprint) -> None:
         """Add the routes of these pages."""
         one = "/dead-letters/<topic:str>/<partition:int>/<offset:int>"
+        console.listener("before_server_start")(self._open)
         console.add_route(self.index, "/dead-letters", methods=READ, name="letters")
         console.add_route(self.show, one, methods=READ, name="letter")
         for verb in VERBS:
-            act = partial(self.act, verb=verb)
-            console.add_route(
-                act, f"/dead-letters/{verb}", methods=["POST"], name=f"{verb}_letters"
-            )
+            path, ask, act = f"/dead-letters/{verb}", partial(self.ask, verb=verb), self.act
+            console.add_route(ask, path, methods=READ, name=f"ask_{verb}_letters")
+            act_so = partial(act, verb=verb)
+            console.add_route(act_so, path, methods=["POST"], name=f"{verb}_letters")
 
     async def index(self, request: Request) -> HTTPResponse:
-        """List the open dead letters that pass the filter, the newest first."""
+        """List a page of the open dead letters that pass the filter, the newest first."""
         given = _given(request.args)
-        found = passing(await self._read(), **_filter(given))
-        found.sort(key=lambda letter: letter.time, reverse=True)
-        shown = found[:SHOWN]
+        only = _filter(given)
+        standing = await self._catch_up(request)
+        shown, last = await in_thread(
+            request, open_letters.look, only, given.get("after", ""), PAGE
+        )
+        count = await in_thread(request, open_letters.count, only, COUNTED + 1)
         return self._pages.page(
             request,
             "letters.html",
-            found=found,
             shown=shown,
-            states=await self._states(request, shown),
-            only=_filter(given),
-            did=given.get("did", ""),
-            refused=given.get("refused", ""),
+            last=last and f"{HOME}?{_query(only, after=last)}",
+            newest=f"{HOME}?{_query(only)}" if given.get("after") else "",
+            count=f"more than {COUNTED}" if count > COUNTED else str(count),
+            states=await self._states(request, [one.saga_id for one in shown]),
+            only=only,
+            query=_query(only),
+            did=DID.get(given.get("did", ""), ""),
+            **standing,
         )
 
     async def show(self, request: Request, topic: str, partition: int, offset: int) -> HTTPResponse:
         """Show one dead letter."""
         return await self._show(request, f"{topic}/{partition}/{offset}")
 
+    async def ask(self, request: Request, verb: str, status: int = 200) -> HTTPResponse:
+        """Show how many dead letters it would be, and ask who wants it."""
+        only = _filter(_given(request.args or request.form or {}))
+        await self._catch_up(request)
+        found = await in_thread(request, open_letters.all_ids, only)
+        return self._pages.page(
+            request,
+            "ask_letters.html",
+            status,
+            verb=verb,
+            only=only,
+            count=len(found),
+            changed=status == 409,
+            home=f"{HOME}?{_query(only)}",
+        )
+
     async def act(self, request: Request, verb: str) -> HTTPResponse:
-        """Replay or drop one dead letter, or all that pass a filter; tell how many."""
+        """Replay or drop one dead letter, or begin to do so with all that pass a filter."""
         form = _given(request.form or {})
         self._pages.check_act(request, form.get(guard.FIELD, ""))
-        letters = await self._read()
         if letter_id := form.get("id"):
-            chosen = [_named(letters, letter_id)]
-        else:
-            chosen = passing(letters, **_filter(form))
-            if str(len(chosen)) != form.get("count"):
-                return _back(form, refused=f"there are {len(chosen)} of them now: look again")
-        states = await self._states(request, chosen)
-        refused = {
-            letter.id: why
-            for letter in chosen
-            if verb == "replay"
-            and (why := refusal(letter, states.get(letter.saga_id or ""))) is not None
-        }
-        if letter_id and refused:
-            return await self._show(request, letter_id, 409, refused=refused[letter_id])
-        done = [letter for letter in chosen if letter.id not in refused]
-        await self._close(done, VERBS[verb])
-        return _back(form, did=_told(done, VERBS[verb], refused))
+            return await self._act_on_one(request, verb, letter_id)
+        check_who(form)
+        only, threads = _filter(form), request.app.ctx.threads
+        ids = await threads.run(open_letters.all_ids, only)
+        if str(len(ids)) != form.get("count"):  # others than were shown: they are shown now
+            return await self.ask(request, verb, 409)
+        asked = Asked(verb, "dead letter", form["by"], _query(only), len(ids))
+        return await self._actions.start(request, asked, self._outcomes(threads, verb, ids))
+
+    async def _act_on_one(self, request: Request, verb: str, letter_id: str) -> HTTPResponse:
+        letter = await self._find(request, letter_id)
+        state = (await self._states(request, [letter.saga_id])).get(letter.saga_id or "")
+        why = refusal(letter, state) if verb == "replay" else None
+        if why is not None:
+            return await self._show(request, letter_id, 409, refused=why)
+        await self._close(request.app.ctx.threads, [letter], VERBS[verb])
+        return redirect(f"{HOME}?did={verb}", status=303)
+
+    async def _outcomes(
+        self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
+    ) -> AsyncIterator[str]:
+        for begin in range(0, len(ids), CHUNK):
+            chunk = ids[begin : begin + CHUNK]
+            try:
+                refused = await self._act_on_some(threads, verb, chunk)
+            except BrokerUnavailable as error:  # it would be waited for again and again
+                for _ in ids[begin:]:
+                    yield action_record.why_not(error)
+                return
+            except Exception as error:
+                refused = dict.fromkeys(chunk, action_record.why_not(error))
+            for letter_id in chunk:
+                yield refused.get(letter_id, "")
+
+    async def _act_on_some(
+        self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
+    ) -> dict[str, str]:
+        """Replay or drop some; return of those that were passed over why."""
+        letters = await asyncio.to_thread(self._fetch, ids)
+        gone = [letter_id for letter_id in ids if letter_id not in letters]
+        refused = dict.fromkeys(gone, "it is not on the broker any more")
+        if verb == "replay":
+            sagas = {letter.saga_id for letter in letters.values() if letter.saga_id}
+            found = await threads.run(saga_queries.find_many, threads.database, list(sagas))
+            states = {state.id: state for state in found}
+            for letter in letters.values():
+                if why := refusal(letter, states.get(letter.saga_id or "")):
+                    refused[letter.id] = why.partition(":")[0]  # in the same words for each
+        done = [letter for letter in letters.values() if letter.id not in refused]
+        await self._close(threads, done, VERBS[verb])
+        await threads.run(open_letters.forget, gone)
+        return refused
 
     async def _show(
         self, request: Request, letter_id: str, status: int = 200, refused: str = ""
     ) -> HTTPResponse:
-        letter = _named(await self._read(), letter_id)
-        states = await self._states(request, [letter])
-        state = states.get(letter.saga_id or "")
+        letter = await self._find(request, letter_id)
+        state = (await self._states(request, [letter.saga_id])).get(letter.saga_id or "")
+        headers = [(name, _text(value)) for name, value in letter.record.headers[:SHOWN_HEADERS]]
+        body = body_of(letter, [api.service.saga for api in self._pages.apis.values()])
         return self._pages.page(
             request,
             "letter.html",
             status,
             letter=letter,
             state=state,
-            headers=[(name, _text(value)) for name, value in letter.record.headers],
-            body=body_of(letter, [api.service.saga for api in self._pages.apis.values()]),
+            headers=[(_cut(n, SHOWN_HEADER), _cut(v, SHOWN_HEADER)) for n, v in headers],
+            more_headers=len(letter.record.headers) - len(headers),
+            body=_cut(body, SHOWN_BODY),
             never=refusal(letter, state),
             refused=refused,
         )
 
-    async def _read(self) -> list[DeadLetter]:
-        async with self._reading:
-            return await asyncio.to_thread(self._read_all)
+    async def _find(self, request: Request, letter_id: str) -> DeadLetter:
+        await self._catch_up(request)
+        is_open = await in_thread(request, open_letters.is_open, letter_id)
+        if not is_open:  # yet, perhaps
+            await self._catch_up(request, PATIENCE)
+            is_open = await in_thread(request, open_letters.is_open, letter_id)
+        if is_open:
+            found = await asyncio.to_thread(self._fetch, [letter_id])
+            if letter_id in found:
+                return found[letter_id]
+            await in_thread(request, open_letters.forget, [letter_id])
+        raise NotFound(f"no open dead letter {letter_id}: it was replayed or dropped, perhaps")
 
-    def _read_all(self) -> list[DeadLetter]:
-        # Importing Quix Streams takes a second, which tests and tools need not wait for.
-        from ..kafka.dead_letters import read_open, topics_with_letters
+    async def _catch_up(self, request: Request, wait: float = WAIT) -> dict[str, Any]:
+        """Let what is new on the broker be read; return what a page says of it."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_on(request.app.ctx.threads))
+        await asyncio.wait([self._reading], timeout=wait)
+        return {
+            "reading": not self._reading.done(),
+            "left": self._left,
+            "trouble": self._trouble,
+        }
 
-        found = read_open(self._settings, topics_with_letters(self._settings))
-        # One of another system, whose prefix is a part of the topic's name here, is not ours.
-        return [letter for letter in found if letter.id.startswith(f"{letter.record.topic}/")]
+    async def _read_on(self, threads: DatabaseThreads) -> None:
+        try:
+            self._left = 1
+            while self._left:
+                read = await threads.run(open_letters.places)
+                more = await asyncio.to_thread(self._read_more, read.places)
+                await threads.run(open_letters.take_up, threads.database, read, more)
+                self._left = more.left
+            self._trouble = ""
+        except Exception as error:
+            self._trouble = action_record.why_not(error)
+            log.warning("dead letters are not read: %s", first_line(error))
 
-    async def _close(self, letters: Sequence[DeadLetter], what: Mark) -> None:
-        from ..kafka.dead_letters import close
-
-        await asyncio.to_thread(close, self._settings, letters, what, utcnow())
+    async def _close(
+        self, threads: DatabaseThreads, letters: Sequence[DeadLetter], what: Mark
+    ) -> None:
+        await asyncio.to_thread(self._mark, letters, what)
+        await threads.run(open_letters.forget, [letter.id for letter in letters])
 
     async def _states(
-        self, request: Request, letters: Sequence[DeadLetter]
+        self, request: Request, saga_ids: Iterable[str | None]
     ) -> dict[str, SagaState]:
-        ids = list({letter.saga_id for letter in letters if letter.saga_id})
+        ids = list({saga_id for saga_id in saga_ids if saga_id})
         database = request.app.ctx.threads.database
         found = await in_thread(request, saga_queries.find_many, database, ids)
         return {state.id: state for state in found}
 
+    async def _open(self, app: App) -> None:
+        threads: DatabaseThreads = app.ctx.threads
+        await threads.run(open_letters.open_rows, threads.database)
+
+    # Importing Quix Streams takes a second, which tests and tools need not wait for.
+
+    def _read_more(self, places: Mapping[Partition, int]) -> "Reading":
+        from ..kafka.dead_letters import read_more
+
+        return read_more(self._settings, places, READ_AT_ONCE)
+
+    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
+        from ..kafka.dead_letters import fetch
+
+        return fetch(self._settings, ids)
+
+    def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> None:
+        from ..kafka.dead_letters import close
+
+        close(self._settings, letters, what, utcnow())
+
 
 def _given(fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    return {name: values[0].strip() for name, values in fields.items() if values[0].strip()}
+    # No text with a NUL can be asked of PostgreSQL.
+    found = {name: values[0].replace("\0", "").strip() for name, values in fields.items()}
+    return {name: value for name, value in found.items() if value}
 
 
-def _filter(given: Mapping[str, str]) -> dict[str, str | None]:
-    return {name: given.get(name) for name in ("topic", "saga", "reason")}
+def _filter(given: Mapping[str, str]) -> Only:
+    return Only(*(given.get(name) for name in Only._fields))
 
 
-def _named(letters: Sequence[DeadLetter], letter_id: str) -> DeadLetter:
-    for letter in letters:
-        if letter.id == letter_id:
-            return letter
-    raise NotFound(f"no open dead letter {letter_id}: it was replayed or dropped, perhaps")
-
-
-def _told(done: Sequence[DeadLetter], what: Mark, refused: Mapping[str, str]) -> str:
-    told = f"{len(done)} {what}."
-    for why in sorted(set(refused.values())):
-        count = sum(one == why for one in refused.values())
-        told += f" {count} passed over: {why}."
-    return told
-
-
-def _back(form: Mapping[str, str], **told: str) -> HTTPResponse:
-    """Lead back to the list with its filter, which then says what was done."""
-    only = {name: value for name, value in _filter(form).items() if value}
-    return redirect(f"{PAGE}?{urlencode({**only, **told})}", status=303)
+def _query(only: Only, **more: str) -> str:
+    return urlencode({name: value for name, value in (only._asdict() | more).items() if value})
 
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode(errors="backslashreplace")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}\u2026 ({len(text) - most} more)"
 
 
 def body_of(dead_letter: DeadLetter, sagas: Iterable[Saga]) -> str:

@@ -21,7 +21,8 @@ def mount(app: App, settings: Settings) -> None:
     pages = Pages(settings, apis, app.ctx.service)
     pages.add_to(console)
     Functions(settings, pages).add_to(console)
-    Actions(pages).add_to(console)
+    actions = Actions(pages)
+    actions.add_to(console)
     if pages.letters_known:
-        Letters(settings, pages).add_to(console)
+        Letters(settings, pages, actions).add_to(console)
     app.blueprint(console)

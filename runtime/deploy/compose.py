@@ -40,7 +40,7 @@ SYSTEM = "${SAGA_SYSTEM:-saga}"
 LOG_LEVEL = "${SAGA_LOG_LEVEL:-INFO}"
 METRICS_PORT = "${SAGA_METRICS_PORT:-9464}"  # of each container; published nowhere
 CONSOLE = "${SAGA_CONSOLE:-on}"
-CONSOLE_HOSTS = "${SAGA_CONSOLE_HOSTS:-}"
+HOSTS = "${SAGA_HOSTS:-}"
 LOG_FORMAT = "${SAGA_LOG_FORMAT:-text}"
 ACCESS_LOG = "${SAGA_ACCESS_LOG:-true}"
 KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
@@ -94,7 +94,7 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "SAGA_METRICS_PORT": METRICS_PORT,
         "SAGA_CONSOLE": CONSOLE,
-        "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
+        "SAGA_HOSTS": HOSTS,
         "SAGA_LOG_FORMAT": LOG_FORMAT,
         "SAGA_ACCESS_LOG": ACCESS_LOG,
         "KAFKA_PREFIX": PREFIX,
@@ -125,7 +125,7 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
         "SAGA_LOG_LEVEL": LOG_LEVEL,
         "SAGA_METRICS_PORT": METRICS_PORT,
         "SAGA_CONSOLE": CONSOLE,
-        "SAGA_CONSOLE_HOSTS": CONSOLE_HOSTS,
+        "SAGA_HOSTS": HOSTS,
         "SAGA_LOG_FORMAT": LOG_FORMAT,
         "SAGA_ACCESS_LOG": ACCESS_LOG,
     }

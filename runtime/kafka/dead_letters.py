@@ -1,11 +1,11 @@
 """The dead letters on a broker: reading those that are open, and closing them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, replay
+from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, place, replay
 from ..settings import Settings
-from .admin import read_topics
+from .admin import Partition, Reading, read_on, read_records, read_topics
 from .application import Admin
 from .producer import Producer
 
@@ -15,10 +15,20 @@ def read_open(settings: Settings, topics: Iterable[str]) -> list[DeadLetter]:
     return open_dead_letters(read_topics(settings, [topic + SUFFIX for topic in topics]))
 
 
-def topics_with_letters(settings: Settings) -> list[str]:
-    """List the topics that have dead letters, or had; raise `BrokerUnavailable`."""
-    names = Admin(settings).topics()
-    return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
+def read_more(settings: Settings, places: Mapping[Partition, int], most: int) -> Reading:
+    """Read on all topics of dead letters, as `read_on` does; raise `BrokerUnavailable`."""
+    names = [name for name in Admin(settings).topics() if name.endswith(SUFFIX)]
+    return read_on(settings, names, places, most)
+
+
+def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter]:
+    """Read some dead letters, open or not, by id; leave out what is none.
+
+    Raises `BrokerUnavailable`.
+    """
+    records = read_records(settings, [place(letter_id) for letter_id in ids])
+    found = {letter.id: letter for record in records for letter in open_dead_letters([record])}
+    return {letter_id: found[letter_id] for letter_id in ids if letter_id in found}
 
 
 def close(

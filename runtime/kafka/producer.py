@@ -134,6 +134,7 @@ class Producer:
                 record.value,
                 record.key,
                 headers=list(record.headers),
+                partition=record.partition,  # -1 is the one of its key
                 on_delivery=partial(hear, record),
             )
         except BufferError as full:

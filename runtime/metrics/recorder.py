@@ -92,6 +92,44 @@ class FunctionRecorder(_Counting):
         series.observe(max(0, microseconds) / 1e6)  # a clock may be set back
 
 
+class SagaCounter:
+    """Counts what a change makes of a saga, whoever has made it: its host, or a person."""
+
+    def __init__(self, saga: Saga, instruments: Instruments) -> None:
+        self._saga, self._series = saga.name, instruments.series
+        self._codes: set[str] = set()
+        for status in ENDS:
+            self._series(ENDED, self._saga, status)
+
+    def __call__(self, old: SagaState, new: SagaState) -> None:
+        """Count a change that is committed."""
+        for was, step in zip(old.steps, new.steps, strict=False):
+            if step is not was:
+                self._step(was, step)
+        if new.failure is not None and old.failure is None:
+            code = self._bounded(new.failure.code)
+            self._series(COMPENSATIONS, self._saga, new.failure.step, code).inc()
+        if new.ended and new.status != old.status:  # a skip ends one that has failed once more
+            self._series(ENDED, self._saga, new.status).inc()
+            took = (new.updated_at - new.created_at).total_seconds()
+            self._series(DURATION, self._saga, new.status).observe(max(0.0, took))
+
+    def _step(self, was: StepState, step: StepState) -> None:
+        if step.attempts > was.attempts > 0:
+            self._series(RETRIES, self._saga, step.name, "do").inc(step.attempts - was.attempts)
+        if step.undo_attempts > was.undo_attempts > 0:
+            again = step.undo_attempts - was.undo_attempts
+            self._series(RETRIES, self._saga, step.name, "undo").inc(again)
+        if step.status == "UNDO_FAILED" != was.status:
+            self._series(FAILED_UNDOS, self._saga, step.name).inc()
+
+    def _bounded(self, code: str) -> str:
+        if code in self._codes or len(self._codes) < MOST_CODES:
+            self._codes.add(code)
+            return code
+        return OTHER
+
+
 class SagaRecorder(_Counting):
     """Counts what becomes of the sagas of one declaration."""
 
@@ -99,7 +137,7 @@ class SagaRecorder(_Counting):
         super().__init__(hosted, instruments)
         saga = hosted.saga
         self._saga = saga.name
-        self._codes: set[str] = set()
+        self._count = SagaCounter(saga, instruments)
         self._begin(saga)
 
     def _begin(self, saga: Saga) -> None:
@@ -107,8 +145,6 @@ class SagaRecorder(_Counting):
         self._received = self._series(RECEIVED, KAFKA, RECEIVE, "", self._name)
         self._series(DEADLINE, self._saga).set(saga.deadline)
         self._series(SWEPT, self._saga)
-        for status in ENDS:
-            self._series(ENDED, self._saga, status)
         for step in saga.steps:
             self._series(RETRIES, self._saga, step.name, "do")
             if step.undo is not None:
@@ -133,10 +169,7 @@ class SagaRecorder(_Counting):
                 age = microseconds(new.updated_at) - microseconds(new.created_at)
                 bounded = [max(0, min(part, age)) for part in took]
                 attempts.setdefault((reply.step, reply.action), []).append(bounded)
-            for was, step in zip(old.steps, new.steps, strict=False):
-                if step is not was:
-                    self._step(was, step)
-            self._whole(old, new)
+            self._count(old, new)
         # Together, as each change of what is counted costs more than all else here.
         for attempted, each in attempts.items():
             self._series(ATTEMPTS, self._saga, *attempted).inc(len(each))
@@ -147,30 +180,6 @@ class SagaRecorder(_Counting):
         self._series(SWEPT, self._saga).inc()
         for part_of, waited in _waited(old, new).items():
             self._series(PARTS, self._saga, *part_of).inc(waited / 1e6)
-
-    def _whole(self, old: SagaState, new: SagaState) -> None:
-        if new.failure is not None and old.failure is None:
-            code = self._bounded(new.failure.code)
-            self._series(COMPENSATIONS, self._saga, new.failure.step, code).inc()
-        if new.ended and not old.ended:
-            self._series(ENDED, self._saga, new.status).inc()
-            took = (new.updated_at - new.created_at).total_seconds()
-            self._series(DURATION, self._saga, new.status).observe(max(0.0, took))
-
-    def _step(self, was: StepState, step: StepState) -> None:
-        if step.attempts > was.attempts > 0:
-            self._series(RETRIES, self._saga, step.name, "do").inc(step.attempts - was.attempts)
-        if step.undo_attempts > was.undo_attempts > 0:
-            again = step.undo_attempts - was.undo_attempts
-            self._series(RETRIES, self._saga, step.name, "undo").inc(again)
-        if step.status == "UNDO_FAILED" != was.status:
-            self._series(FAILED_UNDOS, self._saga, step.name).inc()
-
-    def _bounded(self, code: str) -> str:
-        if code in self._codes or len(self._codes) < MOST_CODES:
-            self._codes.add(code)
-            return code
-        return OTHER
 
 
 def _waited(old: SagaState, new: SagaState) -> dict[tuple[str, Action, str], int]:

@@ -21,6 +21,7 @@ from . import access_log, openapi, request
 from .cross_origin import refuse_cross_origin
 from .docs import docs
 from .fields import path_id
+from .known_host import refuse_unknown_hosts
 from .measured import measure
 from .payload import MEDIA_TYPE, answer
 from .problems import ProblemHandler, Unavailable
@@ -84,6 +85,7 @@ def new_app(
     app.add_route(get_document, "/openapi.json", methods=READ)
     measure(app, service, settings)
     app.register_middleware(access_log.begin, "request")
+    app.register_middleware(refuse_unknown_hosts, "request")
     app.register_middleware(refuse_cross_origin, "request")
     app.register_middleware(_harden, "response")
     if settings.saga_access_log:

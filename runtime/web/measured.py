@@ -9,6 +9,8 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse
 
 from ..envelope import Record
+from ..saga import Saga
+from ..saga_state import SagaState
 from ..settings import Settings
 from . import openapi
 
@@ -54,6 +56,16 @@ def sent_counter(settings: Settings) -> Callable[[Record], None]:
     from ..metrics.recorder import count_sent
 
     return count_sent(of_this_process())
+
+
+def change_counter(settings: Settings, saga: Saga) -> Callable[[SagaState, SagaState], None]:
+    """Return what counts a saga's change by this process, unless nothing is to be counted."""
+    if not settings.saga_metrics_port:
+        return lambda *_: None
+    from ..metrics.instruments import of_this_process
+    from ..metrics.recorder import SagaCounter
+
+    return SagaCounter(saga, of_this_process())
 
 
 @openapi.describe({200: str}, content=TEXT)

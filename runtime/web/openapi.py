@@ -16,7 +16,7 @@ H = TypeVar("H", bound=Callable[..., Any])
 Texts = Mapping[str, str]
 Headers = Mapping[str, str | Mapping[str, Any]]
 
-ANY_ERRORS = (400, 413, 503)  # a request may be no UTF-8, or have headers that are too large
+ANY_ERRORS = (400, 413, 421, 503)  # a request may be no UTF-8, or have headers that are too large
 BODY_ERRORS = (415, 422)
 
 

@@ -43,6 +43,12 @@ CROSS_ORIGIN = ProblemType(
     "A page of another origin has sent this",
     "Only pages of the adapter's own origin, and programs, may change anything.",
 )
+UNKNOWN_HOST = ProblemType(
+    "unknown_host",
+    421,
+    "The adapter is not known by this name",
+    "Ask for it by its address, or let `SAGA_HOSTS` have the name.",
+)
 # Which a request may meet whatever it asks for. Of those with one status, the first is meant where
 # nothing else is told.
 ANYWHERE = (
@@ -82,6 +88,7 @@ ANYWHERE = (
         "A field, a parameter or a header is wrong",
         "Its name is in `errors`, with what is wrong.",
     ),
+    UNKNOWN_HOST,
     ProblemType("internal_error", 500, "Something went wrong here", "It is in the adapter's log."),
     ProblemType(
         "unavailable",

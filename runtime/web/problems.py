@@ -16,7 +16,16 @@ from sanic.handlers import ErrorHandler
 
 from .. import errors
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from .problem_types import BUSY, CONFLICT, CROSS_ORIGIN, STOPPING, ProblemType, of_code, of_status
+from .problem_types import (
+    BUSY,
+    CONFLICT,
+    CROSS_ORIGIN,
+    STOPPING,
+    UNKNOWN_HOST,
+    ProblemType,
+    of_code,
+    of_status,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +70,14 @@ class CrossOrigin(SanicException):
     status_code = HTTPStatus.FORBIDDEN
     quiet = True
     problem_type = CROSS_ORIGIN
+
+
+class UnknownHost(SanicException):
+    """The adapter is asked for by a name that is not its own."""
+
+    status_code = HTTPStatus.MISDIRECTED_REQUEST
+    quiet = True
+    problem_type = UNKNOWN_HOST
 
 
 class PreconditionFailed(SanicException):

@@ -18,6 +18,7 @@ from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..envelope import Envelope, Record
 from ..errors import BrokerUnavailable, ContractError, NotFound, Unreadable
 from ..message import why
+from ..observer import Applied
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import SagaStore, Start, Started
@@ -26,7 +27,7 @@ from ..transition import Transition
 from .admission import Admission
 from .app import App, Check
 from .batches import Batches
-from .measured import sent_counter
+from .measured import change_counter, sent_counter
 from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
 from .problems import Busy, Conflict
 from .saga_events import SagaEvents
@@ -101,23 +102,28 @@ class SagaService:
 
     async def cancel(self, saga_id: UUID) -> SagaState:
         """Undo a saga; raise `NotFound`, or `Conflict` when it has ended."""
-        return await self._change(self._store.cancel, saga_id)
+        return await self._change(SagaStore.cancel, saga_id)
 
     async def retry(self, saga_id: UUID) -> SagaState:
         """Try a failed saga's undos again, or take up one that was UNREADABLE.
 
         Raises `NotFound`, or `Conflict` otherwise.
         """
-        return await self._change(self._store.retry, saga_id)
+        return await self._change(SagaStore.retry, saga_id)
 
     async def skip(self, saga_id: UUID, step: str, by: str, reason: str) -> SagaState:
         """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
-        change = partial(self._store.skip, step=step, by=by, reason=reason)
-        return await self._change(change, saga_id)
+        return await self._change(SagaStore.skip, saga_id, step=step, by=by, reason=reason)
 
-    async def _change(self, change: Callable[..., Transition], saga_id: UUID) -> SagaState:
+    async def _change(
+        self, change: Callable[..., Transition], saga_id: UUID, **how: str
+    ) -> SagaState:
+        changed: list[Applied] = []
+        store = SagaStore(self._database, lambda applied, _: changed.append(applied))
         try:
-            state, commands = await self._run(change, self.saga, str(saga_id), utcnow())
+            state, commands = await self._run(
+                change, store, self.saga, str(saga_id), utcnow(), **how
+            )
         except Unreadable:
             what = f"saga {saga_id} is UNREADABLE: {ELSEWHERE}"
             raise Conflict(what, SAGA_UNREADABLE) from None
@@ -125,6 +131,8 @@ class SagaService:
             log.warning("saga %s can't be changed: %s", saga_id, why(error))
             what = f"saga {saga_id} does not fit its declaration of today"
             raise Conflict(what, SAGA_OUTDATED) from None
+        for applied in changed:
+            self._count(applied.old, applied.new)
         self._hand_over(commands)
         return state
 
@@ -153,6 +161,7 @@ class SagaService:
         self._admission = Admission(limit, self._in_flight)
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
         self._sending = app.ctx.sending
+        self._count = change_counter(app.ctx.settings, self.saga)
         if self._send is None:
             self._connect(app)
         else:

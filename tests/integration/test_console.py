@@ -21,6 +21,7 @@ pytestmark = pytest.mark.proof
 
 MORE = [
     "/console/dead-letters/order.create/0/0",
+    "/console/dead-letters/drop",
     "/console/actions",
     "/console/actions/cancel",
     "/console/functions",
@@ -246,7 +247,7 @@ def test_dead_letter_is_dropped(page):
     expect(page.locator("pre")).to_contain_text("\\xff")
     page.get_by_text("Drop…").click()
     page.get_by_role("button", name="Drop this dead letter").click()
-    expect(page.get_by_text("1 dropped.")).to_be_visible()
+    expect(page.get_by_text("It is dropped.")).to_be_visible()
     expect(page.get_by_text("No dead letters.")).to_be_visible()
 
 
@@ -319,6 +320,25 @@ def test_version_that_drains_is_shown_with_the_sagas_that_are_left(system, page)
     wait_until(lambda: state() == "ready", "it is back")
     assert system.ended(saga)["status"] == "COMPLETED"
     expect(page.locator(".standing")).to_have_text("Ready", timeout=MINUTES)
+
+
+def test_dead_letters_that_pass_a_filter_are_dropped_and_it_is_recorded(system, page):
+    producer = Producer({"bootstrap.servers": system.broker()})
+    for number in range(60):
+        producer.produce("order.complete", value=b"\xfe", key=b"k%d" % number)
+    producer.flush(10)
+    path = "/console/dead-letters?topic=order.complete"
+    wait_until(lambda: page.goto(path) and page.get_by_text("60 pass").count(), "all are there")
+    expect(page.locator("[data-row]")).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator("[data-row]")).to_have_count(10)
+    page.get_by_role("link", name="Drop…").click()
+    page.get_by_label("Who you are").fill("Ada")
+    page.get_by_role("button", name="Drop 60 dead letters").click()
+    expect(page.locator(".standing")).to_have_text("Over")
+    expect(page.locator("dd").first).to_have_text("60")
+    page.get_by_role("link", name="topic=order.complete").click()
+    expect(page.get_by_text("No dead letter is like that.")).to_be_visible()
 
 
 def test_nothing_is_loaded_from_elsewhere(system, browser, base):

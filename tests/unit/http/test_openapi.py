@@ -37,7 +37,7 @@ ROUTES = {
         ("post", "/sagas/{saga_id}/skip"): {202, 404, 409, 415, 422},
     },
 }
-ANYWHERE = {400, 413, 503}
+ANYWHERE = {400, 413, 421, 503}
 COMMON = {
     ("get", "/health"),
     ("get", "/health/live"),

@@ -8,6 +8,7 @@ from saga.runtime.dead_letter import (
     DeadLetter,
     mark,
     open_dead_letters,
+    read_letters,
     replay,
     to_dead_letter,
     to_unsent_letter,
@@ -116,7 +117,16 @@ def test_mark_names_the_letter_what_became_of_it_and_when() -> None:
         ("dlq_letter", b"pay/0/0"),
         ("dlq_time", b"2026-01-02T00:00:00+00:00"),
     ]
-    assert mark(dead_letter_of(), "dropped", NOW) == Record("pay.dlq", b"s1", None, headers)
+    assert mark(dead_letter_of(), "dropped", NOW) == Record("pay.dlq", b"s1", None, headers, 0)
+
+
+def test_letters_of_some_records_are_told_with_those_that_are_closed() -> None:
+    records = on_topic(*[to_dead_letter(BAD, "user.pay", f"reason {n}", NOW) for n in range(3)])
+    letters = open_dead_letters(records)
+    marks = [mark(letter, "dropped", NOW) for letter in letters[:2]]
+    found, closed = read_letters([*records[1:], *marks])
+    assert [letter.reason for letter in found] == ["reason 2"]
+    assert closed == {letters[0].id, letters[1].id}
 
 
 def test_foreign_records_on_the_topic_are_passed_over() -> None:

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from saga.runtime.clock import utcnow
-from saga.runtime.console import actions
-from saga.runtime.console.actions import SILENT, ActionRow
+from saga.runtime.console import action_record, actions
+from saga.runtime.console.action_record import SILENT, ActionRow
 from saga.runtime.saga_store import TABLES, SagaStore
 from support.api import empty
 from support.console import FORGED, Console, begin, fail, start, status_of
@@ -96,7 +96,7 @@ def test_record_says_why_some_were_not_done(console, sagas):
     fail(sagas, bad)
     act(console, "cancel", [good, bad, str(UNKNOWN)], filter="cake=Tart")
     [row] = ActionRow.select()
-    assert (row.by, row.verb, row.filter, row.sagas, row.done) == (
+    assert (row.by, row.verb, row.filter, row.chosen, row.done) == (
         "Ada",
         "cancel",
         "cake=Tart",
@@ -135,11 +135,39 @@ def test_error_of_one_saga_leaves_the_others(console, sagas, monkeypatch):
 def test_action_whose_process_ended_is_told_as_broken_off(console):
     at = utcnow() - 2 * SILENT
     row = ActionRow.create(
-        id=str(uuid4()), verb="retry", by="Ada", filter="", sagas=9, began_at=at, updated_at=at
+        id=str(uuid4()),
+        verb="retry",
+        what="saga",
+        by="Ada",
+        filter="",
+        chosen=9,
+        began_at=at,
+        updated_at=at,
     )
     page = console.get(f"/actions/{row.id}").text
     assert "Broken off" in page
     assert "data-goes-on" not in page
+
+
+def test_record_says_meanwhile_how_far_it_is(console, sagas, monkeypatch):
+    monkeypatch.setattr(action_record, "PAUSE", 0)
+    ids, seen = [begin(sagas, number) for number in (1, 2)], []
+    cancel = SagaStore.cancel
+
+    def look(*arguments):
+        seen.append(ActionRow.get().done)
+        return cancel(*arguments)
+
+    monkeypatch.setattr(SagaStore, "cancel", look)
+    act(console, "cancel", ids)
+    assert seen == [0, 1]
+
+
+def test_oldest_records_are_dropped(console, monkeypatch):
+    monkeypatch.setattr(action_record, "KEPT", 2)
+    for name in ("Ada", "Bob", "Cleo"):
+        act(console, "cancel", [], by=name)
+    assert [row.by for row in ActionRow.select().order_by(ActionRow.id)] == ["Bob", "Cleo"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +185,7 @@ def test_form_that_is_wrong_is_told(console, fields, why):
 def test_nobody_else_acts_on_many(console, sagas, forged):
     saga_id = begin(sagas)
     fields = {"by": "Eve", "sagas": saga_id}
-    assert console.post("/actions/cancel", fields=fields, **forged).status == 403
+    assert console.post("/actions/cancel", fields=fields, **forged).status in (403, 421)
     assert status_of(saga_id) == "RUNNING"
 
 

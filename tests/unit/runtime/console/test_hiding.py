@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
-from saga.runtime.console import letters
 from saga.runtime.console.letters import body_of
 from saga.runtime.console.mounting import mount
 from saga.runtime.dead_letter import DeadLetter
@@ -19,6 +18,7 @@ from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 from support.api import run_app
 from support.console import Console
+from support.letters import DeadLetters
 
 SECRET = "4111-1111"
 
@@ -101,8 +101,9 @@ def test_of_a_saga_that_is_not_declared_all_is_hidden(console):
 
 def test_dead_letter_shows_no_secret(console, monkeypatch):
     body = f'{{"pin": "{SECRET}", "card": {{"number": "{SECRET}", "holder": "Ada"}}}}'.encode()
-    monkeypatch.setattr(letters.Letters, "_read_all", lambda _: [letter("bank.charge", body)])
-    page = console.get("/dead-letters/bank.charge/0/1")
+    dead = DeadLetters()
+    dead.install(monkeypatch, console.api)
+    page = console.get(f"/dead-letters/{dead.put(topic='bank.charge', value=body)}")
     assert page.status == 200
     assert SECRET not in page.text
     assert "Ada" in page.text

@@ -5,15 +5,14 @@ from pydantic import Field
 
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.clock import utcnow
-from saga.runtime.console import letters
 from saga.runtime.console.mounting import mount
-from saga.runtime.dead_letter import DeadLetter
-from saga.runtime.envelope import Record, Reply
+from saga.runtime.envelope import Reply
 from saga.runtime.saga_store import TABLES, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 from support.api import run_app
+from support.letters import DeadLetters
 
 SAGA_ID = "00000000-0000-7000-8000-000000000001"
 
@@ -86,8 +85,8 @@ def test_saga_that_nobody_here_declares_is_shown_without_its_values(api, sagas):
     ],
 )
 def test_dead_letter_is_shown_without_what_is_secret(api, monkeypatch, topic, body, shown):
-    letter = DeadLetter(f"{topic}/0/1", Record(topic, b"s", body.encode(), []), "why", "f", "", 0)
-    monkeypatch.setattr(letters.Letters, "_read_all", lambda _: [letter])
-    told = page(api, f"/dead-letters/{topic}/0/1")
+    dead = DeadLetters()
+    dead.install(monkeypatch, api)
+    told = page(api, f"/dead-letters/{dead.put(topic=topic, value=body.encode())}")
     assert "4111-2222" not in told
     assert shown in told

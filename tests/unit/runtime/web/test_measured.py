@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry
 from saga.http import user
 from saga.runtime.metrics import instruments as module
 from saga.runtime.metrics.instruments import Instruments
+from saga.runtime.saga_store import SagaStore
 from saga.runtime.settings import Settings
 from support.api import Api, run_app
+from support.console import begin, fail, start
 
 COUNT = re.compile(r"(?m)^http_server_request_duration_seconds_count\{(.*)\} (.*)$")
 ANN = {"name": "Ann", "email": "ann@example.com", "balance": "1.00"}
@@ -70,3 +72,29 @@ def test_nothing_is_counted_where_metrics_are_off(tmp_path: Path, instruments: I
     with run_app(user.make_app(Settings(saga_data=tmp_path, saga_metrics_port=0))) as users:
         users.get("/users")
         assert users.get("/metrics").text == ""
+
+
+def test_what_persons_make_of_sagas_is_counted(tmp_path: Path, instruments: Instruments) -> None:
+    with start(tmp_path, saga_metrics_port=9464) as api:
+        sagas = SagaStore(api.app.ctx.threads.database)
+        failed, going = begin(sagas, 1), begin(sagas, 2)
+        fail(sagas, failed)
+        assert ended(api) == {"COMPLETED": 0.0, "COMPENSATED": 0.0, "FAILED": 0.0}
+        skip = {"step": "bake", "by": "Ada", "reason": "thrown away"}
+        assert api.post(f"/cakes/{failed}/skip", skip).status == 202
+        assert api.post(f"/cakes/{failed}/skip", skip).status == 409
+        assert api.delete(f"/cakes/{going}").status == 202
+        assert ended(api) == {"COMPLETED": 0.0, "COMPENSATED": 1.0, "FAILED": 0.0}
+        told = api.get("/metrics").text
+        assert (
+            'saga_compensations_total{code="cancelled",saga="order-cake",step="bake"} 1.0' in told
+        )
+
+
+def ended(api: Api) -> dict[str, float]:
+    """Return how many sagas have ended by their status."""
+    found = re.findall(
+        r'(?m)^saga_ended_total\{saga="order-cake",status="(\w+)"\} (.*)$',
+        api.get("/metrics").text,
+    )
+    return {status: float(value) for status, value in found}

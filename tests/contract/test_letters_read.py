@@ -1,0 +1,122 @@
+"""Dead letters on a real broker: read on from a place, fetched by id, closed where they are."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+
+from saga.runtime.clock import utcnow
+from saga.runtime.dead_letter import SUFFIX, open_dead_letters, to_dead_letter
+from saga.runtime.envelope import Record
+from saga.runtime.kafka import admin as module
+from saga.runtime.kafka.admin import create_topics, read_on, read_records, read_topics
+from saga.runtime.kafka.application import Admin
+from saga.runtime.kafka.dead_letters import close, fetch, read_more
+from saga.runtime.settings import Settings
+from support.brokers import Server
+from support.waiting import DEADLINE, wait_until
+
+_numbers = count()
+
+
+class LettersContract:
+    """The facts of every real broker. A subclass gives the fixture `settings`."""
+
+    @pytest.fixture
+    def topic(self, settings: Settings) -> Iterator[str]:
+        """A topic of dead letters with two partitions."""
+        name = f"letters.{next(_numbers)}{SUFFIX}"
+        create_topics(settings, {name: 2})
+        found = Admin(settings)
+        wait_until(lambda: name in found.topics(), "it is there")
+        yield name
+        found.client.delete_topics([name])[name].result(DEADLINE)
+
+    def put(self, settings: Settings, topic: str, partition: int, *numbers: int) -> None:
+        """Set records aside in a partition, whatever their key."""
+        producer = Producer({"bootstrap.servers": str(settings.kafka_bootstrap_servers)})
+        for number in numbers:
+            record = Record(topic.removesuffix(SUFFIX), b"k", b"%d" % number, [], 0, number)
+            letter = to_dead_letter(record, "f", f"reason {number}", utcnow())
+            headers: list[Any] = list(letter.headers)
+            producer.produce(topic, letter.value, letter.key, partition, headers=headers)
+        assert producer.flush(DEADLINE) == 0
+
+    def test_reading_goes_on_where_it_ended(self, settings: Settings, topic: str) -> None:
+        self.put(settings, topic, 0, 0, 1, 2)
+        self.put(settings, topic, 1, 3, 4)
+        numbers, places, lefts = [], {}, []
+        for _ in range(3):
+            more = read_on(settings, [topic, "none"], places, 2)
+            numbers += [int(record.value or b"") for record in more.records]
+            assert more.began == {(topic, n): places.get((topic, n), 0) for n in (0, 1)}
+            places = more.places
+            lefts.append(more.left)
+        assert sorted(numbers) == [0, 1, 2, 3, 4]
+        assert lefts == [3, 1, 0]
+        assert places == {(topic, 0): 3, (topic, 1): 2}
+        assert read_on(settings, [topic], places, 2).records == []
+        self.put(settings, topic, 1, 5)
+        more = read_on(settings, [topic], places, 2)
+        assert [record.offset for record in more.records] == [2]
+
+    def test_reading_ends_with_what_is_large(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(settings, topic, 0, 10, 11, 12)
+        monkeypatch.setattr(module, "READ_AT_ONCE", 3)  # bytes
+        more = read_on(settings, [topic], {}, 9)
+        assert (len(more.records), more.left) == (2, 1)
+
+    def test_place_that_is_not_there_is_the_begin(self, settings: Settings, topic: str) -> None:
+        self.put(settings, topic, 0, 0, 1, 2)
+        admin = Admin(settings)  # which ends its calls where it is let go
+        [done] = admin.client.delete_records([TopicPartition(topic, 0, 1)]).values()
+        done.result(DEADLINE)
+        for place in (0, 99):
+            more = read_on(settings, [topic], {(topic, 0): place}, 9)
+            assert more.began[topic, 0] == 1
+            assert [record.offset for record in more.records] == [1, 2]
+
+    def test_letters_are_fetched_by_id(self, settings: Settings, topic: str) -> None:
+        self.put(settings, topic, 0, 0, 1, 2, 3)
+        self.put(settings, topic, 1, 4, 5)
+        name = topic.removesuffix(SUFFIX)
+        ids = [f"{name}/0/1", f"{name}/0/3", f"{name}/1/0"]
+        gone = [f"{name}/0/9", f"{name}/7/0", "none/0/0"]
+        found = fetch(settings, [*ids, *gone])
+        assert {one: letter.record.value for one, letter in found.items()} == {
+            ids[0]: b"1",
+            ids[1]: b"3",
+            ids[2]: b"4",
+        }
+        assert read_records(settings, []) == []
+
+    @pytest.mark.parametrize("what", ["replayed", "dropped"])
+    def test_mark_is_behind_its_letter_in_its_partition(
+        self, settings: Settings, topic: str, what: Any
+    ) -> None:
+        create_topics(settings, {topic.removesuffix(SUFFIX): 1})
+        for partition in (0, 1):
+            self.put(settings, topic, partition, partition)
+        letters = open_dead_letters(read_topics(settings, [topic]))
+        close(settings, letters, what, utcnow())
+        records = read_topics(settings, [topic])
+        assert [record.partition for record in records] == [0, 0, 1, 1]
+        assert open_dead_letters(records) == []
+        assert {record.topic for record in read_more(settings, {}, 99).records} >= {topic}
+
+
+class TestEmbedded(LettersContract):
+    @pytest.fixture
+    def settings(self, embedded_server: Server) -> Settings:
+        return embedded_server.settings
+
+
+@pytest.mark.proof
+class TestKafka(LettersContract):
+    @pytest.fixture
+    def settings(self, kafka_server: Server) -> Settings:
+        return kafka_server.settings
