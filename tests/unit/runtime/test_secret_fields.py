@@ -272,5 +272,6 @@ def test_text_is_without_the_secrets_of_a_message():
         HIDDEN,
     ]
     assert [*scrubbed((Pay,), '{"card": "41"}', "41 is short")] == ["41 is short"]
+    assert [*scrubbed((Pay,), '{"code": "4111"}', "4111")] == [HIDDEN]
     assert [*scrubbed((Pay,), "{no JSON", said)] == [said]
     assert [*scrubbed((Open,), '{"digits": "4111"}', "4111")] == ["4111"]
