@@ -26,6 +26,7 @@ from .saga_state import SagaState
 KEPT = timedelta(hours=1)
 MOST = 50_000  # rows that are kept, whatever their age
 
+_LINE = re.compile(r"(.+) ([0-9]{1,6}) ([0-9]{1,6})")
 _PLACE = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 
 
@@ -93,15 +94,18 @@ def position(database: peewee.Database) -> Place:
 def read(database: peewee.Database, after: Place, rows: int) -> list[Change]:
     """Return the changes behind a place, in order, of at most so many transactions."""
     select = _select if isinstance(database, peewee.SqliteDatabase) else _select_settled
-    found = []
+    found: list[Change] = []
     for number, sagas in select.on(database, after.number, rows):
-        nth = 0
-        for line in sagas.splitlines():
-            saga_id, first, end = line.rsplit(" ", 2)
-            for entry in range(int(first), int(end)):
-                nth += 1
-                found.append(Change(Place(number, nth), saga_id, entry))
+        entries = [entry for line in sagas.splitlines() for entry in _entries(line)]
+        found += [Change(Place(number, nth), *entry) for nth, entry in enumerate(entries, 1)]
     return [change for change in found if change.place > after]
+
+
+def _entries(line: str) -> list[tuple[str, int]]:
+    """Return a saga's new entries; none where somebody has written over the row."""
+    if (told := _LINE.fullmatch(line)) is None:
+        return []
+    return [(told[1], entry) for entry in range(int(told[2]), int(told[3]))]
 
 
 def is_lost(database: peewee.Database, place: Place) -> bool:

@@ -59,8 +59,7 @@ def without_secrets(state: SagaState, saga: Saga | None) -> SagaState:
 
 def hidden(kinds: Kinds, value: Any) -> Any:
     """Return a value, as JSON has it, without what these classes declare secret, however deep."""
-    kinds = _hiding(kinds)
-    return _hidden(kinds, value) if kinds else value
+    return _hidden(_hiding(kinds), value)
 
 
 def hidden_whole(value: Any) -> Any:
@@ -97,7 +96,7 @@ def quiet(error: ValidationError, kinds: Kinds, body: str | bytes) -> Validation
     if not _hiding(kinds):
         return error
     lines = []
-    for found in error.errors(include_url=False):
+    for found in error.errors():
         is_open = not _leads_to_secret(kinds, found["loc"])
         raised = found.get("ctx", {}).get("error")
         text = str(raised) if isinstance(raised, Exception) else found["msg"]

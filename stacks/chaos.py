@@ -3,7 +3,6 @@
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated
@@ -13,14 +12,13 @@ from pydantic import BaseModel
 from rich.progress import Progress
 from uuid_utils.compat import uuid7
 
-from saga.functions.orchestrator.place_order import place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
 from saga.runtime.address import reached_at
 from saga.runtime.cli.app import Data, Json, settings_for
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.cli.terminal import console, line
-from saga.runtime.dead_letter import SUFFIX, open_dead_letters
+from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Record
 from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.polling import poll_until, wait_until
@@ -30,22 +28,16 @@ from saga.runtime.system.state import System, read_system
 from saga.runtime.testing.request import Request
 
 from . import ledger
-from .bad_items import JUNK, Litterer, Spoiler
 from .calls import Calls
+from .disturbing import ANSWERS, DISTURBED, Disturbing
 from .load import Load
-from .mishaps import Freezer, Killer, Repeater
 from .reading import ReadingClient
+from .traps import KINDS
 
 CLIENTS = 12
 BUYERS = 20
-ANSWERS = place_order.reply_topics
 REST_TIMEOUT = 300.0  # seconds until all sagas must have ended
 CANCELS = 0.2  # of the orders; the moment for a refund is short
-# What a run sees beside the ends of sagas.
-DISTURBED = (
-    *("repeated requests", "read again", "duplicates"),
-    *("junk", "unreadable rows", "freezes"),
-)
 ENOUGH_ORDERS = 1000  # among which everything must have been seen
 
 
@@ -72,8 +64,8 @@ def chaos(
 ) -> None:
     """Kill processes under load, then judge every order.
 
-    Functions, sagas, adapters and the broker are killed or stand still, and bad messages and rows
-    come between.
+    Functions, sagas, adapters and the broker are killed or stand still, bad messages and rows come
+    between, sends are refused, and handlers fail and hang.
     """
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     with progress_bar() as progress:
@@ -94,28 +86,20 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     ledger.open_databases(settings)
     on_broker = settings.on_broker(running.broker)
     host = reached_at(settings.saga_host)
-    chance, *chances = (random.Random(seed + n) for n in range(6))  # noqa: S311 - to be repeated
+    chance = random.Random(seed)  # noqa: S311 - to be repeated
     wishes = _wishes(chance, orders)
+    disturbing = Disturbing(on_broker, running, host, seed)
     before = ledger.books()
     load = _load(running, host, wishes, orders / seconds, chance)
-    killer = Killer(settings.saga_data, chances[0])
-    repeater = _repeater(on_broker, chances[1])
-    litterer = Litterer(on_broker, chances[2])
-    freezer = Freezer(settings.saga_data, chances[3])
-    spoiler = Spoiler((host, running.port("orchestrator")), chances[4])
-    with killer, repeater, litterer, freezer, spoiler:
-        _place(load, orders, progress)
-    spoiler.settle()
-    rest_began = time.monotonic()
-    _wait_for_rest(before, orders, progress)
+    with disturbing.traps.laid():
+        with disturbing:
+            _place(load, orders, progress)
+        rest_began = time.monotonic()
+        disturbing.settle(lambda: _wait_for_rest(before, orders, progress))
     # Once more now that all is at rest: nothing may come of it.
-    wait_until(_answered(repeater.happen), "the broker takes no messages", REST_TIMEOUT)
-    records = _wait_for_silence(on_broker)
-    judgement = ledger.judge_orders(load.requests, before)
-    judgement.seen["duplicates"] += _repeated(records)
-    judgement.seen["junk"] += litterer.sent
-    judgement.seen["unreadable rows"] += len(spoiler.spoilt)
-    judgement.seen["freezes"] += freezer.frozen
+    again = _answered(disturbing.repeater.happen)
+    wait_until(again, "the broker takes no messages", REST_TIMEOUT)
+    judgement = disturbing.judge(load.requests, before, _wait_for_silence(on_broker))
     return Verdict(
         seed=seed,
         orders=orders,
@@ -123,9 +107,9 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
         completed=judgement.seen["completed"],
         compensated=judgement.seen["compensated"],
         seen=dict(sorted(judgement.seen.items())),
-        kills=dict(sorted(killer.kills.items())),
+        kills=dict(sorted(disturbing.killer.kills.items())),
         seconds_to_rest=round(time.monotonic() - rest_began, 1),
-        violations=[*judgement.violations, *_dead_letters(records)],
+        violations=judgement.violations,
     )
 
 
@@ -137,11 +121,6 @@ def _load(
 
     address = (host, running.port("orchestrator"))
     return Load(address, wishes, CLIENTS, rate, CANCELS, chance, client)
-
-
-def _repeater(settings: Settings, chance: random.Random) -> Repeater:
-    commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
-    return Repeater(settings, commands, chance)
 
 
 def _seed() -> tuple[list[int], list[int]]:
@@ -227,24 +206,14 @@ def _answered(ask: Callable[[], bool | None]) -> Callable[[], bool]:
     return holds
 
 
-def _repeated(records: list[Record]) -> int:
-    """Count the answers that were given again, to duplicates."""
-    answers = Counter((dict(r.headers).get("ce_id"), r.value) for r in records)
-    return answers.total() - len(answers)
-
-
-def _dead_letters(records: list[Record]) -> list[str]:
-    letters = open_dead_letters(r for r in records if r.topic.endswith(SUFFIX) and r.key != JUNK)
-    return [f"dead letter {letter.id}: {letter.reason}" for letter in letters]
-
-
 def _unseen(verdict: Verdict) -> list[str]:
     """Say what a run was there to try and has not seen; a short one need not have."""
     if not verdict.kills:
         return ["kill"]
     if verdict.orders < ENOUGH_ORDERS:
         return []
-    unseen = ledger.unseen(verdict.seen, *DISTURBED)
+    traps = [kind for kind in KINDS if kind in verdict.seen]  # those of this database
+    unseen = ledger.unseen(verdict.seen, *DISTURBED, *traps)
     # Nothing is sent again where all that was killed is back before a step's time is up.
     return [kind for kind in unseen if kind != "retries"]
 

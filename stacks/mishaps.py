@@ -5,7 +5,7 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -58,21 +58,30 @@ class Mishap(threading.Thread, ABC):
 
 
 class Killer(Mishap):
-    """Kills one process after another with SIGKILL, each as often, and never the supervisor."""
+    """Kills one process after another with SIGKILL, each as often, and never the supervisor.
+
+    Those that are `spared` now are left alone, too.
+    """
 
     every = KILL_EVERY
 
-    def __init__(self, data: Path, chance: random.Random) -> None:
+    def __init__(
+        self,
+        data: Path,
+        chance: random.Random,
+        spared: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         super().__init__(chance)
         self.kills: Counter[str] = Counter()
         self._data = data
+        self._spared = spared
 
     def happen(self) -> None:
         """Kill one of the processes."""
-        if alive := _alive(self._data):
+        spared = self._spared()
+        if alive := [process for process in _alive(self._data) if process.name not in spared]:
             fewest = min(self.kills[process.name] for process in alive)
-            spared = [process for process in alive if self.kills[process.name] == fewest]
-            chosen = self.chance.choice(spared)
+            chosen = self.chance.choice([p for p in alive if self.kills[p.name] == fewest])
             self.kills[chosen.name] += chosen.signal(signal.SIGKILL)
 
 

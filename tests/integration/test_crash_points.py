@@ -14,8 +14,13 @@ from typing import Any
 import pytest
 
 from saga.runtime import crash
+from saga.runtime.dead_letter import SUFFIX, open_dead_letters
+from saga.runtime.kafka.admin import read_topics
+from saga.runtime.saga_host import NOT_SENT
+from saga.runtime.system.stack import read_stacks, topics
 from saga.stacks import ledger
 from saga.stacks.bad_items import Litterer, Spoiler
+from saga.stacks.refused_sends import Refuser, is_unsent
 
 pytestmark = pytest.mark.proof
 
@@ -70,10 +75,10 @@ HEAD = """\
 Written by `tests/integration/test_crash_points.py`, from what it saw on the embedded broker with
 SQLite, and the same on Apache Kafka with PostgreSQL: under load, each function, the saga's host and
 its adapter are killed with SIGKILL at each of these points, with something in hand, and started
-again; meanwhile junk comes on all topics, and rows of sagas can't be read for a while. ✓ means that
-it was so, and that afterwards every accepted order had ended, its effects were there exactly once
-or not at all, and each user's money and each product's units added up. An empty cell: there is no
-such point.
+again; meanwhile junk comes on all topics, rows of sagas can't be read for a while, and topics take
+no message for a while. ✓ means that it was so, and that afterwards every accepted order had ended,
+its effects were there exactly once or not at all, and each user's money and each product's units
+added up. An empty cell: there is no such point.
 """
 FOOT = "`orchestrator` is the HTTP adapter, `place_order` the saga's host."
 
@@ -96,9 +101,11 @@ def test_nothing_is_lost_or_doubled_at_any_crash_point(
 ) -> None:
     system, points = armed
     settings = system.settings().model_copy(update={"saga_stacks": system.stacks})
-    litterer = Litterer(settings.on_broker(system.broker()), Random(1))
-    spoiler = Spoiler(("127.0.0.1", system.ports["orchestrator"]), Random(2))
-    with traffic(system, clients=3, pause=0.05, cancels=0.25) as load, litterer, spoiler:
+    settings = settings.on_broker(system.broker())
+    orchestrator = ("127.0.0.1", system.ports["orchestrator"])
+    litterer, spoiler = Litterer(settings, Random(1)), Spoiler(orchestrator, Random(2))
+    refuser = Refuser(settings, (), orchestrator, Random(3))
+    with traffic(system, clients=3, pause=0.05, cancels=0.25) as load, litterer, spoiler, refuser:
 
         def none_armed(names: Iterable[str]) -> bool:
             load.check()
@@ -110,11 +117,17 @@ def test_nothing_is_lost_or_doubled_at_any_crash_point(
             until(lambda: none_armed(names), f"all have died {point}")  # noqa: B023
         until(lambda: none_armed(due), "all have died in sweeps")
     spoiler.settle()
+    load.rest()
+    refuser.settle()
+    letters = [topic + SUFFIX for topic in topics(read_stacks(settings.saga_stacks))]
+    refused = [x for x in open_dead_letters(read_topics(settings, letters)) if is_unsent(x)]
     assert litterer.sent
     assert spoiler.spoilt
-    assert load.violations() == []
+    assert refused
+    found = load.judge({NOT_SENT}, hit=len({letter.saga_id for letter in refused}))
+    assert [*found.violations, *refuser.judge(found.cases, refused)] == []
     # Redelivered commands are duplicates too, but only a broker that forgets leaves others behind.
-    assert ledger.unseen(load.seen()) == []
+    assert ledger.unseen(found.seen) == []
     killed = {path.name.removesuffix(crash.KILLED) for path in points.iterdir()}
     deaths = Counter(cell.partition("@")[0] for cell in killed)
 

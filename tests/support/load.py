@@ -1,12 +1,12 @@
 """Load on a running system, of orders of every fate, judged by the ledger at its end."""
 
 import itertools
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import httpx
 from uuid_utils.compat import uuid7
 
+from saga.runtime.testing.judgement import EXCUSES, Judgement
 from saga.runtime.testing.request import Request
 from saga.stacks import ledger
 from saga.stacks.load import Load
@@ -53,18 +53,24 @@ class Traffic(Load):
 
     def violations(self, seconds: float = DEADLINE) -> list[str]:
         """Wait until all sagas have ended; return what a client could complain about."""
+        self.rest(seconds)
+        return self.judge().violations
+
+    def rest(self, seconds: float = DEADLINE) -> None:
+        """Wait until all sagas have ended."""
         self._open_databases()  # the connections of before may have been cut
         try:
             wait_until(lambda: not ledger.in_flight(self._before), "all have ended", seconds)
-            return ledger.violations(self.requests, self._before)
         finally:
             self._close_databases()
 
-    def seen(self) -> Counter[str]:
-        """Count what there was to be judged, once all have ended."""
+    def judge(self, excuses: Collection[str] = (), hit: int = 0) -> Judgement:
+        """Judge all sagas, of which so many may have ended by one of the excuses besides."""
         self._open_databases()
         try:
-            return ledger.judge_orders(self.requests, self._before).seen
+            excused = ledger.EXCUSED + hit / len(self.requests)
+            allowed = EXCUSES.union(excuses)
+            return ledger.judge_orders(self.requests, self._before, allowed, excused)
         finally:
             self._close_databases()
 

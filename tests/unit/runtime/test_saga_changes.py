@@ -133,6 +133,15 @@ def test_so_many_transactions_are_read(store):
     assert told(store, first[-1].place, 2) == [("c", 0)]
 
 
+@pytest.mark.parametrize("text", ["", "?", "b 0", "b x 1", "b 0 -1", "b 0 999999999"])
+def test_row_that_was_written_over_takes_no_other_along(store, text):
+    for name in "abc":
+        start(store, name)
+    second = changes(store)[1].place.number
+    ChangeRow.update(sagas=f"{text}\nd 1 3\n").where(ChangeRow.number == second).execute()
+    assert told(store) == [("a", 0), ("d", 1), ("d", 2), ("c", 0)]
+
+
 def test_what_is_committed_late_is_not_missed(postgres, postgres_url):
     """It has a lower number than what others have committed meanwhile."""
     bind(postgres, TABLES)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -18,18 +19,22 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from saga.runtime import Command, Event, Message, Saga, Step, body
+from saga.runtime.saga_state import SagaState, StepState
 from saga.runtime.secret_fields import (
     HIDDEN,
     classes_of,
+    classes_on,
     hidden,
     hidden_text,
     hidden_whole,
     hides,
     quiet,
     scrubbed,
+    without_secrets,
 )
 
 SECRET = "4111-2222"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Pin(BaseModel):
@@ -114,6 +119,7 @@ def test_class_without_secrets_is_shown_as_it_is():
     assert not hides(Open)
     assert hidden((Open,), {"digits": SECRET}) == {"digits": SECRET}
     assert hidden_text((Open,), "{no JSON") == "{no JSON"
+    assert hidden_text((Pay,), '{"card": "1"}') == '{"card":"***"}'
     assert hidden_text((Pay, Open), "{no JSON") == HIDDEN
 
 
@@ -128,17 +134,54 @@ class Paid(Event, topic="secret.events"):
 
 class Charge(Command, topic="secret.charge", event=Paid):
     card: str
+    cvc: str = Field(default="", repr=False)
 
 
 class Refund(Command, topic="secret.refund", event=Paid):
     reason: str = Field("", repr=False)
 
 
+PAY = Saga("pay", Pay, [Step(Charge, undo=Refund)])
+
+
 def test_field_of_a_saga_is_secret_where_one_of_its_classes_says_so():
-    saga = Saga("pay", Pay, [Step(Charge, undo=Refund)])
-    value = {"card": "1", "receipt": "2", "reason": "3", "order": 4}
-    shown = {"card": HIDDEN, "receipt": HIDDEN, "reason": HIDDEN, "order": 4}
-    assert hidden(classes_of(saga), value) == shown
+    value = {"card": "1", "receipt": "2", "reason": "3", "cvc": "4", "order": 5}
+    shown = {**dict.fromkeys(value, HIDDEN), "order": 5}
+    assert hidden(classes_of(PAY), value) == shown
+
+
+def test_classes_on_a_topic_are_those_of_all_sagas_that_have_to_do_with_it():
+    class Look(Command, topic="secret.look", event=Paid):
+        pass
+
+    class Begin(Message):
+        pass
+
+    look = Saga("look", Begin, [Step(Look)])
+    assert set(classes_on("secret.charge", [PAY, look])) == {Pay, Charge, Refund, Paid}
+    assert set(classes_on("secret.events", [PAY, look])) == {Pay, Charge, Refund, Paid, Begin, Look}
+    assert classes_on("secret.unknown", [PAY, look]) == ()
+
+
+def test_saga_is_shown_without_its_secrets():
+    steps = (
+        StepState("charge", told={"receipt": "2"}, body='{"card":"1","order":5}'),
+        StepState("other", body=""),
+        StepState("last"),
+    )
+    whole = SagaState(
+        *("s", "pay", "RUNNING", {"card": "1", "order": 5}, steps, NOW, NOW, NOW),
+        events={"receipt": "2", "order": 5},
+    )
+    shown = without_secrets(whole, PAY)
+    assert (shown.id, shown.input) == ("s", {"card": HIDDEN, "order": 5})
+    assert shown.events == {"receipt": HIDDEN, "order": 5}
+    assert [(step.name, step.told, step.body) for step in shown.steps] == [
+        ("charge", {"receipt": HIDDEN}, '{"card":"***","order":5}'),
+        ("other", {}, ""),
+        ("last", {}, None),
+    ]
+    assert without_secrets(whole, None).input == {"card": HIDDEN, "order": HIDDEN}
 
 
 class Checked(Message):
@@ -186,6 +229,24 @@ def test_error_of_what_is_read_quotes_no_secret(sent, errors):
     assert raised.value.__suppress_context__
 
 
+def test_error_that_a_check_has_raised_is_one_still():
+    """So no client is told its words."""
+    sent = {"card": SECRET, "pins": [{"digits": "pin 77"}], "count": 2}
+    with pytest.raises(ValidationError) as raised:
+        body.read(Checked, json.dumps(sent))
+    [found] = raised.value.errors()
+    assert (found["type"], found["input"]) == ("value_error", HIDDEN)
+    assert repr(found["ctx"]["error"]) == """ValueError("*** and *** don't fit 2")"""
+    assert "input_value" not in str(raised.value)
+
+
+def test_error_of_another_kind_keeps_its_type():
+    with pytest.raises(ValidationError) as raised:
+        body.read(Checked, json.dumps({"card": SECRET, "count": "x"}))
+    [found] = raised.value.errors()
+    assert (found["type"], found["loc"], found.get("ctx")) == ("int_parsing", ("count",), None)
+
+
 def test_error_about_no_json_is_as_it_was():
     with pytest.raises(ValidationError, match="Invalid JSON"):
         body.read(Checked, '{"card": "4111')
@@ -211,5 +272,6 @@ def test_text_is_without_the_secrets_of_a_message():
         HIDDEN,
     ]
     assert [*scrubbed((Pay,), '{"card": "41"}', "41 is short")] == ["41 is short"]
+    assert [*scrubbed((Pay,), '{"code": "4111"}', "4111")] == [HIDDEN]
     assert [*scrubbed((Pay,), "{no JSON", said)] == [said]
     assert [*scrubbed((Open,), '{"digits": "4111"}', "4111")] == ["4111"]

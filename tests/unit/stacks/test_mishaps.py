@@ -1,4 +1,4 @@
-"""A process that is frozen goes on, whatever becomes of the run."""
+"""Whom a mishap meets; a process that is frozen goes on, whatever becomes of the run."""
 
 import random
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 from saga.runtime.system.process import ProcessInfo
 from saga.stacks import mishaps
-from saga.stacks.mishaps import Freezer
+from saga.stacks.mishaps import Freezer, Killer
 
 
 @pytest.fixture
@@ -24,6 +24,18 @@ def sleeper() -> Iterator[int]:
 def state(pid: int) -> str:
     """Return what the kernel says of a process: T where it is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_each_process_is_killed_as_often_but_those_that_are_spared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive = [ProcessInfo(name=name, kind="function") for name in "abc"]
+    monkeypatch.setattr(mishaps, "_alive", lambda _: alive)
+    monkeypatch.setattr(ProcessInfo, "signal", lambda *_: True)
+    killer = Killer(Path(), random.Random(1), lambda: ("b",) if killer.kills["b"] else ())
+    for _ in range(9):
+        killer.happen()
+    assert killer.kills == {"a": 4, "b": 1, "c": 4}
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,0 +1,109 @@
+"""Sends that the broker refuses for good, which `saga chaos` lets happen to whoever sends."""
+
+import random
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from saga.runtime.dead_letter import SUFFIX, DeadLetter
+from saga.runtime.errors import BrokerUnavailable
+from saga.runtime.polling import wait_until
+from saga.runtime.saga_host import NOT_SENT
+from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_state import from_json
+from saga.runtime.settings import Settings
+from saga.runtime.system.stack import read_stacks, topics
+from saga.runtime.testing.judgement import Case
+
+from .calls import Calls
+from .mishaps import Mishap
+
+REFUSE_EVERY = (3.0, 8.0)  # seconds
+REFUSED_FOR = (0.2, 1.0)  # seconds
+LIMIT = "max.message.bytes"
+ANSWER_TIMEOUT = 10.0  # seconds
+MEND_TIMEOUT = 120.0  # seconds
+
+
+class Refuser(Mishap):
+    """Sets the limit of a topic to a byte for a while, so that it takes no message at all.
+
+    It leaves `spared` topics alone. `address` is that of the adapter at which sagas are retried.
+    """
+
+    every = REFUSE_EVERY
+
+    def __init__(
+        self,
+        settings: Settings,
+        spared: Collection[str],
+        address: tuple[str, int],
+        chance: random.Random,
+    ) -> None:
+        super().__init__(chance)
+        self._settings = settings
+        known = topics(read_stacks(settings.saga_stacks))
+        self._topics = [t for t in known if not t.endswith(SUFFIX) and t not in spared]
+        self._refusing: set[str] = set()  # topics that have taken nothing for a while
+        self._calls = Calls(address, threading.Event(), [])
+
+    def happen(self) -> None:
+        """Let a topic take nothing, and then all again."""
+        topic = self.chance.choice(self._topics)
+        self._refusing.add(topic)
+        try:
+            self._limit(topic, "1")
+            self.done.wait(self.chance.uniform(*REFUSED_FOR))
+        finally:
+            wait_until(lambda: self._limit(topic, None), f"{topic} takes nothing", MEND_TIMEOUT)
+
+    def settle(self) -> None:
+        """Retry sagas of which an undo was not sent, as an operator does, until all go on."""
+        wait_until(self._gone_on, "sagas with undos that were not sent are FAILED", MEND_TIMEOUT)
+        self._calls.close()
+
+    def judge(self, cases: Iterable[Case], letters: Sequence[DeadLetter]) -> Iterator[str]:
+        """See that only topics which took nothing refused something, and gave up what they met."""
+        refused = {letter.saga_id for letter in letters}
+        for letter in letters:
+            if letter.record.topic not in self._refusing:
+                yield f"dead letter {letter.id}: {letter.reason}"
+        for case in cases:
+            if case.code == NOT_SENT and case.state.id not in refused:
+                yield f"{case}: gave up, and nothing of it was refused"
+
+    def _limit(self, topic: str, size: str | None) -> bool:
+        """Set the limit of a topic, or let it be the broker's; tell whether that was heard."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka import admin as kafka
+
+        from saga.runtime.kafka.application import Admin
+
+        how = kafka.AlterConfigOpType.SET if size else kafka.AlterConfigOpType.DELETE
+        entry = kafka.ConfigEntry(LIMIT, size or "", incremental_operation=how)
+        name = self._settings.kafka_prefix + topic
+        kind = kafka.ResourceType.TOPIC
+        changed = kafka.ConfigResource(kind, name, incremental_configs=[entry])
+        try:
+            admin = Admin(self._settings).client
+            asked = admin.incremental_alter_configs([changed], request_timeout=ANSWER_TIMEOUT)
+            asked[changed].result()
+        except (KafkaException, BrokerUnavailable):
+            return False  # it is on its way back
+        return True
+
+    def _gone_on(self) -> bool:
+        failed = SagaRow.select(SagaRow.id, SagaRow.state).where(SagaRow.status == "FAILED")
+        left = [saga_id for saga_id, state in failed.tuples() if _was_not_sent(state)]
+        for saga_id in left:
+            self._calls.last("POST", f"/sagas/{saga_id}/retry", (202, 409))
+        return not left
+
+
+def is_unsent(letter: DeadLetter) -> bool:
+    """Tell whether a dead letter is of a record that the broker has refused."""
+    return letter.reason.startswith("not sent: ")
+
+
+def _was_not_sent(state: str) -> bool:
+    steps = from_json(state).steps
+    return any(s.status == "UNDO_FAILED" and s.error and s.error.code == NOT_SENT for s in steps)

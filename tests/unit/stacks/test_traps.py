@@ -1,0 +1,133 @@
+"""A trap catches what is ordered of its product, on either database, and nothing else."""
+
+import random
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import peewee
+import pytest
+
+from saga.functions.product.store import Product, Reservation, hold_units
+from saga.functions.user.store import User
+from saga.runtime import utcnow
+from saga.runtime.database.connection import CommitRefused, batch_transaction, connect
+from saga.runtime.database.schema import bind
+from saga.runtime.dead_letter import DeadLetter
+from saga.runtime.envelope import Record
+from saga.runtime.testing.request import Request
+from saga.stacks.traps import FAILS, HANGS, IS_REFUSED, SET_ASIDE, Traps
+
+MANY = 1_000_000  # instructions of SQLite's; a statement that ends takes hundreds
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty database that is still there when its connection is closed."""
+    if request.param == "sqlite":
+        return connect(f"sqlite:///{tmp_path}/product.db")
+    return request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def traps(database: peewee.Database, tmp_path: Path) -> Any:
+    bind(database, [Product, Reservation, User])
+    (tmp_path / "logs").mkdir()
+    made = Traps(tmp_path, ("127.0.0.1", 1), random.Random(1))
+    with closing(database):
+        yield made
+
+
+def hold(database: peewee.Database, product: int) -> None:
+    with batch_transaction(database):
+        hold_units(uuid4(), product, 1, utcnow())
+
+
+def held() -> int:
+    return int(Reservation.select().count())
+
+
+def product_of(traps: Traps, kind: str) -> int:
+    return traps._products[kind]
+
+
+def test_handler_fails_in_its_trap_alone(traps: Traps, database: peewee.Database) -> None:
+    with traps.laid():
+        with pytest.raises(peewee.DatabaseError, match="a trap"):
+            hold(database, product_of(traps, FAILS))
+        hold(database, 10**6)
+    hold(database, product_of(traps, FAILS))
+    assert held() == 2
+
+
+def test_handler_hangs_in_its_trap(traps: Traps, database: peewee.Database) -> None:
+    """It ends when somebody else ends it."""
+    with traps.laid():
+        if isinstance(database, peewee.SqliteDatabase):
+            database.connection().set_progress_handler(lambda: 1, MANY)
+        else:
+            database.execute_sql("SET statement_timeout = '1s'")
+        with pytest.raises(peewee.OperationalError):
+            hold(database, product_of(traps, HANGS))
+    hold(database, product_of(traps, HANGS))
+    assert held() == 1
+
+
+def test_commit_is_refused_in_its_trap(postgres: peewee.Database, tmp_path: Path) -> None:
+    bind(postgres, [Product, Reservation, User])
+    made = Traps(tmp_path, ("127.0.0.1", 1), random.Random(1))
+    with made.laid(), pytest.raises(CommitRefused, match="a trap"):
+        hold(postgres, product_of(made, IS_REFUSED))
+    hold(postgres, product_of(made, IS_REFUSED))
+    assert held() == 1
+
+
+def test_each_trap_is_led_into_once_and_what_hangs_comes_last(
+    traps: Traps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[Request] = []
+    monkeypatch.setattr(traps._client, "place", placed.append)
+    spared = [traps.spared()]
+    for _ in range(9):
+        traps.happen()
+        spared.append(traps.spared())
+    assert (spared[0], spared[-1]) == ((), ("product.reserve_product",))
+    assert placed == traps.requests
+    kinds = [traps._kind(request) for request in placed]
+    assert sorted(kinds[:-1]) == sorted({*traps._products} - {HANGS})
+    assert kinds[-1] == HANGS
+
+
+def case(traps: Traps, saga_id: str, kind: str | None, code: str) -> Any:
+    product = product_of(traps, kind) if kind else 10**6
+    request = Request({"product_id": product})
+    return SimpleNamespace(request=request, state=SimpleNamespace(id=saga_id), code=code)
+
+
+def letter(saga_id: str, reason: str) -> DeadLetter:
+    record = Record("product.reserve", saga_id.encode(), b"", [])
+    return DeadLetter("product.reserve/0/1", record, reason, "", "", 0)
+
+
+def test_trap_has_to_catch_its_order(traps: Traps) -> None:
+    caught = [case(traps, "f", FAILS, "attempts_exhausted"), case(traps, "n", None, "")]
+    hung = [case(traps, "h", HANGS, "attempts_exhausted")]
+    set_aside = letter("h", f"3 {SET_ASIDE}")
+    assert list(traps.judge([*caught, *hung], [set_aside])) == []
+    assert len(list(traps.judge([*caught, *hung], []))) == 1
+    assert len(list(traps.judge([case(traps, "f", FAILS, "")], []))) == 1
+    assert len(list(traps.judge(hung, [set_aside, letter("n", f"3 {SET_ASIDE}")]))) == 1
+    assert len(list(traps.judge(hung, [set_aside, letter("h", "can't be read")]))) == 1
+
+
+def test_processes_that_a_watchdog_has_ended_are_counted_from_their_logs(traps: Traps) -> None:
+    traps.requests.append(Request({"product_id": product_of(traps, FAILS)}))
+    log = traps._data / "logs" / "product.reserve_product.log"
+    log.write_text(
+        '  File "reserve_product.py", line 18, in reserve_product\n'  # an exception's traceback
+        '  File "reserve_product.py", line 18 in reserve_product\n'
+        '  File "worker.py", line 9 in _call\n'
+    )
+    assert traps.seen() | {IS_REFUSED: 0} == {FAILS: 1, HANGS: 1, IS_REFUSED: 0}
