@@ -1,9 +1,12 @@
 """What takes a while to ask for: one asks for all who want it, and nobody waits long."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -14,7 +17,7 @@ CLOSING = 3.0  # seconds that an answer is waited for at the end
 class Kept(Generic[T]):
     """An answer, asked for again by a thread when it is wanted and older than `lasts` seconds.
 
-    `ask` raises nothing: what can't be had is in its answer.
+    Where it raises what nobody meant, which is logged, there is no answer.
     """
 
     def __init__(self, ask: Callable[[], T], lasts: float) -> None:
@@ -23,6 +26,7 @@ class Kept(Generic[T]):
         self._at = float("-inf")
         self._turn = threading.Lock()
         self._asking: threading.Thread | None = None
+        self._is_broken = False
 
     def get(self, by: float) -> T | None:
         """Return the answer: a new one, if it comes `by` then on a monotonic clock.
@@ -48,5 +52,11 @@ class Kept(Generic[T]):
             return self._asking
 
     def _run(self) -> None:
-        answer = self._ask()
+        answer, was_broken = None, self._is_broken
+        try:
+            answer, self._is_broken = self._ask(), False
+        except Exception:
+            self._is_broken = True
+            if not was_broken:  # said once
+                log.exception("what the console shows can't be had")
         self._answer, self._at = answer, time.monotonic()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..clock import utcnow
 from ..errors import BrokerUnavailable, first_line
+from ..metrics.catalogue import MEMBERS
 from ..metrics.collecting import families
 from ..metrics.scrape import FunctionNow, Scrape, functions, scrape
 from ..settings import Settings
@@ -95,8 +96,11 @@ class Looks:
             point = Point(now.at, one.rate, one.lag)
             self._past.setdefault(name, deque(maxlen=POINTS)).append(point)
         past = {name: tuple(points) for name, points in self._past.items()}
-        if no_metrics and system is None:
+        if system is None:
             no_metrics = f"{COUNTS} of what does not run under `saga up`, Prometheus knows them."
+        elif not (no_metrics or no_broker or MEMBERS.name in now.names):
+            reads = any(one.topics for one in deployed.values())
+            no_broker = f"{DISTANCE} see `saga logs metrics`." if reads else ""
         unknown = tuple(filter(None, [no_metrics, no_broker]))
         return Look(utcnow(), numbers, past, unknown)
 

@@ -258,6 +258,19 @@ print(urllib.request.urlopen(f"http://{sys.argv[1]}:9464/metrics", timeout=30).r
         assert not containers[name].ports
 
 
+def test_console_tells_what_the_broker_knows_and_who_knows_the_rest(project, until) -> None:
+    url = f"http://127.0.0.1:{PORTS['orchestrator']}/console/functions/order.create_order"
+
+    def page() -> str:
+        text = httpx.get(url, timeout=20, verify=False).text
+        return text if "<dt>Members</dt><dd><span>1</span>" in text else ""
+
+    text = until(page, "the broker has told the members", TIMEOUT)
+    assert "<dt>Lag</dt><dd><span>0</span>" in text
+    assert '<dt>Restarts</dt><dd><span class="unknown">unknown</span>' in text
+    assert "docker-compose logs -f order.create_order" in text
+
+
 def test_a_role_enters_its_own_database_alone(project) -> None:
     script = """
 import psycopg

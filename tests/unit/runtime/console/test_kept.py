@@ -86,3 +86,23 @@ def test_closing_waits_for_what_is_asked_for(clock: Clock, answers: Answers) -> 
     kept.close()
     assert answers.open.is_set()
     assert kept.get(clock.now) == 1
+
+
+def test_what_nobody_meant_is_logged_once_and_is_no_answer(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = [1, None, None, 2, None]
+
+    def ask() -> int:
+        answer = answers.pop(0)
+        if answer is None:
+            raise KeyError("odd")
+        return answer
+
+    kept = Kept(ask, 2.0)
+    got = []
+    for _ in range(5):
+        got.append(kept.get(clock.now + DEADLINE))
+        clock.now += 2.0
+    assert got == [1, None, None, 2, None]
+    assert len(caplog.records) == 2

@@ -162,6 +162,14 @@ def test_broker_that_is_away_is_told(system, look, monkeypatch):
     assert seen.unknown == ("Lag and members are unknown: it is away.",)
 
 
+def test_broker_that_has_told_the_metrics_nothing_is_told(system, look):
+    with serve_metrics('saga_restarts_total{function="b.bake"} 1\n') as metrics:
+        system.publish(process("b.bake"), process("b.eat"), metrics.process)
+        assert look().unknown == ()  # clocks read no topic
+        system.publish(process("b.bake", topic="bakery.bake"), process("b.eat"), metrics.process)
+        assert look().unknown == ("Lag and members are unknown: see `saga logs metrics`.",)
+
+
 def test_where_no_system_runs_prometheus_is_named(look, broker):
     seen = look(kafka_bootstrap_servers="127.0.0.1:1")
     assert "Prometheus" in seen.unknown[0]
