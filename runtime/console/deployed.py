@@ -76,8 +76,10 @@ class Deployed:
         for one in self.instances or ():
             key = one.state in DRAINING, one.version or ""
             found.setdefault(key, []).append(one)
-        ordered = sorted(found.items(), key=lambda each: each[0])
-        return [Version(version, drains, tuple(some)) for (drains, version), some in ordered]
+        return [
+            Version(version, drains, tuple(found[drains, version]))
+            for drains, version in sorted(found)
+        ]
 
     @property
     def restarts(self) -> int | None:

@@ -14,7 +14,7 @@ DECLARED = {"b.bake": "function", "b.order_cake": "saga"}
 
 
 def instance(
-    state: ProcessState = "ready", version: str = "1" * 64, number: int = 1, **more: object
+    state: ProcessState = "ready", version: str | None = "1" * 64, number: int = 1, **more: object
 ) -> ProcessInfo:
     told = {"topic": "bakery.bake", **more}
     return process("b.bake", number, state=state, version=version, **told)
@@ -44,6 +44,7 @@ def test_as_a_whole_it_stands_as_its_worst_instance(states, standing):
 def test_where_nobody_knows_what_runs_nothing_is_told():
     one = deployed(DECLARED, None)["b.bake"]
     assert (one.standing, one.restarts, one.versions, one.topics) == ("unknown", None, [], ())
+    assert (one.name, one.entry, one.problem) == ("b.bake", "bake", "")
     assert not one.is_timer
 
 
@@ -68,6 +69,10 @@ def test_restarts_and_topics_are_those_of_all_instances():
 def test_what_cant_be_started_says_why():
     assert bake(instance(), instance("unhealthy", problem="no secret")).problem == "no secret"
     assert bake(instance()).problem == ""
+
+
+def test_version_that_is_not_told_is_empty():
+    assert [one.version for one in bake(instance(version=None)).versions] == [""]
 
 
 def test_what_works_and_reads_no_topic_is_a_timer():

@@ -14,6 +14,10 @@ def test_where_nobody_looked_or_knew_there_is_a_gap():
     assert len(sparkline(seen, 21.0).pieces) == 3
 
 
+def test_looks_that_are_just_near_enough_are_joined():
+    assert len(sparkline([(0, 1.0), (GAP, 1.0)], GAP).pieces) == 1
+
+
 def test_what_is_older_than_the_window_is_not_drawn():
     drawn = sparkline([(0, 90.0), (1, 5.0), (2, 5.0)], WINDOW + 1)
     assert (drawn.peak, len(drawn.pieces)) == (5.0, 1)
