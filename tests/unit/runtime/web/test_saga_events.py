@@ -500,13 +500,13 @@ def test_stream_whose_client_is_too_slow_is_ended(monkeypatch):
 def test_client_that_reads_nothing_keeps_no_stream_open(api, store, monkeypatch):
     """As its connection takes no more, whatever waits there is given up after a while."""
     monkeypatch.setattr(saga_events, "STREAMS", 1)
-    monkeypatch.setattr(saga_events.Told, "event", lambda *_: "x" * 2**24)  # for no buffer
+    monkeypatch.setattr(Told, "event", lambda *_: "x" * 2**24)  # for no buffer
     api.app.config.RESPONSE_TIMEOUT = 1  # second
 
     async def follow():
         host, port = api.client.host, api.client.port
         reader, writer = await asyncio.open_connection(host, port, limit=1)
-        writer.write(b"GET /sagas/events HTTP/1.1\r\nHost: teas\r\n\r\n")
+        writer.write(b"GET /sagas/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await reader.readexactly(15) == b"HTTP/1.1 200 OK"
         begin(store)
         statuses = []
