@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from .envelope import Envelope, Record
+from .traceparent import read_traceparent
 
 Fields = dict[str, Any]
 Told = Callable[[], Fields]
@@ -81,7 +82,5 @@ def fields_of_record(record: Record) -> Fields:
 
 def trace_fields(traceparent: str | None) -> Fields:
     """Return the ids of a trace and of a span in it; nothing where it is none."""
-    parts = traceparent.split("-") if traceparent else []
-    if len(parts) != 4 or (len(parts[1]), len(parts[2])) != (32, 16):
-        return {}
-    return {"trace_id": parts[1], "span_id": parts[2]}
+    found = read_traceparent(traceparent)
+    return {} if found is None else {"trace_id": found.trace_id, "span_id": found.span_id}

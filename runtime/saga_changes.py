@@ -26,15 +26,16 @@ from .saga_state import SagaState
 KEPT = timedelta(hours=1)
 MOST = 50_000  # rows that are kept, whatever their age
 
-_LINE = re.compile(r"(.+) ([0-9]{1,6}) ([0-9]{1,6})")
+_LINE = re.compile(r"(.+) (?:([0-9]{1,6}) ([0-9]{1,6})|- ([A-Z_]{1,20}))")
 _PLACE = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 
 
 class ChangeRow(Table):
     """One transaction. `sagas` has a line for each saga: its id, and which history entries are new.
 
-    They are those from a first one on, up to before another one. `at` is when they were written, or
-    `EPOCH` in the row behind which everything is kept.
+    They are those from a first one on, up to before another one; or it is `- STATUS`, of one that
+    stands otherwise without an entry: set aside as it can't be read, or taken up again. `at` is
+    when they were written, or `EPOCH` in the row behind which everything is kept.
     """
 
     number = TransactionNumber()
@@ -58,11 +59,16 @@ class Place(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One new entry of a saga's history, by its index in the row, and the place behind it."""
+    """One new entry of a saga's history, by its index in the row, and the place behind it.
+
+    Without an entry, the saga has only another `status` since then.
+    """
 
     place: Place
     saga_id: str
-    entry: int
+    entry: int | None
+    status: str
+    at: datetime
 
 
 def parse(text: str) -> Place | None:
@@ -83,6 +89,11 @@ def note(database: peewee.Database, changes: Iterable[tuple[SagaState | None, Sa
         _insert.on(database, max(new.updated_at for new, _ in told), "".join(lines))
 
 
+def note_status(database: peewee.Database, state: SagaState, now: datetime) -> None:
+    """Note that a saga stands otherwise, and has no new entry; in the transaction that does so."""
+    _insert.on(database, now, f"{state.id} - {state.status}\n")
+
+
 def position(database: peewee.Database) -> Place:
     """Return the place behind all that is there to be read."""
     if isinstance(database, peewee.SqliteDatabase):
@@ -95,17 +106,19 @@ def read(database: peewee.Database, after: Place, rows: int) -> list[Change]:
     """Return the changes behind a place, in order, of at most so many transactions."""
     select = _select if isinstance(database, peewee.SqliteDatabase) else _select_settled
     found: list[Change] = []
-    for number, sagas in select.on(database, after.number, rows):
+    for number, sagas, at in select.on(database, after.number, rows):
         entries = [entry for line in sagas.splitlines() for entry in _entries(line)]
-        found += [Change(Place(number, nth), *entry) for nth, entry in enumerate(entries, 1)]
+        found += [Change(Place(number, nth), *entry, at) for nth, entry in enumerate(entries, 1)]
     return [change for change in found if change.place > after]
 
 
-def _entries(line: str) -> list[tuple[str, int]]:
-    """Return a saga's new entries; none where somebody has written over the row."""
+def _entries(line: str) -> list[tuple[str, int | None, str]]:
+    """Return a saga's new entries, or its status; none where somebody has written over the row."""
     if (told := _LINE.fullmatch(line)) is None:
         return []
-    return [(told[1], entry) for entry in range(int(told[2]), int(told[3]))]
+    if told[4]:
+        return [(told[1], None, told[4])]
+    return [(told[1], entry, "") for entry in range(int(told[2]), int(told[3]))]
 
 
 def is_lost(database: peewee.Database, place: Place) -> bool:
@@ -148,7 +161,8 @@ def _insert(at: datetime, sagas: str) -> Any:
 
 @prepared
 def _select(number: int, limit: int) -> Any:
-    found = ChangeRow.select(ChangeRow.number, ChangeRow.sagas).where(ChangeRow.number >= number)
+    columns = ChangeRow.number, ChangeRow.sagas, ChangeRow.at
+    found = ChangeRow.select(*columns).where(ChangeRow.number >= number)
     return found.order_by(ChangeRow.number).limit(limit)
 
 

@@ -10,7 +10,7 @@ import peewee
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import from_json as json_value
 
-from . import saga_rows, transition
+from . import saga_changes, saga_rows, transition
 from .clock import EPOCH
 from .errors import ContractError, first_line
 from .message import Message, reasons
@@ -78,21 +78,24 @@ def apply(
         return state, []
 
 
-def load(database: peewee.Database, saga: Saga, saga_ids: set[str]) -> dict[str, SagaState]:
+def load(
+    database: peewee.Database, saga: Saga, saga_ids: set[str], now: datetime
+) -> dict[str, SagaState]:
     """Read and lock sagas, in the caller's transaction; one that is UNREADABLE is set aside."""
     states = {}
     for saga_id, name, text, status in saga_rows.select_locked.on(database, saga_ids):
         if name == saga.name:
             states[saga_id] = state = read(saga_id, name, text, status)
             if state.status == "UNREADABLE" and status != "UNREADABLE":
-                set_aside(database, state)
+                set_aside(database, state, now)
     return states
 
 
-def set_aside(database: peewee.Database, state: SagaState) -> None:
+def set_aside(database: peewee.Database, state: SagaState, now: datetime) -> None:
     """Mark the row of an UNREADABLE saga as such, in the caller's transaction."""
     _log_error(state.id, "%s", state.failure and state.failure.message)
     saga_rows.mark.on(database, state.id, state.status, None)
+    saga_changes.note_status(database, state, now)
 
 
 def take_up(database: peewee.Database, saga: Saga, saga_id: str, now: datetime) -> SagaState | None:
@@ -105,6 +108,7 @@ def take_up(database: peewee.Database, saga: Saga, saga_id: str, now: datetime) 
         state = read(key, name, text)
         if (name, status) == (saga.name, "UNREADABLE") and state.status != "UNREADABLE":
             saga_rows.mark.on(database, saga_id, state.status, now if state.due_at else None)
+            saga_changes.note_status(database, state, now)
             return None if state.status == "FAILED" else state
     return None
 

@@ -90,7 +90,7 @@ class SagaStore:
 
         A reply to a saga that is not here is passed over: its command came from somebody else.
         """
-        before = saga_guard.load(self.database, saga, {reply.saga_id for reply in replies})
+        before = saga_guard.load(self.database, saga, {reply.saga_id for reply in replies}, now)
         after, commands, changed = dict(before), [], dict[str, Applied]()
         for reply in replies:
             if (state := after.get(reply.saga_id)) is not None:
@@ -120,7 +120,7 @@ class SagaStore:
         for saga_id, text, due_at in due:
             state = saga_guard.read(saga_id, saga.name, text)
             if state.status == "UNREADABLE":
-                saga_guard.set_aside(self.database, state)
+                saga_guard.set_aside(self.database, state, now)
                 continue
             act = unsent.resend if unsent.is_early(due_at, state, now) else transition.on_due
             new, more = saga_guard.apply(saga, state, partial(act, saga, now=now), now)
@@ -135,7 +135,7 @@ class SagaStore:
 
     def cancel(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
         """Cancel a saga; raise `NotFound`, or `Conflict` when it has ended."""
-        return self._change(saga, saga_id, lambda state: intervention.cancel(saga, state, now))
+        return self._change(saga, saga_id, now, lambda state: intervention.cancel(saga, state, now))
 
     def retry(self, saga: Saga, saga_id: str, now: datetime) -> Transition:
         """Retry a failed saga's undos, or take one up that was UNREADABLE and can be read again.
@@ -145,14 +145,14 @@ class SagaStore:
         with transaction(self.database):
             if taken_up := saga_guard.take_up(self.database, saga, saga_id, now):
                 return taken_up, []
-        return self._change(saga, saga_id, lambda state: intervention.retry(saga, state, now))
+        return self._change(saga, saga_id, now, lambda state: intervention.retry(saga, state, now))
 
     def skip(
         self, saga: Saga, saga_id: str, now: datetime, *, step: str, by: str, reason: str
     ) -> Transition:
         """Record that a person has done a failed undo by hand; raise `NotFound`, or `Conflict`."""
         return self._change(
-            saga, saga_id, lambda state: intervention.skip(saga, state, step, by, reason, now)
+            saga, saga_id, now, lambda state: intervention.skip(saga, state, step, by, reason, now)
         )
 
     def _start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
@@ -192,10 +192,10 @@ class SagaStore:
         return {key: ((was or "")[:HASH_LENGTH], saga_guard.read(*row)) for key, was, *row in found}
 
     def _change(
-        self, saga: Saga, saga_id: str, change: Callable[[SagaState], Transition]
+        self, saga: Saga, saga_id: str, now: datetime, change: Callable[[SagaState], Transition]
     ) -> Transition:
         with transaction(self.database):
-            state = saga_guard.load(self.database, saga, {saga_id}).get(saga_id)
+            state = saga_guard.load(self.database, saga, {saga_id}, now).get(saga_id)
             if state is None:
                 raise NotFound(f"no saga {saga_id}")
             if state.status == "UNREADABLE":

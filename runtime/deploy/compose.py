@@ -43,6 +43,12 @@ CONSOLE = "${SAGA_CONSOLE:-on}"
 HOSTS = "${SAGA_HOSTS:-}"
 LOG_FORMAT = "${SAGA_LOG_FORMAT:-text}"
 ACCESS_LOG = "${SAGA_ACCESS_LOG:-true}"
+TRACES = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+)
 KAFKA_IMAGE = "${KAFKA_IMAGE:-apache/kafka:4.3.1}"
 POSTGRES_IMAGE = "${POSTGRES_IMAGE:-postgres:17}"
 PREFIX = "${KAFKA_PREFIX:-}"
@@ -97,6 +103,7 @@ def _variables(stacks: Sequence[Stack], image: str) -> Iterator[str]:
         "SAGA_HOSTS": HOSTS,
         "SAGA_LOG_FORMAT": LOG_FORMAT,
         "SAGA_ACCESS_LOG": ACCESS_LOG,
+        **{name: f"${{{name}:-}}" for name in TRACES},
         "KAFKA_PREFIX": PREFIX,
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
         **_passwords(stacks),
@@ -128,6 +135,7 @@ def _document(stacks: Sequence[Stack], image: str) -> dict[str, Any]:
         "SAGA_HOSTS": HOSTS,
         "SAGA_LOG_FORMAT": LOG_FORMAT,
         "SAGA_ACCESS_LOG": ACCESS_LOG,
+        **{name: f"${{{name}:-}}" for name in TRACES},
     }
     services: dict[str, Any] = {
         "kafka": _kafka(),

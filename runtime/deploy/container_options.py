@@ -114,7 +114,7 @@ def _environment(settings: Settings, release: Release) -> dict[str, str]:
     passed = {
         name.upper(): f"{SECRETS}/{name}" if name in FILES else str(getattr(settings, name))
         for name in sorted(settings.model_fields_set)
-        if name.startswith(("kafka_", "saga_console"))
+        if name.startswith(("kafka_", "saga_console", "saga_hosts"))
         and not isinstance(getattr(settings, name), SecretStr)
     }
     # Headers may hold a key, and what is set here is shown to whoever asks the engine.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import peewee
 
@@ -16,6 +17,7 @@ from .catalogue import OLDEST, SAGAS
 from .collecting import Sample
 
 STATUSES: tuple[SagaStatus, ...] = (*IN_FLIGHT, "COMPLETED", "COMPENSATED", "FAILED", "UNREADABLE")
+LOOKED_AT = 100  # ids at once
 
 
 def sagas(database: peewee.Database, now: datetime) -> Iterator[Sample]:
@@ -28,9 +30,9 @@ def sagas(database: peewee.Database, now: datetime) -> Iterator[Sample]:
         counted.setdefault(name, dict.fromkeys(STATUSES, 0))[status] = count
     for name, by_status in counted.items():
         yield from ((SAGAS, (name, status), count) for status, count in by_status.items())
-        oldest = [saga_id for s in IN_FLIGHT for (saga_id,) in _select_oldest.on(database, name, s)]
+        oldest = [made for status in IN_FLIGHT for made in _oldest(database, name, status)]
         if oldest:
-            yield OLDEST, (name,), max(0.0, now.timestamp() - _made_at(min(oldest)))
+            yield OLDEST, (name,), max(0.0, now.timestamp() - min(oldest))
 
 
 def ask(url: str) -> list[Sample]:
@@ -46,9 +48,24 @@ def ask(url: str) -> list[Sample]:
         return list(sagas(database, utcnow()))
 
 
-def _made_at(saga_id: str) -> float:
-    """Return when an id was made, in seconds since 1970."""
-    return int(saga_id.replace("-", "")[:12], 16) / 1000
+def _oldest(database: peewee.Database, name: str, status: str) -> Iterator[float]:
+    """Tell when the oldest saga was made, if there is one; ids that don't tell are passed over."""
+    after = ""
+    while found := _select_oldest.on(database, name, status, after, LOOKED_AT):
+        times = [made for (saga_id,) in found if (made := _made_at(saga_id)) is not None]
+        if times:
+            yield times[0]
+            return
+        [after] = found[-1]
+
+
+def _made_at(saga_id: str) -> float | None:
+    """Return when an id was made, in seconds since 1970; None where it does not tell."""
+    try:
+        made = UUID(saga_id)
+    except ValueError:
+        return None
+    return (made.int >> 80) / 1000 if made.version == 7 else None  # RFC 9562: 48 bits in front
 
 
 def _select_counts() -> Any:
@@ -57,6 +74,6 @@ def _select_counts() -> Any:
 
 
 @prepared
-def _select_oldest(name: str, status: str) -> Any:
+def _select_oldest(name: str, status: str, after: str, limit: int) -> Any:
     found = SagaRow.select(SagaRow.id).where(SagaRow.name == name, SagaRow.status == status)
-    return found.order_by(SagaRow.id).limit(1)
+    return found.where(SagaRow.id > after).order_by(SagaRow.id).limit(limit)

@@ -101,13 +101,15 @@ def run_entry(
     gc.set_threshold(COLLECTED_TOGETHER)
     log.info("%s starts", hosted.name)
     traces = open_traces(hosted.name, settings)
-    with counting(hosted, settings, url) as counter:
-        observer = Observers(*filter(None, [Logs(), counter, traces]))
-        ready = partial(on_ready, hosted.topics)
-        _run(hosted, database, url, settings, observer, stop, ready, create, traces)
-    database.close()
-    if traces is not None:
-        traces.close()
+    try:
+        with counting(hosted, settings, url) as counter:
+            observer = Observers(*filter(None, [Logs(), counter, traces]))
+            ready = partial(on_ready, hosted.topics)
+            _run(hosted, database, url, settings, observer, stop, ready, create, traces)
+    finally:
+        database.close()
+        if traces is not None:
+            traces.close()
     log.info("%s has stopped", hosted.name)
 
 
@@ -151,9 +153,11 @@ def run_adapter(
         health.mark_healthy(f"{web_address(host, port)}/health")
         on_ready()
 
-    serve(app, listening or listen_for(stack, host), beside=beside, on_ready=ready)
-    if traces is not None:
-        traces.close()
+    try:
+        serve(app, listening or listen_for(stack, host), beside=beside, on_ready=ready)
+    finally:
+        if traces is not None:
+            traces.close()
 
 
 def prepare(resources: Resources, settings: Settings, others: Iterable[str] = ()) -> None:

@@ -1,7 +1,5 @@
 """A `traceparent`, as W3C Trace Context has it, and OpenTelemetry's context of the same span."""
 
-import re
-
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -12,18 +10,17 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from ..traceparent import read_traceparent
+
 NO_CONTEXT = Context()
-_TRACEPARENT = re.compile(
-    "[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
-)
 
 
 def read(traceparent: str | None) -> SpanContext | None:
     """Return which span a `traceparent` names; None where it is none."""
-    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    found = read_traceparent(traceparent)
     if found is None:
         return None
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    trace_id, span_id, flags = (int(part, 16) for part in found)
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & 1))
 
 

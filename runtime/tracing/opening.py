@@ -22,6 +22,9 @@ def open_traces(name: str, settings: Settings) -> "Tracing | None":
     """
     if not is_wanted():
         return None
+    # The SDK takes some of them, when they are empty, for values that it does not know.
+    for empty in [n for n, v in os.environ.items() if n.startswith("OTEL_") and not v.strip()]:
+        del os.environ[empty]
     try:
         from .tracing import Tracing
     except ImportError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.semconv._incubating.attributes import faas_attributes as faas
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import error_attributes as errors
 from opentelemetry.semconv.attributes import exception_attributes as exceptions
@@ -30,6 +31,7 @@ TRACEPARENT = "traceparent"
 # Ours, for which no convention has a name.
 SAGA_ID, STEP, ACTION = "saga.id", "saga.step", "saga.action"
 ATTEMPT, OUTCOME, STATUS = "saga.attempt", "saga.outcome", "saga.status"
+COMMANDS = "saga.commands"  # how many a timer has asked for
 
 _PLACE = re.compile(r"(.*)\[(\d+)\]@(\d+)")
 PROCESS = messaging.MessagingOperationTypeValues.PROCESS.value
@@ -42,7 +44,7 @@ class Traces(Observer):
     """Makes the spans of one process, which hosts `name`: its consumer group, too."""
 
     def __init__(self, provider: TracerProvider, name: str, prefix: str = "") -> None:
-        self._group, self._prefix = prefix + name, prefix
+        self._name, self._group, self._prefix = name, prefix + name, prefix
         self.tracer = provider.get_tracer(SCOPE)
         self._calls: dict[str, Span] = {}  # of handlers in the transaction at work, by command
         self._answering: dict[str, SpanContext] = {}  # where replies come from, by their ids
@@ -92,6 +94,22 @@ class Traces(Observer):
                 STATUS: new.status,
             }
             self._start(PROCESS, topic, sent, attributes, microseconds(new.updated_at)).end()
+
+    def ticked(self, began: int, ended: int, commands: int) -> None:
+        """Make the span of a timer's call, which begins a trace."""
+        attributes: Attributes = {
+            faas.FAAS_TRIGGER: faas.FaasTriggerValues.TIMER.value,
+            faas.FAAS_NAME: self._name,
+            COMMANDS: commands,
+        }
+        span = self.tracer.start_span(
+            f"tick {self._name}",
+            trace_context.below(None),
+            SpanKind.INTERNAL,
+            attributes,
+            start_time=began * 1000,
+        )
+        span.end(max(began, ended) * 1000)  # a clock may be set back
 
     def forget(self) -> None:
         """Forget where answers come from that are on their way."""

@@ -4,7 +4,7 @@ import re
 
 from sanic import Request
 
-from ..traceparent import new_traceparent
+from ..traceparent import new_traceparent, read_traceparent
 from .problems import Invalid
 
 LONGEST_WAIT = 30  # seconds
@@ -16,12 +16,6 @@ KEY = {
     "pattern": f"^{_KEY}$",
 }
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?', re.IGNORECASE)
-# W3C Trace Context, section 3.2.2. A later version may append fields; they are not passed on.
-_TRACEPARENT = re.compile(
-    r"(?P<version>(?!ff)[0-9a-f]{2})"
-    r"-(?P<ours>(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})"
-    r"(?P<more>-.*)?"
-)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -54,7 +48,5 @@ def traceparent(request: Request) -> str:
 
 def given_traceparent(request: Request) -> str | None:
     """Return the request's `traceparent`, in version 00; None when it has no valid one."""
-    given = _TRACEPARENT.fullmatch(",".join(request.headers.getall("traceparent", [])))
-    if given and (given["version"] != "00" or not given["more"]):
-        return f"00-{given['ours']}"
-    return None
+    given = read_traceparent(",".join(request.headers.getall("traceparent", [])))
+    return None if given is None else str(given)

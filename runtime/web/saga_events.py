@@ -10,16 +10,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
-from typing import Literal, NamedTuple
-
-from pydantic import BaseModel
 
 from .. import saga_changes, saga_queries
 from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
-from ..saga_changes import Change, Place
-from ..saga_history import Moment, histories
-from ..saga_state import IN_FLIGHT, SKIPPED, SagaState
+from ..saga_changes import Place
+from ..saga_history import histories
+from ..saga_state import IN_FLIGHT, SagaState
+from .changed_sagas import Told, shown, standing, told_of
 from .problems import Busy, Stopping
 from .threads import DatabaseThreads
 
@@ -30,61 +27,12 @@ AT_ONCE = 50  # transactions that are read together
 STREAMS = 200  # that may be open at once
 BUFFERED = 5_000  # changes that wait for a slow client
 HEARTBEAT = 15.0  # seconds after which a stream says that it is there
+FOLLOWED = {*IN_FLIGHT, "UNREADABLE"}  # the statuses of sagas of which there may be more to tell
 RETRY = "retry: 1000\n"  # milliseconds after which a client whose stream has ended comes again
-
-
-class ChangedStep(BaseModel):
-    """What became of one step, and the code of the error that it has since."""
-
-    name: str
-    status: str
-    code: str | None
-
-
-class ChangedSaga(BaseModel):
-    """One entry of a saga's history, the `index`th: when it was, and what has changed."""
-
-    saga_id: str
-    name: str
-    index: int
-    status: str
-    at: datetime
-    steps: list[ChangedStep]
-
-
-class SagaEvent(BaseModel):
-    """An event of a stream. One that has no `data` only tells the `id` of where the stream begins.
-
-    The `data` of an event `saga` is a JSON object: `saga_id`, `name`, `index` (of the entry in the
-    saga's history), `status`, `at`, and `steps`, those that changed, each with its `name`,
-    `status`, and the `code` of its error, or null. An event `reset` says that not all is kept that
-    came after the last event that was seen: what is known of sagas has to be read anew.
-    """
-
-    event: Literal["saga", "reset"] = "saga"
-    id: str = ""
-    retry: int = 1000
-    data: str = ""
 
 
 class Lost(Busy):
     """What comes next is dropped, as after an outage or a long transaction on the server."""
-
-
-class Told(NamedTuple):
-    """A change as streams tell it."""
-
-    place: Place
-    change: ChangedSaga
-    data: str
-
-    def is_of(self, saga_id: str) -> bool:
-        """Tell whether this saga has changed."""
-        return self.change.saga_id == saga_id
-
-    def event(self, event_id: object) -> str:
-        """Write it as an event."""
-        return f"event: saga\nid: {event_id}\ndata: {self.data}\n\n"
 
 
 class Follower:
@@ -188,18 +136,21 @@ class SagaEvents:
                 new = [
                     one
                     for one in told
-                    if one.change.saga_id == state.id and one.change.index > last
+                    if one.change.saga_id == state.id
+                    and (one.change.index is None or one.change.index > last)
                 ]
                 if new:
-                    last, ended = new[-1].change.index, new[-1].change.status not in IN_FLIGHT
+                    last = max([last, *(i for one in new if (i := one.change.index) is not None)])
+                    ended = new[-1].change.status not in FOLLOWED
                 return "".join(one.event(one.change.index) for one in new)
 
             begun, history = await self._run(self._history, state.id)
             text = write(history)
-            if begun.ended and not text:
+            over = begun.status not in FOLLOWED
+            if over and not text:
                 return
             yield RETRY + (text or "\n")
-            if begun.ended or ended:
+            if over:
                 return
             async with aclosing(follower.texts(write)) as texts:
                 async for text in texts:
@@ -262,39 +213,14 @@ class SagaEvents:
             one
             for change in changes
             if change.saga_id in by_id
-            for one in _told(change, by_id[change.saga_id], known[change.saga_id])
+            for one in told_of(change, by_id[change.saga_id], known[change.saga_id])
         ]
         return told, changes[-1].place if changes else after
 
     def _history(self, saga_id: str) -> tuple[SagaState, list[Told]]:
         state = saga_queries.find(self._database, saga_id)
         moments = histories(self._database, [state])[saga_id]
-        return state, [_shown(Place(0, 0), state, i, one) for i, one in enumerate(moments)]
-
-
-def _told(change: Change, state: SagaState, moments: Sequence[Moment]) -> list[Told]:
-    """Return a change as it is told; none where the saga's history can't be read."""
-    index = len(moments) - len(state.history) + change.entry  # behind what version 0.1 has stored
-    if not 0 <= index < len(moments):
-        return []
-    return [_shown(change.place, state, index, moments[index])]
-
-
-def _shown(place: Place, state: SagaState, index: int, moment: Moment) -> Told:
-    steps = [
-        ChangedStep(name=one.name, status=one.status, code=_code(one.code)) for one in moment.steps
-    ]
-    change = ChangedSaga(
-        saga_id=state.id,
-        name=state.name,
-        index=index,
-        status=moment.status,
-        at=moment.at,
-        steps=steps,
-    )
-    return Told(place, change, change.model_dump_json())
-
-
-def _code(told: str) -> str | None:
-    """Return the code alone where a person's words stand behind it."""
-    return SKIPPED if told.startswith(f"{SKIPPED}: ") else told or None
+        told = [shown(Place(0, 0), state, i, one) for i, one in enumerate(moments)]
+        if state.status == "UNREADABLE":
+            told.append(standing(Place(0, 0), state, state.status, state.updated_at))
+        return state, told

@@ -13,6 +13,7 @@ from ..saga import Saga
 from ..saga_state import SagaState
 from ..saga_store import Start
 from . import access_log, headers, streams
+from .changed_sagas import SagaEvent
 from .openapi import Headers, describe
 from .paging import part, query
 from .payload import answer, read
@@ -25,7 +26,6 @@ from .problem_types import (
     SAGA_UNREADABLE,
 )
 from .problems import RETRY_AFTER
-from .saga_events import SagaEvent
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 

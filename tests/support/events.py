@@ -32,6 +32,7 @@ class Stream:
         self.status, self.headers = response.status_code, response.headers
         self._response = response
         self._lines = response.aiter_lines()
+        self._last = ""  # id, which counts until there is another one
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         fields: dict[str, str] = {}
@@ -39,9 +40,10 @@ class Stream:
             name, _, value = line.partition(": ")
             if line:
                 fields[name] = value
-            elif "id" in fields:
+            elif "id" in fields or "event" in fields:
+                self._last = fields.get("id", self._last)
                 data = json.loads(fields["data"]) if "data" in fields else None
-                yield Event(fields.get("event", ""), fields["id"], data)
+                yield Event(fields.get("event", ""), self._last, data)
                 fields = {}
 
     async def take(self, number: int) -> list[Event]:

@@ -242,11 +242,13 @@ def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
         saga_log_level="DEBUG",
         saga_metrics_port=0,
         saga_console="read-only",
+        saga_hosts="shop.example",
     )
     [options] = engine.created
     assert options["environment"] == {
         "LEVEL": "1",
         "COLOUR": "red",
+        "SAGA_HOSTS": "shop.example",
         "KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
         "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
         "SAGA_LOG_LEVEL": "DEBUG",

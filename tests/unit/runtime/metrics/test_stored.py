@@ -7,6 +7,7 @@ import pytest
 from saga.runtime import Command, Event, Message, Saga, Step
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import bind
+from saga.runtime.metrics import stored
 from saga.runtime.metrics.catalogue import OLDEST, SAGAS
 from saga.runtime.metrics.stored import STATUSES, ask, sagas
 from saga.runtime.saga_rows import SagaRow
@@ -92,3 +93,22 @@ def test_database_is_opened_for_the_asking(tmp_path):
     begin(SagaStore(database), made_at(NOW, 1))
     database.close()
     assert (SAGAS, ("feast", "RUNNING"), 1) in ask(url)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_id_that_is_no_uuid_of_version_7_hides_no_age(database, store, monkeypatch, number):
+    monkeypatch.setattr(stored, "LOOKED_AT", 2)
+    good, odd = made_at(NOW, 0), ["!", "0", "00000000-0000-4000-8000-000000000000"][-number:]
+    begin(store, good, *(made_at(NOW, n + 1) for n in range(number)))
+    for n, saga_id in enumerate(odd):
+        SagaRow.update(id=saga_id).where(SagaRow.id == made_at(NOW, n + 1)).execute()
+    told = [value for metric, _, value in sagas(database, LATER) if metric is OLDEST]
+    assert told == [90.0]
+
+
+def test_ids_that_are_all_odd_tell_no_age(database, store):
+    begin(store, made_at(NOW, 0))
+    SagaRow.update(id="odd").execute()
+    told = list(sagas(database, LATER))
+    assert [metric for metric, *_ in told if metric is OLDEST] == []
+    assert (SAGAS, ("feast", "RUNNING"), 1) in told

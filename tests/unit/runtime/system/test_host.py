@@ -1,5 +1,6 @@
 """How a process that hosts something is set up, and what a timer's tells of itself."""
 
+import gc
 import signal
 import subprocess
 import sys
@@ -97,6 +98,49 @@ def test_process_that_its_group_has_forgotten_ends() -> None:
     command = [sys.executable, "-c", FORGOTTEN]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr.strip()) == (1, FORGOTTEN_TOLD)
+
+
+class Closing:
+    """Traces that are only closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def trace_requests(self, app) -> None:
+        """There are none."""
+
+
+def _break(*_, **__) -> None:
+    raise RuntimeError("broken")
+
+
+def test_last_spans_of_a_function_that_breaks_are_sent(sqlite, monkeypatch) -> None:
+    [stack] = [s for s in read_stacks(Settings().saga_stacks) if s.service == "order"]
+    traces = Closing()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(host, "connect", lambda *_, **__: sqlite)
+    monkeypatch.setattr(host, "create_topics", lambda *_: None)
+    monkeypatch.setattr(host, "open_traces", lambda *_: traces)
+    monkeypatch.setattr(host, "Observers", lambda *_: Observer())
+    monkeypatch.setattr(host, "_run", _break)
+    with pytest.raises(RuntimeError, match="broken"):
+        host.run_entry(stack, "create_order", Settings(saga_metrics_port=0))
+    assert traces.closed == 1
+
+
+def test_last_spans_of_an_adapter_that_breaks_are_sent(tmp_path, monkeypatch) -> None:
+    [stack] = [s for s in read_stacks(Settings().saga_stacks) if s.service == "user"]
+    traces = Closing()
+    monkeypatch.setattr(host, "open_traces", lambda *_: traces)
+    monkeypatch.setattr(host, "listen_for", _break)
+    with pytest.raises(RuntimeError, match="broken"):
+        host.run_adapter(stack, Settings(saga_data=tmp_path, saga_metrics_port=0))
+    assert traces.closed == 1
 
 
 def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatch) -> None:

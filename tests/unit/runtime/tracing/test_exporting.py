@@ -69,6 +69,19 @@ def test_the_environment_says_which_are_sampled(monkeypatch):
     assert collector.paths == []
 
 
+def test_what_is_empty_in_the_environment_counts_as_not_set(monkeypatch, caplog):
+    """A docker-compose.yml hands over what is not set as empty."""
+    with run_collector() as collector:
+        monkeypatch.setenv(ENDPOINT, collector.endpoint)
+        for name in ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SDK_DISABLED"):
+            monkeypatch.setenv(name, " ")
+        opened = tracing()
+        opened.tracer.start_span("oven").end()
+        opened.close()
+    assert [span.name for span in collector.spans] == ["oven"]
+    assert caplog.messages == []
+
+
 def test_a_collector_that_goes_and_comes_is_told_once_each(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     with run_collector() as collector:

@@ -348,3 +348,18 @@ def test_destinations_and_groups_are_named_as_the_broker_knows_them(prefixed):
     [call] = prefixed._calls.values()
     assert call.attributes["messaging.consumer.group.name"] == "shop.bakery.bake"
     assert call.name == "process shop.t"
+
+
+def test_a_timers_call_is_a_span_of_its_own_trace(traces):
+    traces.ticked(5, 2_000_005, 3)
+    traces.ticked(5, 3, 0)
+    first, second = traces.spans
+    assert (first.name, first.kind, first.parent) == ("tick bakery.bake", SpanKind.INTERNAL, None)
+    assert dict(first.attributes) == {
+        "faas.trigger": "timer",
+        "faas.name": "bakery.bake",
+        "saga.commands": 3,
+    }
+    assert (first.start_time, first.end_time) == (5_000, 2_000_005_000)
+    assert (second.start_time, second.end_time) == (5_000, 5_000)
+    assert first.context.trace_id != second.context.trace_id

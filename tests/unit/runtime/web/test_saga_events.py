@@ -22,6 +22,7 @@ from saga.runtime.saga_store import TABLES, SagaStore, Start
 from saga.runtime.settings import Settings
 from saga.runtime.web import saga_events
 from saga.runtime.web.app import new_app
+from saga.runtime.web.changed_sagas import ChangedSaga, Told
 from saga.runtime.web.saga_events import Follower
 from saga.runtime.web.sagas import saga_blueprint
 from support.api import run_app
@@ -169,6 +170,47 @@ def test_stream_of_one_saga_is_its_history_and_goes_on_to_its_end(api, store):
     assert api.get(path.format(saga_id), headers={"last-event-id": "2"}).status_code == 204
     header = {"last-event-id": "2"}
     assert api.get(path.format(saga_id) + "?last_event_id=0", headers=header).status_code == 204
+
+
+def test_saga_that_is_set_aside_and_taken_up_again_is_told(api, store):
+    saga_id = begin(store)
+    row = SagaRow.get_by_id(saga_id)
+
+    async def follow():
+        one = f"/sagas/{saga_id}/events"
+        async with opened(api, "/sagas/events") as all_of_them, opened(api, one) as stream:
+            await first_id(all_of_them)
+            events = await stream.take(1)
+            write(saga_id, "{}")
+            answer(store, saga_id)
+            events += await stream.take(1)
+            async with opened(api, one) as late:
+                [standing] = await late.take(1)
+            write(saga_id, row.state)
+            with transaction(store.database):
+                store.retry(SAGA, saga_id, utcnow())
+            answer(store, saga_id)
+            answer(store, saga_id, "send")
+            events += [event async for event in stream]
+            return standing, events, await all_of_them.take(4)
+
+    standing, events, told = in_time(api, follow())
+    seen = [(event.id, event.data["index"], event.data["status"]) for event in events]
+    assert seen == [
+        ("0", 0, "RUNNING"),
+        ("0", None, "UNREADABLE"),
+        ("0", None, "RUNNING"),
+        ("1", 1, "RUNNING"),
+        ("2", 2, "COMPLETED"),
+    ]
+    assert (standing.data["status"], standing.data["index"]) == ("UNREADABLE", None)
+    assert [event.data for event in told] == [event.data for event in events[1:]]
+    assert len({event.id for event in told}) == 4
+    assert abs(datetime.fromisoformat(events[1].data["at"]) - utcnow()).total_seconds() < DEADLINE
+
+
+def write(saga_id, state):
+    SagaRow.update(state=state).where(SagaRow.id == saga_id).execute()
 
 
 def test_saga_undone_by_hand_is_told_without_the_persons_words(api, store):
@@ -441,10 +483,8 @@ def test_streams_whose_reader_was_held_back_for_too_long_end_and_tell_so_when_th
 
 def test_stream_whose_client_is_too_slow_is_ended(monkeypatch):
     monkeypatch.setattr(saga_events, "BUFFERED", 3)
-    change = saga_events.ChangedSaga(
-        saga_id="a", name="told", index=0, status="RUNNING", at=OLD, steps=[]
-    )
-    told = [saga_events.Told(saga_changes.Place(1, 1), change, "x")]
+    change = ChangedSaga(saga_id="a", name="told", index=0, status="RUNNING", at=OLD, steps=[])
+    told = [Told(saga_changes.Place(1, 1), change, "x")]
 
     async def texts():
         follower, found = Follower(), []
@@ -460,13 +500,13 @@ def test_stream_whose_client_is_too_slow_is_ended(monkeypatch):
 def test_client_that_reads_nothing_keeps_no_stream_open(api, store, monkeypatch):
     """As its connection takes no more, whatever waits there is given up after a while."""
     monkeypatch.setattr(saga_events, "STREAMS", 1)
-    monkeypatch.setattr(saga_events.Told, "event", lambda *_: "x" * 2**24)  # for no buffer
+    monkeypatch.setattr(Told, "event", lambda *_: "x" * 2**24)  # for no buffer
     api.app.config.RESPONSE_TIMEOUT = 1  # second
 
     async def follow():
         host, port = api.client.host, api.client.port
         reader, writer = await asyncio.open_connection(host, port, limit=1)
-        writer.write(b"GET /sagas/events HTTP/1.1\r\nHost: teas\r\n\r\n")
+        writer.write(b"GET /sagas/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await reader.readexactly(15) == b"HTTP/1.1 200 OK"
         begin(store)
         statuses = []
