@@ -303,6 +303,7 @@ def test_where_no_supervisor_is_seen_each_part_names_its_command(contained):
     for command in (
         "docker-compose ps product.reserve_product",
         "docker-compose logs -f product.reserve_product",
+        "saga logs product.reserve_product -f --target docker",
         "saga deployments product.reserve_product --target docker",
     ):
         assert command in told
