@@ -195,6 +195,8 @@ class Pages:
 
     async def _check(self, request: Request) -> None:
         guard.check_host(request, self._settings)
+        # A page that is looked at asks for itself again, as htmx says.
+        request.ctx.by_itself = request.method in READ and "hx-request" in request.headers
 
     async def _explain(self, request: Request, exception: Exception) -> HTTPResponse:
         """Answer what goes wrong with a page; what nobody meant is logged, and not shown."""

@@ -34,8 +34,13 @@ def note_saga(saga_id: str, traceparent: str | None) -> None:
 
 
 async def write(request: Any, response: BaseHTTPResponse) -> None:
-    """Write the line of an answer, as soon as that is ready to be sent."""
-    level = logging.DEBUG if request.path.startswith(ASKED_OFTEN) else logging.INFO
+    """Write the line of an answer, as soon as that is ready to be sent.
+
+    `ctx.by_itself` of a request says that a page asks, and not a person: below INFO.
+    """
+    by_itself = getattr(request.ctx, "by_itself", False)
+    often = by_itself or request.path.startswith(ASKED_OFTEN)
+    level = logging.DEBUG if often else logging.INFO
     if not log.isEnabledFor(level):
         return
     given = _fields(request, response)

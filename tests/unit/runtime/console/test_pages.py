@@ -1,5 +1,6 @@
 """The console's pages, asked for as a browser asks, and as another site makes it ask."""
 
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -49,6 +50,14 @@ def sagas(console):
 
 def shown(page):
     return re.findall(r'<tr id="saga-([0-9a-f-]+)"', page.text)
+
+
+def test_a_page_that_asks_for_itself_again_is_no_line_of_the_access_log(console, caplog):
+    caplog.set_level(logging.INFO, "saga.access")
+    console.get("/", **{"hx-request": "true"})
+    assert [record for record in caplog.records if record.name == "saga.access"] == []
+    console.get("/")
+    assert [one.path for one in caplog.records if one.name == "saga.access"] == ["/console/"]
 
 
 def test_list_has_the_newest_first(console, sagas):
