@@ -121,6 +121,17 @@ def _entries(line: str) -> list[tuple[str, int | None, str]]:
     return [(told[1], entry, "") for entry in range(int(told[2]), int(told[3]))]
 
 
+def held_since(database: peewee.Database) -> datetime | None:
+    """Return since when changes are there that can't be read yet; None where there are none.
+
+    On PostgreSQL, a transaction that is still running, whatever it writes, holds them back.
+    """
+    if isinstance(database, peewee.SqliteDatabase):
+        return None
+    held: list[tuple[datetime]] = _select_held.on(database)
+    return held[0][0] if held else None
+
+
 def is_lost(database: peewee.Database, place: Place) -> bool:
     """Tell whether what is behind a place is no longer all there, or it is of another database."""
     last = position(database).number
@@ -169,6 +180,12 @@ def _select(number: int, limit: int) -> Any:
 @prepared
 def _select_settled(number: int, limit: int) -> Any:
     return _select.build(number, limit).where(ChangeRow.number < peewee.SQL(_SETTLED))
+
+
+@prepared
+def _select_held() -> Any:
+    held = ChangeRow.select(ChangeRow.at).where(ChangeRow.number >= peewee.SQL(_SETTLED))
+    return held.order_by(ChangeRow.number).limit(1)
 
 
 @prepared

@@ -6,11 +6,13 @@ from functools import partial
 from typing import Any, get_args
 from uuid import UUID
 
+from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request, redirect
 from sanic.exceptions import Forbidden, SanicException
 
-from .. import errors, saga_queries
+from .. import errors, saga_changes, saga_queries
 from ..clock import utcnow
+from ..database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from ..explanation import explain
 from ..intervention import BY_LIMIT, REASON_LIMIT
 from ..saga_history import histories
@@ -18,7 +20,8 @@ from ..saga_state import SagaState, SagaStatus
 from ..secret_fields import without_secrets
 from ..settings import Settings
 from ..web import streams
-from ..web.problems import meant
+from ..web.payload import answer
+from ..web.problems import Busy, meant
 from ..web.saga_service import SagaService
 from ..web.sagas import SagaApi
 from ..web.threads import in_thread
@@ -38,6 +41,12 @@ DONE = {
     "retry": "Its failed undos are tried again.",
     "skip": "Recorded as done by hand.",
 }
+
+
+class Age(BaseModel):
+    """How old what is shown may be, in seconds."""
+
+    held: float | None
 
 
 class Pages:
@@ -60,6 +69,7 @@ class Pages:
             act = partial(self.act, verb=verb)
             console.add_route(act, f"{one}/{verb}", methods=["POST"], name=verb)
         console.add_route(self.follow, "/events", methods=READ, name="follow")
+        console.add_route(self.tell_age, "/age", methods=READ, name="age")
         console.add_route(get_asset, "/static/<name:str>", methods=READ, name="asset")
         console.middleware("request")(self._check)
         console.exception(Exception)(self._explain)
@@ -84,6 +94,16 @@ class Pages:
         """Tell what becomes of sagas, for one worker that all tabs of a browser share."""
         after = streams.read_place(streams.last_event_id(request))
         return await streams.stream(request, request.app.ctx.events.of_all(None, after))
+
+    async def tell_age(self, request: Request) -> HTTPResponse:
+        """Tell for how many seconds changes are held back; null where the database does not say."""
+        try:
+            held = await in_thread(
+                request, saga_changes.held_since, request.app.ctx.threads.database
+            )
+        except (*DATABASE_UNAVAILABLE, Busy):
+            return answer(Age(held=None))
+        return answer(Age(held=(utcnow() - held).total_seconds() if held else 0.0))
 
     async def show(self, request: Request, saga_id: UUID) -> HTTPResponse:
         """Show one saga."""

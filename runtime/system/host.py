@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -105,7 +106,7 @@ def run_entry(
         with counting(hosted, settings, url) as counter:
             observer = Observers(*filter(None, [Logs(), counter, traces]))
             ready = partial(on_ready, hosted.topics)
-            _run(hosted, database, url, settings, observer, stop, ready, create, traces)
+            _run(hosted, database, url, observer, Hosting(settings, stop, ready, create, traces))
     finally:
         database.close()
         if traces is not None:
@@ -181,55 +182,66 @@ def _unless_installed(module: ModuleType, settings: Settings) -> None:
         raise ContractError(f"{module.__name__} is imported from {file}, not from {code}")
 
 
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What a process has that hosts a function or a saga, until `stop` is set.
+
+    It calls `on_ready` once it takes messages, and `create` where a topic is missing.
+    """
+
+    settings: Settings
+    stop: threading.Event
+    on_ready: Callable[[], None]
+    create: Callable[[], None]
+    traces: "Tracing | None" = None
+
+
 def _run(
     hosted: Function | HostedSaga,
     database: peewee.Database,
     url: str,
-    settings: Settings,
     observer: Observer,
-    stop: threading.Event,
-    on_ready: Callable[[], None],
-    create: Callable[[], None],
-    traces: "Tracing | None",
+    hosting: Hosting,
 ) -> None:
-    points = CrashPoints(hosted.name, settings.saga_crash_points)
+    points = CrashPoints(hosted.name, hosting.settings.saga_crash_points)
     if isinstance(hosted, HostedSaga):
         host = SagaHost(hosted, database, crash_points=points)
         host.observer = observer
         host.time_limit = Watchdog(0.0)  # it calls no handler, but may be told to end
-        _run_loop(host, hosted, points, settings, stop, on_ready, create, traces)
+        _run_loop(host, hosted, points, hosting)
     elif hosted.kind == "timer":
         timer = Timer(hosted, database, crash_points=points)
         timer.observer = observer
         timer.time_limit = Watchdog(hosted.timeout)
-        _run_timer(timer, settings, stop, on_ready)
+        _run_timer(timer, hosting.settings, hosting.stop, hosting.on_ready)
     else:
         worker = Worker(hosted, database, crash_points=points)
         worker.observer = observer
         # The last handler of a batch may begin at its end.
         worker.time_limit = Watchdog(LONGEST_BATCH + hosted.timeout)
         worker.suspects = Suspects(hosted.name, connect(url))
-        _run_loop(worker, hosted, points, settings, stop, on_ready, create, traces)
+        _run_loop(worker, hosted, points, hosting)
         worker.suspects.close()
 
 
 def _run_loop(
-    loop: BatchLoop,
-    hosted: Function | HostedSaga,
-    points: CrashPoints,
-    settings: Settings,
-    stop: threading.Event,
-    on_ready: Callable[[], None],
-    create: Callable[[], None],
-    traces: "Tracing | None",
+    loop: BatchLoop, hosted: Function | HostedSaga, points: CrashPoints, hosting: Hosting
 ) -> None:
     patience = hosted.timeout if isinstance(hosted, Function) else 0.0
-    health, topics = HealthFile(settings.saga_health, patience), hosted.topics
+    settings, traces = hosting.settings, hosting.traces
     transport = KafkaTransport(
-        settings, hosted.name, topics, on_ready, create, health, points, loop.observer.sent, _end
+        settings,
+        hosted.name,
+        hosted.topics,
+        hosting.on_ready,
+        hosting.create,
+        HealthFile(settings.saga_health, patience),
+        points,
+        loop.observer.sent,
+        _end,
     )
     try:
-        loop.run(transport if traces is None else traces.carried_by(transport), stop)
+        loop.run(transport if traces is None else traces.carried_by(transport), hosting.stop)
     finally:
         transport.close()
 

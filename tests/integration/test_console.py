@@ -138,6 +138,15 @@ def test_eight_tabs_are_live_on_one_stream(system, browser, base):
             expect(tab.locator(f"#saga-{saga['saga_id']}")).to_contain_text("Completed")
 
 
+def test_pages_say_how_far_they_are_behind(page):
+    page.add_init_script("delete window.SharedWorker")  # whose requests no test can answer
+    page.route("**/console/age", lambda route: route.fulfill(json={"held": 12.3}))
+    page.goto("/console/")
+    expect(page.locator("#live")).to_have_text("12 s behind")
+    page.unroute("**/console/age")
+    expect(page.locator("#live")).to_have_text("live")
+
+
 def test_lost_connection_is_told_and_what_was_missed_is_caught_up_with(system, page):
     system.saga("remove", "user.process_payment")
     saga = system.order(system.make_user(), system.make_product(), wait=0)["saga_id"]

@@ -87,8 +87,8 @@
       return;
     }
     live.hidden = false;
-    live.classList.toggle("off", data.lost);
-    live.lastElementChild.textContent = data.lost ? "lost" : "live";
+    live.classList.toggle("off", data.lost || data.held > 0);
+    live.lastElementChild.textContent = data.lost ? "lost" : data.held ? `${data.held} s behind` : "live";
     banner.hidden = !data.lost;
     const at = new Date(data.asOf).toISOString().slice(11, 19);
     if (data.lost) banner.lastElementChild.textContent = `The connection is lost. What you see is of ${at} UTC.`;

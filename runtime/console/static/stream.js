@@ -1,9 +1,10 @@
 // One stream of what changes for all tabs of a browser: a page's tabs share this worker.
 "use strict";
 const LOOK_EVERY = 1500, PATIENCE = 2500; // milliseconds
+const HELD = 3; // seconds for which changes may be held back before it is told
 const tabs = new Set();
 const root = new URL("..", self.location).pathname;
-let source = null, asOf = Date.now(), lost = false;
+let source = null, asOf = Date.now(), lost = false, held = 0;
 
 const tell = (message) => { for (const tab of tabs) tab.postMessage(message); };
 
@@ -21,13 +22,15 @@ const look = async () => {
   let there = false;
   try {
     const signal = AbortSignal.timeout(PATIENCE);
-    there = (await fetch(`${root}../health/live`, { signal, cache: "no-store" })).ok;
+    const answer = await fetch(`${root}age`, { signal, cache: "no-store" });
+    there = answer.ok;
+    held = (await answer.json()).held ?? 0;
   } catch { /* it is not there */ }
   if (there) asOf = Date.now();
   if (there && (lost || !source || source.readyState === EventSource.CLOSED)) follow();
   if (!there) source?.close();
   lost = !there;
-  tell({ lost, asOf });
+  tell({ lost, asOf, held: held > HELD ? Math.round(held) : 0 });
   setTimeout(look, LOOK_EVERY);
 };
 

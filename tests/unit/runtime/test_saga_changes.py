@@ -160,10 +160,18 @@ def test_what_is_committed_late_is_not_missed(postgres, postgres_url):
         before = saga_changes.position(postgres)
         start(store, "early")
         assert told(store, before) == []
+        assert saga_changes.held_since(postgres) == NOW
     finally:
         may_end.set()
         thread.join()
     assert told(store, before) == [("late", 0), ("early", 0)]
+    assert saga_changes.held_since(postgres) is None
+
+
+def test_nothing_is_held_back_on_sqlite(sqlite):
+    bind(sqlite, TABLES)
+    start(SagaStore(sqlite), "a")
+    assert saga_changes.held_since(sqlite) is None
 
 
 @pytest.mark.parametrize("text", ["", "1", "-1", "1-", "a-1", "1-1-1", "9" * 19 + "-1", "1-²"])

@@ -8,8 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from saga.runtime import saga_changes
+from saga.runtime.clock import utcnow
 from saga.runtime.console import pages
 from saga.runtime.console.assets import FOLDER, assets
+from saga.runtime.database.connection import UNAVAILABLE
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_store import TABLES, SagaStore
 from support.api import empty
@@ -328,6 +331,23 @@ def test_files_are_kept_by_the_browser(console):
     assert console.get("/static/console.css", **again).status == 304
     other = console.get("/static/console.css?v=other")
     assert other.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("since", "told"),
+    [(None, "0.0"), (OSError, None), (timedelta(seconds=5), "5."), (timedelta(minutes=2), "120.")],
+)
+def test_age_of_what_is_shown_is_told(console, monkeypatch, since, told):
+    def held_since(_):
+        if since is OSError:
+            raise UNAVAILABLE[0]("away")
+        return since and utcnow() - since
+
+    monkeypatch.setattr(saga_changes, "held_since", held_since)
+    page = console.get("/age")
+    assert page.status == 200
+    held = page.json["held"]
+    assert held is told if told is None else str(held).startswith(told)
 
 
 @pytest.mark.parametrize("name", ["none.css", "SHA256SUMS", "..%2Fguard.py", "%2e%2e/guard.py"])

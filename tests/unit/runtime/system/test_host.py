@@ -39,7 +39,8 @@ transport.OUT_FOR_LONG, transport.is_at_rest = 0.0, lambda *_: True
 [stack] = [s for s in read_stacks(Settings().saga_stacks) if s.service == "order"]
 hosted, nowhere = stack.import_entry("create_order"), Settings(kafka_bootstrap_servers="host:1")
 worker = Worker(hosted, connect("sqlite://"))
-host._run_loop(worker, hosted, crash.DISARMED, nowhere, Event(), None, None, None)
+hosting = host.Hosting(nowhere, Event(), None, None)
+host._run_loop(worker, hosted, crash.DISARMED, hosting)
 """
 
 
@@ -89,7 +90,8 @@ def test_what_is_hosted_tells_who_observes_the_process(sqlite, monkeypatch, serv
     told, observer, url = [], Observer(), f"sqlite:///{sqlite.database}"
     monkeypatch.setattr(host, "_run_loop", lambda hosting, *_: told.append(hosting.observer))
     hosted, nothing = stack.import_entry(name), lambda: None
-    host._run(hosted, sqlite, url, Settings(), observer, threading.Event(), nothing, nothing, None)
+    hosting = host.Hosting(Settings(), threading.Event(), nothing, nothing)
+    host._run(hosted, sqlite, url, observer, hosting)
     assert told == [observer]
 
 
