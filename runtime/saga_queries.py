@@ -5,12 +5,14 @@ row can't be read it tells only by itself: a look for such rows reads a bounded 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import peewee
 
 from . import saga_guard
+from .database.connection import snapshot
 from .database.statements import one_of, prepared
 from .errors import NotFound
 from .saga import Saga
@@ -134,11 +136,13 @@ def _ids(
         rows = list(query.bind(database).tuples())
         some = [saga_id for saga_id, each in rows if each in statuses][:limit]
         return some, rows[-1][0] if len(rows) == LOOKED_THROUGH else None
-    names = [saga.name] if saga is not None else _names(database)
-    parts = [(name, each) for name in names for each in _statuses(database, name, status)]
     select = _select_newest if newest else _select_oldest
-    # One status of one name after another stands in the index: each part of it is in order.
-    found = [saga_id for part in parts for (saga_id,) in select.on(database, *part, *ids, limit)]
+    # Of all statuses, one that changes its own meanwhile would be missed.
+    with snapshot(database) if status is None else nullcontext():
+        names = [saga.name] if saga is not None else _names(database)
+        parts = [(name, each) for name in names for each in _statuses(database, name, status)]
+        # One status of one name after another stands in the index: each part of it is in order.
+        found = [row[0] for part in parts for row in select.on(database, *part, *ids, limit)]
     return sorted(found, reverse=newest)[:limit], None
 
 

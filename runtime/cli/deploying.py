@@ -165,7 +165,7 @@ def deployments(name: Name, data: Data = None, as_json: Json = False, target: Wh
         commit = (entry.commit or "")[:SHOWN] + ("+" if entry.dirty else "")
         image = (entry.image or "").removeprefix("sha256:")[:SHOWN]
         table.add_row(entry.version[:SHOWN], moment(entry.at), entry.by, before, commit, image)
-    console.print(table if found else f"{name} was never deployed.")
+    console.print(table if found else f"No deployment of {name} is known.")
 
 
 def _check_known(name: str, settings: Settings) -> None:

@@ -193,7 +193,8 @@ def _row(instance: Instance, *, wide: bool) -> tuple[str, ...]:
 
 def _show_all(settings: Settings) -> None:
     show(open_target(settings.model_copy(update={"saga_target": "process"})).instances())
-    console.print(f"\n{welcome(settings)}")
+    if told := welcome(settings):
+        console.print(f"\n{told}")
 
 
 def _prepare_kafka() -> None:

@@ -6,10 +6,16 @@ from ..system.stack import read_stacks
 
 
 def welcome(settings: Settings) -> str:
-    """Say where the API's docs and the consoles are, and of the built-in orders what to try."""
-    is_built_in = settings.saga_stacks == Settings.model_fields["saga_stacks"].default
-    told = [f"Each adapter's API is described at /docs.{' Try: saga demo' if is_built_in else ''}"]
-    return "\n".join([*told, *(f"The console is at {where}" for where in consoles(settings))])
+    """Say where the API's docs and the consoles are, and of the built-in orders what to try.
+
+    Nothing of what has neither.
+    """
+    told = [f"The console is at {where}" for where in consoles(settings)]
+    if any(stack.adapter for stack in read_stacks(settings.saga_stacks)):
+        told.insert(0, "Each adapter's API is described at /docs.")
+    if settings.saga_stacks == Settings.model_fields["saga_stacks"].default:
+        told.append("Try: saga demo")
+    return "\n".join(told)
 
 
 def consoles(settings: Settings) -> list[str]:

@@ -127,6 +127,17 @@ def transaction(database: peewee.Database, *, alone: bool = False) -> AbstractCo
     return block
 
 
+def snapshot(database: peewee.Database) -> AbstractContextManager[None]:
+    """Run a block whose reads all see the database as it is at the first of them.
+
+    Within a transaction they see what that does.
+    """
+    on_sqlite = isinstance(database, peewee.SqliteDatabase)
+    how = "DEFERRED" if on_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    block: AbstractContextManager[None] = database.atomic(how)
+    return block
+
+
 class CommitRefused(Exception):
     """What a transaction has written is refused when it is committed; the cause says why."""
 

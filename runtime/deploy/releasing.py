@@ -70,7 +70,7 @@ class Releasing:
         """
         past = self._past(name)
         if not past:
-            raise SagaError(f"{name} was never deployed; `saga ps` lists what runs")
+            raise SagaError(f"no deployment of {name} is known; `saga ps` lists what runs")
         if version is None:
             running = self._running(name)
             version = history.version_before(past, running[0].version if running else None)

@@ -42,7 +42,7 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
     [
         (["deploy", "gift.nothing"], f"gift.nothing: not one of {WRAP}, {SEND}"),
         (["deployments", "gift.nothing"], f"gift.nothing: not one of {SEND}, {WRAP}"),
-        (["rollback", "gift.nothing"], "gift.nothing was never deployed"),
+        (["rollback", "gift.nothing"], "no deployment of gift.nothing is known"),
         (["rollback", WRAP, "ffffffff"], "ffffffff: not one version of this function"),
         (
             ["scale", "gift.nothing=2"],

@@ -1,11 +1,12 @@
 """What a saga can be found by."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
 from saga.runtime import Command, Event, Message, Saga, Step, saga_queries
-from saga.runtime.database.connection import transaction
+from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
 from saga.runtime.saga_rows import SagaRow
@@ -82,3 +83,32 @@ def test_saga_that_changes_its_status_while_it_is_looked_for_is_found(database, 
     monkeypatch.setattr(saga_queries, "_statuses", lambda *_: ["COMPLETED"])
     [found] = saga_queries.page(database, 9, saga=SAGA, search={"goods": "tea"})
     assert found.id == "1"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("saga", [SAGA, None])
+def test_a_list_has_a_saga_that_changes_its_status_while_it_is_read(
+    kind, saga, tmp_path, request, monkeypatch
+):
+    url = f"sqlite:///{tmp_path}/a.sqlite"
+    if kind == "postgres":
+        request.getfixturevalue("postgres")  # which empties it
+        url = request.getfixturevalue("postgres_url")
+    with closing(connect(url)) as database, closing(connect(url)) as other:
+        bind(database, TABLES)
+        store = SagaStore(other)
+        bind(other, TABLES)
+        store.start(SAGA, [Start("1", Begin(goods=None))], NOW)
+        statuses = saga_queries._statuses
+
+        def one_ends(*asked):
+            found = statuses(*asked)
+            store.cancel(SAGA, "1", NOW)
+            return found
+
+        monkeypatch.setattr(saga_queries, "_statuses", one_ends)
+        [found] = saga_queries.page(database, 9, saga=saga)
+        assert (found.id, found.status) == ("1", "COMPENSATED")
+        monkeypatch.undo()
+        # The next page is of a later moment.
+        assert saga_queries.page(database, 9, status="RUNNING") == []

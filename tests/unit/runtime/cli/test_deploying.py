@@ -44,7 +44,7 @@ def shop(tmp_path, monkeypatch):
 
 def test_what_is_there_and_was_never_deployed_has_no_deployments(shop, capsys):
     deployments("shop.sell", shop)
-    assert capsys.readouterr().out == "shop.sell was never deployed.\n"
+    assert capsys.readouterr().out == "No deployment of shop.sell is known.\n"
     deployments("shop.sell", shop, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
     deployments("shop.gone", shop, as_json=True)

@@ -14,7 +14,7 @@ import pytest
 from saga.runtime.cli import running, terminal
 from saga.runtime.cli.running import up
 from saga.runtime.cli.terminal import Terminal
-from saga.runtime.cli.welcome import consoles
+from saga.runtime.cli.welcome import consoles, welcome
 from saga.runtime.data_directory import NotOurs, claim
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import BrokerUnavailable, SagaError
@@ -266,3 +266,9 @@ def test_data_directory_that_is_a_file_is_told_in_one_line(tmp_path, words):
 )
 def test_consoles_are_beside_sagas(mode, found):
     assert consoles(Settings(saga_console=mode)) == found
+
+
+def test_a_system_without_adapters_is_told_of_no_page(tmp_path):
+    stack = 'service = "gift"\npackage = "gift"\ndatabase = "gift"\n[functions.wrap]\n'
+    (tmp_path / "gift.toml").write_text(stack)
+    assert welcome(Settings(saga_stacks=tmp_path)) == ""

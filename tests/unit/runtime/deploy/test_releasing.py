@@ -331,7 +331,7 @@ def test_dry_run_of_a_process_writes_nothing_either(project, target, ribbon):
 
 
 def test_what_was_never_deployed_is_not_rolled_back(project, target):
-    with pytest.raises(SagaError, match=r"^parcel\.wrp was never deployed"):
+    with pytest.raises(SagaError, match=r"^no deployment of parcel\.wrp is known"):
         system(project).roll_back("parcel.wrp", None)
 
 
