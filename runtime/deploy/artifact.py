@@ -102,7 +102,8 @@ def unpack(artifact: Artifact, folder: Path) -> Path:
 
 def is_whole(place: Path) -> bool:
     """Tell whether an unpacked version is what its folder's name says."""
-    found = [path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    # Without what Python keeps beside: it writes files there that are gone before they are read.
+    found = [p for p in place.rglob("*") if p.is_file() and p.parent.name != "__pycache__"]
     files = {PurePosixPath(path.relative_to(place)): path for path in found}
     try:
         return _pack(files).version == place.name

@@ -210,6 +210,7 @@ def test_it_needs_neither_java_nor_maven_on_the_machine(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kafka_server, "ARCHIVE_TIMEOUT", DEADLINE)
     process = kafka_server.start_kafka(port, tmp_path / "kafka", tmp_path / "kafka.log")
     create_topic(port)
     process.kill()

