@@ -103,9 +103,11 @@ def _stop(folder: Path) -> str:
         if not has_leftovers(folder):
             raise
         with lock_system(folder):
-            left = ", ".join(end_leftovers(folder)) or "nothing"
+            left = end_leftovers(folder)
             forget_system(folder)
-        return f"No system ran any more; ended what was left of it: {left}."
+        ended = f"ended what was left of it: {', '.join(left)}"
+        done = ended if left else "what it ran is forgotten"
+        return f"No system ran any more; {done}. The next `saga up` runs the code as it is."
     # As Ctrl-C does: SIGTERM is for a service manager, after which all is brought back.
     if not running.supervisor.signal(signal.SIGINT):
         raise NotRunning(f"a system on {folder} has just begun to start: try again")
