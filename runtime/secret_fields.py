@@ -240,8 +240,8 @@ def _fields(kind: Any) -> tuple[tuple[frozenset[str], FieldInfo], ...]:
 
 def _names(name: str, info: FieldInfo) -> Iterator[str]:
     yield name
-    yield from filter(None, (info.alias, info.serialization_alias))
-    aliases = info.validation_alias
+    yield from filter(None, [info.serialization_alias])
+    aliases = info.validation_alias  # as an alias of both is, too
     for alias in aliases.choices if isinstance(aliases, AliasChoices) else [aliases]:
         if isinstance(alias, str):
             yield alias

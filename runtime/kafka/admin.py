@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 READ_AT_ONCE = 32 * 1024 * 1024  # bytes
 DEFAULT_REPLICATION = -1  # the broker's, which Kafka 2.4 and newer take for it (KIP-464)
+LOOK_TIMEOUT = 2.0  # seconds for a sign of life
 REBALANCING = (
     ConsumerGroupState.PREPARING_REBALANCING,
     ConsumerGroupState.COMPLETING_REBALANCING,
@@ -127,9 +128,14 @@ def is_at_rest(settings: Settings, group: str) -> bool:
     """Tell whether a group's coordinator answers, and waits for no member."""
     name = settings.kafka_prefix + group
     try:
-        admin = Admin(settings).client
-        asked = admin.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT)
+        admin = Admin(settings)
+        # Asked for a group's coordinator, librdkafka 2.12 may end the process when its broker is
+        # back after it stood still: so one that does not answer at all is not asked.
+        admin.topics(timeout=LOOK_TIMEOUT)
+        asked = admin.client.describe_consumer_groups([name], request_timeout=ADMIN_TIMEOUT)
         return asked[name].result().state not in REBALANCING
+    except BrokerUnavailable:
+        return False
     except KafkaException as error:
         return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
 

@@ -1,9 +1,13 @@
 """A member that is out of its group for long, with a real consumer on real brokers."""
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from saga.runtime.kafka import admin, transport
 from saga.runtime.kafka.admin import create_topics, is_at_rest
@@ -13,6 +17,13 @@ from support.brokers import POLL, Server, group
 from support.waiting import wait_until
 
 SOON = 0.3  # seconds
+IS_AT_REST = """
+import sys
+from saga.runtime.kafka.admin import is_at_rest
+from saga.runtime.settings import Settings
+
+print(is_at_rest(Settings(kafka_bootstrap_servers=sys.argv[1]), "g"))
+"""
 
 
 def wait_through(act: Callable[[], object]) -> None:
@@ -66,6 +77,17 @@ class OutOfGroup:
         first.close()
         second.close()
 
+    def test_group_of_a_broker_that_stands_still_is_not_at_rest(self, server: Server) -> None:
+        """In a process of its own: librdkafka might end it, or never let it go on."""
+        address = server.settings.kafka_bootstrap_servers
+        server._process.send_signal(signal.SIGSTOP)
+        try:
+            command = [sys.executable, "-c", IS_AT_REST, str(address)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        finally:
+            server._process.send_signal(signal.SIGCONT)
+        assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
 
 @pytest.mark.proof
 class TestEmbedded(OutOfGroup):
@@ -81,6 +103,8 @@ class TestKafka(OutOfGroup):
         return kafka_server
 
 
-def test_group_of_a_broker_that_is_away_is_not_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "ADMIN_TIMEOUT", SOON)
+def test_broker_that_is_away_is_asked_for_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would end the process now and then, when the broker is back."""
+    monkeypatch.setattr(admin, "LOOK_TIMEOUT", SOON)
+    monkeypatch.setattr(AdminClient, "describe_consumer_groups", pytest.fail)
     assert not is_at_rest(Settings(kafka_bootstrap_servers="127.0.0.1:1"), "g")

@@ -79,6 +79,7 @@ class Pay(Message):
     paid_with: Card | None = Field(None, serialization_alias="paidWith")
     account: Account | None = None
     old: str | None = Field(None, repr=False, validation_alias=AliasChoices("old", "older"))
+    key: str | None = Field(None, repr=False, validation_alias="theKey")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ class Pay(Message):
         ({"card": SECRET}, {"card": HIDDEN}),
         ({"theCard": SECRET}, {"theCard": HIDDEN}),
         ({"older": SECRET}, {"older": HIDDEN}),
+        ({"theKey": SECRET}, {"theKey": HIDDEN}),
         ({"card": None}, {"card": None}),
         ({"amount": 5}, {"amount": HIDDEN}),
         ({"amount": False}, {"amount": HIDDEN}),
@@ -116,11 +118,40 @@ def test_secret_is_hidden_wherever_it_is(value, shown):
 
 
 def test_class_without_secrets_is_shown_as_it_is():
-    assert not hides(Open)
+    assert hides(Open) is False
     assert hidden((Open,), {"digits": SECRET}) == {"digits": SECRET}
     assert hidden_text((Open,), "{no JSON") == "{no JSON"
     assert hidden_text((Pay,), '{"card": "1"}') == '{"card":"***"}'
     assert hidden_text((Pay, Open), "{no JSON") == HIDDEN
+
+
+def test_class_has_the_secrets_of_those_that_it_is_made_of():
+    class Wallet(BaseModel):
+        pins: dict[str, list[Pin]]
+
+    assert hides(Wallet)
+    assert hidden((Wallet,), {"pins": {"a": [{"digits": "1"}]}}) == {
+        "pins": {"a": [{"digits": HIDDEN}]}
+    }
+
+
+def test_error_about_a_secret_root_quotes_nothing():
+    with pytest.raises(ValidationError) as raised:
+        body.read(Pay, '{"order": 1, "code": 4111}')
+    assert [found["msg"] for found in raised.value.errors()] == ["is not acceptable"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "shown"),
+    [
+        ({"card": "411", "old": SECRET}, f"{SECRET} and 411", "*** and ***"),
+        ({"whole": {"a": True, "b": None, "c": "deep"}}, "True None deep", "True None ***"),
+        ({"unknown": {"card": "of nobody"}}, "of nobody", HIDDEN),
+        ({"pin": {"digits": "nested"}}, "nested", HIDDEN),
+    ],
+)
+def test_secret_is_scrubbed_wherever_it_is_the_longest_first(sent, said, shown):
+    assert [*scrubbed((Pay,), json.dumps(sent), said)] == [shown]
 
 
 def test_what_nobody_knows_is_hidden_whole():
