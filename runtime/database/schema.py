@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import peewee
 
+from ..errors import ContractError
 from .connection import transaction
 
 SCHEMA_LOCK = 0x5A6A  # number of a PostgreSQL advisory lock
@@ -33,7 +34,7 @@ def tables_in(module: ModuleType) -> list[type[Table]]:
 
 
 def bind(database: peewee.Database, tables: Iterable[type[Table]]) -> None:
-    """Point the tables at the database, and create what it lacks of them."""
+    """Point the tables at the database, and create what it lacks of them, as `create_missing`."""
     tables = list(tables)
     database.bind(tables)
     create_missing(database, tables)
@@ -43,9 +44,14 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
     """Create those of the tables that a database lacks, and their indexes.
 
     What is there is only looked at: to create it again "if it does not exist" would lock it on
-    PostgreSQL, against and in turn with those that are writing to it.
+    PostgreSQL, against and in turn with those that are writing to it. Raises `ContractError` where
+    a table that is there lacks a column.
     """
     tables = list(tables)
+    there = set(database.get_tables())
+    for table in tables:
+        if table._meta.table_name in there:
+            _check_columns(database, table)
     if not _incomplete(database, tables):
         return
     with transaction(database):
@@ -57,6 +63,17 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
         # What others refer to comes first.
         for table in peewee.sort_models(_incomplete(database, tables)):
             _Schema(table, database).create_all()
+
+
+def _check_columns(database: peewee.Database, table: type[Table]) -> None:
+    nothing = table.select(peewee.SQL("*")).limit(0).bind(database)
+    there = {column[0] for column in database.execute(nothing).description}
+    if lacking := [name for name in table._meta.columns if name not in there]:
+        what = f"table {table._meta.table_name} has no column {', '.join(lacking)}"
+        raise ContractError(
+            f"{what}: it is of an earlier version. The CHANGELOG says how to upgrade a table of "
+            "the runtime's; what one of your own lacks is yours to add"
+        )
 
 
 def _incomplete(database: peewee.Database, tables: Iterable[type[Table]]) -> list[type[Table]]:

@@ -9,6 +9,7 @@ from saga.runtime import Id, Table
 from saga.runtime.database.columns import TransactionNumber
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import SCHEMA_LOCK, bind, create_missing, tables_in
+from saga.runtime.errors import ContractError
 
 
 class Parcel(Table):
@@ -48,6 +49,14 @@ def test_table_that_is_there_stays_as_it_is_and_gets_its_indexes(sqlite):
     assert Parcel.get().owner == "Ann"
     assert "parcel_owner" in indexes(sqlite)
     assert sqlite.execute_sql("SELECT rowid FROM parcel").fetchall() == [(1,)]
+
+
+def test_table_that_lacks_columns_is_told_at_once(database):
+    database.execute_sql("CREATE TABLE parcel (code VARCHAR(255) PRIMARY KEY, more INTEGER)")
+    with pytest.raises(ContractError, match="table parcel has no column owner: it is"):
+        bind(database, [Parcel])
+    database.execute_sql("ALTER TABLE parcel ADD COLUMN owner VARCHAR(255)")
+    bind(database, [Parcel])
 
 
 def test_tables_of_a_module_are_found_among_all_that_it_holds():
