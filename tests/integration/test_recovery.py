@@ -30,14 +30,16 @@ def runs(project: Project) -> dict[str, tuple[str, str]]:
 def end(project: Project, number: signal.Signals) -> None:
     """End the supervisor, and wait until its children have followed it."""
     pids = {name: row["pid"] for name, row in project.system.processes().items()}
+    # Their numbers may soon be those of others.
+    ours = [process for process in psutil.process_iter() if process.pid in pids.values()]
     os.kill(pids["supervisor"], number)
-    wait_until(lambda: not any(_runs(pid) for pid in pids.values()), "all processes are gone")
+    wait_until(lambda: not any(map(_runs, ours)), "all processes are gone")
     assert not is_locked(project.system.data)
 
 
-def _runs(pid: int) -> bool:
+def _runs(process: psutil.Process) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -35,7 +35,8 @@ class Client:
         self.fates, self.raises, self.silent = {}, {}, False
         self.produced, self.on_their_way, self.log = [], [], []
 
-    def produce(self, topic, value, key, *, headers, on_delivery):
+    def produce(self, topic, value, key, *, partition, headers, on_delivery):
+        assert partition == -1  # the one of its key
         if errors := self.raises.get(value):
             raise errors.pop(0)
         assert isinstance(headers, list)

@@ -93,6 +93,8 @@ def is_refused(address: tuple[str, int]) -> bool:
         socket.create_connection(address).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was waiting when the socket was closed
+        return False
     return False
 
 
