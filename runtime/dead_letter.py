@@ -78,11 +78,14 @@ class DeadLetter:
 
     @property
     def saga_id(self) -> str | None:
-        """The saga's id, as the message id or else the key has it; None where neither is text."""
+        """The saga's id, as the message id or else the key has it; None where neither is text.
+
+        What has a NUL is none that a database could be asked for.
+        """
         headers = dict(self.record.headers)
         for text in (headers.get("ce_id"), self.record.key):
             try:
-                if text:
+                if text and b"\0" not in text:
                     return text.decode().partition("/")[0]
             except UnicodeDecodeError:
                 continue

@@ -89,6 +89,7 @@ def test_letter_that_tells_its_topic_alone_is_one() -> None:
 def test_saga_is_read_from_the_key_where_the_id_is_no_text() -> None:
     assert dead_letter_of(BAD._replace(headers=[("ce_id", b"\xff")])).saga_id == "s1"
     assert dead_letter_of(BAD._replace(headers=[], key=b"\xff")).saga_id is None
+    assert dead_letter_of(BAD._replace(headers=[], key=b"a\0b")).saga_id is None
 
 
 def test_replay_sends_the_record_as_it_was_and_counts() -> None:
