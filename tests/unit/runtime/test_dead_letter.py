@@ -130,6 +130,12 @@ def test_letters_of_some_records_are_told_with_those_that_are_closed() -> None:
     assert closed == {letters[0].id, letters[1].id}
 
 
+def test_letter_is_closed_by_a_mark_that_is_read_before_it() -> None:
+    [record] = on_topic(to_dead_letter(BAD, "user.pay", "no sense", NOW))
+    [letter] = open_dead_letters([record])
+    assert open_dead_letters([mark(letter, "dropped", NOW), record]) == []
+
+
 def test_foreign_records_on_the_topic_are_passed_over() -> None:
     assert open_dead_letters(on_topic(Record("pay.dlq", None, b"hello", []))) == []
 
