@@ -97,6 +97,7 @@ class Pages:
 
     async def tell_age(self, request: Request) -> HTTPResponse:
         """Tell for how many seconds changes are held back; null where the database does not say."""
+        request.ctx.by_itself = True  # every other second
         try:
             held = await in_thread(
                 request, saga_changes.held_since, request.app.ctx.threads.database
