@@ -78,11 +78,14 @@ class DeadLetter:
 
     @property
     def saga_id(self) -> str | None:
-        """The saga's id, as the message id or else the key has it; None where neither is text."""
+        """The saga's id, as the message id or else the key has it; None where neither is text.
+
+        What has a NUL is none that a database could be asked for.
+        """
         headers = dict(self.record.headers)
         for text in (headers.get("ce_id"), self.record.key):
             try:
-                if text:
+                if text and b"\0" not in text:
                     return text.decode().partition("/")[0]
             except UnicodeDecodeError:
                 continue
@@ -101,12 +104,12 @@ def read_letters(records: Iterable[Record]) -> tuple[list[DeadLetter], set[str]]
     for record in records:
         own, others = _parted(record.headers)
         if own.get("dlq_mark"):
-            closed.add(letter_id := own.get("dlq_letter", ""))
-            found.pop(letter_id, None)
+            closed.add(own.get("dlq_letter", ""))
         elif own.get("dlq_topic"):
             dead_letter = _from_record(record, own, others)
             found[dead_letter.id] = dead_letter
-    return list(found.values()), closed
+    # Version 0.1 put a mark where its key led: where partitions were added, that may be read first.
+    return [letter for letter_id, letter in found.items() if letter_id not in closed], closed
 
 
 def passing(

@@ -128,7 +128,7 @@ def held_since(database: peewee.Database) -> datetime | None:
     """
     if isinstance(database, peewee.SqliteDatabase):
         return None
-    held: list[tuple[datetime]] = _select_held.on(database)
+    held: list[tuple[datetime]] = _select_held.on(database, EPOCH)
     return held[0][0] if held else None
 
 
@@ -183,9 +183,9 @@ def _select_settled(number: int, limit: int) -> Any:
 
 
 @prepared
-def _select_held() -> Any:
+def _select_held(but_at: datetime) -> Any:
     held = ChangeRow.select(ChangeRow.at).where(ChangeRow.number >= peewee.SQL(_SETTLED))
-    return held.order_by(ChangeRow.number).limit(1)
+    return held.where(ChangeRow.at != but_at).order_by(ChangeRow.number).limit(1)
 
 
 @prepared

@@ -53,7 +53,8 @@ def check_url(url: str) -> None:
 
 def without_logins(text: str) -> str:
     """Leave out of a text who logs in where, and with which password, as URLs may have it."""
-    return re.sub(r"://\S*@", "://…@", text)
+    # Whole words at once: where none has a login, none is looked through again and again.
+    return re.sub(r"://(\S*@)?(\S*)", lambda it: f"://{'…@' if it[1] else ''}{it[2]}", text)
 
 
 def database_password(service: str) -> str:

@@ -17,7 +17,7 @@ from . import action_record, guard
 from .action_record import ActionRow, Asked
 from .assets import ROOT
 from .filters import Filter, read_filter
-from .pages import READ, Pages
+from .pages import READ, Pages, given
 
 MOST = 1_000  # sagas that are acted on at once
 LOOKS = 20  # parts of the list that are read to find them
@@ -64,7 +64,7 @@ class Actions:
 
     async def begin(self, request: Request, verb: str) -> HTTPResponse:
         """Begin to act on the sagas that were shown, those and no others."""
-        form = {name: values[0].strip() for name, values in (request.form or {}).items()}
+        form = given(request.form or {})
         self._pages.check_act(request, form.get(guard.FIELD, ""))
         check_who(form)
         sagas = _ids(form.get("sagas", ""))[:MOST]

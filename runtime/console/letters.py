@@ -24,7 +24,7 @@ from .action_record import Asked
 from .actions import Actions, check_who
 from .assets import ROOT
 from .open_letters import Only, Partition
-from .pages import READ, Pages
+from .pages import READ, Pages, given
 
 if TYPE_CHECKING:
     from ..kafka.admin import Reading
@@ -70,11 +70,11 @@ class Letters:
 
     async def index(self, request: Request) -> HTTPResponse:
         """List a page of the open dead letters that pass the filter, the newest first."""
-        given = _given(request.args)
-        only = _filter(given)
+        asked = given(request.args)
+        only = _filter(asked)
         standing = await self._catch_up(request)
         shown, last = await in_thread(
-            request, open_letters.look, only, given.get("after", ""), PAGE
+            request, open_letters.look, only, asked.get("after", ""), PAGE
         )
         count = await in_thread(request, open_letters.count, only, COUNTED + 1)
         return self._pages.page(
@@ -82,12 +82,12 @@ class Letters:
             "letters.html",
             shown=shown,
             last=last and f"{HOME}?{_query(only, after=last)}",
-            newest=f"{HOME}?{_query(only)}" if given.get("after") else "",
+            newest=f"{HOME}?{_query(only)}" if asked.get("after") else "",
             count=f"more than {COUNTED}" if count > COUNTED else str(count),
             states=await self._states(request, [one.saga_id for one in shown]),
             only=only,
             query=_query(only),
-            did=DID.get(given.get("did", ""), ""),
+            did=DID.get(asked.get("did", ""), ""),
             **standing,
         )
 
@@ -97,7 +97,7 @@ class Letters:
 
     async def ask(self, request: Request, verb: str, status: int = 200) -> HTTPResponse:
         """Show how many dead letters it would be, and ask who wants it."""
-        only = _filter(_given(request.args or request.form or {}))
+        only = _filter(given(request.args or request.form or {}))
         await self._catch_up(request)
         found = await in_thread(request, open_letters.all_ids, only)
         return self._pages.page(
@@ -113,7 +113,7 @@ class Letters:
 
     async def act(self, request: Request, verb: str) -> HTTPResponse:
         """Replay or drop one dead letter, or begin to do so with all that pass a filter."""
-        form = _given(request.form or {})
+        form = given(request.form or {})
         self._pages.check_act(request, form.get(guard.FIELD, ""))
         if letter_id := form.get("id"):
             return await self._act_on_one(request, verb, letter_id)
@@ -262,14 +262,8 @@ class Letters:
         close(self._settings, letters, what, utcnow())
 
 
-def _given(fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    # No text with a NUL can be asked of PostgreSQL.
-    found = {name: values[0].replace("\0", "").strip() for name, values in fields.items()}
-    return {name: value for name, value in found.items() if value}
-
-
-def _filter(given: Mapping[str, str]) -> Only:
-    return Only(*(given.get(name) for name in Only._fields))
+def _filter(asked: Mapping[str, str]) -> Only:
+    return Only(*(asked.get(name) for name in Only._fields))
 
 
 def _query(only: Only, **more: str) -> str:

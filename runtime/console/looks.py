@@ -89,8 +89,10 @@ class Looks:
         now, no_metrics = self._scrape(url, families(more))
         if self._scrapes and now.at - self._scrapes[-1].at > GAP:
             self._scrapes.clear()  # a rate is one of now
-        self._scrapes.append(now)
-        numbers = {one.name: one for one in functions(now, self._scrapes[0])}
+        if not no_metrics:  # or all that ever came would seem to have come since then
+            self._scrapes.append(now)
+        before = self._scrapes[0] if self._scrapes else None
+        numbers = {one.name: one for one in functions(now, before)}
         for name in deployed:
             one = numbers.get(name) or nothing(name)
             point = Point(now.at, one.rate, one.lag)

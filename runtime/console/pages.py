@@ -1,7 +1,7 @@
 """The console's pages of sagas: the list, one saga, and what a person does to it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, get_args
 from uuid import UUID
@@ -97,6 +97,7 @@ class Pages:
 
     async def tell_age(self, request: Request) -> HTTPResponse:
         """Tell for how many seconds changes are held back; null where the database does not say."""
+        request.ctx.by_itself = True  # every other second
         try:
             held = await in_thread(
                 request, saga_changes.held_since, request.app.ctx.threads.database
@@ -112,7 +113,7 @@ class Pages:
 
     async def act(self, request: Request, saga_id: UUID, verb: str) -> HTTPResponse:
         """Do what a person asks of one saga, and show it; where it is refused, say why."""
-        form = {name: values[0].strip() for name, values in (request.form or {}).items()}
+        form = given(request.form or {})
         self.check_act(request, form.get(guard.FIELD, ""))
         state = await self._find(request, str(saga_id))
         try:
@@ -226,6 +227,13 @@ class Pages:
             why = "Something went wrong here; it has been logged."
             return self.page(request, "problem.html", 500, why=why)
         return self.page(request, "problem.html", known.status_code, why=_told(known))
+
+
+def given(fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return what a form or a query has, by name; what is empty is left out."""
+    # PostgreSQL takes no text with a NUL.
+    found = {name: values[0].replace("\0", "").strip() for name, values in fields.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _told(known: SanicException) -> str:

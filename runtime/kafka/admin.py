@@ -205,7 +205,7 @@ def read_on(
             for record in found:
                 records.append(record)
                 reached[record.topic, record.partition] = record.offset + 1
-                size += len(record.value or b"")
+                size += _size(record)
                 if len(records) >= most or size >= READ_AT_ONCE:
                     break
             else:
@@ -234,6 +234,11 @@ def read_records(settings: Settings, places: Collection[tuple[str, int, int]]) -
             for record in reader.between(ranges)
             if record.offset in wanted[record.topic, record.partition]
         ]
+
+
+def _size(record: Record) -> int:
+    parts = record.key, record.value, *(value for _, value in record.headers)
+    return sum(len(part) for part in parts if part)
 
 
 class _Reader:

@@ -35,7 +35,7 @@ LEAVING = 2.0  # seconds that answers have to arrive; the batches of others come
 CLOSING = 5.0  # seconds until all partitions are given up; hundredths are usual
 QUIET_POLLS = 5  # after which nothing more is expected of an assignment
 FULL_WAIT = 0.1  # seconds between two looks whether there is room
-OUT_FOR_LONG = 30.0  # seconds that a member is out of its group; few are usual after an outage
+OUT_FOR_LONG = 15.0  # seconds until a member that is out of its group looks at that, and again
 
 
 class KafkaTransport:
@@ -44,7 +44,7 @@ class KafkaTransport:
     `on_ready` is called once, when the group takes us in, and `on_missing` where one of the topics
     is not there any more. `health` is well as long as we are in the group and are polling.
     `on_sent` hears of each record that the broker has taken. `on_forgotten` is called when we have
-    been out of the group for long, though it waits for nobody: no waiting mends that.
+    been out of the group for two looks at it, though it waits for nobody: no waiting mends that.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class KafkaTransport:
         self._crash = crash_points
         self._is_member = False
         self._out_until = time.monotonic() + OUT_FOR_LONG
+        self._was_at_rest = False
         self._on_forgotten = on_forgotten
         self._on_missing = on_missing
         self._on_ready: Callable[[], None] | None = on_ready
@@ -94,6 +95,7 @@ class KafkaTransport:
         """Keep nothing of partitions that are somebody else's now; what is known is committed."""
         self._is_member = False
         self._out_until = time.monotonic() + OUT_FOR_LONG
+        self._was_at_rest = False
         self._health.mark_unhealthy()
         self._store_what_is_taken()
         self._in_flight.take_all()
@@ -122,11 +124,15 @@ class KafkaTransport:
         """Tell where the group has forgotten us, as seen from its coordinator.
 
         librdkafka 2.12 may, after its broker stood still for a while, ask the coordinator nothing
-        any more, though all else goes on; a consumer like that can't even be closed.
+        any more, though all else goes on; a consumer like that can't even be closed. One look is
+        not enough: it may wait for a broker that is coming back, and be answered before we are
+        given our partitions, which only a poll does.
         """
         if time.monotonic() >= self._out_until:
+            was_at_rest = self._was_at_rest
+            self._was_at_rest = is_at_rest(self._settings, self._group)
             self._out_until = time.monotonic() + OUT_FOR_LONG
-            if is_at_rest(self._settings, self._group):
+            if was_at_rest and self._was_at_rest:
                 self._on_forgotten()
 
     def _see_to_errors(self, errors: Iterable[KafkaError]) -> None:

@@ -13,7 +13,7 @@ from saga.runtime.kafka import admin, transport
 from saga.runtime.kafka.admin import create_topics, is_at_rest
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
-from support.brokers import POLL, Server, group
+from support.brokers import LOST, POLL, Server, group
 from support.waiting import wait_until
 
 SOON = 0.3  # seconds
@@ -87,6 +87,25 @@ class OutOfGroup:
         finally:
             server._process.send_signal(signal.SIGCONT)
         assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+    def test_member_that_comes_back_with_its_broker_is_not(
+        self, server: Server, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "LOOK_EVERY", 0.0)
+        monkeypatch.setattr(transport, "OUT_FOR_LONG", LOST)
+        name = group()
+        member = KafkaTransport(server.settings, name, [topic], on_forgotten=pytest.fail)
+        wait_until(lambda: member.poll(POLL) or member._is_member, "it has joined")
+        server.kill()
+        try:
+            wait_until(lambda: member.poll(POLL) or not member._is_member, "its session ends", LOST)
+        finally:
+            server.start()
+        wait_until(lambda: is_at_rest(server.settings, name), "the group waits for nobody", LOST)
+        member._out_until = 0.0
+        wait_until(lambda: member.poll(POLL) or member._is_member, "it is back", LOST)
+        assert member._out_until > 0.0
+        member.close()
 
 
 @pytest.mark.proof

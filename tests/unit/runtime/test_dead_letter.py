@@ -89,6 +89,7 @@ def test_letter_that_tells_its_topic_alone_is_one() -> None:
 def test_saga_is_read_from_the_key_where_the_id_is_no_text() -> None:
     assert dead_letter_of(BAD._replace(headers=[("ce_id", b"\xff")])).saga_id == "s1"
     assert dead_letter_of(BAD._replace(headers=[], key=b"\xff")).saga_id is None
+    assert dead_letter_of(BAD._replace(headers=[], key=b"a\0b")).saga_id is None
 
 
 def test_replay_sends_the_record_as_it_was_and_counts() -> None:
@@ -127,6 +128,12 @@ def test_letters_of_some_records_are_told_with_those_that_are_closed() -> None:
     found, closed = read_letters([*records[1:], *marks])
     assert [letter.reason for letter in found] == ["reason 2"]
     assert closed == {letters[0].id, letters[1].id}
+
+
+def test_letter_is_closed_by_a_mark_that_is_read_before_it() -> None:
+    [record] = on_topic(to_dead_letter(BAD, "user.pay", "no sense", NOW))
+    [letter] = open_dead_letters([record])
+    assert open_dead_letters([mark(letter, "dropped", NOW), record]) == []
 
 
 def test_foreign_records_on_the_topic_are_passed_over() -> None:

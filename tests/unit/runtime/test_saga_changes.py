@@ -161,10 +161,13 @@ def test_what_is_committed_late_is_not_missed(postgres, postgres_url):
         start(store, "early")
         assert told(store, before) == []
         assert saga_changes.held_since(postgres) == NOW
+        start(store, "newer", now=LATER)
+        saga_changes.prune(postgres, LATER)
+        assert saga_changes.held_since(postgres) == LATER
     finally:
         may_end.set()
         thread.join()
-    assert told(store, before) == [("late", 0), ("early", 0)]
+    assert told(store, before) == [("late", 0), ("early", 0), ("newer", 0)]
     assert saga_changes.held_since(postgres) is None
 
 

@@ -81,3 +81,8 @@ def test_login_is_left_out_of_a_text(login):
     text = f"401 for http://{login}host/a, ask ann@host"
     left = "http://…@host/a" if login else "http://host/a"
     assert without_logins(text) == f"401 for {left}, ask ann@host"
+
+
+def test_long_word_without_a_login_is_looked_through_once():
+    text = "://" * 1_000_000  # hours, where it is for each of them
+    assert without_logins(text) == text

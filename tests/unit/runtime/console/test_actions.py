@@ -211,3 +211,5 @@ def test_console_is_the_same_on_postgresql(tmp_path, postgres_url):
         page = act(console, "cancel", ids)
         assert status_of(ids[0]) == "COMPENSATING"
         assert "The saga has ended" in page.text
+        act(console, "cancel", [], by="A\0da")
+        assert {row.by for row in ActionRow.select()} == {"Ada"}

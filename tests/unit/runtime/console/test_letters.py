@@ -369,3 +369,7 @@ def test_dead_letters_are_the_same_on_postgresql(tmp_path, postgres_url, monkeyp
         act(console, "drop", 2, reason="cake")
         assert listed(console)[0] == [ids[2]]
         assert open_letters.count(Only(), 9) == 1
+        odd = dead.put(saga_id="no\0saga")
+        assert console.get(f"/dead-letters/{odd}").status == 200
+        ActionRow.delete().execute()
+        assert act(console, "replay", 2)[0].done == 2

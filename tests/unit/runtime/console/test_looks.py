@@ -98,6 +98,19 @@ def test_rate_of_what_was_seen_long_ago_is_none(system, look, monkeypatch):
         assert look().of("b.bake").rate is None
 
 
+def test_rate_after_a_look_without_an_answer_is_not_of_all_that_ever_came(system, look):
+    with serve_metrics(BAKED % 1_000_000) as metrics, listen("127.0.0.1", 0) as nobody:
+        running, port = (process("b.bake"), process("b.eat"), metrics.process), metrics.process.port
+        metrics.process.port = nobody.getsockname()[1]
+        nobody.close()
+        system.publish(*running)
+        assert look().of("b.bake").rate is None
+        metrics.process.port = port
+        system.publish(*running)
+        assert look().of("b.bake").rate is None
+        assert look().of("b.bake").rate == 0
+
+
 def test_what_does_not_run_is_asked_of_the_broker(system, look, broker):
     with serve_metrics(BAKED % 10) as metrics:
         system.publish(process("b.bake"), metrics.process)

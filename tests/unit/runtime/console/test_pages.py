@@ -58,6 +58,7 @@ def shown(page):
 def test_a_page_that_asks_for_itself_again_is_no_line_of_the_access_log(console, caplog):
     caplog.set_level(logging.INFO, "saga.access")
     console.get("/", **{"hx-request": "true"})
+    assert console.get("/age").status == 200
     assert [record for record in caplog.records if record.name == "saga.access"] == []
     console.get("/")
     assert [one.path for one in caplog.records if one.name == "saga.access"] == ["/console/"]
