@@ -23,8 +23,9 @@ const look = async () => {
   try {
     const signal = AbortSignal.timeout(PATIENCE);
     const answer = await fetch(`${root}age`, { signal, cache: "no-store" });
-    there = answer.ok;
-    held = (await answer.json()).held ?? 0;
+    const told = await answer.json();
+    there = answer.ok && told.held !== null; // null where the database does not answer
+    held = told.held ?? 0;
   } catch { /* it is not there */ }
   if (there) asOf = Date.now();
   if (there && (lost || !source || source.readyState === EventSource.CLOSED)) follow();
