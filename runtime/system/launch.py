@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 Target = Callable[[Connection], None]
 T = TypeVar("T")
 
+ORPHANED_FOR = 20.0  # seconds that a process has to end by itself once its supervisor is gone
 # By the fork server, in this order; as names, since it alone has them all.
 PRELOAD = [
     "saga.runtime.system.uncollected",
@@ -191,3 +193,6 @@ def _end_without_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        # Nobody is left to end what hangs, as a Kafka client may whose broker has gone, too.
+        time.sleep(ORPHANED_FOR)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -149,9 +149,10 @@ ENDS: dict[str, tuple[Mishap, Mishap]] = {
 
 def start_again(system: RunningSystem, mishap: Mishap, cure: Mishap) -> None:
     """Let the system end by a mishap: commands say so in one line, and it is started again."""
-    pids = [row["pid"] for row in system.processes().values()]
+    pids = [int(row["pid"]) for row in system.processes().values()]
+    ours = [process for process in psutil.process_iter() if process.pid in pids]
     mishap(system)
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all processes are gone")
+    wait_until(lambda: not any(one.is_running() for one in ours), "all processes are gone")
     told = system.saga("ps", check=False)
     nothing_runs = f"saga: no system runs on {system.data}: start one with `saga up`\n"
     assert (told.returncode, told.stdout, told.stderr) == (1, "", nothing_runs)

@@ -6,11 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from saga.runtime.errors import SagaError
 from saga.runtime.system.launch import socket_folder
-from support.waiting import DEADLINE
+from support.waiting import DEADLINE, wait_until
 
 MAIN = """
 import json
@@ -106,6 +107,31 @@ if __name__ == "__main__":
     print("stopped")
 """
 
+HANGING = """
+import os
+import signal
+from saga.runtime.system import launch
+
+def hang(reports):
+    launch.ORPHANED_FOR = 0.1
+    launch.settle()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    reports.send(os.getpid())
+    while True:
+        signal.pause()
+"""
+ORPHANING = """
+import multiprocessing
+import os
+import hanging
+from saga.runtime.system.launch import Launch
+
+if __name__ == "__main__":
+    process, reports = Launch(multiprocessing.get_context("forkserver"), hanging.hang)()
+    print(reports.recv(), flush=True)
+    os._exit(0)
+"""
+
 ELSEWHERE = """
 import multiprocessing
 import os
@@ -161,6 +187,17 @@ def test_processes_outlive_their_fork_server_and_its_socket(tmp_path: Path) -> N
             "without 255 True",
             "stopped",
         ]
+
+
+def test_a_process_that_hangs_ends_when_its_supervisor_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (tmp_path / "main.py").write_text(ORPHANING)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "main.py"], stdout=subprocess.PIPE, text=True
+    ) as main:
+        assert main.stdout is not None
+        hangs = psutil.Process(int(main.stdout.readline()))
+    wait_until(lambda: not hangs.is_running(), "it is gone")
 
 
 def test_socket_is_where_its_path_is_short_enough(tmp_path: Path) -> None:
