@@ -21,6 +21,9 @@ from ..settings import Settings
 
 INDENTED = "    "
 HIDDEN = "***"
+# Characters: a fault's text of a megabyte, logged at each attempt, would rotate all else away.
+LONGEST = 100_000  # of a message
+LONGEST_BELOW = 5_000  # of each line of a traceback
 SHORTEST_SECRET = 6  # characters: hiding less would spoil words, and hide nothing
 OWN = ("time", "level", "logger", "message", "function", "version", "exception")
 # What every record has; all else was given by whoever has logged it.
@@ -97,7 +100,8 @@ class TextFormatter(logging.Formatter):
         traceback = record.exc_text or ""
         if record.exc_info and not traceback:
             traceback = self.formatException(record.exc_info)
-        return hidden("\n".join(filter(None, [traceback, record.stack_info])))
+        lines = hidden("\n".join(filter(None, [traceback, record.stack_info]))).split("\n")
+        return "\n".join(_cut(line, LONGEST_BELOW) for line in lines)
 
 
 class JsonFormatter(TextFormatter):
@@ -146,7 +150,11 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    return hidden(record.getMessage())
+    return _cut(hidden(record.getMessage()), LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters more)"
 
 
 def _plain(value: object) -> Any:

@@ -148,6 +148,15 @@ def test_an_exception_is_a_field_of_its_line(as_json):
     assert line["exception"].endswith("ValueError: too\nhot")
 
 
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_what_is_far_too_long_is_cut(configure, kind):
+    out = configure(saga_log_format=kind)
+    raise_and_log(ValueError("b" * 1_000_000), "a" * 1_000_000)
+    assert "a" * 100_000 + "… (900000 characters more)" in out.getvalue()
+    assert "b… (995012 characters more)" in out.getvalue()
+    assert len(out.getvalue()) < 120_000
+
+
 def test_a_stack_is_told_as_an_exception_is(as_json):
     log.info("here", stack_info=True)
     assert objects(as_json)[0]["exception"].startswith("Stack (most recent call last):")
