@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from saga.functions.order.messages import CompleteOrder
 from saga.runtime.dead_letter import SUFFIX, DeadLetter
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.polling import wait_until
@@ -27,7 +28,8 @@ MEND_TIMEOUT = 120.0  # seconds
 class Refuser(Mishap):
     """Sets the limit of a topic to a byte for a while, so that it takes no message at all.
 
-    It leaves `spared` topics alone. `address` is that of the adapter at which sagas are retried.
+    It leaves `spared` topics alone; every other time it is that of an order's last command, as what
+    can't be completed is refunded. `address` is that of the adapter at which sagas are retried.
     """
 
     every = REFUSE_EVERY
@@ -43,12 +45,14 @@ class Refuser(Mishap):
         self._settings = settings
         known = topics(read_stacks(settings.saga_stacks))
         self._topics = [t for t in known if not t.endswith(SUFFIX) and t not in spared]
+        self._is_last = False
         self._refusing: set[str] = set()  # topics that have taken nothing for a while
         self._calls = Calls(address, threading.Event(), [])
 
     def happen(self) -> None:
         """Let a topic take nothing, and then all again."""
-        topic = self.chance.choice(self._topics)
+        self._is_last = not self._is_last
+        topic = CompleteOrder.topic if self._is_last else self.chance.choice(self._topics)
         self._refusing.add(topic)
         try:
             self._limit(topic, "1")
