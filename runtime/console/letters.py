@@ -99,14 +99,14 @@ class Letters:
         """Show how many dead letters it would be, and ask who wants it."""
         only = _filter(given(request.args or request.form or {}))
         await self._catch_up(request)
-        found = await in_thread(request, open_letters.all_ids, only)
+        count = await in_thread(request, open_letters.count, only)
         return self._pages.page(
             request,
             "ask_letters.html",
             status,
             verb=verb,
             only=only,
-            count=len(found),
+            count=count,
             changed=status == 409,
             home=f"{HOME}?{_query(only)}",
         )

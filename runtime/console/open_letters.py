@@ -118,8 +118,8 @@ def look(only: Only, after: str, limit: int) -> tuple[list[Any], str]:
     return shown, f"{shown[-1].time}~{shown[-1].id}" if len(rows) > limit else ""
 
 
-def count(only: Only, most: int) -> int:
-    """Count the letters that pass, up to `most`."""
+def count(only: Only, most: int | None = None) -> int:
+    """Count the letters that pass, up to `most` if that is given."""
     found: int = _passing(LetterRow.select(LetterRow.id), only).limit(most).count()
     return found
 
