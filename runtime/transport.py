@@ -7,6 +7,8 @@ from .envelope import Record
 
 BATCH_SIZE = 500  # records in one transaction, at most
 
+Partition = tuple[str, int]  # a topic's name, and the number of one of its partitions
+
 
 class Refusal(NamedTuple):
     """A record that the broker will never take as it is, and why.

@@ -17,13 +17,14 @@ from ..saga import Saga
 from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
+from ..transport import Partition
 from ..web.app import App
 from ..web.threads import DatabaseThreads, in_thread
 from . import action_record, guard, open_letters
 from .action_record import Asked
 from .actions import Actions, check_who
 from .assets import ROOT
-from .open_letters import Only, Partition
+from .open_letters import Only
 from .pages import READ, Pages, given
 
 if TYPE_CHECKING:

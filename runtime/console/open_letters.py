@@ -13,6 +13,7 @@ import peewee
 from ..database.connection import transaction
 from ..database.schema import Table, bind
 from ..dead_letter import SUFFIX, DeadLetter, place, read_letters
+from ..transport import Partition
 
 if TYPE_CHECKING:
     from ..kafka.admin import Reading
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 TIME_LIMIT = 40  # characters
 NAME_LIMIT = 255
 AT_ONCE = 500  # rows in a statement
-
-Partition = tuple[str, int]
 
 
 class LetterRow(Table):

@@ -20,6 +20,7 @@ from ..envelope import Record
 from ..errors import BrokerUnavailable, first_line
 from ..settings import Settings
 from ..topic import NAME_LIMIT
+from ..transport import Partition
 from .application import ADMIN_TIMEOUT, RECORD_LIMIT, Admin, application, reason
 from .record import to_record
 
@@ -34,8 +35,6 @@ REBALANCING = (
 )
 # A dead letter waits for a person, however long that takes and whatever else topics keep there.
 KEPT_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-
-Partition = tuple[str, int]  # a topic's name, and the number of one of its partitions
 
 
 def create_topics(settings: Settings, partitions: dict[str, int]) -> None:

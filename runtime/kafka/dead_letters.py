@@ -5,7 +5,8 @@ from datetime import datetime
 
 from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, place, replay
 from ..settings import Settings
-from .admin import Partition, Reading, read_on, read_records, read_topics
+from ..transport import Partition
+from .admin import Reading, read_on, read_records, read_topics
 from .application import Admin
 from .producer import Producer
 

@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..envelope import Record
+from ..transport import Partition
 
-Offsets = dict[tuple[str, int], int]  # by topic and partition
+Offsets = dict[Partition, int]
 
 
 class Batch:
