@@ -2,13 +2,17 @@
 
 A process under a supervisor counts in files that are mapped into its memory, under its name. So
 what it has counted is there after a kill, its successor goes on from it, and the supervisor's
-process for metrics adds up all files at a scrape.
+process for metrics adds up all files at a scrape. They are written once a second, as to write each
+count at once takes longer than all else that is done to count it: a kill may cost a second's.
 """
 
 import os
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ MOST_CODES = 20  # of failures in one process's label: a handler may make one fr
 OTHER = "other"
 FILES = ("counter", "gauge_max", "histogram")  # what prometheus_client puts before their name
 ROOM = 1 << 18  # bytes of each: more than most processes ever need
+WRITTEN_EVERY = 1.0  # seconds
 
 # A third more series, which nobody asks for.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,7 +44,48 @@ def count_in(file: Path) -> None:
     for kind in FILES:
         _make_room(file.with_name(f"{kind}_{file.name}.db"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(file.parent)
-    values.ValueClass = values.MultiProcessValue(lambda: file.name)  # type: ignore[no-untyped-call]
+    kept = values.MultiProcessValue(lambda: file.name)  # type: ignore[no-untyped-call]
+    values.ValueClass, write = _written_late(kept)
+    threading.Thread(target=_write_on, args=(write,), daemon=True).start()
+    Finalize(None, write, exitpriority=0)  # at the end of a process of multiprocessing's, too
+
+
+def _written_late(kept: Any) -> tuple[Any, Callable[[], None]]:
+    """Return a class of values whose increments reach their file together, and what writes them."""
+    made: list[Any] = []
+    lock = threading.Lock()
+
+    class Late(kept):  # type: ignore[misc]
+        def __init__(self, *names: Any, **options: Any) -> None:
+            self.more = 0.0
+            super().__init__(*names, **options)
+            made.append(self)
+
+        def inc(self, amount: float) -> None:
+            with lock:
+                self.more += amount
+
+        def get(self) -> float:
+            self.write()
+            return float(super().get())
+
+        def write(self) -> None:
+            with lock:
+                more, self.more = self.more, 0.0
+            if more:
+                super().inc(more)
+
+    def write() -> None:
+        for value in list(made):
+            value.write()
+
+    return Late, write
+
+
+def _write_on(write: Callable[[], None]) -> None:
+    while True:
+        time.sleep(WRITTEN_EVERY)
+        write()
 
 
 def _make_room(file: Path) -> None:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import get_args
+from functools import cache
+from typing import Any, get_args
 
-from ..clock import microseconds
+from ..clock import MICROSECOND, microseconds
 from ..dead_letter import SUFFIX
 from ..envelope import Action, Record
 from ..function import Function
@@ -38,12 +39,17 @@ ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
 def count_sent(instruments: Instruments) -> Callable[[Record], None]:
     """Return what counts a record that the broker has taken; a dead letter is one, too."""
-    series = instruments.series
+
+    @cache  # each message is one
+    def counted(topic: str) -> list[Any]:
+        sent = instruments.series(SENT, KAFKA, SEND, topic)
+        if not topic.endswith(SUFFIX):
+            return [sent]
+        return [sent, instruments.series(DEAD_LETTERS, topic.removesuffix(SUFFIX))]
 
     def count(record: Record) -> None:
-        series(SENT, KAFKA, SEND, record.topic).inc()
-        if record.topic.endswith(SUFFIX):
-            series(DEAD_LETTERS, record.topic.removesuffix(SUFFIX)).inc()
+        for series in counted(record.topic):
+            series.inc()
 
     return count
 
@@ -68,28 +74,31 @@ class FunctionRecorder(_Counting):
     def __init__(self, function: Function, instruments: Instruments) -> None:
         super().__init__(function, instruments)
         self._topic = next(iter(function.topics), "")  # a timer has none
+        self._times = cache(self._time_of)
         if self._topic:
             self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topic, self._name)
-            for outcome in get_args(Handling):
-                self._series(COMMANDS, self._name, outcome)
+            outcomes = get_args(Handling)
+            self._commands = {one: self._series(COMMANDS, self._name, one) for one in outcomes}
 
     def handled(self, handled: Sequence[Handled]) -> None:
         """Count records by what came of them, and the time in the handler."""
         self._received.inc(len(handled))
-        for outcome, count in Counter(one.outcome for one in handled).items():
-            self._series(COMMANDS, self._name, outcome).inc(count)
-        for one in handled:
-            if one.ended > one.began:  # or else no handler was called
-                self._took(PROCESS, one.ended - one.began, one.outcome)
+        for outcome, count in Counter([one.outcome for one in handled]).items():
+            self._commands[outcome].inc(count)
+        for _, _, outcome, _, began, ended in handled:
+            if ended > began:  # or else no handler was called
+                self._took(PROCESS, ended - began, outcome)
 
     def ticked(self, began: int, ended: int, commands: int) -> None:  # noqa: ARG002
         """Count a timer's call."""
         self._took(TICK, ended - began, "done")
 
     def _took(self, what: str, microseconds: int, outcome: str) -> None:
+        self._times(what, outcome).observe(max(0, microseconds) / 1e6)  # a clock may be set back
+
+    def _time_of(self, what: str, outcome: str) -> Any:
         error = "" if outcome == "done" else outcome
-        series = self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
-        series.observe(max(0, microseconds) / 1e6)  # a clock may be set back
+        return self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
 
 
 class SagaCounter:
@@ -104,7 +113,7 @@ class SagaCounter:
     def __call__(self, old: SagaState, new: SagaState) -> None:
         """Count a change that is committed."""
         for was, step in zip(old.steps, new.steps, strict=False):
-            if step is not was:
+            if step is not was and (step.attempts > 1 or step.undo_attempts):
                 self._step(was, step)
         if new.failure is not None and old.failure is None:
             code = self._bounded(new.failure.code)
@@ -138,6 +147,7 @@ class SagaRecorder(_Counting):
         saga = hosted.saga
         self._saga = saga.name
         self._count = SagaCounter(saga, instruments)
+        self._attempted = cache(self._series_of)
         self._begin(saga)
 
     def _begin(self, saga: Saga) -> None:
@@ -166,15 +176,22 @@ class SagaRecorder(_Counting):
             if reply is None:
                 self._swept(old, new)
             elif took:
-                age = microseconds(new.updated_at) - microseconds(new.created_at)
-                bounded = [max(0, min(part, age)) for part in took]
+                age = (new.updated_at - new.created_at) // MICROSECOND
+                fit = min(took) >= 0 and max(took) <= age
+                bounded = took if fit else [max(0, min(part, age)) for part in took]
                 attempts.setdefault((reply.step, reply.action), []).append(bounded)
             self._count(old, new)
         # Together, as each change of what is counted costs more than all else here.
         for attempted, each in attempts.items():
-            self._series(ATTEMPTS, self._saga, *attempted).inc(len(each))
-            for part, times in zip(Parts._fields, zip(*each, strict=True), strict=True):
-                self._series(PARTS, self._saga, *attempted, part).inc(sum(times) / 1e6)
+            count, *parts = self._attempted(attempted)
+            count.inc(len(each))
+            for part, times in zip(parts, zip(*each, strict=True), strict=True):
+                part.inc(sum(times) / 1e6)
+
+    def _series_of(self, attempted: Attempted) -> list[Any]:
+        """Return what counts attempts, and then what counts the time of each of their parts."""
+        parts = [self._series(PARTS, self._saga, *attempted, part) for part in Parts._fields]
+        return [self._series(ATTEMPTS, self._saga, *attempted), *parts]
 
     def _swept(self, old: SagaState, new: SagaState) -> None:
         self._series(SWEPT, self._saga).inc()

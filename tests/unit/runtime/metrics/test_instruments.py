@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
 from saga.runtime.metrics.instruments import ROOM, Counted, Instruments
+from support.waiting import wait_until
 
 # Counts one command, says so, and then waits to be killed.
 COUNTS = """
@@ -17,8 +18,10 @@ import sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
 from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
+from saga.runtime.metrics import instruments as module
 from saga.runtime.metrics.instruments import Instruments, count_in
 
+module.WRITTEN_EVERY = 0.01
 count_in(Path(sys.argv[1]))
 instruments = Instruments(CollectorRegistry())
 instruments.series(COMMANDS, "bakery.bake", "done").inc()
@@ -31,12 +34,16 @@ DONE = b'saga_commands_total{function="bakery.bake",outcome="done"} '
 
 
 @pytest.fixture
-def count_and_be_killed(tmp_path):
+def count_and_be_killed(tmp_path, scrape):
+    """Let a process count, and be killed once that is written."""
+
     def run(name):
+        before = done_in(scrape())
         command = [sys.executable, "-c", COUNTS, str(tmp_path / "counts" / name)]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             assert process.stdout.readline() == "counted\n"
+            wait_until(lambda: done_in(scrape()) == before + 1, "what was counted is written")
             process.send_signal(signal.SIGKILL)
 
     return run
@@ -47,6 +54,16 @@ def scrape(tmp_path):
     registry = CollectorRegistry()
     registry.register(Counted(tmp_path / "counts"))
     return lambda: generate_latest(registry)
+
+
+def done_in(text):
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(DONE))
+
+
+def test_counts_are_written_when_their_process_ends(tmp_path, scrape):
+    ends = COUNTS.replace("module.WRITTEN_EVERY = 0.01", "").replace("input()", "")
+    subprocess.run([sys.executable, "-c", ends, str(tmp_path / "counts" / "bake")], check=True)
+    assert done_in(scrape()) == 1
 
 
 def test_counts_outlive_a_kill_and_go_on(count_and_be_killed, scrape):
