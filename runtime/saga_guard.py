@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 UNKNOWN = EPOCH  # when a row that can't be read was written
 AGAIN = "was set aside, and can be read again: a retry takes it up"
 
+Parse = Callable[[str], SagaState]
+
 _instant = TypeAdapter(AwareDatetime)
 
 
@@ -40,13 +42,15 @@ def begin(
     return recorded(None, state), commands
 
 
-def read(saga_id: str, name: str, text: str, status: str = "") -> SagaState:
+def read(
+    saga_id: str, name: str, text: str, status: str = "", parse: Parse = from_json
+) -> SagaState:
     """Read a saga from its row; one that can't be read is UNREADABLE, and its failure says why.
 
     `status` is the row's: one that was set aside as UNREADABLE is so until somebody retries it.
     """
     try:
-        state = from_json(text)
+        state = parse(text)
     except ValidationError as error:
         return _unreadable(saga_id, name, text, f"can't be read: {reasons(error, 'row')[0]}")
     if (state.id, state.name) != (saga_id, name):
@@ -79,13 +83,17 @@ def apply(
 
 
 def load(
-    database: peewee.Database, saga: Saga, saga_ids: set[str], now: datetime
+    database: peewee.Database,
+    saga: Saga,
+    saga_ids: set[str],
+    now: datetime,
+    parse: Parse = from_json,
 ) -> dict[str, SagaState]:
     """Read and lock sagas, in the caller's transaction; one that is UNREADABLE is set aside."""
     states = {}
     for saga_id, name, text, status in saga_rows.select_locked.on(database, saga_ids):
         if name == saga.name:
-            states[saga_id] = state = read(saga_id, name, text, status)
+            states[saga_id] = state = read(saga_id, name, text, status, parse)
             if state.status == "UNREADABLE" and status != "UNREADABLE":
                 set_aside(database, state, now)
     return states

@@ -35,6 +35,7 @@ _LETTERS: dict[StepStatus, str] = {
     "UNDONE": "N",
     "UNDO_FAILED": "X",
 }
+_BEGUN = frozenset(IN_FLIGHT.values())
 PARTS = "~"  # so begins what tells the parts of an attempt
 BY_HAND = ("UNDO_FAILED", "UNDONE")  # a step so changes when a person has undone it
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
@@ -92,10 +93,10 @@ def recorded(old: SagaState | None, new: SagaState, took: Sequence[int] = ()) ->
     changed = [
         (index, step)
         for index, (was, step) in enumerate(zip(before, new.steps, strict=True))
-        if index == failed or (step is not was and step != was and step.status != "PENDING")
+        if index == failed or (step is not was and _differs(was, step))
     ]
     # What ended comes before what was begun because of it.
-    changed.sort(key=lambda found: found[1].status in IN_FLIGHT.values())
+    changed.sort(key=lambda found: found[1].status in _BEGUN)
     told = [_told(index, before[index], step) for index, step in changed]
     if old is not None and old.status != new.status:
         told.append(new.status)
@@ -105,6 +106,12 @@ def recorded(old: SagaState | None, new: SagaState, took: Sequence[int] = ()) ->
         told.append(PARTS + " ".join(map(str, took)))
     after = (new.updated_at - new.created_at) // MICROSECOND
     return altered(new, history=(*new.history, (after, *told)))
+
+
+def _differs(was: StepState | None, step: StepState) -> bool:
+    if was is None or step.status != was.status:  # most often: all else takes longer to compare
+        return step.status != "PENDING"
+    return step != was and step.status != "PENDING"
 
 
 def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[str, list[Moment]]:

@@ -20,6 +20,8 @@ _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
 
 SKIPPED = "skipped"  # the code of a step that a person has undone by hand
 
+MOST_KEPT = 5_000  # sagas, of about 5 KB each
+
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 
 
@@ -137,10 +139,11 @@ def altered(state: S, **changes: Any) -> S:
     Each message is five of them. Raises `AttributeError` for what is no field.
     """
     fields = vars(state)
-    if not changes.keys() <= fields.keys():
+    altered = fields | changes
+    if len(altered) > len(fields):
         raise AttributeError(f"{type(state).__name__} has not all of {', '.join(changes)}")
     copy = object.__new__(type(state))
-    vars(copy).update(fields, **changes)
+    object.__setattr__(copy, "__dict__", altered)  # it is frozen
     return copy
 
 
@@ -155,3 +158,28 @@ def to_json(state: SagaState) -> str:
 def from_json(text: str) -> SagaState:
     """Read what `to_json` has written; raise `pydantic.ValidationError` if it is something else."""
     return _json.validator.validate_json(text)  # type: ignore[no-any-return]
+
+
+class Written:
+    """Writes sagas, and reads them again, as `to_json` and `from_json` do.
+
+    Of those that go on it keeps the last, by their text: most often the next to ask for a saga is
+    who wrote it, and to read it takes longer than all that a reply changes.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, SagaState] = {}
+
+    def write(self, state: SagaState) -> str:
+        """Write a saga as its row holds it."""
+        text = to_json(state)
+        if not state.ended:
+            self._kept[text] = state
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return text
+
+    def read(self, text: str) -> SagaState:
+        """Read what a row holds; raise `pydantic.ValidationError` if it is something else."""
+        # Most are written anew next, and not asked for again.
+        return self._kept.pop(text, None) or from_json(text)

@@ -24,7 +24,7 @@ from .saga import Saga
 from .saga_history import recorded
 from .saga_rows import SagaRow
 from .saga_search import SearchRow, add_failures, add_values
-from .saga_state import SagaState, to_json
+from .saga_state import SagaState, Written, to_json
 from .stamps import between
 from .transition import Transition
 
@@ -69,6 +69,7 @@ class SagaStore:
     ) -> None:
         self.database = database
         self._on_change = on_change
+        self._written = Written()
 
     def start(self, saga: Saga, requests: Sequence[Start], now: datetime) -> list[Started]:
         """Store new sagas in one transaction; return each with the command that the caller sends.
@@ -90,7 +91,8 @@ class SagaStore:
 
         A reply to a saga that is not here is passed over: its command came from somebody else.
         """
-        before = saga_guard.load(self.database, saga, {reply.saga_id for reply in replies}, now)
+        ids = {reply.saga_id for reply in replies}
+        before = saga_guard.load(self.database, saga, ids, now, self._written.read)
         after, commands, changed = dict(before), [], dict[str, Applied]()
         for reply in replies:
             if (state := after.get(reply.saga_id)) is not None:
@@ -175,7 +177,8 @@ class SagaStore:
             if isinstance(begun, Exception):
                 continue
             state = begun[0]
-            rows.append((*_columns(state), saga.name, key, request_hash))
+            columns = state.id, state.status, state.due_at, to_json(state)
+            rows.append((*columns, saga.name, key, request_hash))
             fresh.append(state)
             if key is not None:
                 taken[key] = (request_hash, state)
@@ -210,12 +213,12 @@ class SagaStore:
         moved: list[tuple[Any, ...]] = []
         stayed: list[tuple[str, str]] = []
         for change in changes:
-            columns = _columns(change.new)
-            if swept or _moves(change.old, change.new):
-                moved.append(columns)
+            new, text = change.new, self._written.write(change.new)
+            if swept or _moves(change.old, new):
+                moved.append((new.id, new.status, new.due_at, text))
             else:
-                stayed.append((columns[0], columns[-1]))
-            self._on_change(change, columns[-1])
+                stayed.append((new.id, text))
+            self._on_change(change, text)
         saga_rows.update.many(self.database, moved)
         saga_rows.update_state.many(self.database, stayed)
         add_failures(self.database, changes)
@@ -227,7 +230,3 @@ def _moves(old: SagaState, new: SagaState) -> bool:
     if old.due_at is None or new.due_at is None:
         return True
     return new.status != old.status or new.due_at < old.due_at
-
-
-def _columns(state: SagaState) -> tuple[Any, ...]:
-    return state.id, state.status, state.due_at, to_json(state)

@@ -225,7 +225,7 @@ def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     read = saga_guard.read
 
-    def note(saga_id: str, *row: str) -> SagaState:
+    def note(saga_id: str, *row: Any) -> SagaState:
         ids.append(saga_id)
         return read(saga_id, *row)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from saga.runtime import saga_state
 from saga.runtime.problem import Problem
 from saga.runtime.saga_state import (
     Failure,
@@ -16,6 +17,7 @@ from saga.runtime.saga_state import (
     SagaStatus,
     StepState,
     StepStatus,
+    Written,
     altered,
     from_json,
     to_json,
@@ -161,3 +163,35 @@ def test_altered_saga_is_a_copy_with_the_changes(changes):
 def test_saga_is_altered_in_its_fields_alone():
     with pytest.raises(AttributeError):
         altered(STATE, statos="RUNNING")
+
+
+def test_who_has_written_a_saga_need_not_parse_it() -> None:
+    written = Written()
+    text = written.write(STATE)
+    assert text == to_json(STATE)
+    assert written.read(text) is STATE
+    again = written.read(text)
+    assert again == STATE
+    assert again is not STATE  # it was asked for, and so is written anew
+
+
+def test_row_that_somebody_has_edited_is_read_as_it_is() -> None:
+    written = Written()
+    edited = written.write(STATE).replace("19.98", "9.98")
+    assert written.read(edited).steps[0].told == {"total": "9.98"}
+    with pytest.raises(ValidationError):
+        written.read("{}")
+
+
+def test_no_saga_that_has_ended_is_kept() -> None:
+    written, ended = Written(), replace(STATE, status="COMPLETED")
+    assert written.read(written.write(ended)) is not ended
+
+
+def test_only_the_last_sagas_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saga_state, "MOST_KEPT", 2)
+    written = Written()
+    states = [replace(STATE, id=f"saga-{number}") for number in range(3)]
+    texts = [written.write(state) for state in states]
+    read = [written.read(text) for text in texts]
+    assert [was is state for was, state in zip(read, states, strict=True)] == [False, True, True]
