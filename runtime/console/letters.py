@@ -17,6 +17,7 @@ from ..saga import Saga
 from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
+from ..system.logs import cut
 from ..transport import Partition
 from ..web.app import App
 from ..web.threads import DatabaseThreads, in_thread
@@ -183,9 +184,9 @@ class Letters:
             status,
             letter=letter,
             state=state,
-            headers=[(_cut(n, SHOWN_HEADER), _cut(v, SHOWN_HEADER)) for n, v in headers],
+            headers=[(cut(n, SHOWN_HEADER), cut(v, SHOWN_HEADER)) for n, v in headers],
             more_headers=len(letter.record.headers) - len(headers),
-            body=_cut(body, SHOWN_BODY),
+            body=cut(body, SHOWN_BODY),
             never=refusal(letter, state),
             refused=refused,
         )
@@ -273,10 +274,6 @@ def _query(only: Only, **more: str) -> str:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode(errors="backslashreplace")
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}\u2026 ({len(text) - most} more)"
 
 
 def body_of(dead_letter: DeadLetter, sagas: Iterable[Saga]) -> str:
