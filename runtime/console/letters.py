@@ -29,7 +29,7 @@ from .open_letters import Only
 from .pages import READ, Pages, given
 
 if TYPE_CHECKING:
-    from ..kafka.admin import Reading
+    from ..kafka.reading import Reading
 
 log = logging.getLogger(__name__)
 

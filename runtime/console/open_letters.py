@@ -16,7 +16,7 @@ from ..dead_letter import SUFFIX, DeadLetter, place, read_letters
 from ..transport import Partition
 
 if TYPE_CHECKING:
-    from ..kafka.admin import Reading
+    from ..kafka.reading import Reading
 
 TIME_LIMIT = 40  # characters
 NAME_LIMIT = 255

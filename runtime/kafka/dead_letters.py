@@ -6,9 +6,9 @@ from datetime import datetime
 from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, place, replay
 from ..settings import Settings
 from ..transport import Partition
-from .admin import Reading, read_on, read_records, read_topics
 from .application import Admin
 from .producer import Producer
+from .reading import Reading, read_on, read_records, read_topics
 
 
 def read_open(settings: Settings, topics: Iterable[str]) -> list[DeadLetter]:

@@ -10,10 +10,11 @@ from confluent_kafka import Producer, TopicPartition
 from saga.runtime.clock import utcnow
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters, to_dead_letter
 from saga.runtime.envelope import Record
-from saga.runtime.kafka import admin as module
-from saga.runtime.kafka.admin import create_topics, read_on, read_records, read_topics
+from saga.runtime.kafka import reading as module
+from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.application import Admin
 from saga.runtime.kafka.dead_letters import close, fetch, read_more
+from saga.runtime.kafka.reading import read_on, read_records, read_topics
 from saga.runtime.settings import Settings
 from support.brokers import Server
 from support.waiting import DEADLINE, wait_until

@@ -8,7 +8,7 @@ from saga.runtime.database.schema import bind
 from saga.runtime.dead_letter import open_dead_letters
 from saga.runtime.envelope import Envelope
 from saga.runtime.function import Function
-from saga.runtime.kafka.admin import read_topics
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.system import host
 from saga.runtime.timer import Timer
 

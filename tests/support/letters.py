@@ -11,7 +11,7 @@ from saga.runtime.console.letters import Letters
 from saga.runtime.console.open_letters import LetterRow, ReadRow
 from saga.runtime.dead_letter import DeadLetter, Mark, mark, open_dead_letters, to_dead_letter
 from saga.runtime.envelope import Headers, Record
-from saga.runtime.kafka.admin import Reading
+from saga.runtime.kafka.reading import Reading
 from saga.runtime.transport import Partition
 from support.api import Api
 
