@@ -38,7 +38,7 @@ COUNTED = 1_000  # letters; of more, a list does not say how many
 READ_AT_ONCE = 2_000  # records of the broker's
 WAIT = 0.2  # seconds until a page is shown without what is still to be read
 PATIENCE = 5.0  # seconds until a letter that was not read counts as none
-CHUNK = 100  # letters, of which an action has the records in memory
+CHUNK = 100  # letters, of which an action has the records in memory: fewer, if they are large
 SHOWN_BODY = 50_000  # characters
 SHOWN_HEADER = 500  # characters
 SHOWN_HEADERS = 100
@@ -140,36 +140,39 @@ class Letters:
         self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
     ) -> AsyncIterator[str]:
         for begin in range(0, len(ids), CHUNK):
-            chunk = ids[begin : begin + CHUNK]
-            try:
-                refused = await self._act_on_some(threads, verb, chunk)
-            except BrokerUnavailable as error:  # it would be waited for again and again
-                for _ in ids[begin:]:
-                    yield action_record.why_not(error)
-                return
-            except Exception as error:
-                refused = dict.fromkeys(chunk, action_record.why_not(error))
-            for letter_id in chunk:
-                yield refused.get(letter_id, "")
+            chunk, later = ids[begin : begin + CHUNK], ids[begin + CHUNK :]
+            while chunk:
+                try:
+                    told = await self._act_on_some(threads, verb, chunk)
+                except BrokerUnavailable as error:  # it would be waited for again and again
+                    for _ in (*chunk, *later):
+                        yield action_record.why_not(error)
+                    return
+                except Exception as error:
+                    told = dict.fromkeys(chunk, action_record.why_not(error))
+                for why in told.values():
+                    yield why
+                chunk = [letter_id for letter_id in chunk if letter_id not in told]
 
     async def _act_on_some(
         self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
     ) -> dict[str, str]:
-        """Replay or drop some; return of those that were passed over why."""
-        letters = await asyncio.to_thread(self._fetch, ids)
-        gone = [letter_id for letter_id in ids if letter_id not in letters]
-        refused = dict.fromkeys(gone, "it is not on the broker any more")
+        """Replay or drop the first of some; return, of each of them, why it was not done, if so."""
+        found = await asyncio.to_thread(self._fetch, ids)
+        letters = [letter for letter in found.values() if letter is not None]
+        gone = [letter_id for letter_id, letter in found.items() if letter is None]
+        told = dict.fromkeys(found, "") | dict.fromkeys(gone, "it is not on the broker any more")
         if verb == "replay":
-            sagas = {letter.saga_id for letter in letters.values() if letter.saga_id}
-            found = await threads.run(saga_queries.find_many, threads.database, list(sagas))
-            states = {state.id: state for state in found}
-            for letter in letters.values():
-                if why := refusal(letter, states.get(letter.saga_id or "")):
-                    refused[letter.id] = why.partition(":")[0]  # in the same words for each
-        done = [letter for letter in letters.values() if letter.id not in refused]
+            sagas = {letter.saga_id for letter in letters if letter.saga_id}
+            known = await threads.run(saga_queries.find_many, threads.database, list(sagas))
+            states = {state.id: state for state in known}
+            for letter in letters:
+                why = refusal(letter, states.get(letter.saga_id or "")) or ""
+                told[letter.id] = why.partition(":")[0]  # in the same words for each
+        done = [letter for letter in letters if not told[letter.id]]
         await self._close(threads, done, VERBS[verb])
         await threads.run(open_letters.forget, gone)
-        return refused
+        return told
 
     async def _show(
         self, request: Request, letter_id: str, status: int = 200, refused: str = ""
@@ -199,8 +202,8 @@ class Letters:
             is_open = await in_thread(request, open_letters.is_open, letter_id)
         if is_open:
             found = await asyncio.to_thread(self._fetch, [letter_id])
-            if letter_id in found:
-                return found[letter_id]
+            if letter := found.get(letter_id):
+                return letter
             await in_thread(request, open_letters.forget, [letter_id])
         raise NotFound(f"no open dead letter {letter_id}: it was replayed or dropped, perhaps")
 
@@ -253,7 +256,7 @@ class Letters:
 
         return read_more(self._settings, places, READ_AT_ONCE)
 
-    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
+    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter | None]:
         from ..kafka.dead_letters import fetch
 
         return fetch(self._settings, ids)

@@ -22,14 +22,17 @@ def read_more(settings: Settings, places: Mapping[Partition, int], most: int) ->
     return read_on(settings, names, places, most)
 
 
-def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter]:
-    """Read some dead letters, open or not, by id; leave out what is none.
+def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter | None]:
+    """Read some dead letters, open or not, by id; one that is none any more is None.
 
+    Of large ones, only the first are there, at least one of them: as `read_records` reads them.
     Raises `BrokerUnavailable`.
     """
-    records = read_records(settings, [place(letter_id) for letter_id in ids])
+    places = {place(letter_id): letter_id for letter_id in ids}
+    records, left = read_records(settings, places)
     found = {letter.id: letter for record in records for letter in open_dead_letters([record])}
-    return {letter_id: found[letter_id] for letter_id in ids if letter_id in found}
+    later = {places[one] for one in left}
+    return {letter_id: found.get(letter_id) for letter_id in ids if letter_id not in later}
 
 
 def close(

@@ -10,7 +10,7 @@ from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
 from ..transport import Partition
-from .application import ADMIN_TIMEOUT, Admin, application, reason
+from .application import ADMIN_TIMEOUT, FETCHED_AHEAD, Admin, application, reason
 from .record import to_record
 
 READ_AT_ONCE = 32 * 1024 * 1024  # bytes
@@ -66,14 +66,19 @@ def read_on(
     return Reading(records, began, reached, left)
 
 
-def read_records(settings: Settings, places: Collection[tuple[str, int, int]]) -> list[Record]:
-    """Read the records at topics' partitions' offsets; those that are not there are left out.
+def read_records(
+    settings: Settings, places: Collection[tuple[str, int, int]]
+) -> tuple[list[Record], list[tuple[str, int, int]]]:
+    """Read the records at topics' partitions' offsets, up to 8 MB (`FETCHED_AHEAD`) or one more.
 
+    Those that are not there are left out. Returns the places, too, that are still to be read.
     Raises `BrokerUnavailable`.
     """
     wanted: dict[Partition, list[int]] = {}
     for topic, partition, offset in places:
         wanted.setdefault((topic, partition), []).append(offset)
+    records: list[Record] = []
+    reached, size = dict.fromkeys(wanted, -1), 0
     with _reader(settings) as reader:
         ends = reader.ends({topic for topic, _ in wanted})
         ranges = {
@@ -81,11 +86,16 @@ def read_records(settings: Settings, places: Collection[tuple[str, int, int]]) -
             for where, (low, high) in ends.items()
             if where in wanted
         }
-        return [
-            record
-            for record in reader.between(ranges)
-            if record.offset in wanted[record.topic, record.partition]
-        ]
+        with closing(reader.between(ranges)) as found:
+            for record in found:
+                where = record.topic, record.partition
+                reached[where] = record.offset
+                if record.offset in wanted[where]:
+                    records.append(record)
+                    size += _size(record)
+                if size >= FETCHED_AHEAD:
+                    return records, [one for one in places if one[2] > reached[one[:2]]]
+    return records, []
 
 
 def _size(record: Record) -> int:

@@ -88,12 +88,33 @@ class LettersContract:
         ids = [f"{name}/0/1", f"{name}/0/3", f"{name}/1/0"]
         gone = [f"{name}/0/9", f"{name}/7/0", "none/0/0"]
         found = fetch(settings, [*ids, *gone])
-        assert {one: letter.record.value for one, letter in found.items()} == {
+        assert {one: letter and letter.record.value for one, letter in found.items()} == {
             ids[0]: b"1",
             ids[1]: b"3",
             ids[2]: b"4",
+            **dict.fromkeys(gone),
         }
-        assert read_records(settings, []) == []
+        assert read_records(settings, []) == ([], [])
+
+    def test_large_letters_are_fetched_some_at_a_time(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(settings, topic, 0, 10, 11, 12)
+        self.put(settings, topic, 1, 13)
+        monkeypatch.setattr(module, "FETCHED_AHEAD", 30)  # bytes: the headers of one
+        name = topic.removesuffix(SUFFIX)
+        ids, rounds = [f"{name}/0/0", f"{name}/0/2", f"{name}/0/7", f"{name}/1/0"], []
+        while ids:
+            rounds.append(fetch(settings, ids))
+            ids = [one for one in ids if one not in rounds[-1]]
+        found = {one: letter for some in rounds for one, letter in some.items()}
+        assert {one for one, letter in found.items() if letter is None} == {f"{name}/0/7"}
+        assert sorted(letter.record.value for letter in found.values() if letter) == [
+            b"10",
+            b"12",
+            b"13",
+        ]
+        assert [sum(map(bool, some.values())) for some in rounds if any(some.values())] == [1] * 3
 
     @pytest.mark.parametrize("what", ["replayed", "dropped"])
     def test_mark_is_behind_its_letter_in_its_partition(

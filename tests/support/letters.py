@@ -25,6 +25,7 @@ class DeadLetters:
         self.topics: dict[Partition, list[Record]] = {}
         self.done: list[tuple[str, Mark]] = []
         self.most = 1_000  # records that are read at once
+        self.fetched = 1_000  # letters
         self.hold: Callable[[], Any] = lambda: None  # called before a reading
 
     def put(
@@ -67,8 +68,9 @@ class DeadLetters:
             reached[record.topic, 0] += 1
         return Reading(read, began, reached, len(new) - len(read))
 
-    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
-        return {letter.id: letter for letter in self._all() if letter.id in ids}
+    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter | None]:
+        found = {letter.id: letter for letter in self._all()}
+        return {letter_id: found.get(letter_id) for letter_id in ids[: self.fetched]}
 
     def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> None:
         for letter in letters:
