@@ -11,14 +11,13 @@ from sanic import Blueprint, HTTPResponse, Request, redirect
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import DeadLetter, Mark, refusal
+from ..dead_letter import DeadLetter, Mark, Origin, refusal
 from ..errors import BrokerUnavailable, NotFound, first_line
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
 from ..system.logs import cut
-from ..transport import Partition
 from ..web.app import App
 from ..web.threads import DatabaseThreads, in_thread
 from . import action_record, guard, open_letters
@@ -251,7 +250,7 @@ class Letters:
 
     # Importing Quix Streams takes a second, which tests and tools need not wait for.
 
-    def _read_more(self, places: Mapping[Partition, int]) -> "Reading":
+    def _read_more(self, places: Mapping[Origin, int]) -> "Reading":
         from ..kafka.dead_letters import read_more
 
         return read_more(self._settings, places, READ_AT_ONCE)

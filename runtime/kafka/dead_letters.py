@@ -3,10 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, place, replay
+from ..dead_letter import SUFFIX, DeadLetter, Mark, Origin, mark, open_dead_letters, place, replay
 from ..settings import Settings
-from ..transport import Partition
-from .application import Admin
 from .producer import Producer
 from .reading import Reading, read_on, read_records, read_topics
 
@@ -16,10 +14,9 @@ def read_open(settings: Settings, topics: Iterable[str]) -> list[DeadLetter]:
     return open_dead_letters(read_topics(settings, [topic + SUFFIX for topic in topics]))
 
 
-def read_more(settings: Settings, places: Mapping[Partition, int], most: int) -> Reading:
+def read_more(settings: Settings, places: Mapping[Origin, int], most: int) -> Reading:
     """Read on all topics of dead letters, as `read_on` does; raise `BrokerUnavailable`."""
-    names = [name for name in Admin(settings).topics() if name.endswith(SUFFIX)]
-    return read_on(settings, names, places, most)
+    return read_on(settings, lambda topic: topic.endswith(SUFFIX), places, most)
 
 
 def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter | None]:

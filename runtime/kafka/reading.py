@@ -1,11 +1,12 @@
 """Reads what topics hold, as a consumer in no group: all of it, on from some places, or some."""
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
+from ..dead_letter import Origin
 from ..envelope import Record
 from ..errors import BrokerUnavailable
 from ..settings import Settings
@@ -15,6 +16,8 @@ from .record import to_record
 
 READ_AT_ONCE = 32 * 1024 * 1024  # bytes
 
+IsWanted = Callable[[str], bool]  # a topic, by its name
+
 
 def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
     """Read all that is on the topics now, in order; topics that are not there hold nothing.
@@ -22,7 +25,7 @@ def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
     Raises `BrokerUnavailable` when the broker does not answer.
     """
     with _reader(settings) as reader:
-        records = list(reader.between(reader.ends(topics)))
+        records = list(reader.between(reader.ends({*topics}.__contains__)))
     return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
 
 
@@ -33,13 +36,13 @@ class Reading(NamedTuple):
     """
 
     records: list[Record]
-    began: dict[Partition, int]
-    places: dict[Partition, int]
+    began: dict[Origin, int]
+    places: dict[Origin, int]
     left: int
 
 
 def read_on(
-    settings: Settings, topics: Sequence[str], places: Mapping[Partition, int], most: int
+    settings: Settings, is_wanted: IsWanted, places: Mapping[Origin, int], most: int
 ) -> Reading:
     """Read what is on topics from some places on, up to `most` records, or `READ_AT_ONCE` bytes.
 
@@ -47,9 +50,12 @@ def read_on(
     """
     records: list[Record] = []
     with _reader(settings) as reader:
-        ends = reader.ends(topics)
+        ends = reader.ends(is_wanted)
+        origins = reader.origins(ends)
         began = {
-            where: place if low <= (place := places.get(where, -1)) <= high else low
+            where: place
+            if (place := places.get(origins[where], -1)) in range(low, high + 1)
+            else low
             for where, (low, high) in ends.items()
         }
         reached, size = dict(began), 0
@@ -63,7 +69,8 @@ def read_on(
             else:
                 reached = {where: high for where, (_, high) in ends.items()}
     left = sum(high - reached[where] for where, (_, high) in ends.items())
-    return Reading(records, began, reached, left)
+    named = [{origins[where]: at for where, at in found.items()} for found in (began, reached)]
+    return Reading(records, named[0], named[1], left)
 
 
 def read_records(
@@ -80,7 +87,7 @@ def read_records(
     records: list[Record] = []
     reached, size = dict.fromkeys(wanted, -1), 0
     with _reader(settings) as reader:
-        ends = reader.ends({topic for topic, _ in wanted})
+        ends = reader.ends({topic for topic, _ in wanted}.__contains__)
         ranges = {
             where: (max(low, min(wanted[where])), min(high, max(wanted[where]) + 1))
             for where, (low, high) in ends.items()
@@ -107,20 +114,32 @@ class _Reader:
     """A consumer in no group, that reads what topics hold and goes."""
 
     def __init__(self, settings: Settings, consumer: Any) -> None:
-        self._settings = settings
+        self._admin = Admin(settings)
         self._prefix = settings.kafka_prefix
         self._consumer = consumer
 
-    def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
+    def ends(self, is_wanted: IsWanted) -> dict[Partition, tuple[int, int]]:
         """Return the first offset of each partition, and the one behind its last record."""
-        known = Admin(self._settings).topics()
+        known = self._admin.topics()
         return {
             (topic, number): self._consumer.get_watermark_offsets(
                 TopicPartition(self._prefix + topic, number), timeout=ADMIN_TIMEOUT
             )
-            for topic in topics
-            if topic in known
+            for topic in filter(is_wanted, known)
             for number in known[topic].partitions
+        }
+
+    def origins(self, ends: Mapping[Partition, tuple[int, int]]) -> dict[Partition, Origin]:
+        """Tell which partitions these are, that have the same names as others may have had."""
+        names = TopicCollection([*{self._prefix + topic for topic, _ in ends}])
+        # The collection of none is one of all.
+        asked = (
+            self._admin.client.describe_topics(names, request_timeout=ADMIN_TIMEOUT) if ends else {}
+        )
+        ids = {name: str(future.result().topic_id) for name, future in asked.items()}
+        return {
+            (topic, number): Origin(topic, number, ids[self._prefix + topic], low)
+            for (topic, number), (low, _) in ends.items()
         }
 
     def between(self, ranges: Mapping[Partition, tuple[int, int]]) -> Generator[Record]:

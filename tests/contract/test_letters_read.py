@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from saga.runtime.clock import utcnow
-from saga.runtime.dead_letter import SUFFIX, open_dead_letters, to_dead_letter
+from saga.runtime.dead_letter import SUFFIX, Origin, open_dead_letters, to_dead_letter
 from saga.runtime.envelope import Record
 from saga.runtime.kafka import reading as module
 from saga.runtime.kafka.admin import create_topics
@@ -48,38 +49,70 @@ class LettersContract:
     def test_reading_goes_on_where_it_ended(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2)
         self.put(settings, topic, 1, 3, 4)
-        numbers, places, lefts = [], {}, []
+        numbers, places, lefts = list[int](), dict[Origin, int](), []
         for _ in range(3):
-            more = read_on(settings, [topic, "none"], places, 2)
+            more = read_on(settings, topic.__eq__, places, 2)
             numbers += [int(record.value or b"") for record in more.records]
-            assert more.began == {(topic, n): places.get((topic, n), 0) for n in (0, 1)}
+            assert more.began == {where: places.get(where, 0) for where in more.places}
             places = more.places
             lefts.append(more.left)
         assert sorted(numbers) == [0, 1, 2, 3, 4]
         assert lefts == [3, 1, 0]
-        assert places == {(topic, 0): 3, (topic, 1): 2}
-        assert read_on(settings, [topic], places, 2).records == []
+        assert {where[:2]: at for where, at in places.items()} == {(topic, 0): 3, (topic, 1): 2}
+        assert read_on(settings, topic.__eq__, places, 2).records == []
         self.put(settings, topic, 1, 5)
-        more = read_on(settings, [topic], places, 2)
+        more = read_on(settings, topic.__eq__, places, 2)
         assert [record.offset for record in more.records] == [2]
+        assert read_on(settings, "none".__eq__, {}, 2) == ([], {}, {}, 0)
 
     def test_reading_ends_with_what_is_large(
         self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.put(settings, topic, 0, 10, 11, 12)
         monkeypatch.setattr(module, "READ_AT_ONCE", 30)  # bytes: the headers of one
-        more = read_on(settings, [topic], {}, 9)
+        more = read_on(settings, topic.__eq__, {}, 9)
         assert (len(more.records), more.left) == (1, 2)
 
     def test_place_that_is_not_there_is_the_begin(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2)
+        places = read_on(settings, topic.__eq__, {}, 9).places
+        more = read_on(settings, topic.__eq__, dict.fromkeys(places, 99), 9)
+        assert set(more.began.values()) == {0}
+        assert [record.offset for record in more.records] == [0, 1, 2]
+
+    def test_partition_without_its_first_records_is_another(
+        self, settings: Settings, topic: str
+    ) -> None:
+        self.put(settings, topic, 0, 0, 1, 2)
+        places = read_on(settings, topic.__eq__, {}, 9).places
         admin = Admin(settings)  # which ends its calls where it is let go
-        [done] = admin.client.delete_records([TopicPartition(topic, 0, 1)]).values()
+        [done] = admin.client.delete_records([TopicPartition(topic, 0, 2)]).values()
         done.result(DEADLINE)
-        for place in (0, 99):
-            more = read_on(settings, [topic], {(topic, 0): place}, 9)
-            assert more.began[topic, 0] == 1
-            assert [record.offset for record in more.records] == [1, 2]
+        more = read_on(settings, topic.__eq__, places, 9)
+        assert [record.offset for record in more.records] == [2]
+        [changed] = {*more.began} - {*places}
+        assert (changed.partition, changed.first, more.began[changed]) == (0, 2, 2)
+
+    def test_topic_that_is_made_anew_is_another(self, settings: Settings, topic: str) -> None:
+        self.put(settings, topic, 0, 0, 1)
+        places = read_on(settings, topic.__eq__, {}, 9).places
+        found = Admin(settings)
+        found.client.delete_topics([topic])[topic].result(DEADLINE)
+        wait_until(lambda: topic not in found.topics(), "it is gone")
+        create_topics(settings, {topic: 2})
+        wait_until(lambda: topic in found.topics(), "it is there")
+        self.put(settings, topic, 0, 5, 6, 7)
+        more = read_on(settings, topic.__eq__, places, 9)
+        assert [record.value for record in more.records] == [b"5", b"6", b"7"]
+        assert not {*more.began} & {*places}
+
+    def test_topics_are_asked_for_once(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = mock.Mock(side_effect=Admin(settings).topics)
+        monkeypatch.setattr(Admin, "topics", lambda _: asked())
+        assert topic in {where.topic for where in read_more(settings, {}, 99).places}
+        assert asked.call_count == 1
 
     def test_letters_are_fetched_by_id(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2, 3)

@@ -162,6 +162,18 @@ def test_letters_of_a_broker_that_was_made_anew_are_forgotten(console, dead):
     assert "another" in page.text
 
 
+def test_topic_made_anew_that_has_more_than_was_read_is_read_from_its_begin(console, dead):
+    for _ in range(2):
+        dead.put(reason="cake")
+    assert listed(console)[1].text.count("cake") == 2
+    dead.empty()
+    for _ in range(3):
+        dead.put(reason="pie")
+    found, page = listed(console)
+    assert len(found) == page.text.count("pie") == 3
+    assert "cake" not in page.text
+
+
 def test_letter_closed_by_somebody_else_is_gone(console, dead):
     ids = [dead.put() for _ in range(3)]
     assert listed(console)[0] == ids[::-1]
