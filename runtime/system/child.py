@@ -154,7 +154,7 @@ class Child:
     def _plan_restart(self, reason: str) -> None:
         soon = time.monotonic() - self.started_at <= HEALTHY_AFTER
         self.failures = self.failures + 1 if soon else 1
-        failed = soon and self.info.state == "starting"
+        failed = soon and self.info.state == "starting" and not self.info.problem
         self.info.failed_starts = self.info.failed_starts + 1 if failed else 0
         delay = BACK_OFF.delay(self.failures, self.info.name)
         log.warning("%s ended (%s); starting it again in %.1f s", self.info.name, reason, delay)

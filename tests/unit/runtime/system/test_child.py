@@ -183,6 +183,7 @@ def test_why_a_process_cant_be_started_is_told_until_it_is(program: Program, clo
     program.child.try_start()
     info = program.child.info
     assert (info.state, info.problem) == ("restarting", "its code was removed")
+    assert info.failed_starts == 0
     program.start_again(clock)
     assert info.problem is None
 
