@@ -8,7 +8,7 @@ tells which dead letters are open. A dead letter's id is `TOPIC/PARTITION/OFFSET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .envelope import Header, Headers, Record
 from .saga_state import SagaState
@@ -59,6 +59,15 @@ def to_dead_letter(record: Record, function: str, reason: str, now: datetime) ->
 def to_unsent_letter(record: Record, function: str, reason: str, now: datetime) -> Record:
     """Make the dead letter of a record that no broker will ever take."""
     return to_dead_letter(record, function, f"not sent: {reason}", now)
+
+
+class Origin(NamedTuple):
+    """A partition of dead letters: made anew, or without its first records, it is another one."""
+
+    topic: str
+    partition: int
+    topic_id: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from .clock import MICROSECOND, length
 from .errors import ContractError
 from .problem import Problem
 from .saga import Saga, Step
@@ -33,7 +34,7 @@ def explain(state: SagaState, saga: Saga | None, now: datetime) -> str:
 
 
 def _ended(state: SagaState) -> Words:
-    took = _seconds((state.updated_at - state.created_at).total_seconds())
+    took = length((state.updated_at - state.created_at) // MICROSECOND)
     if state.status == "COMPLETED":
         return [f"It has completed, in {took}; nothing is left to be done."]
     if state.status == "COMPENSATED":
@@ -121,20 +122,8 @@ def _because(error: Problem | None) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
-    return f"{_seconds(max(0.0, (now - at).total_seconds()))} ago"
+    return f"{length(max(0, (now - at) // MICROSECOND))} ago"
 
 
 def _at(at: datetime, now: datetime) -> str:
-    return f"in {_seconds((at - now).total_seconds())}"
-
-
-def _seconds(seconds: float) -> str:
-    """Write a time as a person reads it: `0.42 s`, `12 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"in {length((at - now) // MICROSECOND)}"

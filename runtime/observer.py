@@ -67,6 +67,13 @@ class Observer:
     def sent(self, record: Record) -> None:
         """Hear of a record that the broker has taken."""
 
+    def ticking(self, _began: int, /) -> str | None:
+        """Hear of a call of a timer's handler; return the `traceparent` of what it asks for.
+
+        One whose transaction is rolled back is heard of again.
+        """
+        return None
+
     def ticked(self, began: int, ended: int, commands: int) -> None:
         """Hear of a call of a timer's handler, and how many commands it asked for."""
 

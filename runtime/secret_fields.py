@@ -217,23 +217,21 @@ def _named(kinds: Kinds, name: int | str) -> list[FieldInfo]:
 
 
 def _is_secret_root(kinds: Kinds) -> bool:
-    roots = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, RootModel))
-    return any(is_secret(kind.model_fields["root"]) for kind in roots)
+    roots = (kind.model_fields["root"] for kind in kinds if issubclass(kind, RootModel))
+    return any(map(is_secret, roots))
 
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[frozenset[str], FieldInfo], ...]:
     """Return a class's fields, each with all its names."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = kind.model_fields
-    elif hasattr(kind, "__pydantic_fields__"):
+    if hasattr(kind, "__pydantic_fields__"):  # a model, or a dataclass of pydantic's
         fields = kind.__pydantic_fields__
     else:
         hints = get_type_hints(kind, include_extras=True)
         fields = {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}
         for each in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
             fields[each.name].repr = each.repr and fields[each.name].repr
-    if isinstance(kind, type) and issubclass(kind, RootModel):
+    if issubclass(kind, RootModel):
         return tuple((names, info) for info in fields.values() for names in [frozenset[str]()])
     return tuple((frozenset(_names(name, info)), info) for name, info in fields.items())
 
@@ -248,6 +246,6 @@ def _names(name: str, info: FieldInfo) -> Iterator[str]:
 
 
 def _has_fields(kind: Any) -> bool:
-    if not isinstance(kind, type):
-        return False
-    return issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+    return isinstance(kind, type) and (
+        issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+    )

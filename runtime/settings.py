@@ -24,6 +24,7 @@ KAFKA = "kafka"
 OWN_SESSION_TIMEOUT = 1_000
 
 MOST_LOG_FILES = 100
+ORDERS = Path(__file__).parent.parent / "stacks"  # of the built-in order system
 
 TargetName = Literal["process", "docker"]
 ConsoleMode = Literal["on", "read-only", "off"]
@@ -47,6 +48,12 @@ class _Files(SecretsSettingsSource):
         return value or None, name, is_complex
 
 
+def stacks_here() -> Path:
+    """Return the folder `stacks` of where we are, or that of the orders where it has no stacks."""
+    here = Path("stacks")
+    return here if any(here.glob("[!.]*.toml")) and not here.samefile(ORDERS) else ORDERS
+
+
 class Settings(BaseSettings):
     """A process's settings; each may be given as an environment variable, in capitals.
 
@@ -61,7 +68,7 @@ class Settings(BaseSettings):
     )
 
     saga_data: Path = Path(".saga")
-    saga_stacks: Path = Path(__file__).parent.parent / "stacks"
+    saga_stacks: Path = Field(default_factory=stacks_here)
     saga_host: Annotated[str, AfterValidator(checked_host)] = "127.0.0.1"
     saga_log_level: LogLevel = "INFO"
     saga_log_format: LogFormat = "text"

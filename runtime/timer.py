@@ -13,7 +13,7 @@ import peewee
 from . import crash, outbox
 from .clock import Clock, microseconds, utcnow
 from .database.connection import transaction
-from .envelope import Record
+from .envelope import Envelope, Record
 from .errors import ContractError
 from .function import Function
 from .loop import Loop
@@ -90,8 +90,9 @@ class Timer(Loop):
             if due:
                 self._set_due(now + self.every)
             if due and not commands:
+                parent = self.observer.ticking(microseconds(now))
                 with self.time_limit:
-                    asked = [command.record() for command in self.function.handler(now)]
+                    asked = [_record(command, parent) for command in self.function.handler(now)]
                 ended = self.clock()
                 outbox.put(self.database, self.name, asked)
                 commands = self._unsent() if asked else []
@@ -115,3 +116,7 @@ class Timer(Loop):
     def _seconds_left(self) -> float:
         left = min(self.every, self._due_at - self.clock())
         return max(0.0, left.total_seconds())
+
+
+def _record(command: Envelope, parent: str | None) -> Record:
+    return command._replace(traceparent=command.traceparent or parent).record()

@@ -279,7 +279,7 @@ def settled(state: SagaState, index: int, **changes: Any) -> tuple[StepState, ..
 
 
 def _answered(reply: Reply) -> str:
-    return f"{reply.step}/{reply.action} {reply.place}".rstrip()
+    return f"{reply.step}/{reply.action} {reply.place}"
 
 
 def _was_applied(state: SagaState, reply: Reply) -> bool:

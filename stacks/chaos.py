@@ -181,7 +181,8 @@ def _wait_for_silence(settings: Settings) -> list[Record]:
 
     A duplicate may still be on its way when the sagas have ended.
     """
-    from saga.runtime.kafka.admin import lag, read_topics
+    from saga.runtime.kafka.admin import lag
+    from saga.runtime.kafka.reading import read_topics
 
     stacks = read_stacks(settings.saga_stacks)
     hosted = [hosted for stack in stacks for hosted, _ in stack.load() if hosted.topics]

@@ -119,8 +119,8 @@ class Repeater(Mishap):
 
     def happen(self) -> None:
         """Send some of the records again, each to the end of its topic."""
-        from saga.runtime.kafka.admin import read_topics
         from saga.runtime.kafka.producer import Producer
+        from saga.runtime.kafka.reading import read_topics
 
         records = read_topics(self._settings, self._topics)
         again = self.chance.sample(records, min(REPEATED, len(records)))

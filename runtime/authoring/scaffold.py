@@ -62,14 +62,8 @@ class NewFunction:
         """Return the commands that test and check it, as they are typed."""
         test = self.test.relative_to(self.layout.root)
         go = [] if self.layout.root == Path() else [f"cd {self.layout.root}"]
-        if self.layout.in_repository:
-            return [*go, f"python -m pytest {test}", "saga check"]
-        stacks = self.layout.stack.parent.relative_to(self.layout.root)
-        return [
-            *go,
-            f"PYTHONPATH=. python -m pytest {test}",
-            f"PYTHONPATH=. SAGA_STACKS={stacks} saga check",
-        ]
+        path = "" if self.layout.in_repository else "PYTHONPATH=. "
+        return [*go, f"{path}python -m pytest {test}", "saga check"]
 
 
 def new_function(full_name: str, folder: Path) -> NewFunction:

@@ -20,11 +20,12 @@ from ..deploy.targets import open_target
 from ..errors import NotRunning, SagaError
 from ..polling import wait_until
 from ..settings import EMBEDDED, KAFKA, Settings
-from ..system.log_reader import LogReader, last_words, log_file
+from ..system.log_reader import LogReader, last_lines, last_words, log_file
 from ..system.logs import configure_logging
 from ..system.rotation import rotate_own, turn_over
 from ..system.stack import read_stacks
 from ..system.state import (
+    System,
     end_leftovers,
     forget_system,
     has_leftovers,
@@ -39,6 +40,8 @@ from .welcome import welcome
 
 WIDE = ("KIND", "PID")  # columns for which there is not always room
 START_TIMEOUT = 180.0  # seconds until `up --detach` gives up
+FAILED_STARTS = 3  # of one process in succession, after which `up --detach` waits no longer
+LAST_LINES = 40  # of a log, in which its last words are looked for
 
 
 @app.command()
@@ -234,8 +237,10 @@ def _start_detached(settings: Settings, broker: str, *, fresh: bool) -> None:
             running = read_system(data)
         except NotRunning:
             return False
-        # What a killed supervisor has left may still lie there.
-        return running.supervisor.pid == process.pid and running.ready
+        if running.supervisor.pid != process.pid:
+            return False  # what a killed supervisor has left
+        _tell_of_failed_starts(data, running)
+        return running.ready
 
     try:
         wait_until(is_ready, "not ready", START_TIMEOUT)
@@ -246,3 +251,15 @@ def _start_detached(settings: Settings, broker: str, *, fresh: bool) -> None:
     if told := read_system(data).told:
         console.print(line(told), soft_wrap=True)
     _show_all(settings)
+
+
+def _tell_of_failed_starts(data: Path, running: System) -> None:
+    """Raise `SagaError` where a process ends again and again before it is ready."""
+    for process in running.processes:
+        if process.failed_starts >= FAILED_STARTS:
+            name = process.name
+            why = last_words("\n".join(last_lines(log_file(data, name), LAST_LINES)))
+            raise SagaError(
+                f"{name} has ended {process.failed_starts} times before it was ready: {why}; see "
+                f"`saga logs {name}`. It is tried again and the others run, until `saga down`"
+            )

@@ -1,7 +1,7 @@
 """What a started system is good for: where its pages are, and what to try."""
 
 from ..address import web_address
-from ..settings import Settings
+from ..settings import ORDERS, Settings
 from ..system.stack import read_stacks
 
 
@@ -13,7 +13,7 @@ def welcome(settings: Settings) -> str:
     told = [f"The console is at {where}" for where in consoles(settings)]
     if any(stack.adapter for stack in read_stacks(settings.saga_stacks)):
         told.insert(0, "Each adapter's API is described at /docs.")
-    if settings.saga_stacks == Settings.model_fields["saga_stacks"].default:
+    if settings.saga_stacks == ORDERS:
         told.append("Try: saga demo")
     return "\n".join(told)
 

@@ -18,7 +18,7 @@ from ..errors import NotFound, SagaError, first_line
 from ..secrets import without_logins
 from ..settings import Settings
 from ..system.log_reader import last_lines, log_file, log_names
-from ..system.logs import escaped, hidden
+from ..system.logs import cut, escaped, hidden
 from ..system.saga_log import Dated, dated
 from ..web.app import App
 from ..web.threads import in_thread
@@ -145,5 +145,4 @@ class Functions:
 
 
 def _shown(text: str) -> str:
-    text = escaped(hidden(without_logins(text)))
-    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
+    return cut(escaped(hidden(without_logins(text))), LONGEST_LINE)

@@ -11,13 +11,13 @@ from sanic import Blueprint, HTTPResponse, Request, redirect
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import DeadLetter, Mark, refusal
+from ..dead_letter import DeadLetter, Mark, Origin, refusal
 from ..errors import BrokerUnavailable, NotFound, first_line
 from ..saga import Saga
 from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
-from ..transport import Partition
+from ..system.logs import cut
 from ..web.app import App
 from ..web.threads import DatabaseThreads, in_thread
 from . import action_record, guard, open_letters
@@ -28,7 +28,7 @@ from .open_letters import Only
 from .pages import READ, Pages, given
 
 if TYPE_CHECKING:
-    from ..kafka.admin import Reading
+    from ..kafka.reading import Reading
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ COUNTED = 1_000  # letters; of more, a list does not say how many
 READ_AT_ONCE = 2_000  # records of the broker's
 WAIT = 0.2  # seconds until a page is shown without what is still to be read
 PATIENCE = 5.0  # seconds until a letter that was not read counts as none
-CHUNK = 100  # letters, of which an action has the records in memory
+CHUNK = 100  # letters, of which an action has the records in memory: fewer, if they are large
 SHOWN_BODY = 50_000  # characters
 SHOWN_HEADER = 500  # characters
 SHOWN_HEADERS = 100
@@ -139,36 +139,39 @@ class Letters:
         self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
     ) -> AsyncIterator[str]:
         for begin in range(0, len(ids), CHUNK):
-            chunk = ids[begin : begin + CHUNK]
-            try:
-                refused = await self._act_on_some(threads, verb, chunk)
-            except BrokerUnavailable as error:  # it would be waited for again and again
-                for _ in ids[begin:]:
-                    yield action_record.why_not(error)
-                return
-            except Exception as error:
-                refused = dict.fromkeys(chunk, action_record.why_not(error))
-            for letter_id in chunk:
-                yield refused.get(letter_id, "")
+            chunk, later = ids[begin : begin + CHUNK], ids[begin + CHUNK :]
+            while chunk:
+                try:
+                    told = await self._act_on_some(threads, verb, chunk)
+                except BrokerUnavailable as error:  # it would be waited for again and again
+                    for _ in (*chunk, *later):
+                        yield action_record.why_not(error)
+                    return
+                except Exception as error:
+                    told = dict.fromkeys(chunk, action_record.why_not(error))
+                for why in told.values():
+                    yield why
+                chunk = [letter_id for letter_id in chunk if letter_id not in told]
 
     async def _act_on_some(
         self, threads: DatabaseThreads, verb: str, ids: Sequence[str]
     ) -> dict[str, str]:
-        """Replay or drop some; return of those that were passed over why."""
-        letters = await asyncio.to_thread(self._fetch, ids)
-        gone = [letter_id for letter_id in ids if letter_id not in letters]
-        refused = dict.fromkeys(gone, "it is not on the broker any more")
+        """Replay or drop the first of some; return, of each of them, why it was not done, if so."""
+        found = await asyncio.to_thread(self._fetch, ids)
+        letters = [letter for letter in found.values() if letter is not None]
+        gone = [letter_id for letter_id, letter in found.items() if letter is None]
+        told = dict.fromkeys(found, "") | dict.fromkeys(gone, "it is not on the broker any more")
         if verb == "replay":
-            sagas = {letter.saga_id for letter in letters.values() if letter.saga_id}
-            found = await threads.run(saga_queries.find_many, threads.database, list(sagas))
-            states = {state.id: state for state in found}
-            for letter in letters.values():
-                if why := refusal(letter, states.get(letter.saga_id or "")):
-                    refused[letter.id] = why.partition(":")[0]  # in the same words for each
-        done = [letter for letter in letters.values() if letter.id not in refused]
+            sagas = {letter.saga_id for letter in letters if letter.saga_id}
+            known = await threads.run(saga_queries.find_many, threads.database, list(sagas))
+            states = {state.id: state for state in known}
+            for letter in letters:
+                why = refusal(letter, states.get(letter.saga_id or "")) or ""
+                told[letter.id] = why.partition(":")[0]  # in the same words for each
+        done = [letter for letter in letters if not told[letter.id]]
         await self._close(threads, done, VERBS[verb])
         await threads.run(open_letters.forget, gone)
-        return refused
+        return told
 
     async def _show(
         self, request: Request, letter_id: str, status: int = 200, refused: str = ""
@@ -183,9 +186,9 @@ class Letters:
             status,
             letter=letter,
             state=state,
-            headers=[(_cut(n, SHOWN_HEADER), _cut(v, SHOWN_HEADER)) for n, v in headers],
+            headers=[(cut(n, SHOWN_HEADER), cut(v, SHOWN_HEADER)) for n, v in headers],
             more_headers=len(letter.record.headers) - len(headers),
-            body=_cut(body, SHOWN_BODY),
+            body=cut(body, SHOWN_BODY),
             never=refusal(letter, state),
             refused=refused,
         )
@@ -198,8 +201,8 @@ class Letters:
             is_open = await in_thread(request, open_letters.is_open, letter_id)
         if is_open:
             found = await asyncio.to_thread(self._fetch, [letter_id])
-            if letter_id in found:
-                return found[letter_id]
+            if letter := found.get(letter_id):
+                return letter
             await in_thread(request, open_letters.forget, [letter_id])
         raise NotFound(f"no open dead letter {letter_id}: it was replayed or dropped, perhaps")
 
@@ -247,12 +250,12 @@ class Letters:
 
     # Importing Quix Streams takes a second, which tests and tools need not wait for.
 
-    def _read_more(self, places: Mapping[Partition, int]) -> "Reading":
+    def _read_more(self, places: Mapping[Origin, int]) -> "Reading":
         from ..kafka.dead_letters import read_more
 
         return read_more(self._settings, places, READ_AT_ONCE)
 
-    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
+    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter | None]:
         from ..kafka.dead_letters import fetch
 
         return fetch(self._settings, ids)
@@ -273,10 +276,6 @@ def _query(only: Only, **more: str) -> str:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode(errors="backslashreplace")
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}\u2026 ({len(text) - most} more)"
 
 
 def body_of(dead_letter: DeadLetter, sagas: Iterable[Saga]) -> str:

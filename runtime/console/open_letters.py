@@ -12,11 +12,10 @@ import peewee
 
 from ..database.connection import transaction
 from ..database.schema import Table, bind
-from ..dead_letter import SUFFIX, DeadLetter, place, read_letters
-from ..transport import Partition
+from ..dead_letter import SUFFIX, DeadLetter, Origin, place, read_letters
 
 if TYPE_CHECKING:
-    from ..kafka.admin import Reading
+    from ..kafka.reading import Reading
 
 TIME_LIMIT = 40  # characters
 NAME_LIMIT = 255
@@ -58,7 +57,7 @@ class Places(NamedTuple):
     """Up to where was read, by topic and partition, and the text of it in the database."""
 
     text: str
-    places: dict[Partition, int]
+    places: dict[Origin, int]
 
 
 class Only(NamedTuple):
@@ -78,20 +77,20 @@ def open_rows(database: peewee.Database) -> None:
 def places() -> Places:
     """Return up to where was read."""
     text = ReadRow.get_by_id(1).places
-    return Places(text, {(topic, number): offset for topic, number, offset in json.loads(text)})
+    return Places(text, {Origin(*where): offset for *where, offset in json.loads(text)})
 
 
 def take_up(database: peewee.Database, read: Places, more: "Reading") -> None:
     """Note what more was read than `read`, unless somebody else has done so meanwhile.
 
-    A partition that did not begin there is another than it was, or has lost its first records.
+    A partition that did not begin there is another than it was, or has lost some of its records.
     """
     if more.places == read.places:
         return
     found, closed = read_letters(more.records)
     # One of another system, whose prefix is a part of the topic's name here, is not ours.
     ours = [_values(one) for one in found if one.id.startswith(f"{one.record.topic}/")]
-    text = json.dumps([[topic, number, offset] for (topic, number), offset in more.places.items()])
+    text = json.dumps([[*where, offset] for where, offset in more.places.items()])
     with transaction(database):
         moved = ReadRow.update(places=text).where(ReadRow.places == read.text)
         if moved.execute() == 0:
@@ -140,10 +139,9 @@ def forget(ids: Sequence[str]) -> None:
     LetterRow.delete().where(LetterRow.id.in_(ids)).execute()
 
 
-def _forget_all_of(where: Partition) -> None:
-    topic, number = where
-    same = (LetterRow.topic == topic.removesuffix(SUFFIX)) & (LetterRow.partition == number)
-    LetterRow.delete().where(same).execute()
+def _forget_all_of(where: Origin) -> None:
+    topic = LetterRow.topic == where.topic.removesuffix(SUFFIX)
+    LetterRow.delete().where(topic & (LetterRow.partition == where.partition)).execute()
 
 
 def _passing(query: Any, only: Only) -> Any:

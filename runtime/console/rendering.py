@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from ..clock import length
 from ..metrics.scrape import told
 from ..saga_state import SagaState
 from . import words
@@ -55,7 +56,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.filters |= {
-        "length": words.length,
+        "length": length,
         "lasting": words.lasting,
         "count": len,
         "instant": words.instant,

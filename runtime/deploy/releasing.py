@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid_utils.compat import uuid7
 
 from ..errors import SagaError
-from ..settings import Settings
+from ..settings import ORDERS, Settings
 from ..system.stack import MOST_REPLICAS, find_stacks
 from ..system.state import changing, read_system
 from ..system.wanted import instance_name
@@ -31,7 +31,8 @@ class Releasing:
 
     def __init__(self, settings: Settings, tell: Tell, timeout: float = READY_TIMEOUT) -> None:
         self.target: Target = open_target(settings)
-        if settings.saga_target == "process" and "saga_stacks" not in settings.model_fields_set:
+        unset = settings.saga_stacks == ORDERS and "saga_stacks" not in settings.model_fields_set
+        if settings.saga_target == "process" and unset:
             stacks = read_system(settings.saga_data).stacks  # what it was started with
             settings = settings.model_copy(update={"saga_stacks": stacks})
         self.settings = settings

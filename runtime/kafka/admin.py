@@ -1,9 +1,7 @@
-"""Topics and offsets: create topics, count a group's lag, read all that topics hold."""
+"""Topics and offsets: create topics, count a group's lag."""
 
 import logging
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
@@ -16,17 +14,13 @@ from confluent_kafka.admin import (
 )
 
 from ..dead_letter import SUFFIX
-from ..envelope import Record
 from ..errors import BrokerUnavailable, first_line
 from ..settings import Settings
 from ..topic import NAME_LIMIT
-from ..transport import Partition
 from .application import ADMIN_TIMEOUT, RECORD_LIMIT, Admin, application, reason
-from .record import to_record
 
 log = logging.getLogger(__name__)
 
-READ_AT_ONCE = 32 * 1024 * 1024  # bytes
 DEFAULT_REPLICATION = -1  # the broker's, which Kafka 2.4 and newer take for it (KIP-464)
 LOOK_TIMEOUT = 2.0  # seconds for a sign of life
 REBALANCING = (
@@ -161,137 +155,6 @@ def lag(settings: Settings, group: str, topics: Sequence[str]) -> int:
             return behind
         except KafkaException as error:
             raise BrokerUnavailable(f"offsets not read: {reason(error)}") from error
-
-
-def read_topics(settings: Settings, topics: Sequence[str]) -> list[Record]:
-    """Read all that is on the topics now, in order; topics that are not there hold nothing.
-
-    Raises `BrokerUnavailable` when the broker does not answer.
-    """
-    with _reader(settings) as reader:
-        records = list(reader.between(reader.ends(topics)))
-    return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
-
-
-class Reading(NamedTuple):
-    """What was read of some topics, partition by partition.
-
-    `began` is where that was, `places` where it goes on; so many records are `left` behind them.
-    """
-
-    records: list[Record]
-    began: dict[Partition, int]
-    places: dict[Partition, int]
-    left: int
-
-
-def read_on(
-    settings: Settings, topics: Sequence[str], places: Mapping[Partition, int], most: int
-) -> Reading:
-    """Read what is on topics from some places on, up to `most` records, or `READ_AT_ONCE` bytes.
-
-    A partition that has no such place is read from its begin. Raises `BrokerUnavailable`.
-    """
-    records: list[Record] = []
-    with _reader(settings) as reader:
-        ends = reader.ends(topics)
-        began = {
-            where: place if low <= (place := places.get(where, -1)) <= high else low
-            for where, (low, high) in ends.items()
-        }
-        reached, size = dict(began), 0
-        with closing(reader.between({w: (began[w], ends[w][1]) for w in ends})) as found:
-            for record in found:
-                records.append(record)
-                reached[record.topic, record.partition] = record.offset + 1
-                size += _size(record)
-                if len(records) >= most or size >= READ_AT_ONCE:
-                    break
-            else:
-                reached = {where: high for where, (_, high) in ends.items()}
-    left = sum(high - reached[where] for where, (_, high) in ends.items())
-    return Reading(records, began, reached, left)
-
-
-def read_records(settings: Settings, places: Collection[tuple[str, int, int]]) -> list[Record]:
-    """Read the records at topics' partitions' offsets; those that are not there are left out.
-
-    Raises `BrokerUnavailable`.
-    """
-    wanted: dict[Partition, list[int]] = {}
-    for topic, partition, offset in places:
-        wanted.setdefault((topic, partition), []).append(offset)
-    with _reader(settings) as reader:
-        ends = reader.ends({topic for topic, _ in wanted})
-        ranges = {
-            where: (max(low, min(wanted[where])), min(high, max(wanted[where]) + 1))
-            for where, (low, high) in ends.items()
-            if where in wanted
-        }
-        return [
-            record
-            for record in reader.between(ranges)
-            if record.offset in wanted[record.topic, record.partition]
-        ]
-
-
-def _size(record: Record) -> int:
-    parts = record.key, record.value, *(value for _, value in record.headers)
-    return sum(len(part) for part in parts if part)
-
-
-class _Reader:
-    """A consumer in no group, that reads what topics hold and goes."""
-
-    def __init__(self, settings: Settings, consumer: Any) -> None:
-        self._settings = settings
-        self._prefix = settings.kafka_prefix
-        self._consumer = consumer
-
-    def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
-        """Return the first offset of each partition, and the one behind its last record."""
-        known = Admin(self._settings).topics()
-        return {
-            (topic, number): self._consumer.get_watermark_offsets(
-                TopicPartition(self._prefix + topic, number), timeout=ADMIN_TIMEOUT
-            )
-            for topic in topics
-            if topic in known
-            for number in known[topic].partitions
-        }
-
-    def between(self, ranges: Mapping[Partition, tuple[int, int]]) -> Generator[Record]:
-        """Read from one offset up to before another."""
-        unread = {where: end for where, (begin, end) in ranges.items() if begin < end}
-        self._consumer.assign(
-            [TopicPartition(self._prefix + topic, n, ranges[topic, n][0]) for topic, n in unread]
-        )
-        while unread:
-            message = self._consumer.poll(ADMIN_TIMEOUT)
-            if message is None:
-                raise BrokerUnavailable(f"no answer within {ADMIN_TIMEOUT:g} s")
-            where = (message.topic().removeprefix(self._prefix), message.partition())
-            offset, error = message.offset(), message.error()
-            if error is None:
-                if offset < unread.get(where, 0):
-                    yield to_record(message, self._prefix)
-            elif error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            # What a transaction leaves at the end is no record: nothing comes of that offset.
-            if error is not None or offset + 1 >= unread.get(where, 0):
-                unread.pop(where, None)
-
-
-@contextmanager
-def _reader(settings: Settings) -> Iterator[_Reader]:
-    # A partition at its end, of which nothing is wanted, holds up no other.
-    consuming = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-    made = application(settings, "saga.reader", consuming=consuming)
-    with made.get_consumer(auto_commit_enable=False) as consumer:
-        try:
-            yield _Reader(settings, consumer)
-        except KafkaException as error:
-            raise BrokerUnavailable(f"topics not read: {reason(error)}") from error
 
 
 def _config(topic: str) -> dict[str, str]:

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from ..dead_letter import SUFFIX, DeadLetter, Mark, mark, open_dead_letters, place, replay
+from ..dead_letter import SUFFIX, DeadLetter, Mark, Origin, mark, open_dead_letters, place, replay
 from ..settings import Settings
-from ..transport import Partition
-from .admin import Reading, read_on, read_records, read_topics
-from .application import Admin
 from .producer import Producer
+from .reading import Reading, read_on, read_records, read_topics
 
 
 def read_open(settings: Settings, topics: Iterable[str]) -> list[DeadLetter]:
@@ -16,20 +14,22 @@ def read_open(settings: Settings, topics: Iterable[str]) -> list[DeadLetter]:
     return open_dead_letters(read_topics(settings, [topic + SUFFIX for topic in topics]))
 
 
-def read_more(settings: Settings, places: Mapping[Partition, int], most: int) -> Reading:
+def read_more(settings: Settings, places: Mapping[Origin, int], most: int) -> Reading:
     """Read on all topics of dead letters, as `read_on` does; raise `BrokerUnavailable`."""
-    names = [name for name in Admin(settings).topics() if name.endswith(SUFFIX)]
-    return read_on(settings, names, places, most)
+    return read_on(settings, lambda topic: topic.endswith(SUFFIX), places, most)
 
 
-def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter]:
-    """Read some dead letters, open or not, by id; leave out what is none.
+def fetch(settings: Settings, ids: Collection[str]) -> dict[str, DeadLetter | None]:
+    """Read some dead letters, open or not, by id; one that is none any more is None.
 
+    Of large ones, only the first are there, at least one of them: as `read_records` reads them.
     Raises `BrokerUnavailable`.
     """
-    records = read_records(settings, [place(letter_id) for letter_id in ids])
+    places = {place(letter_id): letter_id for letter_id in ids}
+    records, left = read_records(settings, places)
     found = {letter.id: letter for record in records for letter in open_dead_letters([record])}
-    return {letter_id: found[letter_id] for letter_id in ids if letter_id in found}
+    later = {places[one] for one in left}
+    return {letter_id: found.get(letter_id) for letter_id in ids if letter_id not in later}
 
 
 def close(

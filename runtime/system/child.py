@@ -105,11 +105,15 @@ class Child:
             return self._check_stopping()
         if self.info.state == "restarting":
             return self._check_restarting()
-        if not self.alive():
+        alive = self.alive()
+        # One that has ended meanwhile may have been ready before.
+        if self.info.state == "starting" and self._check_starting():
+            return True
+        if not alive:
             self._plan_restart(exit_reason(self.process))
             return True
         self._check_health()
-        return self.info.state == "starting" and self._check_starting()
+        return False
 
     def _check_health(self) -> None:
         """End what does not do its work: with a traceback in its log, if it still can."""
@@ -144,12 +148,14 @@ class Child:
             self.info.topic = " ".join(self.reports.recv()) or None
         except EOFError:
             return False
-        self.info.state = "ready"
+        self.info.state, self.info.failed_starts = "ready", 0
         return True
 
     def _plan_restart(self, reason: str) -> None:
-        lived = time.monotonic() - self.started_at
-        self.failures = 1 if lived > HEALTHY_AFTER else self.failures + 1
+        soon = time.monotonic() - self.started_at <= HEALTHY_AFTER
+        self.failures = self.failures + 1 if soon else 1
+        failed = soon and self.info.state == "starting" and not self.info.problem
+        self.info.failed_starts = self.info.failed_starts + 1 if failed else 0
         delay = BACK_OFF.delay(self.failures, self.info.name)
         log.warning("%s ended (%s); starting it again in %.1f s", self.info.name, reason, delay)
         self.info.state = "restarting"

@@ -213,7 +213,7 @@ def _run(
         timer = Timer(hosted, database, crash_points=points)
         timer.observer = observer
         timer.time_limit = Watchdog(hosted.timeout)
-        _run_timer(timer, hosting.settings, hosting.stop, hosting.on_ready)
+        _run_timer(timer, hosting)
     else:
         worker = Worker(hosted, database, crash_points=points)
         worker.observer = observer
@@ -253,15 +253,15 @@ def _end() -> None:
     os._exit(1)
 
 
-def _run_timer(
-    timer: Timer, settings: Settings, stop: threading.Event, on_ready: Callable[[], None]
-) -> None:
+def _run_timer(timer: Timer, hosting: Hosting) -> None:
+    settings, traces = hosting.settings, hosting.traces
     producer = Producer(settings, timer.observer.sent)
     health = HealthFile(settings.saga_health, timer.function.timeout)
     every = timer.every.total_seconds()
 
     def send(commands: Iterable[Record]) -> None:
-        refused = _offer(producer, commands, settings)
+        traced = commands if traces is None else map(traces.sending, commands)
+        refused = _offer(producer, traced, settings)
         for command, why, _ in refused:
             log.error("not taken by %s: %s", command.topic, why)
         letters = [to_unsent_letter(sent, timer.name, why, utcnow()) for sent, why, _ in refused]
@@ -273,9 +273,9 @@ def _run_timer(
         producer.check()
 
     health.mark_healthy(again_in=every)
-    on_ready()
+    hosting.on_ready()
     try:
-        timer.run(send, stop, check)
+        timer.run(send, hosting.stop, check)
     finally:
         producer.close()
 

@@ -22,7 +22,7 @@ from ..settings import Settings
 INDENTED = "    "
 HIDDEN = "***"
 # Characters: a fault's text of a megabyte, logged at each attempt, would rotate all else away.
-LONGEST = 100_000  # of a message
+LONGEST = 100_000  # of a message, a traceback, or what is given along with them
 LONGEST_BELOW = 5_000  # of each line of a traceback
 SHORTEST_SECRET = 6  # characters: hiding less would spoil words, and hide nothing
 OWN = ("time", "level", "logger", "message", "function", "version", "exception")
@@ -101,7 +101,7 @@ class TextFormatter(logging.Formatter):
         if record.exc_info and not traceback:
             traceback = self.formatException(record.exc_info)
         lines = hidden("\n".join(filter(None, [traceback, record.stack_info]))).split("\n")
-        return "\n".join(_cut(line, LONGEST_BELOW) for line in lines)
+        return cut("\n".join(cut(line, LONGEST_BELOW) for line in lines), LONGEST)
 
 
 class JsonFormatter(TextFormatter):
@@ -144,17 +144,18 @@ def hidden(text: str) -> str:
     return text
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text of `most` characters at most, and how many more it had."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters more)"
+
+
 def _time(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _message(record: logging.LogRecord) -> str:
-    return _cut(hidden(record.getMessage()), LONGEST)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters more)"
+    return cut(hidden(record.getMessage()), LONGEST)
 
 
 def _plain(value: object) -> Any:
@@ -163,4 +164,4 @@ def _plain(value: object) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    return hidden(said(value))
+    return cut(hidden(said(value)), LONGEST)

@@ -13,17 +13,18 @@ from ..observer import Observer
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[..., None]
+Tell = Callable[..., Any]
 Around = Callable[[Envelope], AbstractContextManager[object]]
 TOLD = ("handled", "applied", "received", "sent", "ticked")
 
 
 def _guarded(tell: Tell) -> Tell:
-    def guarded(*what: Any) -> None:
+    def guarded(*what: Any) -> Any:
         try:
-            tell(*what)
+            return tell(*what)
         except Exception as error:
             log.error("not observed: %s", first_line(error), exc_info=True)
+            return None
 
     return guarded
 
@@ -48,10 +49,15 @@ class Observers(Observer):
             setattr(
                 self, name, _all([_guarded(getattr(o, name)) for o in _hearing(name, observers)])
             )
+        self._ticking = [_guarded(o.ticking) for o in _hearing("ticking", observers)]
         self._around = [observer.around for observer in _hearing("around", observers)]
         if len(self._around) == 1:
             [alone] = self._around
             setattr(self, "around", alone)  # noqa: B010 - each message is one call
+
+    def ticking(self, began: int, /) -> str | None:
+        """Return what the first one returns that has a trace."""
+        return next(filter(None, [tell(began) for tell in self._ticking]), None)
 
     @contextmanager
     def around(self, command: Envelope, /) -> Iterator[None]:

@@ -24,7 +24,8 @@ class ProcessInfo(BaseModel):
     """One process of the system; `topic` lists what a function or saga reads.
 
     `deployed` names the function, saga or adapter that it is an instance of; `born` is when the
-    process has started, in seconds since 1970; `problem` says why it can't be started.
+    process has started, in seconds since 1970; `problem` says why it can't be started, and
+    `failed_starts` how often in succession it has ended soon, and before it was ready.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ProcessInfo(BaseModel):
     born: float | None = None
     state: ProcessState = "starting"
     restarts: int = 0
+    failed_starts: int = 0
     port: int | None = None
     topic: str | None = None
     problem: str | None = None

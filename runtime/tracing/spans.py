@@ -17,7 +17,15 @@ from opentelemetry.semconv._incubating.attributes import faas_attributes as faas
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import error_attributes as errors
 from opentelemetry.semconv.attributes import exception_attributes as exceptions
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    set_span_in_context,
+)
 
 from ..clock import microseconds
 from ..envelope import Envelope, Record, read_command_id, reply_id
@@ -48,6 +56,7 @@ class Traces(Observer):
         self.tracer = provider.get_tracer(SCOPE)
         self._calls: dict[str, Span] = {}  # of handlers in the transaction at work, by command
         self._answering: dict[str, SpanContext] = {}  # where replies come from, by their ids
+        self._tick: Span = INVALID_SPAN  # of the timer's call in the transaction at work
         self._received: dict[str, str] = {}  # the `traceparent` of records in hand, by their places
 
     def around(self, command: Envelope, /) -> AbstractContextManager[None]:
@@ -95,21 +104,25 @@ class Traces(Observer):
             }
             self._start(PROCESS, topic, sent, attributes, microseconds(new.updated_at)).end()
 
-    def ticked(self, began: int, ended: int, commands: int) -> None:
-        """Make the span of a timer's call, which begins a trace."""
+    def ticking(self, began: int, /) -> str:
+        """Begin the span of a timer's call, and a trace; that of a call before, if left, goes."""
         attributes: Attributes = {
             faas.FAAS_TRIGGER: faas.FaasTriggerValues.TIMER.value,
             faas.FAAS_NAME: self._name,
-            COMMANDS: commands,
         }
-        span = self.tracer.start_span(
+        self._tick = self.tracer.start_span(
             f"tick {self._name}",
             trace_context.below(None),
             SpanKind.INTERNAL,
             attributes,
             start_time=began * 1000,
         )
-        span.end(max(began, ended) * 1000)  # a clock may be set back
+        return trace_context.write(self._tick.get_span_context())
+
+    def ticked(self, began: int, ended: int, commands: int) -> None:
+        """End the span of a timer's call."""
+        self._tick.set_attribute(COMMANDS, commands)
+        self._tick.end(max(began, ended) * 1000)  # a clock may be set back
 
     def forget(self) -> None:
         """Forget where answers come from that are on their way."""

@@ -14,8 +14,9 @@ from saga.runtime.envelope import Envelope, Record
 from saga.runtime.function import Function
 from saga.runtime.inbox import InboxRow
 from saga.runtime.kafka import transport as module
-from saga.runtime.kafka.admin import create_topics, lag, read_topics
+from saga.runtime.kafka.admin import create_topics, lag
 from saga.runtime.kafka.application import application
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 from saga.runtime.worker import Worker

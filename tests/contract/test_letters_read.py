@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from saga.runtime.clock import utcnow
-from saga.runtime.dead_letter import SUFFIX, open_dead_letters, to_dead_letter
+from saga.runtime.dead_letter import SUFFIX, Origin, open_dead_letters, to_dead_letter
 from saga.runtime.envelope import Record
-from saga.runtime.kafka import admin as module
-from saga.runtime.kafka.admin import create_topics, read_on, read_records, read_topics
+from saga.runtime.kafka import reading as module
+from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.application import Admin
 from saga.runtime.kafka.dead_letters import close, fetch, read_more
+from saga.runtime.kafka.reading import read_on, read_records, read_topics
 from saga.runtime.settings import Settings
 from support.brokers import Server
 from support.waiting import DEADLINE, wait_until
@@ -47,38 +49,70 @@ class LettersContract:
     def test_reading_goes_on_where_it_ended(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2)
         self.put(settings, topic, 1, 3, 4)
-        numbers, places, lefts = [], {}, []
+        numbers, places, lefts = list[int](), dict[Origin, int](), []
         for _ in range(3):
-            more = read_on(settings, [topic, "none"], places, 2)
+            more = read_on(settings, topic.__eq__, places, 2)
             numbers += [int(record.value or b"") for record in more.records]
-            assert more.began == {(topic, n): places.get((topic, n), 0) for n in (0, 1)}
+            assert more.began == {where: places.get(where, 0) for where in more.places}
             places = more.places
             lefts.append(more.left)
         assert sorted(numbers) == [0, 1, 2, 3, 4]
         assert lefts == [3, 1, 0]
-        assert places == {(topic, 0): 3, (topic, 1): 2}
-        assert read_on(settings, [topic], places, 2).records == []
+        assert {where[:2]: at for where, at in places.items()} == {(topic, 0): 3, (topic, 1): 2}
+        assert read_on(settings, topic.__eq__, places, 2).records == []
         self.put(settings, topic, 1, 5)
-        more = read_on(settings, [topic], places, 2)
+        more = read_on(settings, topic.__eq__, places, 2)
         assert [record.offset for record in more.records] == [2]
+        assert read_on(settings, "none".__eq__, {}, 2) == ([], {}, {}, 0)
 
     def test_reading_ends_with_what_is_large(
         self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.put(settings, topic, 0, 10, 11, 12)
         monkeypatch.setattr(module, "READ_AT_ONCE", 30)  # bytes: the headers of one
-        more = read_on(settings, [topic], {}, 9)
+        more = read_on(settings, topic.__eq__, {}, 9)
         assert (len(more.records), more.left) == (1, 2)
 
     def test_place_that_is_not_there_is_the_begin(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2)
+        places = read_on(settings, topic.__eq__, {}, 9).places
+        more = read_on(settings, topic.__eq__, dict.fromkeys(places, 99), 9)
+        assert set(more.began.values()) == {0}
+        assert [record.offset for record in more.records] == [0, 1, 2]
+
+    def test_partition_without_its_first_records_is_another(
+        self, settings: Settings, topic: str
+    ) -> None:
+        self.put(settings, topic, 0, 0, 1, 2)
+        places = read_on(settings, topic.__eq__, {}, 9).places
         admin = Admin(settings)  # which ends its calls where it is let go
-        [done] = admin.client.delete_records([TopicPartition(topic, 0, 1)]).values()
+        [done] = admin.client.delete_records([TopicPartition(topic, 0, 2)]).values()
         done.result(DEADLINE)
-        for place in (0, 99):
-            more = read_on(settings, [topic], {(topic, 0): place}, 9)
-            assert more.began[topic, 0] == 1
-            assert [record.offset for record in more.records] == [1, 2]
+        more = read_on(settings, topic.__eq__, places, 9)
+        assert [record.offset for record in more.records] == [2]
+        [changed] = {*more.began} - {*places}
+        assert (changed.partition, changed.first, more.began[changed]) == (0, 2, 2)
+
+    def test_topic_that_is_made_anew_is_another(self, settings: Settings, topic: str) -> None:
+        self.put(settings, topic, 0, 0, 1)
+        places = read_on(settings, topic.__eq__, {}, 9).places
+        found = Admin(settings)
+        found.client.delete_topics([topic])[topic].result(DEADLINE)
+        wait_until(lambda: topic not in found.topics(), "it is gone")
+        create_topics(settings, {topic: 2})
+        wait_until(lambda: topic in found.topics(), "it is there")
+        self.put(settings, topic, 0, 5, 6, 7)
+        more = read_on(settings, topic.__eq__, places, 9)
+        assert [record.value for record in more.records] == [b"5", b"6", b"7"]
+        assert not {*more.began} & {*places}
+
+    def test_topics_are_asked_for_once(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = mock.Mock(side_effect=Admin(settings).topics)
+        monkeypatch.setattr(Admin, "topics", lambda _: asked())
+        assert topic in {where.topic for where in read_more(settings, {}, 99).places}
+        assert asked.call_count == 1
 
     def test_letters_are_fetched_by_id(self, settings: Settings, topic: str) -> None:
         self.put(settings, topic, 0, 0, 1, 2, 3)
@@ -87,12 +121,33 @@ class LettersContract:
         ids = [f"{name}/0/1", f"{name}/0/3", f"{name}/1/0"]
         gone = [f"{name}/0/9", f"{name}/7/0", "none/0/0"]
         found = fetch(settings, [*ids, *gone])
-        assert {one: letter.record.value for one, letter in found.items()} == {
+        assert {one: letter and letter.record.value for one, letter in found.items()} == {
             ids[0]: b"1",
             ids[1]: b"3",
             ids[2]: b"4",
+            **dict.fromkeys(gone),
         }
-        assert read_records(settings, []) == []
+        assert read_records(settings, []) == ([], [])
+
+    def test_large_letters_are_fetched_some_at_a_time(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(settings, topic, 0, 10, 11, 12)
+        self.put(settings, topic, 1, 13)
+        monkeypatch.setattr(module, "FETCHED_AHEAD", 30)  # bytes: the headers of one
+        name = topic.removesuffix(SUFFIX)
+        ids, rounds = [f"{name}/0/0", f"{name}/0/2", f"{name}/0/7", f"{name}/1/0"], []
+        while ids:
+            rounds.append(fetch(settings, ids))
+            ids = [one for one in ids if one not in rounds[-1]]
+        found = {one: letter for some in rounds for one, letter in some.items()}
+        assert {one for one, letter in found.items() if letter is None} == {f"{name}/0/7"}
+        assert sorted(letter.record.value for letter in found.values() if letter) == [
+            b"10",
+            b"12",
+            b"13",
+        ]
+        assert [sum(map(bool, some.values())) for some in rounds if any(some.values())] == [1] * 3
 
     @pytest.mark.parametrize("what", ["replayed", "dropped"])
     def test_mark_is_behind_its_letter_in_its_partition(

@@ -8,9 +8,10 @@ import pytest
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Envelope, Record, reply_id
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.kafka.admin import create_topics, lag, read_topics
+from saga.runtime.kafka.admin import create_topics, lag
 from saga.runtime.kafka.application import Admin
 from saga.runtime.kafka.producer import Producer
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.kafka.request import request
 from saga.runtime.kafka.tail import Tail
 from saga.runtime.kafka.transport import KafkaTransport

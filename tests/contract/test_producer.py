@@ -12,9 +12,10 @@ from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Envelope, Record
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka import producer as module
-from saga.runtime.kafka.admin import create_topics, read_topics
+from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.application import Admin
 from saga.runtime.kafka.producer import Producer
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.settings import Settings
 from saga.runtime.transport import Transport
 from support.brokers import LOST, POLL, Broker, Server, group, read, record

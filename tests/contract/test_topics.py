@@ -11,8 +11,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.kafka.admin import create_topics, read_topics
+from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.application import Admin
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 from support.brokers import POLL, Server, group, poll_one, read, record, values

@@ -35,7 +35,7 @@ class Running:
 
 
 def run(*command: object, **environment: object) -> subprocess.CompletedProcess[str]:
-    settings = {"SAGA_STACKS": "stacks", "PYTHONPATH": ".", **environment}
+    settings = {"PYTHONPATH": ".", **environment}
     return subprocess.run(
         [str(word) for word in command],
         cwd=TRIP,

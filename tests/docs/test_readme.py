@@ -28,7 +28,7 @@ def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BIN / "saga", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "SAGA_STACKS": "stacks"},
+        env=os.environ,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -71,7 +71,7 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
         given = subprocess.run(
             [sys.executable, "give_one.py"],
             cwd=project,
-            env={**os.environ, "SAGA_STACKS": "stacks"},
+            env=os.environ,
             capture_output=True,
             text=True,
             timeout=DEADLINE,

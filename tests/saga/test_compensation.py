@@ -120,6 +120,7 @@ def test_deadline_undoes_what_was_done(created):
     created.silence()
     assert created.state.failure.step == "process_payment"
     assert "300 s" in created.state.failure.message
+    assert created.state.failure.public
     created.expect_undos(*UNDOS).expect_nothing().expect_compensated("deadline_exceeded")
 
 

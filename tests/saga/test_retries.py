@@ -89,6 +89,7 @@ def test_silence_is_answered_by_sending_the_same_attempt_again(story):
     step = story.state.steps[0]
     assert (step.attempts, step.silences, step.error.code) == (1, 1, "timeout")
     assert step.error.message == "no answer within 15 s, sent again"
+    assert step.error.public
 
 
 def test_silence_doubles_the_time_out_until_the_deadline(story):

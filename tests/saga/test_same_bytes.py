@@ -119,3 +119,11 @@ def test_row_without_the_bytes_gets_them_when_its_command_is_sent_again(buying):
     assert Charge.model_validate_json(command.data).model_fields_set == {"key"}
     _, [third] = transition.on_due(SAGA, again, again.due_at + timedelta(minutes=1))
     assert third.data == command.data
+
+
+def test_row_without_the_bytes_gets_them_when_a_reply_comes_again(buying):
+    undoing = buying.reply(Charged()).reject("no")
+    first, second = undoing.state.steps
+    undoing.state = replace(undoing.state, steps=(replace(first, body=None), second))
+    again = undoing.duplicate()
+    assert kept(again) == [bodies(again, Refund)[-1], None]

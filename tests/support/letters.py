@@ -9,9 +9,16 @@ import pytest
 from saga.runtime.clock import utcnow
 from saga.runtime.console.letters import Letters
 from saga.runtime.console.open_letters import LetterRow, ReadRow
-from saga.runtime.dead_letter import DeadLetter, Mark, mark, open_dead_letters, to_dead_letter
+from saga.runtime.dead_letter import (
+    DeadLetter,
+    Mark,
+    Origin,
+    mark,
+    open_dead_letters,
+    to_dead_letter,
+)
 from saga.runtime.envelope import Headers, Record
-from saga.runtime.kafka.admin import Reading
+from saga.runtime.kafka.reading import Reading
 from saga.runtime.transport import Partition
 from support.api import Api
 
@@ -23,8 +30,10 @@ class DeadLetters:
 
     def __init__(self) -> None:
         self.topics: dict[Partition, list[Record]] = {}
+        self.made = 0  # times that a topic was made anew
         self.done: list[tuple[str, Mark]] = []
         self.most = 1_000  # records that are read at once
+        self.fetched = 1_000  # letters
         self.hold: Callable[[], Any] = lambda: None  # called before a reading
 
     def put(
@@ -43,8 +52,9 @@ class DeadLetters:
         return f"{topic}/0/{len(sent) - 1}"
 
     def empty(self, topic: str = "bakery.bake") -> None:
-        """Forget a topic's records, as a broker does that is made anew."""
+        """Make a topic anew."""
         self._on(topic).clear()
+        self.made += 1
 
     def install(self, monkeypatch: pytest.MonkeyPatch, api: Api) -> None:
         """Be what the console reads, from the beginning."""
@@ -54,21 +64,22 @@ class DeadLetters:
         monkeypatch.setattr(Letters, "_fetch", lambda _, ids: self._fetch(ids))
         monkeypatch.setattr(Letters, "_mark", lambda _, letters, what: self._mark(letters, what))
 
-    def _read_more(self, places: Mapping[Partition, int]) -> Reading:
+    def _read_more(self, places: Mapping[Origin, int]) -> Reading:
         self.hold()
-        began = {
-            where: place if (place := places.get(where, 0)) <= len(records) else 0
-            for where, records in self.topics.items()
-        }
-        new = [r for where, records in self.topics.items() for r in records[began[where] :]]
+        origins = {where: Origin(*where, str(self.made)) for where in self.topics}
+        began = {one: places.get(one, 0) for one in origins.values()}
+        new = [
+            r for where, records in self.topics.items() for r in records[began[origins[where]] :]
+        ]
         read = new[: self.most]
         reached = dict(began)
         for record in read:
-            reached[record.topic, 0] += 1
+            reached[origins[record.topic, 0]] += 1
         return Reading(read, began, reached, len(new) - len(read))
 
-    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
-        return {letter.id: letter for letter in self._all() if letter.id in ids}
+    def _fetch(self, ids: Sequence[str]) -> dict[str, DeadLetter | None]:
+        found = {letter.id: letter for letter in self._all()}
+        return {letter_id: found.get(letter_id) for letter_id in ids[: self.fetched]}
 
     def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> None:
         for letter in letters:

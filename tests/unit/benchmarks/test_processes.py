@@ -66,7 +66,7 @@ def test_program_has_the_variables_that_it_is_given(tmp_path: Path, until) -> No
     log = tmp_path / "log"
     code = "import os, signal; print(os.environ['ONE'], os.getcwd(), flush=True); signal.pause()"
     with running([sys.executable, "-c", code], log, {"ONE": "1"}):
-        until(log.read_text, "it runs")
+        until(lambda: log.read_text().endswith("\n"), "it runs")
     assert log.read_text() == f"1 {ROOT}\n"
 
 

@@ -64,8 +64,8 @@ def told(saga: SagaState, now: float = 20, declared: Saga | None = SAGA) -> str:
 def test_saga_that_waits_for_an_answer() -> None:
     waiting = state("RUNNING", StepState("make", "RUNNING", 2), awaiting=True, due_at=at(23))
     assert told(waiting) == (
-        "It waits for the answer to make, attempt 2, which was sent to why.make 12 s ago. "
-        "Without an answer, the same is sent again in 3 s. "
+        "It waits for the answer to make, attempt 2, which was sent to why.make 12.0 s ago. "
+        "Without an answer, the same is sent again in 3.00 s. "
         "At its deadline, 2026-01-01T12:05:00Z, it is undone, too. `DELETE /sagas/s` cancels it."
     )
 
@@ -82,7 +82,7 @@ def test_saga_that_nobody_answers() -> None:
 def test_saga_that_waits_for_its_next_attempt() -> None:
     failed = StepState("make", "RUNNING", 2, error=BROKEN)
     assert told(state("RUNNING", failed, due_at=at(20.25))).startswith(
-        "make has failed, attempt 2: OSError: disk full. The next attempt is made in 0.25 s. "
+        "make has failed, attempt 2: OSError: disk full. The next attempt is made in 250 ms. "
         "After 4 attempts, what was done is undone. At its deadline,"
     )
 
@@ -93,7 +93,7 @@ def test_saga_that_is_undone() -> None:
     assert told(waiting) == (
         "It could not be completed: pay: no_money: 2.00 is missing. "
         "It waits for the answer to the undo of make, attempt 3, which was sent to why.unmake "
-        "12 s ago. Without an answer, the same is sent again in 1 min 20 s. "
+        "12.0 s ago. Without an answer, the same is sent again in 1 min 20 s. "
         "An answer is waited for without end, and asked for every 300 s."
     )
     assert told(replace(waiting, awaiting=False)).endswith(
@@ -128,11 +128,11 @@ def test_saga_that_waits_for_a_person() -> None:
 @pytest.mark.parametrize(
     ("saga", "words"),
     [
-        (state("COMPLETED"), "It has completed, in 8 s; nothing is left to be done."),
+        (state("COMPLETED"), "It has completed, in 8.00 s; nothing is left to be done."),
         (
             state("COMPENSATED", failure=NO),
             "It could not be completed: pay: no_money: 2.00 is missing. "
-            "What was done is undone, in 8 s; nothing is left to be done.",
+            "What was done is undone, in 8.00 s; nothing is left to be done.",
         ),
         (
             state("UNREADABLE", failure=Failure("", "unreadable", "can't be read: id missing")),
@@ -148,4 +148,4 @@ def test_saga_that_has_ended(saga: SagaState, words: str) -> None:
 @pytest.mark.parametrize("declared", [None, Saga("why", Begin, [Step(Pay)])])
 def test_saga_whose_declaration_has_changed_is_told_of_all_the_same(declared: Saga | None) -> None:
     waiting = state("RUNNING", StepState("make", "RUNNING", 1), awaiting=True, due_at=at(23))
-    assert "to make, attempt 1, which was sent 12 s ago." in told(waiting, declared=declared)
+    assert "to make, attempt 1, which was sent 12.0 s ago." in told(waiting, declared=declared)

@@ -45,6 +45,7 @@ def test_each_record_that_was_received_is_told_once(bakery, told):
     headless = bakery.bake_record("y", "y")._replace(headers=[])
     bakery.baker.process([*records, records[0], broken, headless])
     assert told.outcomes == ["done", "done", "rejected", "duplicate", "dead", "dead"]
+    assert {*told.moments} == {(microseconds(bakery.clock()),) * 3}
 
 
 def test_what_came_of_a_failing_handler_is_told_once(bakery, told):

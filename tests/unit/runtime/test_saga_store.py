@@ -18,6 +18,7 @@ from saga.runtime import (
     saga_store,
     unsent,
 )
+from saga.runtime.clock import microseconds
 from saga.runtime.database.connection import connect, transaction
 from saga.runtime.database.schema import bind
 from saga.runtime.envelope import Reply
@@ -26,6 +27,7 @@ from saga.runtime.saga_history import histories
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import from_json, to_json
 from saga.runtime.saga_store import SagaStore, Start
+from saga.runtime.stamps import Parts, Stamps
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=20)
@@ -175,6 +177,14 @@ def test_key_taken_by_another_process_meanwhile_gives_its_saga(monkeypatch, stor
     )
     ((state, commands),) = begin("b", idempotency_key="k", fingerprint="f")
     assert (state.id, commands) == ("a", [])
+
+
+def test_moment_of_a_reply_tells_the_parts_of_its_attempt(store):
+    begin("a")
+    moments = [microseconds(NOW + timedelta(seconds=n)) for n in range(5)]
+    store.advance(SAGA, [reply("a")._replace(stamps=Stamps(*moments))], LATER)
+    path = histories(store.database, found(store, ["a"]))["a"]
+    assert path[-1].parts == Parts(*[timedelta(seconds=n) for n in (1, 1, 1, 1, 16)])
 
 
 def test_reply_advances_its_saga(store):

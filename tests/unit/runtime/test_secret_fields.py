@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
+import pydantic
 import pytest
 from pydantic import (
     AliasChoices,
@@ -28,6 +29,7 @@ from saga.runtime.secret_fields import (
     hidden_text,
     hidden_whole,
     hides,
+    kinds_in,
     quiet,
     scrubbed,
     without_secrets,
@@ -66,6 +68,21 @@ class Account(TypedDict):
     number: Annotated[str, Field(repr=False)]
 
 
+@dataclass
+class Voucher:
+    shop: str
+    number: Annotated[str, Field(repr=False)]
+
+
+@pydantic.dataclasses.dataclass
+class Badge:
+    number: str = Field(repr=False, alias="theNumber")
+
+
+class Tree(RootModel["list[Tree | Pin]"]):
+    pass
+
+
 class Pay(Message):
     order: int
     note: str | None = None
@@ -78,6 +95,9 @@ class Pay(Message):
     codes: Codes | None = None
     paid_with: Card | None = Field(None, serialization_alias="paidWith")
     account: Account | None = None
+    voucher: Voucher | None = None
+    badge: Badge | None = None
+    tree: Tree | None = None
     old: str | None = Field(None, repr=False, validation_alias=AliasChoices("old", "older"))
     key: str | None = Field(None, repr=False, validation_alias="theKey")
 
@@ -108,6 +128,9 @@ class Pay(Message):
             {"paidWith": {"holder": "A", "number": HIDDEN}},
         ),
         ({"account": {"bank": "B", "number": "1"}}, {"account": {"bank": "B", "number": HIDDEN}}),
+        ({"voucher": {"shop": "S", "number": "1"}}, {"voucher": {"shop": "S", "number": HIDDEN}}),
+        ({"badge": {"theNumber": "1"}}, {"badge": {"theNumber": HIDDEN}}),
+        ({"tree": [[{"digits": "1"}]]}, {"tree": [[{"digits": HIDDEN}]]}),
         ([{"card": SECRET}, 1], [{"card": HIDDEN}, 1]),
         ({"unknown": {"card": "of nobody"}}, {"unknown": {"card": HIDDEN}}),
     ],
@@ -115,6 +138,11 @@ class Pay(Message):
 def test_secret_is_hidden_wherever_it_is(value, shown):
     assert hidden((Pay,), value) == shown
     assert json.loads(hidden_text((Pay,), json.dumps(value))) == shown
+
+
+def test_classes_of_a_type_are_those_with_fields():
+    assert kinds_in(dict[str, list[Pin] | None]) == (Pin,)
+    assert kinds_in(Tree | int) == (Tree, Pin)
 
 
 def test_class_without_secrets_is_shown_as_it_is():
@@ -146,6 +174,7 @@ def test_error_about_a_secret_root_quotes_nothing():
     [
         ({"card": "411", "old": SECRET}, f"{SECRET} and 411", "*** and ***"),
         ({"whole": {"a": True, "b": None, "c": "deep"}}, "True None deep", "True None ***"),
+        ({"card": "112", "old": "01123"}, "01123 and 112", "*** and ***"),
         ({"unknown": {"card": "of nobody"}}, "of nobody", HIDDEN),
         ({"pin": {"digits": "nested"}}, "nested", HIDDEN),
     ],

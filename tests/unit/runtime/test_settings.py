@@ -8,7 +8,7 @@ import pytest
 
 from saga.runtime.cli.app import settings_for
 from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
+from saga.runtime.settings import ORDERS, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,24 @@ def test_each_service_has_a_file_in_the_data_directory(tmp_path):
 def test_data_directory_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Settings().database_url("user") == f"sqlite:///{tmp_path}/.saga/user.db"
+
+
+def test_stacks_are_those_of_the_folder_where_it_has_some(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stacks = tmp_path / "stacks"
+    assert Settings().saga_stacks == ORDERS
+    stacks.mkdir()
+    (stacks / ".hidden.toml").touch()
+    assert Settings().saga_stacks == ORDERS
+    (stacks / "gift.toml").touch()
+    assert Settings().saga_stacks.absolute() == stacks
+    monkeypatch.setenv("SAGA_STACKS", "others")
+    assert Settings().saga_stacks == Path("others")
+
+
+def test_stacks_of_the_orders_own_folder_are_theirs(monkeypatch):
+    monkeypatch.chdir(ORDERS.parent)
+    assert Settings().saga_stacks == ORDERS
 
 
 def test_whole_url_can_be_set(monkeypatch):

@@ -8,17 +8,20 @@ import pytest
 
 from saga.runtime import crash, outbox
 from saga.runtime import loop as module
+from saga.runtime.clock import microseconds
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
 from saga.runtime.envelope import Envelope
 from saga.runtime.errors import BrokerUnavailable, ContractError
 from saga.runtime.function import Function
+from saga.runtime.observer import Observer
 from saga.runtime.outbox import DueRow, OutboxRow
 from saga.runtime.retry import Retry
 from saga.runtime.timer import CLOCKS_DIFFER, Timer
 
 NAME, EVERY = "billing.remind_debtors", 7.5  # seconds
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=2)
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +129,30 @@ def test_crash_points_are_told_what_is_in_hand(billing):
     points = (crash.BEFORE_COMMIT, crash.AFTER_COMMIT, crash.AFTER_SEND)
     before = (crash.BEFORE_HANDLER, [timer.function])
     assert told == [before, *((point, [command]) for point in points)]
+
+
+def test_commands_go_on_with_the_trace_of_their_tick_or_their_own(billing):
+    told = []
+
+    class Traced(Observer):
+        def ticking(self, began, /):
+            told.append(began)
+            return "00-2"
+
+        def ticked(self, began, ended, commands):
+            told.append((began, ended, commands))
+
+    def tick(now):
+        bills.now = LATER
+        return [remind(1), remind(2)._replace(traceparent=None)]
+
+    bills = billing()
+    bills.tick = tick
+    timer = bills.timer()
+    timer.observer = Traced()
+    sent = [dict(command.record.headers)["traceparent"] for command in timer.tick()]
+    assert sent == [b"00-1", b"00-2"]
+    assert told == [microseconds(NOW), (microseconds(NOW), microseconds(LATER), 2)]
 
 
 def test_timer_goes_on_at_once_when_it_had_something_to_do(billing):

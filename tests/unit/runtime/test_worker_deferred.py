@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
+from itertools import count
 
 import peewee
 import pytest
@@ -49,6 +51,15 @@ def test_refused_commit_fails_one_message_and_no_other(bakery, batch, outcomes):
     assert bakery.loaves == ["corn", "rye"]
     assert bakery.inbox == {"rye/bake/do": "done", "corn/bake/do": "done"}
     assert bakery.baker.unworked == []
+
+
+def test_reply_to_what_the_commit_refused_has_its_moments(bakery, batch):
+    now, ticks = bakery.clock(), count()
+    bakery.clock = lambda: now + timedelta(microseconds=next(ticks))
+    record = bakery.bake_record("oat", "oat", time=now.isoformat())
+    [reply] = bakery.baker.process([record])
+    stamps = decode(reply).stamps
+    assert stamps.received == stamps.began < stamps.ended < stamps.answered
 
 
 def test_last_of_two_is_found_too(bakery, batch, outcomes):

@@ -243,7 +243,7 @@ def test_the_next_commands_lead_into_the_folder(tmp_path):
     assert made.next_commands() == [
         f"cd {tmp_path}",
         "PYTHONPATH=. python -m pytest tests/test_wrap_gift.py",
-        "PYTHONPATH=. SAGA_STACKS=stacks saga check",
+        "saga check",
     ]
 
 

@@ -157,8 +157,21 @@ def test_letters_of_a_broker_that_was_made_anew_are_forgotten(console, dead):
     listed(console)
     dead.empty()
     new = dead.put(reason="another")
-    assert sorted(listed(console)[0]) == [new, other]
-    assert "another" in console.get("/dead-letters").text
+    found, page = listed(console)
+    assert sorted(found) == [new, other]
+    assert "another" in page.text
+
+
+def test_topic_made_anew_that_has_more_than_was_read_is_read_from_its_begin(console, dead):
+    for _ in range(2):
+        dead.put(reason="cake")
+    assert listed(console)[1].text.count("cake") == 2
+    dead.empty()
+    for _ in range(3):
+        dead.put(reason="pie")
+    found, page = listed(console)
+    assert len(found) == page.text.count("pie") == 3
+    assert "cake" not in page.text
 
 
 def test_letter_closed_by_somebody_else_is_gone(console, dead):
@@ -207,14 +220,14 @@ def test_long_letter_is_cut_on_its_page(console, dead):
     letter = dead.put(value=b'{"cake": "%s"}' % (b"x" * (VALUE_LIMIT - 20)), headers=headers)
     page = console.get(f"/dead-letters/{letter}")
     assert len(page.text) < 200_000
-    assert "(1400 more)" in page.text
+    assert "(1400 characters more)" in page.text
     assert "<dt>1 more</dt>" in page.text
 
 
 def test_letter_that_is_not_on_the_broker_any_more_is_forgotten(console, dead, monkeypatch):
     letter = dead.put()
     listed(console)
-    monkeypatch.setattr(Letters, "_fetch", lambda *_: {})
+    monkeypatch.setattr(Letters, "_fetch", lambda _, ids: dict.fromkeys(ids))
     assert console.get(f"/dead-letters/{letter}").status == 404
     assert LetterRow.select().count() == 0
 
@@ -260,6 +273,14 @@ def test_those_that_pass_a_filter_are_dropped_and_it_is_recorded(console, dead, 
     assert "/console/dead-letters?reason=cake" in page
     assert "Drop 3 dead letters" in console.get("/actions").text
     assert listed(console)[0] == [ids[1]]
+
+
+def test_large_letters_are_acted_on_one_after_the_other(console, dead):
+    ids = [dead.put() for _ in range(3)]
+    dead.fetched = 1
+    row, _ = act(console, "drop", 3)
+    assert dead.done == [(letter, "dropped") for letter in ids]
+    assert (row.chosen, row.done, row.why_not) == (3, 3, {})
 
 
 def test_nothing_is_done_where_there_are_others_than_were_shown(console, dead):
@@ -339,7 +360,7 @@ def test_error_of_some_letters_leaves_the_others(console, dead, monkeypatch):
 def test_letter_that_has_gone_meanwhile_is_told(console, dead, monkeypatch):
     dead.put()
     listed(console)
-    monkeypatch.setattr(Letters, "_fetch", lambda *_: {})
+    monkeypatch.setattr(Letters, "_fetch", lambda _, ids: dict.fromkeys(ids))
     row, _ = act(console, "drop", 1)
     assert row.why_not == {"it is not on the broker any more": 1}
     assert LetterRow.select().count() == 0

@@ -17,7 +17,7 @@ from saga.runtime.deploy.containers import Containers, explain
 from saga.runtime.deploy.provenance import Provenance
 from saga.runtime.deploy.target import Release
 from saga.runtime.errors import SagaError, StackError
-from saga.runtime.settings import Settings
+from saga.runtime.settings import ORDERS, Settings
 from saga.runtime.system.stack import Stack, find_stacks
 
 SECRET = "hunter2"  # in every value that nobody may see
@@ -121,7 +121,7 @@ def engine(monkeypatch):
 
 @pytest.fixture(scope="module")
 def artifact():
-    path, stack = next(iter(find_stacks(Settings.model_fields["saga_stacks"].default).items()))
+    path, stack = next(iter(find_stacks(ORDERS).items()))
     return bundle(path, stack)
 
 

@@ -13,7 +13,8 @@ from saga.runtime.deploy.lock import installed_on, lock_here
 from saga.runtime.deploy.releasing import Releasing
 from saga.runtime.deploy.target import Instance
 from saga.runtime.errors import SagaError
-from saga.runtime.settings import Settings
+from saga.runtime.settings import ORDERS, Settings
+from saga.runtime.system.state import System
 from saga.runtime.system.wanted import instance_name
 
 WRAP, SEND = "parcel.wrap", "parcel.send"
@@ -96,6 +97,25 @@ def system(project, name="saga", target="docker"):
         ),
         lambda _: None,
     )
+
+
+@pytest.mark.usefixtures("target")
+def test_stacks_of_the_running_system_are_meant_where_there_are_none_here(
+    project, tmp_path_factory, monkeypatch
+):
+    started_with = tmp_path_factory.mktemp("orders")
+    running = System(broker="127.0.0.1:9", stacks=started_with, processes=[])
+    monkeypatch.setattr(module, "read_system", lambda _: running)
+    monkeypatch.delenv("SAGA_STACKS", raising=False)
+
+    def meant(folder):
+        monkeypatch.chdir(folder)
+        return Releasing(Settings(), lambda _: None).settings.saga_stacks.absolute()
+
+    assert meant(started_with) == started_with
+    assert meant(project) == project / "stacks"
+    monkeypatch.setenv("SAGA_STACKS", str(ORDERS))
+    assert meant(started_with) == ORDERS
 
 
 def files(folder):

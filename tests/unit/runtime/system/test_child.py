@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -90,6 +90,41 @@ class Program:
         return clock.now - began
 
 
+class Starting:
+    """A child that is a process which may report, and ends when it is told to."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.clock, self.reports, self.alive = clock, list[Any](), False
+        self.process = SimpleNamespace(pid=None, is_alive=lambda: self.alive, exitcode=1)
+        self.child = Child(
+            ProcessInfo(name="shop.sell", kind="function"), self.launch, folder / "log"
+        )
+        self.child.start()
+
+    def launch(self) -> object:
+        ours, theirs = Pipe(duplex=False)
+        self.reports += [ours, theirs]
+        self.alive = True
+        return self.process, ours
+
+    def ends(self, after: float = 0.0, *, ready: bool = False) -> int:
+        """End after some seconds, ready just before or never; return how many starts failed."""
+        self.clock.now += after
+        if ready:
+            self.reports[-1].send(())
+        self.alive = False
+        while self.child.info.state != "restarting":
+            assert self.child.check()
+        failed = self.child.info.failed_starts
+        self.clock.now = self.child.restart_at
+        assert self.child.check()
+        return failed
+
+    def forget(self) -> None:
+        for end in self.reports:
+            end.close()
+
+
 def file(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None
     return pipe
@@ -148,6 +183,7 @@ def test_why_a_process_cant_be_started_is_told_until_it_is(program: Program, clo
     program.child.try_start()
     info = program.child.info
     assert (info.state, info.problem) == ("restarting", "its code was removed")
+    assert info.failed_starts == 0
     program.start_again(clock)
     assert info.problem is None
 
@@ -240,6 +276,25 @@ def test_a_process_is_ready_when_it_has_reported_its_topics(tmp_path: Path) -> N
     theirs.close()
     assert not child.check()
     ours.close()
+
+
+@pytest.fixture
+def starting(tmp_path: Path, clock: Clock) -> Iterator[Starting]:
+    starting = Starting(tmp_path, clock)
+    yield starting
+    starting.forget()
+
+
+def test_ends_before_it_was_ready_are_counted_until_it_is(starting: Starting) -> None:
+    assert [starting.ends() for _ in range(3)] == [1, 2, 3]
+    assert starting.ends(ready=True) == 0
+    assert [starting.ends() for _ in range(2)] == [1, 2]
+
+
+def test_an_end_after_a_long_wait_is_no_failed_start(starting: Starting) -> None:
+    """It may have waited for its broker, or for the machine."""
+    assert starting.ends(after=HEALTHY_AFTER) == 1
+    assert starting.ends(after=HEALTHY_AFTER + 1) == 0
 
 
 def stand_still(program: Program, seconds: float) -> None:

@@ -170,7 +170,8 @@ def test_timers_loop_turns_while_the_broker_is_away(sqlite, tmp_path, monkeypatc
     monkeypatch.setattr(loop, "WAIT", Retry(first=0.0))
     bind(sqlite, outbox.TABLES)
     timer = Timer(Function("billing.remind", lambda _: [], "timer", (), every=0.01), sqlite)
-    host._run_timer(timer, Settings(saga_health=health), stop, lambda: None)
+    settings = Settings(saga_health=health)
+    host._run_timer(timer, host.Hosting(settings, stop, lambda: None, lambda: None))
     assert seen == [True]
 
 

@@ -157,6 +157,19 @@ def test_what_is_far_too_long_is_cut(configure, kind):
     assert len(out.getvalue()) < 120_000
 
 
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_a_traceback_of_far_too_many_lines_is_cut(configure, kind):
+    out = configure(saga_log_format=kind)
+    raise_and_log(ValueError("b\n" * 1_000_000))
+    assert len(out.getvalue()) < 350_000
+    assert out.getvalue().rstrip('"}\n').endswith(" characters more)")
+
+
+def test_what_is_given_along_is_cut(as_json):
+    log.info("here", extra={"oven": "c" * 1_000_000})
+    assert objects(as_json)[0]["oven"] == "c" * 100_000 + "… (900000 characters more)"
+
+
 def test_a_stack_is_told_as_an_exception_is(as_json):
     log.info("here", stack_info=True)
     assert objects(as_json)[0]["exception"].startswith("Stack (most recent call last):")

@@ -12,7 +12,7 @@ class Broken(Observer):
     def _break(self, *_):
         raise KeyError("broken")
 
-    around = handled = applied = received = sent = ticked = _break
+    around = handled = applied = received = sent = ticking = ticked = _break
 
 
 class Told(Observer):
@@ -33,6 +33,9 @@ class Told(Observer):
 
     def sent(self, record):
         self.heard.append(record)
+
+    def ticking(self, began, /):
+        return f"00-{began}"
 
     def ticked(self, began, ended, commands):
         self.heard.append((began, ended, commands))
@@ -58,6 +61,7 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     observers.applied([])
     observers.received(3)
     observers.sent(record := command.record())
+    assert observers.ticking(1) == "00-1"
     observers.ticked(1, 2, 3)
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
 
@@ -70,14 +74,16 @@ def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, cap
     observers.applied([])
     observers.received(3)
     observers.sent(reply)
+    assert observers.ticking(1) == "00-1"
     observers.ticked(1, 2, 3)
     [[handled], *others] = told.heard
     assert handled.outcome == "done"
     assert others == [[], 3, reply, (1, 2, 3)]
-    assert caplog.text.count("not observed: KeyError") == 6
+    assert caplog.text.count("not observed: KeyError") == 7
 
 
 def test_what_nobody_hears_is_told_to_nobody():
     observers = Observers(Logs())
     observers.handled([])
+    assert observers.ticking(1) is None
     observers.sent(Envelope("t", "s/x/do", "T", "/", "", "{}").record())

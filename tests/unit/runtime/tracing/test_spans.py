@@ -351,7 +351,9 @@ def test_destinations_and_groups_are_named_as_the_broker_knows_them(prefixed):
 
 
 def test_a_timers_call_is_a_span_of_its_own_trace(traces):
+    asked = [traces.ticking(4), traces.ticking(5)]  # what the first has done is rolled back
     traces.ticked(5, 2_000_005, 3)
+    traces.ticking(5)
     traces.ticked(5, 3, 0)
     first, second = traces.spans
     assert (first.name, first.kind, first.parent) == ("tick bakery.bake", SpanKind.INTERNAL, None)
@@ -363,3 +365,4 @@ def test_a_timers_call_is_a_span_of_its_own_trace(traces):
     assert (first.start_time, first.end_time) == (5_000, 2_000_005_000)
     assert (second.start_time, second.end_time) == (5_000, 5_000)
     assert first.context.trace_id != second.context.trace_id
+    assert trace_context.write(first.context) == asked[1] != asked[0]
