@@ -103,7 +103,8 @@ def paths(system: RunningSystem) -> list[str]:
 
 
 def test_every_page_is_for_everybody_and_fits(system, page):
-    axe, found = Axe(), []
+    axe = Axe()
+    found: list[object] = []
     for path in paths(system):
         page.goto(path)
         page.evaluate(axe.axe_script)
