@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,12 @@ class RunningSystem:
         if "SAGA_TARGET" in self.environment:
             rows = json.loads(self.saga("ps", "--json").stdout)
         else:
-            rows = [asdict(instance) for instance in Processes(self.settings()).instances()]
+            rows = [asdict(instance) for instance in self._processes.instances()]
         return {row["name"]: row for row in rows}
+
+    @cached_property
+    def _processes(self) -> Processes:
+        return Processes(self.settings())  # which take longer to read than what runs
 
     def broker(self) -> str:
         """Return the broker's address."""
