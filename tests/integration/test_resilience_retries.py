@@ -122,7 +122,7 @@ place_order = Saga(
             ReserveProduct,
             undo=ReleaseProduct,
             retry=Retry(attempts={ATTEMPTS}, first=0.5),
-            undo_retry=Retry(attempts={UNDO_ATTEMPTS}, first=0.05),
+            undo_retry=Retry(attempts={UNDO_ATTEMPTS}, first=0.2),  # to be seen
         ),
         Step(
             ProcessPayment,
