@@ -50,21 +50,21 @@ def test_partitions_are_raised_by_a_deploy_and_by_an_up_and_nothing_is_lost(
     assert (widths(SOME), widths(OTHERS)) == ({3}, {3})
     with traffic(system) as load:
         load.flows(20)
-        want(some=8, others=2)
+        want(some=5, others=2)
         system.saga("deploy")
-        assert (widths(SOME), widths(OTHERS)) == ({8}, {3}), "Kafka takes none away"
+        assert (widths(SOME), widths(OTHERS)) == ({5}, {3}), "Kafka takes none away"
         assert "product.reserve keeps its 3 partitions" in told("product.reserve_product")
         # Those that ran before, too, send there soon.
-        admin, wider, new = Admin(settings), set().union(*SOME.values()), range(3, 8)
+        admin, wider, new = Admin(settings), set().union(*SOME.values()), range(3, 5)
         until(lambda: used(admin, wider, new) == wider, "all send to partitions that are new")
         load.flows(20)
     assert load.violations(60) == []
     kind = "embedded" if system.database_url is None else "kafka"
     system.saga("down")
-    want(some=2, others=9)
+    want(some=2, others=4)
     system.saga("up", "--detach", "--broker", kind)
     settings = system.settings().on_broker(system.broker())
-    assert (widths(SOME), widths(OTHERS)) == ({8}, {9})
-    assert "order.create keeps its 8 partitions" in told("order.create_order")
+    assert (widths(SOME), widths(OTHERS)) == ({5}, {4})
+    assert "order.create keeps its 5 partitions" in told("order.create_order")
     user, product = system.make_user(), system.make_product()
     assert system.order(user, product)["status"] == "COMPLETED"
