@@ -49,11 +49,12 @@ seeds: install ## simulate the orders from a thousand seeds that nobody has trie
 # What takes longest begins first, so that nothing long is left alone at the end; to collect all of the
 # other tests, too, would take each of the three as long as one of these.
 PROOFS = $(shell grep -rl --include='test_*.py' 'pytest.mark.proof' tests)
-LONGEST = $(patsubst %,tests/%.py,integration/test_chaos integration/test_console \
-	integration/test_kafka_server integration/test_partitions integration/test_crash_points \
-	contract/test_transport_faults integration/test_resilience_retries integration/test_resilience_outages \
-	unit/http/test_schemathesis saga/test_simulation integration/test_healing \
-	integration/test_deploying_systems integration/test_deploying_orders)
+LONGEST = $(patsubst %,tests/%.py,integration/test_chaos integration/test_crash_points \
+	integration/test_resilience_outages integration/test_resilience_retries integration/test_kafka_server \
+	integration/test_partitions integration/test_deploying_systems integration/test_console \
+	unit/http/test_schemathesis integration/test_kafka_secured integration/test_healing saga/test_simulation \
+	integration/test_poisonous_messages docs/test_performance_docs integration/test_vanished_postgres \
+	docs/test_wheel contract/test_transport_faults docs/test_examples integration/test_odd_environment)
 kills: install ## run the tests that kill real processes for minutes
 	.venv/bin/python -m pytest -m proof -n 3 --dist loadfile --no-loadscope-reorder \
 		$(LONGEST) $(filter-out $(LONGEST),$(PROOFS))

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -102,8 +102,8 @@ def _archive(java: Java, command: list[str], archive: Path) -> None:
     nothing, the file stays empty, and it is not tried again.
     """
     folder = archive.parent
-    node = [java.path, *java.archiving(archive), *command]
-    process = _start(node, free_port(), folder / "node", folder / "log")
+    node, archiving = [java.path, *command], java.archiving(archive)
+    process = _start(node, free_port(), folder / "node", folder / "log", append, archiving)
     process.terminate()
     try:
         process.wait(ARCHIVE_TIMEOUT)
@@ -115,15 +115,21 @@ def _archive(java: Java, command: list[str], archive: Path) -> None:
 
 
 def _start(
-    java: list[str], port: int, folder: Path, log: Path, opened: Open = append
+    java: list[str],
+    port: int,
+    folder: Path,
+    log: Path,
+    opened: Open,
+    more: Sequence[str] = (),
 ) -> "subprocess.Popen[bytes]":
+    """Start a node, with `more` flags that are not for what formats its folder before."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as lock:
         (folder / "server.properties").write_text(_properties(port))
         if not (folder / RECORDS / "meta.properties").exists():
             _format(java, folder, log, opened)
         with opened(log) as output:
-            process = _launch(java, folder, output, lock)
+            process = _launch([*java, *more], folder, output, lock)
     try:
         _wait_until_it_answers(process, port, log)
     except BaseException:

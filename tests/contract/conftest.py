@@ -19,7 +19,9 @@ def simulated_broker() -> Broker:
     return Simulated()
 
 
-@pytest.fixture(scope="module")
+# Of the session: each test has topics and groups of its own, and one start of Kafka takes as long
+# as ten of them.
+@pytest.fixture(scope="session")
 def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     port, folder = free_port(), tmp_path_factory.mktemp("embedded")
     settings = Settings().on_broker(f"127.0.0.1:{port}", "embedded")
@@ -36,7 +38,7 @@ def embedded_broker(embedded_server: Server) -> Iterator[Broker]:
     broker.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     need_kafka()
     port, folder = free_port(), tmp_path_factory.mktemp("kafka")

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
+from saga.runtime.system.state import is_locked
 from support.project import BAD, WRAP, Project, lay_out, make_gifts
 from support.system import RunningSystem
 
@@ -41,33 +42,59 @@ def test_missing_secret_refuses_the_start_in_one_line(
     assert told.count("\n") == 1
 
 
-def test_system_started_again_runs_the_code_as_it_is_now(start_system: Start) -> None:
-    project = start_gifts(start_system)
-    project.paper("green")
-    project.ok("deploy", WRAP)
-    project.ok("scale", f"{WRAP}=2")
-    project.ok("down")
-    assert not (project.system.data / "wanted.json").exists()
-    project.ok("up", "--detach")
-    [row] = project.instances(WRAP)
-    assert (row["name"], project.invoke()["paper"]) == (WRAP, "green")
-    project.ok("down")
+@pytest.fixture(scope="module")
+def same(start_system: Start) -> Project:
+    """One system for the tests that start and stop it."""
+    return start_gifts(start_system)
+
+
+@pytest.fixture
+def running(same: Project) -> Project:
+    """That one, which runs, whatever a test before has done to it."""
+    if not is_locked(same.system.data):
+        same.ok("up", "--detach")
+    return same
+
+
+def test_system_started_again_runs_the_code_as_it_is_now(running: Project) -> None:
+    running.paper("green")
+    running.ok("deploy", WRAP)
+    running.ok("scale", f"{WRAP}=2")
+    running.ok("down")
+    assert not (running.system.data / "wanted.json").exists()
+    running.ok("up", "--detach")
+    [row] = running.instances(WRAP)
+    assert (row["name"], running.invoke()["paper"]) == (WRAP, "green")
+
+
+def test_supervisor_that_was_killed_leaves_nothing_in_the_way_of_the_next(running: Project) -> None:
+    running.paper("blue")
+    running.ok("deploy", WRAP)
+    before = running.system.processes()
+    psutil.Process(before["supervisor"]["pid"]).kill()
+    told = running.ok("up", "--detach")
+    after = running.system.processes()
+    assert {row["state"] for row in after.values()} == {"ready"}
+    assert all(name in told for name in after)
+    assert after["supervisor"]["pid"] != before["supervisor"]["pid"]
+    assert not {row["pid"] for row in after.values()} & {row["pid"] for row in before.values()}
+    assert running.invoke()["paper"] == "blue"
 
 
 def test_stop_during_a_deploy_is_one_line_and_leaves_nothing(
-    start_system: Start, until: Until
+    running: Project, until: Until
 ) -> None:
-    project = start_gifts(start_system)
     code, *_ = BAD["never gets ready"]
-    project.edit("gift/wrap_gift.py", "@function", f"{code}\n@function")
-    pids = project.pids()
+    running.edit("gift/wrap_gift.py", "@function", f"{code}\n@function")
+    pids = running.pids()
     with ThreadPoolExecutor() as threads:
-        told = threads.submit(project.refused, "deploy", WRAP, apart=True)
-        until(lambda: len(project.instances(WRAP)) == 2, "the new version starts")
-        project.ok("down")
+        told = threads.submit(running.refused, "deploy", WRAP, apart=True)
+        until(lambda: len(running.instances(WRAP)) == 2, "the new version starts")
+        running.ok("down")
         assert "no system runs on" in told.result()
+    running.edit("gift/wrap_gift.py", f"{code}\n@function", "@function")
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), "all are gone")
-    left = {path.name for path in project.system.data.glob("*.json")}
+    left = {path.name for path in running.system.data.glob("*.json")}
     assert left == set()
 
 
@@ -136,21 +163,3 @@ def test_version_goes_from_staging_to_production_as_it_is(
     told = production.refused("deploy", f"{WRAP}@ffff", env=env)
     assert "no system that shares this artifact store has run it: set SAGA_ARTIFACTS" in told
     production.ok("down")
-
-
-def test_supervisor_that_was_killed_leaves_nothing_in_the_way_of_the_next(
-    start_system: Start,
-) -> None:
-    project = start_gifts(start_system)
-    project.paper("green")
-    project.ok("deploy", WRAP)
-    before = project.system.processes()
-    psutil.Process(before["supervisor"]["pid"]).kill()
-    told = project.ok("up", "--detach")
-    after = project.system.processes()
-    assert {row["state"] for row in after.values()} == {"ready"}
-    assert all(name in told for name in after)
-    assert after["supervisor"]["pid"] != before["supervisor"]["pid"]
-    assert not {row["pid"] for row in after.values()} & {row["pid"] for row in before.values()}
-    assert project.invoke()["paper"] == "green"
-    project.ok("down")

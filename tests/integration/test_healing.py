@@ -136,6 +136,8 @@ def remove_everything(system: RunningSystem) -> None:
 
 
 def put_everything_back(system: RunningSystem) -> None:
+    # What was writing there may have made it anew.
+    shutil.rmtree(system.data, ignore_errors=True)
     system.data.with_name("gone").rename(system.data)
 
 

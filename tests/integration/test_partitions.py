@@ -12,12 +12,18 @@ from saga.runtime.kafka.application import Admin
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
-READ = ("order.create", "product.reserve", "user.pay", "order.complete", "order.events")
+# Topics by who reads them, and by that says how many partitions they have: some services are given
+# more when others are given fewer.
+SOME = {
+    "order": {"order.create", "order.complete"},
+    "orchestrator": {"order.events", "product.events", "user.events"},
+}
+OTHERS = {"product": {"product.reserve"}, "user": {"user.pay"}}
 
 
-def used(admin: Admin, partitions: range) -> set[str]:
+def used(admin: Admin, topics: set[str], partitions: range) -> set[str]:
     """Return the topics that have records in some of the partitions."""
-    places = [TopicPartition(topic, number) for topic in READ for number in partitions]
+    places = [TopicPartition(topic, number) for topic in topics for number in partitions]
     ends = admin.client.list_offsets({place: OffsetSpec.latest() for place in places})
     return {place.topic for place, end in ends.items() if end.result().offset}
 
@@ -28,36 +34,37 @@ def test_partitions_are_raised_by_a_deploy_and_by_an_up_and_nothing_is_lost(
     system = start_either()
     settings = system.settings().on_broker(system.broker())
 
-    def wanted(partitions: int) -> None:
-        for path in system.stacks.glob("*.toml"):
-            text = re.sub("partitions = .*", f"partitions = {partitions}", path.read_text())
+    def want(some: int, others: int) -> None:
+        for service in (*SOME, *OTHERS):
+            path, wanted = system.stacks / f"{service}.toml", some if service in SOME else others
+            text = re.sub("partitions = .*", f"partitions = {wanted}", path.read_text())
             path.write_text(text)
 
-    def widths() -> set[int]:
+    def widths(services: dict[str, set[str]]) -> set[int]:
         known = Admin(settings).topics()
-        return {len(known[topic].partitions) for topic in READ}
+        return {len(known[topic].partitions) for topic in set().union(*services.values())}
 
-    assert widths() == {3}
+    def told(name: str) -> str:
+        return str(system.saga("logs", name).stdout)
+
+    assert (widths(SOME), widths(OTHERS)) == ({3}, {3})
     with traffic(system) as load:
         load.flows(20)
-        wanted(8)
+        want(some=5, others=2)
         system.saga("deploy")
-        assert widths() == {8}
-        new = range(3, 8)
+        assert (widths(SOME), widths(OTHERS)) == ({5}, {3}), "Kafka takes none away"
+        assert "product.reserve keeps its 3 partitions" in told("product.reserve_product")
         # Those that ran before, too, send there soon.
-        admin = Admin(settings)
-        until(lambda: used(admin, new) == {*READ}, "all send to partitions that are new")
+        admin, wider, new = Admin(settings), set().union(*SOME.values()), range(3, 5)
+        until(lambda: used(admin, wider, new) == wider, "all send to partitions that are new")
         load.flows(20)
     assert load.violations(60) == []
     kind = "embedded" if system.database_url is None else "kafka"
     system.saga("down")
-    wanted(9)
+    want(some=2, others=4)
     system.saga("up", "--detach", "--broker", kind)
     settings = system.settings().on_broker(system.broker())
-    assert widths() == {9}
-    wanted(2)
-    system.saga("deploy")
-    assert widths() == {9}, "Kafka takes none away"
-    assert "order.create keeps its 9 partitions" in system.saga("logs", "order.create_order").stdout
+    assert (widths(SOME), widths(OTHERS)) == ({5}, {4})
+    assert "order.create keeps its 5 partitions" in told("order.create_order")
     user, product = system.make_user(), system.make_product()
     assert system.order(user, product)["status"] == "COMPLETED"

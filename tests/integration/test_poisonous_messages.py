@@ -1,12 +1,16 @@
 """A message that ends its process, whichever way: it is set aside, and all others are answered."""
 
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from uuid_utils.compat import uuid7
 
+from saga.runtime.clock import utcnow
+from saga.runtime.envelope import Envelope, message_id
+from saga.runtime.kafka.request import request
 from support.project import WRAP, Project
+from support.waiting import DEADLINE
 
 pytestmark = pytest.mark.proof
 
@@ -25,12 +29,16 @@ def poisonous(kept: Project) -> Project:
     kept.edit("gift/wrap_gift.py", HANDLER, HANDLER + "".join(lines))
     kept.edit("gift/wrap_gift.py", "@function\n", "@function(timeout=1.0)\n")
     kept.ok("deploy", WRAP)
+    kept.invoke()  # there is no topic of events before the first one
     return kept
 
 
-def invoke(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
-    arguments = ("invoke", WRAP, "--body", json.dumps({"name": name}), "--timeout", "300")
-    return project.run(*arguments, apart=True)
+def ask(project: Project, name: str) -> Envelope:
+    """Do what `saga invoke` does, which would take a process of its own for each of them."""
+    settings = project.system.settings().on_broker(project.system.broker())
+    about = (message_id(str(uuid7()), "wrap_gift", "do"), "WrapGift", "/invoke")
+    command = Envelope("gift.wrap", *about, utcnow().isoformat(), json.dumps({"name": name}))
+    return request(settings, command, "gift.events", DEADLINE)
 
 
 def logs_of(project: Project) -> str:
@@ -42,12 +50,11 @@ def logs_of(project: Project) -> str:
 @pytest.mark.parametrize("how", ENDS)
 def test_message_that_ends_its_process_is_set_aside(poisonous: Project, how: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(invoke, poisonous, name) for name in ("Ada", how, "Bea", "Cid")]
+        asked = [pool.submit(ask, poisonous, name) for name in ("Ada", how, "Bea", "Cid")]
         ada, bad, bea, cid = (each.result() for each in asked)
     for good in (ada, bea, cid):
-        assert json.loads(good.stdout)["outcome"] == "done", good.stdout + good.stderr
-    answer = json.loads(bad.stdout)
-    assert (answer["outcome"], answer["data"]["code"]) == ("failed", "process_ended")
+        assert good.outcome == "done", good.data
+    assert (bad.outcome, json.loads(bad.data)["code"]) == ("failed", "process_ended")
     letters = json.loads(poisonous.ok("dlq", "list", "--json"))
     assert "3 processes have ended with this message in hand" in letters[-1]["reason"]
     if how in ("hang", "hog"):

@@ -120,9 +120,8 @@ def test_a_function_scaled_up_and_down_under_load_loses_and_doubles_nothing(
 def test_a_frozen_broker_holds_up_orders_and_loses_none(
     embedded: Any, kafka: Any, traffic: Any, until: Until
 ) -> None:
-    # Both at once: the test is as long as they are frozen. So few orders that a slow machine comes
-    # to most of them before they are given up.
-    with traffic(embedded, pause=0.2) as one, traffic(kafka, pause=0.2) as other:
+    # Both at once: the test is as long as they are frozen.
+    with traffic(embedded) as one, traffic(kafka) as other:
         one.flows()
         other.flows()
         with frozen(embedded), frozen(kafka):

@@ -59,7 +59,7 @@ def visit(name: str, quantity: int = 0) -> None:
     folder = Path(os.environ["FAULTS"])
     (folder / f"{{name}}.entered").touch()
     if (folder / "slow").exists():
-        time.sleep(0.02)
+        time.sleep(0.05)
     if quantity == {POISON} or (folder / name).exists():
         raise RuntimeError(f"{{name}} jams")
     try:
@@ -122,7 +122,7 @@ place_order = Saga(
             ReserveProduct,
             undo=ReleaseProduct,
             retry=Retry(attempts={ATTEMPTS}, first=0.5),
-            undo_retry=Retry(attempts={UNDO_ATTEMPTS}, first=0.05),
+            undo_retry=Retry(attempts={UNDO_ATTEMPTS}, first=0.2),  # to be seen
         ),
         Step(
             ProcessPayment,
@@ -420,7 +420,7 @@ def test_sigterm_ends_the_batch_and_loses_nothing(
     system.saga("scale", f"{RESERVES}=0")
     (faults / "slow").touch()
     with ThreadPoolExecutor(8) as pool:
-        sagas = list(pool.map(lambda _: buyer.place(), range(150)))
+        sagas = list(pool.map(lambda _: buyer.place(), range(60)))
     until(lambda: all_reserving(sagas), "all wait for their reservation")
 
     offset = committed(system, RESERVES, RESERVE)

@@ -17,14 +17,15 @@ from support.waiting import DEADLINE, wait_until
 class Traffic(Load):
     """Orders placed all the time; one in ten is cancelled, at some moment.
 
-    Each client begins an order every `pause` seconds, or as soon as it can.
+    Each client begins an order every `pause` seconds, or as soon as it can. As a rule so few that a
+    slow machine comes to most of them before they are given up, whatever is away meanwhile.
     """
 
     def __init__(
         self,
         system: RunningSystem,
         clients: int = 4,
-        pause: float = 0.1,
+        pause: float = 0.4,
         cancels: float = 0.1,
     ) -> None:
         rich, poor = system.make_user("1000000.00"), system.make_user("5.00")
@@ -40,7 +41,7 @@ class Traffic(Load):
             cancels=cancels,
         )
 
-    def flows(self, orders: int = 30) -> None:
+    def flows(self, orders: int = 10) -> None:
         """Wait until so many more orders are accepted."""
         goal = self.accepted + orders
         wait_until(lambda: self.accepted >= goal or not self.busy, f"{orders} more are accepted")

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ import pytest
 from pydantic import SecretStr
 
 from saga.runtime.deploy.processes import Processes
+from saga.runtime.errors import NotRunning
 from saga.runtime.settings import Settings
-from support.command import run_saga
+from saga.runtime.system.log_reader import log_file
+from saga.runtime.system.state import lock_system, read_system
+from support.command import SAGA, run_saga
 from support.ports import free_ports
 from support.waiting import DEADLINE, wait_until
 
@@ -56,19 +61,53 @@ class RunningSystem:
         self, *arguments: str, check: bool = True, timeout: float = DEADLINE
     ) -> subprocess.CompletedProcess[str]:
         """Run the command on this system."""
-        own = {"SAGA_DATA": str(self.data), "SAGA_STACKS": str(self.stacks), **self.environment}
-        done = run_saga(arguments, {**os.environ, **own}, timeout=timeout)
+        done = run_saga(arguments, {**os.environ, **self._own()}, timeout=timeout)
         if check and done.returncode:
             pytest.fail(f"saga {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done
+
+    def start(self, broker: str) -> threading.Thread:
+        """Do what `saga up --detach` does, without a process that waits; return who reaps it."""
+        log = log_file(self.data, "supervisor")
+        with lock_system(self.data):  # which makes it a data directory
+            log.parent.mkdir()
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [SAGA, "up", "--broker", broker],
+                env={**os.environ, **self._own()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        reaper = threading.Thread(target=process.wait, daemon=True)
+        reaper.start()
+
+        def is_ready() -> bool:
+            if not reaper.is_alive():
+                pytest.fail(f"saga up: {log.read_text()}")
+            with suppress(NotRunning):
+                return read_system(self.data).ready
+            return False
+
+        wait_until(is_ready, "all is ready")
+        return reaper
+
+    def _own(self) -> dict[str, str]:
+        own = {"SAGA_DATA": str(self.data), "SAGA_STACKS": str(self.stacks)}
+        return {**own, **self.environment}
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """Tell what `saga ps --json` tells, by name."""
         if "SAGA_TARGET" in self.environment:
             rows = json.loads(self.saga("ps", "--json").stdout)
         else:
-            rows = [asdict(instance) for instance in Processes(self.settings()).instances()]
+            rows = [asdict(instance) for instance in self._processes.instances()]
         return {row["name"]: row for row in rows}
+
+    @cached_property
+    def _processes(self) -> Processes:
+        return Processes(self.settings())  # which take longer to read than what runs
 
     def broker(self) -> str:
         """Return the broker's address."""
@@ -124,8 +163,11 @@ def run_system(
     """Run a system that is prepared before its start, and stop it whatever became of it."""
     system = lay_out(folder)
     prepare(system)
+    reaper = None
     try:
-        system.saga("up", "--detach", "--broker", broker)
+        reaper = system.start(broker)
         yield system
     finally:
         system.saga("down", check=False)
+        if reaper is not None:
+            reaper.join(DEADLINE)

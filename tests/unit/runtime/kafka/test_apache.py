@@ -90,8 +90,13 @@ def archive_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     """Archive the classes of such a node, and return what is in the file then."""
 
     def archive_of(script: str) -> str:
-        def start(java, port, folder, log) -> "subprocess.Popen[bytes]":
-            assert java == ["/bin/java", f"-XX:AOTCacheOutput={archive}", "-cp", "/jars/*"]
+        def start(java, port, folder, log, opened, more) -> "subprocess.Popen[bytes]":
+            assert java == [
+                "/bin/java",
+                "-cp",
+                "/jars/*",
+            ]  # what formats its folder archives nothing
+            assert more == [f"-XX:AOTCacheOutput={archive}"]
             node = subprocess.Popen(
                 ["sh", "-c", script, archive], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
