@@ -41,10 +41,10 @@ class Litterer(Mishap):
     """Sends records that nobody can read, to all the topics there are."""
 
     every = LITTER_EVERY
+    kinds = ("junk",)
 
     def __init__(self, settings: Settings, chance: random.Random) -> None:
         super().__init__(chance)
-        self.sent = 0
         self._settings = settings
         stacks = read_stacks(settings.saga_stacks)
         self._topics = [*topics(stacks)]
@@ -64,7 +64,7 @@ class Litterer(Mishap):
         producer = Producer(self._settings)
         try:
             producer.send_records(records)
-            self.sent += len(records)
+            self.seen["junk"] += len(records)
         finally:
             producer.close()
 
@@ -76,6 +76,7 @@ class Spoiler(Mishap):
     """
 
     every = SPOIL_EVERY
+    kinds = ("unreadable rows",)
 
     def __init__(self, address: tuple[str, int], chance: random.Random) -> None:
         super().__init__(chance)
@@ -96,6 +97,7 @@ class Spoiler(Mishap):
             if not _replaced(saga_id, whole, spoilt):
                 return  # it has gone on meanwhile
             self.spoilt.append(saga_id)
+            self.seen["unreadable rows"] += 1
             self.done.wait(self.chance.uniform(*SPOILT_FOR))
             wait_until(lambda: _replaced(saga_id, spoilt, whole), _lost(saga_id), MEND_TIMEOUT)
 

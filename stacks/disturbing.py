@@ -9,6 +9,8 @@ from typing import Self
 from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.messages import CreateOrder
 from saga.functions.product.messages import ReserveProduct
+from saga.functions.user.store import Payment
+from saga.runtime.clock import utcnow
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
 from saga.runtime.saga_host import NOT_SENT
@@ -20,17 +22,13 @@ from saga.runtime.testing.request import Request
 
 from . import ledger
 from .bad_items import JUNK, Litterer, Spoiler
-from .mishaps import Freezer, Killer, Repeater
+from .mishaps import Freezer, Killer, Mishap, Repeater
 from .refused_sends import Refuser, is_unsent
-from .traps import Traps
+from .traps import HANGS, Traps
 
 ANSWERS = place_order.reply_topics
 LEADS_INTO_TRAPS = (CreateOrder.topic, ReserveProduct.topic)
-# What a run sees beside the ends of sagas.
-DISTURBED = (
-    *("repeated requests", "read again", "duplicates"),
-    *("junk", "unreadable rows", "freezes", "refused sends"),
-)
+OF_CLIENTS = ("repeated requests", "read again", "duplicates")
 
 
 class Disturbing:
@@ -51,20 +49,29 @@ class Disturbing:
         self._freezer = Freezer(data, next(chances))
         self._spoiler = Spoiler(orchestrator, next(chances))
         self._refuser = Refuser(settings, LEADS_INTO_TRAPS, orchestrator, next(chances))
+        self._mishaps: tuple[Mishap, ...] = (
+            *(self._refuser, self.killer, self.repeater, self._litterer, self._freezer),
+            *(self._spoiler, self.traps),
+        )
+        self._began = utcnow()
         self._together = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as begun:
-            for mishap in (
-                *(self.killer, self.repeater, self._litterer, self._freezer),
-                *(self._spoiler, self._refuser, self.traps),
-            ):
+            for mishap in self._mishaps:
                 begun.enter_context(mishap)
             self._together = begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._together.close()
+
+    def missing(self, requests: Sequence[Request]) -> list[str]:
+        """List what has not happened so far, or has met none of the orders."""
+        missing = [kind for mishap in self._mishaps for kind in mishap.missing()]
+        if not any(request.tries > 1 for request in requests):
+            missing.append("repeated requests")
+        return missing or ([] if self._is_refunded() else ["refunds"])
 
     def settle(self, wait_for_rest: Callable[[], None]) -> None:
         """Do for the sagas what an operator does, until none of them needs that."""
@@ -88,13 +95,21 @@ class Disturbing:
         found = ledger.judge_orders(asked, before, EXCUSES | {NOT_SENT}, excused)
         found.violations += self.traps.judge(found.cases, others)
         found.violations += self._refuser.judge(found.cases, unsent)
-        found.seen.update(self.traps.seen())
-        found.seen["refused sends"] += len(unsent)
         found.seen["duplicates"] += _repeated(records)
-        found.seen["junk"] += self._litterer.sent
-        found.seen["unreadable rows"] += len(self._spoiler.spoilt)
-        found.seen["freezes"] += self._freezer.frozen
+        for mishap in self._mishaps:
+            found.seen.update(mishap.seen)
+        found.seen["refused sends"] = len(unsent)
+        if HANGS in self.traps.kinds:
+            found.seen[HANGS] = self.traps.ended()
         return found
+
+    def kinds(self) -> list[str]:
+        """List what a run is there to see beside the ends of sagas."""
+        return [*OF_CLIENTS, *(kind for mishap in self._mishaps for kind in mishap.kinds)]
+
+    def _is_refunded(self) -> bool:
+        of_this_run = Payment.select().where(Payment.refunded, Payment.created_at >= self._began)
+        return bool(of_this_run.exists())
 
 
 def _repeated(records: Sequence[Record]) -> int:

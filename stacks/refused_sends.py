@@ -4,22 +4,29 @@ import random
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from uuid_utils.compat import uuid7
+
+from saga.functions.orchestrator.place_order import place_order
 from saga.functions.order.messages import CompleteOrder
+from saga.runtime import saga_queries
 from saga.runtime.dead_letter import SUFFIX, DeadLetter
 from saga.runtime.errors import BrokerUnavailable
-from saga.runtime.polling import wait_until
+from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.saga_host import NOT_SENT
 from saga.runtime.saga_rows import SagaRow
+from saga.runtime.saga_search import FAILED_CODE
 from saga.runtime.saga_state import from_json
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
 from saga.runtime.testing.judgement import Case
 
+from . import ledger
 from .calls import Calls
 from .mishaps import Mishap
 
-REFUSE_EVERY = (3.0, 8.0)  # seconds
+REFUSE_EVERY = (2.0, 6.0)  # seconds
 REFUSED_FOR = (0.2, 1.0)  # seconds
+REFUSED_AT_MOST = 10.0  # seconds, until the first saga has given up
 LIMIT = "max.message.bytes"
 ANSWER_TIMEOUT = 10.0  # seconds
 MEND_TIMEOUT = 120.0  # seconds
@@ -29,10 +36,12 @@ class Refuser(Mishap):
     """Sets the limit of a topic to a byte for a while, so that it takes no message at all.
 
     It leaves `spared` topics alone; every other time it is that of an order's last command, as what
-    can't be completed is refunded. `address` is that of the adapter at which sagas are retried.
+    can't be completed is refunded: the first time, until that was so. `address` is that of the
+    adapter at which sagas are retried.
     """
 
     every = REFUSE_EVERY
+    kinds = ("refused sends",)
 
     def __init__(
         self,
@@ -47,6 +56,7 @@ class Refuser(Mishap):
         self._topics = [t for t in known if not t.endswith(SUFFIX) and t not in spared]
         self._is_last = False
         self._refusing: set[str] = set()  # topics that have taken nothing for a while
+        self._since = str(uuid7())
         self._calls = Calls(address, threading.Event(), [])
 
     def happen(self) -> None:
@@ -55,10 +65,22 @@ class Refuser(Mishap):
         topic = CompleteOrder.topic if self._is_last else self.chance.choice(self._topics)
         self._refusing.add(topic)
         try:
-            self._limit(topic, "1")
+            poll_until(lambda: self.done.is_set() or self._limit(topic, "1"), MEND_TIMEOUT)
             self.done.wait(self.chance.uniform(*REFUSED_FOR))
+            if self._is_last and not self.seen["refused sends"]:
+                with ledger.sagas().connection_context():
+                    poll_until(lambda: self.done.is_set() or not self.missing(), REFUSED_AT_MOST)
         finally:
             wait_until(lambda: self._limit(topic, None), f"{topic} takes nothing", MEND_TIMEOUT)
+
+    def missing(self) -> list[str]:
+        """Tell whether no saga has given up so far because a topic took nothing."""
+        if not self.seen["refused sends"]:
+            search = {FAILED_CODE: NOT_SENT}
+            database, since = ledger.sagas(), self._since
+            met = saga_queries.page(database, 1, since, saga=place_order, search=search)
+            self.seen["refused sends"] += len(met)
+        return super().missing()
 
     def settle(self) -> None:
         """Retry sagas of which an undo was not sent, as an operator does, until all go on."""

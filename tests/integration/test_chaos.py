@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from saga.stacks.traps import KINDS
-
 pytestmark = pytest.mark.proof
 
 
@@ -15,7 +13,7 @@ pytestmark = pytest.mark.proof
 def test_nothing_is_lost_or_doubled_under_random_kills(start_either: Callable[[], Any]) -> None:
     system = start_either()
     done = system.saga(
-        *("chaos", "--orders", "1000", "--seconds", "45", "--seed", "2026", "--json"),
+        *("chaos", "--orders", "1000", "--seconds", "30", "--seed", "2026", "--json"),
         check=False,
         timeout=900,
     )
@@ -23,10 +21,8 @@ def test_nothing_is_lost_or_doubled_under_random_kills(start_either: Callable[[]
     verdict = json.loads(done.stdout)
     assert "brokers are down" not in done.stderr
     assert verdict["violations"] == []
-    assert verdict["accepted"] == 1000
-    traps = [kind for kind in KINDS if kind in verdict["seen"]]
-    assert verdict["completed"] + verdict["compensated"] == 1000 + len(traps)
-    assert verdict["completed"] > 0
-    assert verdict["compensated"] > 0
+    assert verdict["unseen"] == []
+    assert verdict["accepted"] == verdict["orders"] >= 1000
+    assert verdict["completed"] + verdict["compensated"] >= verdict["orders"]
     assert sum(verdict["kills"].values()) > 15
     system.saga("down")
