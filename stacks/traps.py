@@ -94,6 +94,7 @@ class Traps(Mishap):
     @contextmanager
     def laid(self) -> Iterator[None]:
         """Have the traps in their places in a block, at whose end all has to be at rest."""
+        self._take_away()  # what a run that was killed has left
         try:
             for kind, product in self._products.items():
                 self._run(self._laying(kind, product))

@@ -68,9 +68,29 @@ def test_limit_is_lowered_and_then_raised_until_that_is_heard(
     monkeypatch.setattr(refuser, "_limit", limit)
     refuser.seen["refused sends"] = 1
     monkeypatch.setattr(refuser.done, "wait", lambda _: True)
+    refuser._own[CompleteOrder.topic] = "5000"
     refuser.happen()
-    assert [size for _, size in told] == ["1", "1", "1", None, None, None]
+    assert [size for _, size in told] == ["1", "1", "1", "5000", "5000", "5000"]
     assert {topic for topic, _ in told} == refuser._refusing == {CompleteOrder.topic}
+
+
+def test_topic_that_a_killed_run_has_left_takes_messages_again(
+    refuser: Refuser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def limit(topic: str, size: str | None) -> bool:
+        told.append((topic, size))
+        return True
+
+    monkeypatch.setattr(refuser, "_find_limits", lambda: True)
+    monkeypatch.setattr(refuser, "_limit", limit)
+    refuser._own |= {TOPIC: "1", "user.refund": "5000"}
+    with refuser:
+        pass
+    assert told == [(TOPIC, None)]
+    assert refuser._own == {"user.refund": "5000"}
+    assert f"{TOPIC} took nothing" in caplog.text
 
 
 def test_refused_sends_are_missing_until_a_saga_of_this_run_has_given_up(

@@ -92,6 +92,19 @@ def test_commit_is_refused_in_its_trap(postgres: peewee.Database, tmp_path: Path
     assert held() == 1
 
 
+def test_traps_of_a_run_that_was_killed_are_taken_away(
+    traps: Traps, database: peewee.Database
+) -> None:
+    for kind, product in traps._products.items():
+        traps._run(traps._laying(kind, product))
+    later = Traps(traps._data, ("127.0.0.1", 1), random.Random(1))
+    with later.laid():
+        hold(database, product_of(traps, FAILS))
+        with pytest.raises(peewee.DatabaseError, match="a trap"):
+            hold(database, product_of(later, FAILS))
+    assert held() == 1
+
+
 def test_each_trap_is_led_into_once_and_what_hangs_comes_last(
     traps: Traps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
