@@ -94,12 +94,12 @@ class Spoiler(Mishap):
             saga_id, whole = self.chance.choice(found)
             newer = whole.replace('"status":"', '"status":"NEWLY_', 1)
             spoilt = self.chance.choice((newer, whole[: self.chance.randrange(len(whole))]))
-            if not _replaced(saga_id, whole, spoilt):
+            if not replaced(saga_id, whole, spoilt):
                 return  # it has gone on meanwhile
             self.spoilt.append(saga_id)
             self.seen["unreadable rows"] += 1
             self.done.wait(self.chance.uniform(*SPOILT_FOR))
-            wait_until(lambda: _replaced(saga_id, spoilt, whole), _lost(saga_id), MEND_TIMEOUT)
+            wait_until(lambda: replaced(saga_id, spoilt, whole), _lost(saga_id), MEND_TIMEOUT)
 
     def settle(self) -> None:
         """Retry what was set aside, as an operator does, until it all goes on."""
@@ -129,7 +129,7 @@ def _addressed(command: type[Command]) -> Record:
     return envelope.record()._replace(key=JUNK)
 
 
-def _replaced(saga_id: str, old: str, new: str) -> bool:
+def replaced(saga_id: str, old: str, new: str) -> bool:
     """Put another state into a row, if it has the one that it had; False where it has another."""
     try:
         change = SagaRow.update(state=new).where(SagaRow.id == saga_id, SagaRow.state == old)

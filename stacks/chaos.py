@@ -68,8 +68,8 @@ def chaos(
     """Kill processes under load, then judge every order.
 
     Functions, sagas, adapters and the broker are killed or stand still, bad messages and rows come
-    between, sends are refused, and handlers fail and hang. With 1000 orders and more, it goes on
-    until it has seen each of that.
+    between, sends are refused, handlers fail and hang, and rows are edited by hand. With 1000
+    orders and more, it goes on until it has seen each of that.
     """
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     with progress_bar() as progress:

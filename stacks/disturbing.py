@@ -13,6 +13,7 @@ from saga.functions.user.store import Payment
 from saga.runtime.clock import utcnow
 from saga.runtime.dead_letter import SUFFIX, open_dead_letters
 from saga.runtime.envelope import Record
+from saga.runtime.problem import INVALID_COMMAND
 from saga.runtime.saga_host import NOT_SENT
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
@@ -22,6 +23,7 @@ from saga.runtime.testing.request import Request
 
 from . import ledger
 from .bad_items import JUNK, Litterer, Spoiler
+from .edited_rows import Editor
 from .mishaps import Freezer, Killer, Mishap, Repeater
 from .refused_sends import Refuser, is_unsent
 from .traps import HANGS, Traps
@@ -41,7 +43,7 @@ class Disturbing:
     def __init__(self, settings: Settings, running: System, host: str, seed: int) -> None:
         data, orchestrator = settings.saga_data, (host, running.port("orchestrator"))
         commands = [t for t in topics(read_stacks(settings.saga_stacks)) if t not in ANSWERS]
-        chances = (random.Random(seed + n) for n in range(1, 8))  # noqa: S311 - to be repeated
+        chances = (random.Random(seed + n) for n in range(1, 9))  # noqa: S311 - to be repeated
         self.traps = Traps(data, orchestrator, next(chances))
         self.killer = Killer(data, next(chances), self.traps.spared)
         self.repeater = Repeater(settings, commands, next(chances))
@@ -49,9 +51,10 @@ class Disturbing:
         self._freezer = Freezer(data, next(chances))
         self._spoiler = Spoiler(orchestrator, next(chances))
         self._refuser = Refuser(settings, LEADS_INTO_TRAPS, orchestrator, next(chances))
+        self._editor = Editor(orchestrator, next(chances))
         self._mishaps: tuple[Mishap, ...] = (
             *(self._refuser, self.killer, self.repeater, self._litterer, self._freezer),
-            *(self._spoiler, self.traps),
+            *(self._spoiler, self._editor, self.traps),
         )
         self._began = utcnow()
         self._together = ExitStack()
@@ -77,6 +80,7 @@ class Disturbing:
         """Do for the sagas what an operator does, until none of them needs that."""
         self._spoiler.settle()
         wait_for_rest()
+        self._editor.settle()
         self._refuser.settle()
         wait_for_rest()
 
@@ -89,12 +93,16 @@ class Disturbing:
         )
         unsent = [letter for letter in letters if is_unsent(letter)]
         others = [letter for letter in letters if not is_unsent(letter)]
-        hit = {letter.saga_id for letter in unsent} | {r.saga_id for r in self.traps.requests}
-        asked = [*requests, *self.traps.requests]
+        own = [*self.traps.requests, *self._editor.requests]
+        hit = {letter.saga_id for letter in unsent} | self._editor.edited.keys()
+        hit |= {request.saga_id for request in self.traps.requests}
+        asked = [*requests, *own]
         excused = ledger.EXCUSED + len(hit) / len(asked)
-        found = ledger.judge_orders(asked, before, EXCUSES | {NOT_SENT}, excused)
+        excuses = EXCUSES | {NOT_SENT, INVALID_COMMAND}
+        found = ledger.judge_orders(asked, before, excuses, excused)
         found.violations += self.traps.judge(found.cases, others)
         found.violations += self._refuser.judge(found.cases, unsent)
+        found.violations += self._editor.judge(found.cases)
         found.seen["duplicates"] += _repeated(records)
         for mishap in self._mishaps:
             found.seen.update(mishap.seen)
