@@ -100,6 +100,7 @@ class Traps(Mishap):
                 self._run(self._laying(kind, product))
             yield
         finally:
+            self._calls.close()
             self._take_away()
 
     def happen(self) -> None:
