@@ -41,10 +41,10 @@ class Litterer(Mishap):
     """Sends records that nobody can read, to all the topics there are."""
 
     every = LITTER_EVERY
+    kinds = ("junk",)
 
     def __init__(self, settings: Settings, chance: random.Random) -> None:
         super().__init__(chance)
-        self.sent = 0
         self._settings = settings
         stacks = read_stacks(settings.saga_stacks)
         self._topics = [*topics(stacks)]
@@ -64,7 +64,7 @@ class Litterer(Mishap):
         producer = Producer(self._settings)
         try:
             producer.send_records(records)
-            self.sent += len(records)
+            self.seen["junk"] += len(records)
         finally:
             producer.close()
 
@@ -76,6 +76,7 @@ class Spoiler(Mishap):
     """
 
     every = SPOIL_EVERY
+    kinds = ("unreadable rows",)
 
     def __init__(self, address: tuple[str, int], chance: random.Random) -> None:
         super().__init__(chance)
@@ -93,11 +94,12 @@ class Spoiler(Mishap):
             saga_id, whole = self.chance.choice(found)
             newer = whole.replace('"status":"', '"status":"NEWLY_', 1)
             spoilt = self.chance.choice((newer, whole[: self.chance.randrange(len(whole))]))
-            if not _replaced(saga_id, whole, spoilt):
+            if not replaced(saga_id, whole, spoilt):
                 return  # it has gone on meanwhile
             self.spoilt.append(saga_id)
+            self.seen["unreadable rows"] += 1
             self.done.wait(self.chance.uniform(*SPOILT_FOR))
-            wait_until(lambda: _replaced(saga_id, spoilt, whole), _lost(saga_id), MEND_TIMEOUT)
+            wait_until(lambda: replaced(saga_id, spoilt, whole), _lost(saga_id), MEND_TIMEOUT)
 
     def settle(self) -> None:
         """Retry what was set aside, as an operator does, until it all goes on."""
@@ -127,7 +129,7 @@ def _addressed(command: type[Command]) -> Record:
     return envelope.record()._replace(key=JUNK)
 
 
-def _replaced(saga_id: str, old: str, new: str) -> bool:
+def replaced(saga_id: str, old: str, new: str) -> bool:
     """Put another state into a row, if it has the one that it had; False where it has another."""
     try:
         change = SagaRow.update(state=new).where(SagaRow.id == saga_id, SagaRow.state == old)

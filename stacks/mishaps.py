@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Self
 
 from saga.runtime.errors import BrokerUnavailable, NotRunning
+from saga.runtime.polling import poll_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import read_system
 
-KILL_EVERY = (0.5, 2.5)  # seconds between two kills, at random between these
+KILL_EVERY = (0.2, 1.5)  # seconds from when all are back to the next kill, at random between these
+BACK_TIMEOUT = 30.0  # seconds
 REPEAT_EVERY = (2.0, 6.0)  # seconds
 REPEATED = 50  # records at once, at most
 FREEZE_EVERY = (2.0, 8.0)  # seconds
@@ -23,14 +25,19 @@ FROZEN = (0.5, 9.0)  # seconds; the session of a group's member may run out mean
 
 
 class Mishap(threading.Thread, ABC):
-    """Something that happens again and again, at random moments, in a `with` block."""
+    """Something that happens again and again, at random moments, in a `with` block.
+
+    What happens is counted in `seen`, by `kinds`: there has to be something of each.
+    """
 
     every: tuple[float, float]  # seconds, from and to
+    kinds: Collection[str] = ()
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(daemon=True)
         self.chance = chance
         self.done = threading.Event()
+        self.seen: Counter[str] = Counter()
         self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -56,11 +63,18 @@ class Mishap(threading.Thread, ABC):
     def happen(self) -> None:
         """Let it happen once."""
 
+    def missing(self) -> list[str]:
+        """List the kinds of which there was nothing so far; raise what has ended it too early."""
+        if self._failure is not None:
+            raise self._failure
+        return [kind for kind in self.kinds if not self.seen[kind]]
+
 
 class Killer(Mishap):
-    """Kills one process after another with SIGKILL, each as often, and never the supervisor.
+    """Kills processes with SIGKILL, one or two at once, each as often, and never the supervisor.
 
-    Those that are `spared` now are left alone, too.
+    Those that are `spared` now are left alone, too; and it waits until those that it has killed are
+    back: on a busy machine, nothing would ever get done between.
     """
 
     every = KILL_EVERY
@@ -76,30 +90,38 @@ class Killer(Mishap):
         self._data = data
         self._spared = spared
 
+    def missing(self) -> list[str]:
+        """List whom it has not killed so far."""
+        alive = [process.name for process in _alive(self._data)]
+        return [*super().missing(), *(f"kill of {name}" for name in alive if not self.kills[name])]
+
     def happen(self) -> None:
-        """Kill one of the processes."""
+        """Kill one or two of the processes that do their work."""
         spared = self._spared()
-        if alive := [process for process in _alive(self._data) if process.name not in spared]:
-            fewest = min(self.kills[process.name] for process in alive)
-            chosen = self.chance.choice([p for p in alive if self.kills[p.name] == fewest])
-            self.kills[chosen.name] += chosen.signal(signal.SIGKILL)
+        ready = [p for p in _alive(self._data) if p.state == "ready" and p.name not in spared]
+        self.chance.shuffle(ready)
+        ready.sort(key=lambda process: self.kills[process.name])
+        killed = ready[: self.chance.randint(1, 2)]
+        for process in killed:
+            self.kills[process.name] += process.signal(signal.SIGKILL)
+        poll_until(lambda: self.done.is_set() or _are_back(self._data, killed), BACK_TIMEOUT)
 
 
 class Freezer(Mishap):
     """Lets a process stand still for a while; others may have taken its place when it goes on."""
 
     every = FREEZE_EVERY
+    kinds = ("freezes",)
 
     def __init__(self, data: Path, chance: random.Random) -> None:
         super().__init__(chance)
-        self.frozen = 0
         self._data = data
 
     def happen(self) -> None:
         """Stop one of the processes, and let it go on."""
         if alive := _alive(self._data):
             chosen = self.chance.choice(alive)
-            self.frozen += chosen.signal(signal.SIGSTOP)
+            self.seen["freezes"] += chosen.signal(signal.SIGSTOP)
             try:
                 self.done.wait(self.chance.uniform(*FROZEN))
             finally:
@@ -113,7 +135,6 @@ class Repeater(Mishap):
 
     def __init__(self, settings: Settings, topics: Sequence[str], chance: random.Random) -> None:
         super().__init__(chance)
-        self.repeated = 0
         self._settings = settings
         self._topics = topics
 
@@ -127,9 +148,14 @@ class Repeater(Mishap):
         producer = Producer(self._settings)
         try:
             producer.send_records(again)
-            self.repeated += len(again)
         finally:
             producer.close()
+
+
+def _are_back(data: Path, killed: Sequence[ProcessInfo]) -> bool:
+    """Tell whether others have taken the place of these, and do their work."""
+    pids = {process.name: process.pid for process in _alive(data) if process.state == "ready"}
+    return all(pids.get(one.name, one.pid) != one.pid for one in killed)
 
 
 def _alive(data: Path) -> list[ProcessInfo]:

@@ -1,23 +1,31 @@
 """Traps in which the orders' own handlers fail or hang while `saga chaos` runs.
 
 A trap is a trigger on the table of reservations, for those of one product: the handler is the real
-one, and what becomes of it comes out of its own statement.
+one, and what becomes of it comes out of its own statement. What hangs is ended by the signal that
+its watchdog would send, and sooner, as all orders of all products wait for it meanwhile.
 """
 
+import json
 import random
 import re
+import signal
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import peewee
 from uuid_utils.compat import uuid7
 
+from saga.functions.product.messages import ReserveProduct
 from saga.functions.product.store import Product, Reservation
 from saga.functions.user.store import User
 from saga.runtime.dead_letter import DeadLetter
+from saga.runtime.polling import poll_until
+from saga.runtime.system.process import ProcessInfo
+from saga.runtime.system.state import read_system
 from saga.runtime.testing.judgement import Case
 from saga.runtime.testing.request import Request
 
@@ -25,9 +33,12 @@ from .calls import Calls
 from .load import Client
 from .mishaps import Mishap
 
-TRAP_EVERY = (3.0, 7.0)  # seconds
+TRAP_EVERY = (2.0, 5.0)  # seconds
+LOOK_EVERY = 0.5  # seconds
+HANGS_AFTER = 1.5  # seconds; other batches take half a second
 KINDS = FAILS, IS_REFUSED, HANGS = "failing handlers", "refused commits", "hung handlers"
 CAUGHT = "product.reserve_product"  # whose handler it is
+CAUGHT_STEP = ReserveProduct.step_name()
 SET_ASIDE = "processes have ended with this message in hand"
 # How `faulthandler` names the function that a process was ended in.
 ENDED_IN = re.compile(r"line \d+ in reserve_product$", re.MULTILINE)
@@ -43,6 +54,16 @@ POSTGRES = {
 }
 
 
+# Who has locked the byte of the shared memory that the one who writes has to lock.
+SQLITE_WRITER = r"(?m)ADVISORY +WRITE (\d+) \S+:{} 120 120$"
+POSTGRES_STUCK = """SELECT pid FROM pg_stat_activity
+    WHERE wait_event = 'PgSleep' AND datname = current_database()"""
+POSTGRES_END = f"SELECT pg_terminate_backend(pid) FROM ({POSTGRES_STUCK}) stuck"  # noqa: S608
+# A trap's name is that of nothing else.
+SQLITE_LAID = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'trap_[0-9]*'"
+POSTGRES_LAID = "SELECT proname || '()' FROM pg_proc WHERE proname ~ '^trap_[0-9]+$'"
+
+
 class Traps(Mishap):
     """Lays a trap of each kind, and orders what leads into it, one after the other.
 
@@ -55,7 +76,8 @@ class Traps(Mishap):
         super().__init__(chance)
         self.requests: list[Request] = []
         self._data = data
-        self._client = Client(Calls(address, threading.Event(), []))
+        self._calls = Calls(address, threading.Event(), [])
+        self._client = Client(self._calls)
         self._database: peewee.Database = Reservation._meta.database
         email = f"{uuid7().hex}@trap.example"
         self._buyer = User.create(name="a trap's", email=email, balance=Decimal(1_000_000)).id
@@ -65,31 +87,38 @@ class Traps(Mishap):
             kind: Product.create(name="a trap", price=Decimal(1), stock=1_000_000).id
             for kind in self._acts
         }
-        self._left = [*self._products]
+        self.kinds = self._products.keys()
+        self._hangs = False  # or may at any moment
         self._ended_before = self._ended()
 
     @contextmanager
     def laid(self) -> Iterator[None]:
         """Have the traps in their places in a block, at whose end all has to be at rest."""
+        self._take_away()  # what a run that was killed has left
         try:
             for kind, product in self._products.items():
                 self._run(self._laying(kind, product))
             yield
         finally:
-            for product in self._products.values():
-                self._run([self._taking_away(product)])
+            self._calls.close()
+            self._take_away()
 
     def happen(self) -> None:
-        """Order what leads into the next trap."""
-        if self._left:
-            product = self._products[self._left.pop(0)]
-            wanted = {"user_id": self._buyer, "product_id": product, "quantity": 1}
-            self.requests.append(Request(wanted, key=str(uuid7())))
-            self._client.place(self.requests[-1])
+        """Order what leads into the next trap, and see to it that what hangs is ended."""
+        for kind in self.missing()[:1]:
+            self._hangs = kind == HANGS
+            wanted = {"user_id": self._buyer, "product_id": self._products[kind], "quantity": 1}
+            request = Request(wanted, key=str(uuid7()))
+            self.requests.append(request)
+            self._client.place(request)
+            if self._hangs:
+                self._end_what_hangs(request)
+            self.seen[kind] += 1
+            self._hangs = False
 
     def spared(self) -> Collection[str]:
-        """Return whom nobody but its watchdog may end now."""
-        return () if HANGS in self._left else (CAUGHT,)
+        """Return whom nobody but its watchdog, or whoever stands in for that, may end now."""
+        return (CAUGHT,) if self._hangs else ()
 
     def judge(self, cases: Sequence[Case], letters: Iterable[DeadLetter]) -> Iterator[str]:
         """See that each trap has caught its order, and none but its order."""
@@ -107,12 +136,38 @@ class Traps(Mishap):
             if kind == HANGS and saga_id not in set_aside:
                 yield f"saga {saga_id}: one of {HANGS} was not set aside"
 
-    def seen(self) -> dict[str, int]:
-        """Count what was caught; of hung handlers, the processes that their watchdog has ended."""
-        orders = [self._kind(request) for request in self.requests]
-        return {kind: orders.count(kind) for kind in self._acts} | {
-            HANGS: self._ended() - self._ended_before
-        }
+    def ended(self) -> int:
+        """Count the processes that were ended while their handler hung."""
+        return self._ended() - self._ended_before
+
+    def _end_what_hangs(self, request: Request) -> None:
+        """End each process in which an order hangs, until its saga has heard of it."""
+        while self._is_unanswered(request) and not self.done.wait(LOOK_EVERY):
+            # Whoever is ended in vain, with something else in hand, is not far from blaming that.
+            if not poll_until(lambda: not self._is_stuck(), HANGS_AFTER):
+                for process in self._caught():
+                    process.signal(signal.SIGALRM)
+                if self._acts is POSTGRES:  # whose server looks after 35 s whether it is wanted
+                    self._ask(POSTGRES_END)
+
+    def _is_stuck(self) -> bool:
+        """Tell whether it does what the trap wants, or is the one that writes to SQLite's file."""
+        if self._acts is POSTGRES:
+            return self._ask(POSTGRES_STUCK) != []
+        file = Path(f"{self._database.database}-shm").stat().st_ino
+        writers = re.findall(SQLITE_WRITER.format(file), Path("/proc/locks").read_text())
+        return any(str(process.pid) in writers for process in self._caught())
+
+    def _caught(self) -> list[ProcessInfo]:
+        running = read_system(self._data).processes
+        return [process for process in running if process.deployed == CAUGHT]
+
+    def _is_unanswered(self, request: Request) -> bool:
+        """Tell whether no handler's end was heard of so far, as far as its saga can be read."""
+        *_, answer = self._calls.answers("GET", f"/sagas/{request.saga_id}", (200,))
+        saga = json.loads(answer.body)
+        tried = [step["attempts"] for step in saga["steps"] if step["name"] == CAUGHT_STEP]
+        return tried < [2] and saga["status"] in ("RUNNING", "UNREADABLE")
 
     def _kind(self, request: Request) -> str | None:
         product = request.wanted["product_id"]
@@ -136,15 +191,20 @@ class Traps(Mishap):
             f"CREATE {trigger} FOR EACH ROW {when} EXECUTE FUNCTION {name}()",
         ]
 
-    def _taking_away(self, product: int) -> str:
-        if self._acts is SQLITE:
-            return f"DROP TRIGGER IF EXISTS trap_{product}"
-        return f"DROP FUNCTION IF EXISTS trap_{product}() CASCADE"
+    def _take_away(self) -> None:
+        is_sqlite = self._acts is SQLITE
+        drop = "DROP TRIGGER {}" if is_sqlite else "DROP FUNCTION {} CASCADE"
+        laid = self._ask(SQLITE_LAID if is_sqlite else POSTGRES_LAID)
+        self._run([drop.format(name) for (name,) in laid])
 
     def _run(self, statements: Iterable[str]) -> None:
         with self._database.connection_context(), self._database.atomic():
             for statement in statements:
                 self._database.execute_sql(statement)
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        with self._database.connection_context():
+            return list(self._database.execute_sql(query).fetchall())
 
 
 def _quoted(text: str) -> str:

@@ -160,13 +160,25 @@ class KafkaTransport:
             batch.failed(failure.reason)
             return
         log.error("not taken by %s: %s", record.topic, failure.reason)
-        self._refused.append(Refusal(record, failure.reason, failure.missing))
-        if failure.missing or record.topic.endswith(SUFFIX):  # there is no place for a letter
+        refusal = Refusal(record, failure.reason, failure.missing)
+
+        def told() -> None:
+            self._refused.append(refusal)
             batch.taken()
+
+        if failure.missing or record.topic.endswith(SUFFIX):  # there is no place for a letter
+            told()
             return
+
+        def failed(letter: Record, why: Failure) -> None:
+            if why.lasting:
+                self._refused.append(refusal)
+            self._failed(batch, letter, why)
+
         letter = to_unsent_letter(record, self._group, failure.reason, utcnow())
         try:
-            self._producer.hand_over([letter], batch.taken, partial(self._failed, batch))
+            # Who hears of it gives up: were it told before, the letter might never come.
+            self._producer.hand_over([letter], told, failed)
         except BrokerUnavailable as error:  # the others have to be told of theirs
             batch.failed(str(error))
 

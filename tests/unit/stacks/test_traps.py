@@ -1,6 +1,11 @@
 """A trap catches what is ordered of its product, on either database, and nothing else."""
 
+import json
+import os
 import random
+import signal
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +22,11 @@ from saga.runtime.database.connection import CommitRefused, batch_transaction, c
 from saga.runtime.database.schema import bind
 from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.envelope import Record
+from saga.runtime.system.process import ProcessInfo
 from saga.runtime.testing.request import Request
-from saga.stacks.traps import FAILS, HANGS, IS_REFUSED, SET_ASIDE, Traps
+from saga.stacks import traps as traps_module
+from saga.stacks.calls import Answer
+from saga.stacks.traps import FAILS, HANGS, IS_REFUSED, POSTGRES_END, SET_ASIDE, SQLITE, Traps
 
 MANY = 1_000_000  # instructions of SQLite's; a statement that ends takes hundreds
 
@@ -84,20 +92,118 @@ def test_commit_is_refused_in_its_trap(postgres: peewee.Database, tmp_path: Path
     assert held() == 1
 
 
+def test_traps_of_a_run_that_was_killed_are_taken_away(
+    traps: Traps, database: peewee.Database
+) -> None:
+    for kind, product in traps._products.items():
+        traps._run(traps._laying(kind, product))
+    later = Traps(traps._data, ("127.0.0.1", 1), random.Random(1))
+    with later.laid():
+        hold(database, product_of(traps, FAILS))
+        with pytest.raises(peewee.DatabaseError, match="a trap"):
+            hold(database, product_of(later, FAILS))
+    assert held() == 1
+
+
 def test_each_trap_is_led_into_once_and_what_hangs_comes_last(
     traps: Traps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     placed: list[Request] = []
-    monkeypatch.setattr(traps._client, "place", placed.append)
-    spared = [traps.spared()]
+    spared: list[Collection[str]] = []
+
+    def place(request: Request) -> None:
+        placed.append(request)
+        spared.append(traps.spared())
+
+    monkeypatch.setattr(traps._client, "place", place)
+    monkeypatch.setattr(traps, "_end_what_hangs", place)
+    assert traps.missing() == [*traps._products]
     for _ in range(9):
         traps.happen()
-        spared.append(traps.spared())
-    assert (spared[0], spared[-1]) == ((), ("product.reserve_product",))
-    assert placed == traps.requests
-    kinds = [traps._kind(request) for request in placed]
+    assert placed == [*traps.requests, traps.requests[-1]]
+    kinds = [traps._kind(request) for request in traps.requests]
     assert sorted(kinds[:-1]) == sorted({*traps._products} - {HANGS})
     assert kinds[-1] == HANGS
+    caught = ("product.reserve_product",)
+    assert spared == [*[()] * len(kinds[:-1]), caught, caught]
+    assert traps.missing() == []
+    assert traps.spared() == ()
+
+
+def test_what_hangs_is_ended_until_its_saga_has_heard_of_it(
+    traps: Traps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who goes on is left alone; its server is told, too, that nobody waits for its answer."""
+    stuck = [True, False, True, True]
+    signals: list[tuple[str, int]] = []
+    queries: list[str] = []
+    hanging = ProcessInfo(name="a", kind="function", deployed="product.reserve_product")
+    other = ProcessInfo(name="b", kind="function", deployed="product.release_product")
+    running = SimpleNamespace(processes=[hanging, other])
+    monkeypatch.setattr(traps_module, "HANGS_AFTER", 0.0)
+    monkeypatch.setattr(traps_module, "read_system", lambda _: running)
+    monkeypatch.setattr(ProcessInfo, "signal", lambda it, n: signals.append((it.name, n)))
+    monkeypatch.setattr(traps, "_is_stuck", lambda: stuck.pop(0))
+    monkeypatch.setattr(traps, "_is_unanswered", lambda _: bool(stuck))
+    monkeypatch.setattr(traps, "_ask", queries.append)
+    monkeypatch.setattr(traps.done, "wait", lambda _: False)
+    traps._end_what_hangs(Request({}))
+    assert signals == [("a", signal.SIGALRM)] * 3
+    assert len(queries) == (0 if traps._acts is SQLITE else 3)
+
+
+def test_what_hangs_on_postgresql_is_known_and_ended(
+    postgres: peewee.Database, postgres_url: str, tmp_path: Path, until: Callable[..., Any]
+) -> None:
+    bind(postgres, [Product, Reservation, User])
+    made = Traps(tmp_path, ("127.0.0.1", 1), random.Random(1))
+    assert not made._is_stuck()
+    with ThreadPoolExecutor(1) as pool, closing(connect(postgres_url, shared=True)) as other:
+        asleep = pool.submit(other.execute_sql, "SELECT pg_sleep(3600)")
+        until(made._is_stuck, "it is known")
+        made._ask(POSTGRES_END)
+        with pytest.raises(peewee.OperationalError):
+            asleep.result()
+    until(lambda: not made._is_stuck(), "it has ended")
+
+
+def test_who_writes_to_sqlite_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = connect(f"sqlite:///{tmp_path}/product.db")
+    bind(database, [Product, Reservation, User])
+    made = Traps(tmp_path, ("127.0.0.1", 1), random.Random(1))
+    us = ProcessInfo(name="a", kind="function", deployed="product.reserve_product", pid=os.getpid())
+    monkeypatch.setattr(made, "_caught", lambda: [us])
+    with closing(database):
+        assert not made._is_stuck()
+        with database.atomic("IMMEDIATE"):
+            assert made._is_stuck()
+            us.pid = os.getppid()
+            assert not made._is_stuck()
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "unanswered"),
+    [
+        ("RUNNING", [0], True),
+        ("RUNNING", [1], True),
+        ("UNREADABLE", [], True),
+        ("RUNNING", [2], False),
+        ("COMPENSATED", [1], False),
+    ],
+)
+def test_saga_of_what_hangs_tells_whether_that_was_answered(
+    traps: Traps,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    attempts: list[int],
+    unanswered: bool,
+) -> None:
+    steps = [{"name": "reserve_product", "attempts": n} for n in attempts]
+    saga = {"status": status, "steps": [{"name": "create_order", "attempts": 9}, *steps]}
+    monkeypatch.setattr(
+        traps._calls, "answers", lambda *_: [Answer(None), Answer(200, json.dumps(saga).encode())]
+    )
+    assert traps._is_unanswered(Request({}, told=["s"])) is unanswered
 
 
 def case(traps: Traps, saga_id: str, kind: str | None, code: str) -> Any:
@@ -123,11 +229,10 @@ def test_trap_has_to_catch_its_order(traps: Traps) -> None:
 
 
 def test_processes_that_a_watchdog_has_ended_are_counted_from_their_logs(traps: Traps) -> None:
-    traps.requests.append(Request({"product_id": product_of(traps, FAILS)}))
     log = traps._data / "logs" / "product.reserve_product.log"
     log.write_text(
         '  File "reserve_product.py", line 18, in reserve_product\n'  # an exception's traceback
         '  File "reserve_product.py", line 18 in reserve_product\n'
         '  File "worker.py", line 9 in _call\n'
     )
-    assert traps.seen() | {IS_REFUSED: 0} == {FAILS: 1, HANGS: 1, IS_REFUSED: 0}
+    assert traps.ended() == 1
