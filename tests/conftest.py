@@ -18,8 +18,8 @@ from support.postgres import PostgresServer, run_server
 from support.system import RunningSystem, lay_out, run_system
 from support.waiting import wait_until
 
-# The same examples on every laptop, others in every CI run. A busy machine is no failure.
-settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+# The same examples on every laptop, others in every CI run, and more. A busy machine is no failure.
+settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)
 settings.register_profile(
     "rotating", deadline=None, derandomize=False, database=None, print_blob=True
 )
