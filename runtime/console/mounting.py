@@ -4,11 +4,7 @@ from sanic import Blueprint
 
 from ..settings import Settings
 from ..web.app import App
-from .actions import Actions
 from .assets import ROOT
-from .functions import Functions
-from .letters import Letters
-from .pages import Pages
 
 
 def mount(app: App, settings: Settings) -> None:
@@ -17,6 +13,12 @@ def mount(app: App, settings: Settings) -> None:
     apis = {one.ctx.saga_api.service.saga.name: one.ctx.saga_api for one in blueprints}
     if not apis or settings.saga_console == "off":
         return
+    # Only now, with the templates and all else that they bring: most adapters have no saga.
+    from .actions import Actions
+    from .functions import Functions
+    from .letters import Letters
+    from .pages import Pages
+
     console = Blueprint("console", url_prefix=ROOT)
     pages = Pages(settings, apis, app.ctx.service)
     pages.add_to(console)
