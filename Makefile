@@ -7,7 +7,10 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Compiled once, not anew in each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-TESTS = -m "not proof and not docker" -n 4 --dist loadfile --no-loadscope-reorder
+# Files that are as a whole for `make proof` or `make containers` are not even imported.
+OTHERS = $(shell grep -rlE --include='test_*.py' '^pytestmark = .*mark\.(proof|docker)' tests)
+TESTS = -m "not proof and not docker" $(addprefix --ignore=,$(OTHERS)) \
+	-n 4 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

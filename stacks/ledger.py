@@ -22,6 +22,7 @@ from saga.functions.user.store import ClosedUser, Payment, User
 from saga.runtime import saga_queries, saga_store
 from saga.runtime.database.connection import connect
 from saga.runtime.database.schema import Table, bind
+from saga.runtime.database.statements import one_of
 from saga.runtime.envelope import Action, message_id
 from saga.runtime.inbox import InboxRow
 from saga.runtime.saga import Saga
@@ -288,7 +289,7 @@ def _inboxes(saga_ids: set[str]) -> Iterator[tuple[str, str, str]]:
     ]
     for database in {table._meta.database for table in (Order, Product, User)}:
         for chunk in peewee.chunked(commands, saga_queries.CHUNK):
-            yield from query.bind(database).where(InboxRow.id.in_(chunk)).tuples()
+            yield from query.bind(database).where(one_of(InboxRow.id, chunk)).tuples()
 
 
 def _whole(held: Any, *free: Any) -> dict[Any, Any]:

@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,8 +18,8 @@ from support.postgres import PostgresServer, run_server
 from support.system import RunningSystem, lay_out, run_system
 from support.waiting import wait_until
 
-# The same examples on every laptop, others in every CI run. A busy machine is no failure.
-settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+# The same examples on every laptop, others in every CI run, and more. A busy machine is no failure.
+settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)
 settings.register_profile(
     "rotating", deadline=None, derandomize=False, database=None, print_blob=True
 )
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
     os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
     os.environ["SAGA_METRICS_PORT"] = "0"  # systems side by side can't all have one port
+    # A shell without job control lets its background ignore Ctrl-C, and so all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

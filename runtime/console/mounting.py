@@ -13,7 +13,7 @@ def mount(app: App, settings: Settings) -> None:
     apis = {one.ctx.saga_api.service.saga.name: one.ctx.saga_api for one in blueprints}
     if not apis or settings.saga_console == "off":
         return
-    # Not for an adapter without a saga: it takes a third of its start to import them.
+    # Only now, with the templates and all else that they bring: most adapters have no saga.
     from .actions import Actions
     from .functions import Functions
     from .letters import Letters

@@ -1,9 +1,35 @@
-"""The order saga through HTTP, Kafka and real processes."""
+"""Orders through HTTP, Kafka and real processes, and bytes that nobody can read on every topic.
 
+One system does both: what can't be read is set aside, and `saga dlq` tells of it.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Producer
+
+from support import c_client
+from support.waiting import DEADLINE
+
+TOPICS = [
+    "order.create",
+    "order.complete",
+    "order.cancel",
+    "order.events",
+    "product.reserve",
+    "product.release",
+    "product.events",
+    "user.pay",
+    "user.refund",
+    "user.events",
+]
+JUNK = b"\xff\xfe not a message"
+MANY = 30  # after some calls of one method, the interpreter makes them in another way
 
 
 def steps_of(saga: dict[str, Any]) -> dict[str, str]:
@@ -83,3 +109,134 @@ def test_health_is_ok_on_every_port(system: Any) -> None:
     for service in system.ports:
         answer = system.http("GET", service, "/health")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.fixture
+def dead_letters(system: Any) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": system.broker(),
+            "group.id": f"test-{time.time_ns()}",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,
+            "session.timeout.ms": 4000,
+            "heartbeat.interval.ms": 400,
+        }
+    )
+    consumer.subscribe([f"{topic}.dlq" for topic in TOPICS])
+    yield consumer
+    consumer.close()
+
+
+def test_junk_ends_in_the_dead_letters_and_the_function_goes_on(
+    system: Any, dead_letters: Consumer
+) -> None:
+    producer = Producer({"bootstrap.servers": system.broker()})
+    for topic in TOPICS:
+        producer.produce(topic, value=JUNK, key=b"k", headers=[("ce_id", b"\xff"), ("mine", b"1")])
+    assert producer.flush(DEADLINE) == 0
+
+    found: dict[str, Any] = {}
+    deadline = time.monotonic() + DEADLINE
+    while len(found) < len(TOPICS) and time.monotonic() < deadline:
+        message = dead_letters.poll(0.2)
+        if message is not None and message.error() is None and message.value() == JUNK:
+            found[message.topic()] = message
+    assert sorted(found) == sorted(f"{topic}.dlq" for topic in TOPICS)
+    for message in found.values():
+        headers = dict(message.headers())
+        assert message.key() == b"k"
+        assert (headers["ce_id"], headers["mine"]) == (b"\xff", b"1")
+        assert headers["dlq_topic"].decode() + ".dlq" == message.topic()
+        assert b"CloudEvents" in headers["dlq_reason"]
+
+    saga = system.order(system.make_user(), system.make_product())
+    assert saga["status"] == "COMPLETED"
+
+
+def test_header_whose_name_is_no_text_holds_up_nobody(
+    system: Any, until: Callable[..., Any]
+) -> None:
+    """A function, a saga's host, an adapter, and `saga dlq` each come upon one."""
+    read = ["product.reserve", "order.events"]
+    headers = {b"ce_id": b"c-client/x/do", b"caf\xe9": b"1"}
+    for topic in (*read, "place-order.ended", "product.reserve.dlq"):
+        c_client.send(system.broker(), topic, b"c-client", b"of a C client", headers, MANY)
+    saga = system.order(system.make_user(), system.make_product())
+    assert saga["status"] == "COMPLETED"
+    many = len(read) * MANY
+    until(lambda: len(open_dead_letters(system, "c-client")) == many, "the letters are there")
+    letters = open_dead_letters(system, "c-client")
+    assert Counter(letter["topic"] for letter in letters) == dict.fromkeys(read, MANY)
+    assert {letter["reason"] for letter in letters} == {"the name of a header is not UTF-8"}
+    shown = system.saga("dlq", "show", letters[0]["id"]).stdout
+    assert "of a C client" in shown
+    for name, row in system.processes().items():
+        assert (name, row["state"], row["restarts"]) == (name, "ready", 0)
+
+
+@pytest.fixture
+def bury(system: Any, until: Callable[..., Any]) -> Callable[[str], dict[str, Any]]:
+    """Send a command that its function can't read, and return its dead letter."""
+
+    def bury(saga_id: str) -> dict[str, Any]:
+        producer = Producer({"bootstrap.servers": system.broker()})
+        headers = {"ce_id": f"{saga_id}/x/do", "ce_type": "ReserveProduct", "ce_source": "/test"}
+        producer.produce("product.reserve", value=b"{}", key=saga_id, headers=headers)
+        assert producer.flush(DEADLINE) == 0
+        return until(lambda: open_dead_letters(system, saga_id), "the dead letter is there")[0]
+
+    return bury
+
+
+def open_dead_letters(system: Any, saga_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        system.saga("dlq", "list", "--saga", saga_id, "--json").stdout
+    )
+    return found
+
+
+def test_a_dead_letter_is_listed_shown_and_dropped(system: Any, bury: Callable[..., Any]) -> None:
+    dead_letter = bury("stranger-1")
+    assert dead_letter["function"] == "product.reserve_product"
+    assert "order_id: Field required" in dead_letter["reason"]
+    assert dead_letter["saga_status"] is None
+    shown = system.saga("dlq", "show", dead_letter["id"]).stdout
+    assert "ce_type: ReserveProduct" in shown
+    assert "1 would be dropped" in system.saga("dlq", "drop", dead_letter["id"], "--dry-run").stdout
+    assert open_dead_letters(system, "stranger-1") == [dead_letter]
+    system.saga("dlq", "drop", dead_letter["id"])
+    assert open_dead_letters(system, "stranger-1") == []
+
+
+def test_a_replayed_dead_letter_comes_back_with_its_count(
+    system: Any, bury: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    dead_letter = bury("stranger-2")
+    system.saga("dlq", "replay", "--saga", "stranger-2")
+    again = until(
+        lambda: [
+            row for row in open_dead_letters(system, "stranger-2") if row["id"] != dead_letter["id"]
+        ],
+        "the dead letter comes back",
+    )
+    assert [row["replays"] for row in again] == [1]
+
+
+def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
+    system: Any, bury: Callable[..., Any]
+) -> None:
+    saga = system.order(system.make_user(), system.make_product())
+    dead_letter = bury(saga["saga_id"])
+    assert dead_letter["saga_status"] == "COMPLETED"
+    refused = system.saga("dlq", "replay", dead_letter["id"], check=False)
+    assert refused.returncode == 1
+    assert "its saga has ended" in refused.stderr
+    passed = system.saga("dlq", "replay", "--saga", saga["saga_id"]).stdout
+    assert "passed over" in passed
+    assert open_dead_letters(system, saga["saga_id"]) == [dead_letter]
+
+
+def test_an_unknown_dead_letter_and_a_missing_filter_are_clear_errors(system: Any) -> None:
+    assert "no open dead letter nope" in system.saga("dlq", "show", "nope", check=False).stderr
+    assert "--topic, --saga or --reason" in system.saga("dlq", "drop", check=False).stderr

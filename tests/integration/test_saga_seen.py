@@ -1,18 +1,24 @@
-"""A saga is seen in the logs and in the traces of all processes that it has been through."""
+"""A saga is seen in the logs, the traces and the metrics of all processes that it went through."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.collector import Collector, Received, run_collector
-from support.system import RunningSystem, run_system
+from support.ports import free_port
+from support.prometheus import promtool
+from support.system import ROOT, RunningSystem, run_system
 
 Until = Callable[..., Any]
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CLIENT = "b7ad6b7169203331"  # the client's own span
+TEXT = (ROOT / "docs" / "seeing.md").read_text()
+FILES = dict(re.findall(r"<!-- test: file (\S+) -->\n```yaml\n(.*?)```", TEXT, re.DOTALL))
 CONSUMER, PRODUCER, SERVER = 5, 4, 2  # kinds of spans
 
 
@@ -26,10 +32,11 @@ def collector() -> Iterator[Collector]:
 def system(
     tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> Iterator[RunningSystem]:
-    """A system whose logs are JSON, and whose traces are sent soon."""
+    """A system that serves its metrics, whose logs are JSON, and whose traces are sent soon."""
 
     def prepare(system: RunningSystem) -> None:
         system.environment |= {
+            "SAGA_METRICS_PORT": str(free_port()),
             "SAGA_LOG_FORMAT": "json",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "200",  # milliseconds
@@ -105,3 +112,37 @@ def test_sagas_of_others_have_traces_of_their_own(
     traces = {s.trace_id for s in collector.spans if s.attributes.get("saga.id") == saga["saga_id"]}
     assert len(traces) == 1
     assert TRACE_ID not in traces
+
+
+def commands(name: str) -> list[str]:
+    """Return the commands of a block, without `saga` and what is said of them."""
+    [block] = re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)```", TEXT, re.DOTALL)
+    return [line.partition("#")[0].strip() for line in block.splitlines()]
+
+
+def test_prometheus_takes_the_files(
+    tmp_path: Path, system: RunningSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in commands("run"):
+        system.saga(*command.removeprefix("saga ").split())
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+        assert "SUCCESS" in promtool("check", "config", name)
+    assert json.loads((tmp_path / "grafana.json").read_text())["panels"]
+    assert len(FILES) == 2
+
+
+def test_top_tells_of_each_function(system: RunningSystem) -> None:
+    once, *others = [command.removeprefix("saga ").split() for command in commands("run top")]
+    assert once == ["top"]
+    for command in (once, *others):
+        told = system.saga(*command).stdout
+        assert "order.create_order" in told
+
+
+def test_top_writes_numbers_for_programs(system: RunningSystem) -> None:
+    system.order(system.make_user(), system.make_product())
+    told = json.loads(system.saga("top", "--json").stdout)
+    [function] = [one for one in told["functions"] if one["name"] == "order.create_order"]
+    assert (function["members"], function["lag_seconds"] is None) == (1, False)

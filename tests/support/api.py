@@ -92,6 +92,7 @@ class Api:
 def run_app(app: Sanic[Any, Any]) -> Iterator[Api]:
     """Run an app until the end of the block."""
     loop = asyncio.new_event_loop()
+    app.config.TOUCHUP = False  # what makes its methods quicker takes a third of each start
     try:
         with ReusableClient(app, port=free_port(), loop=loop) as client:
             yield Api(app, client, loop)

@@ -52,8 +52,13 @@ ROOMS = {
 
 
 @cache
+def text(path):
+    return path.read_text()
+
+
+@cache
 def tree(path):
-    return ast.parse(path.read_text())
+    return ast.parse(text(path))
 
 
 @cache
@@ -125,10 +130,9 @@ def test_packages_listed_are_those_on_disk():
     assert project["package-dir"] == {f"saga.{folder}": folder for folder in FOLDERS}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_no_module_needs_the_benchmarks(path):
-    lines = [line.strip() for line in path.read_text().splitlines()]
-    assert [line for line in lines if line.startswith(("import bench", "from bench"))] == []
+def test_no_module_needs_the_benchmarks():
+    lines = [(relative(path), line.strip()) for path in MODULES for line in text(path).splitlines()]
+    assert [one for one in lines if one[1].startswith(("import bench", "from bench"))] == []
 
 
 def test_every_package_but_http_has_an_init_file():
@@ -136,31 +140,28 @@ def test_every_package_but_http_has_an_init_file():
     assert [relative(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=relative)
-def test_module_has_a_docstring(path):
-    assert ast.get_docstring(tree(path))
+def test_every_module_has_a_docstring():
+    paths = [*MODULES, *BENCHMARKS]
+    assert [relative(path) for path in paths if not ast.get_docstring(tree(path))] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=relative)
-def test_runtime_knows_no_business(path):
-    assert outside(imports(path), "saga.runtime") == set()
+def test_runtime_knows_no_business():
+    paths = sorted((ROOT / "runtime").rglob("*.py"))
+    found = {relative(path): outside(imports(path), "saga.runtime") for path in paths}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "functions").rglob("*.py")), ids=relative)
-def test_function_reaches_its_own_service_alone(path):
-    service = path.parent.name
-    allowed = ["saga.runtime", f"saga.functions.{service}"]
-    if service == "orchestrator":
-        allowed += [f"saga.functions.{other}.messages" for other in SERVICES]
-    assert outside(imports(path), *allowed) == set()
+def allowed_to(service):
+    """Return what a service's functions may import."""
+    others = [f"saga.functions.{other}.messages" for other in SERVICES]
+    own = [f"saga.functions.{service}.{module}" for module in ("messages", "store", "place_order")]
+    return ["saga.runtime", *own, *(others if service == "orchestrator" else [])]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "functions").rglob("*.py")), ids=relative)
-def test_function_uses_its_services_messages_and_store_alone(path):
-    own = f"saga.functions.{path.parent.name}"
-    allowed = ["messages", "store", "place_order"]
-    used = {name for name in imports(path) if name.startswith(f"{own}.")}
-    assert outside(used, *(f"{own}.{module}" for module in allowed)) == set()
+def test_function_reaches_the_messages_and_store_of_its_own_service_alone():
+    paths = sorted((ROOT / "functions").rglob("*.py"))
+    found = {relative(p): outside(imports(p), *allowed_to(p.parent.name)) for p in paths}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize("name", ["messages", "store"])
@@ -214,9 +215,9 @@ def test_rooms_look_only_into_those_that_they_may():
     assert {room(module) for module in graph} - {None} == ROOMS.keys()
 
 
-@pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=relative)
-def test_no_module_is_long(path):
-    assert path.read_text().count("\n") <= 300
+def test_no_module_is_long():
+    lines = {relative(path): text(path).count("\n") for path in [*MODULES, *BENCHMARKS]}
+    assert {path: count for path, count in lines.items() if count > 300} == {}
 
 
 def test_the_core_is_small():

@@ -82,8 +82,8 @@ def test_notes_of_one_partition_are_told_apart() -> None:
 
 @given(
     bad=st.integers(0, 30),
-    sizes=st.lists(st.integers(1, 12), min_size=60, max_size=60),
-    lost=st.lists(st.integers(0, 4), min_size=60, max_size=60),
+    sizes=st.binary(min_size=60, max_size=60).map(lambda many: [1 + one % 12 for one in many]),
+    lost=st.binary(min_size=60, max_size=60).map(lambda many: [one % 5 for one in many]),
 )
 def test_guilty_one_is_found_whatever_the_batches(
     bad: int, sizes: Sequence[int], lost: Sequence[int]
