@@ -96,6 +96,13 @@ def worked(measured: Measured) -> Measured:
     producer.send_records([again, *junk, unread])
     producer.close()
     wait_until(lambda: measured.received() == measured.ends(), "all is received")
+    # Each process writes what it has counted once a second.
+    posts = "http_server_request_duration_seconds_count"
+    all_of = {"saga_dead_letters_total": 3, "saga_ended_total": 4, posts: 4}
+    asked = {posts: {"service": "orchestrator", "http_request_method": "POST"}}
+    for name, count in all_of.items():
+        total = partial(lambda name: measured.scrape().total(name, **asked.get(name, {})), name)
+        wait_until(partial(lambda total, count: total() == count, total, count), name)
     return measured
 
 
@@ -250,7 +257,10 @@ def test_counts_of_a_killed_function_go_on(worked: Measured) -> None:
     before = worked.scrape().total("saga_commands_total", **told)
     os.kill(worked.system.processes()["order.create_order"]["pid"], signal.SIGKILL)
     worked.system.order(worked.system.make_user(), worked.system.make_product())
-    assert worked.scrape().total("saga_commands_total", **told) == (before or 0) + 1
+    wait_until(
+        lambda: worked.scrape().total("saga_commands_total", **told) == (before or 0) + 1,
+        "its successor's count is written",
+    )
 
 
 def test_dashboard_and_alerts_ask_for_what_there_is(worked: Measured) -> None:
