@@ -109,9 +109,9 @@ def recorded(old: SagaState | None, new: SagaState, took: Sequence[int] = ()) ->
 
 
 def _differs(was: StepState | None, step: StepState) -> bool:
-    if was is None or step.status != was.status:  # most often: all else takes longer to compare
-        return step.status != "PENDING"
-    return step != was and step.status != "PENDING"
+    # Most often its status does: all else takes longer to compare.
+    differs = was is None or step.status != was.status or step != was
+    return differs and step.status != "PENDING"
 
 
 def histories(database: peewee.Database, states: Iterable[SagaState]) -> dict[str, list[Moment]]:

@@ -139,11 +139,11 @@ def altered(state: S, **changes: Any) -> S:
     Each message is five of them. Raises `AttributeError` for what is no field.
     """
     fields = vars(state)
-    altered = fields | changes
-    if len(altered) > len(fields):
+    new = fields | changes
+    if len(new) > len(fields):
         raise AttributeError(f"{type(state).__name__} has not all of {', '.join(changes)}")
     copy = object.__new__(type(state))
-    object.__setattr__(copy, "__dict__", altered)  # it is frozen
+    object.__setattr__(copy, "__dict__", new)  # it is frozen
     return copy
 
 

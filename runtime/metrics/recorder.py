@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, get_args
+from typing import get_args
 
 from ..clock import MICROSECOND, microseconds
 from ..dead_letter import SUFFIX
@@ -39,17 +38,12 @@ ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
 def count_sent(instruments: Instruments) -> Callable[[Record], None]:
     """Return what counts a record that the broker has taken; a dead letter is one, too."""
-
-    @cache  # each message is one
-    def counted(topic: str) -> list[Any]:
-        sent = instruments.series(SENT, KAFKA, SEND, topic)
-        if not topic.endswith(SUFFIX):
-            return [sent]
-        return [sent, instruments.series(DEAD_LETTERS, topic.removesuffix(SUFFIX))]
+    series = instruments.series
 
     def count(record: Record) -> None:
-        for series in counted(record.topic):
-            series.inc()
+        series(SENT, KAFKA, SEND, record.topic).inc()
+        if record.topic.endswith(SUFFIX):
+            series(DEAD_LETTERS, record.topic.removesuffix(SUFFIX)).inc()
 
     return count
 
@@ -74,17 +68,16 @@ class FunctionRecorder(_Counting):
     def __init__(self, function: Function, instruments: Instruments) -> None:
         super().__init__(function, instruments)
         self._topic = next(iter(function.topics), "")  # a timer has none
-        self._times = cache(self._time_of)
         if self._topic:
             self._received = self._series(RECEIVED, KAFKA, RECEIVE, self._topic, self._name)
-            outcomes = get_args(Handling)
-            self._commands = {one: self._series(COMMANDS, self._name, one) for one in outcomes}
+            for outcome in get_args(Handling):
+                self._series(COMMANDS, self._name, outcome)
 
     def handled(self, handled: Sequence[Handled]) -> None:
         """Count records by what came of them, and the time in the handler."""
         self._received.inc(len(handled))
         for outcome, count in Counter([one.outcome for one in handled]).items():
-            self._commands[outcome].inc(count)
+            self._series(COMMANDS, self._name, outcome).inc(count)
         for _, _, outcome, _, began, ended in handled:
             if ended > began:  # or else no handler was called
                 self._took(PROCESS, ended - began, outcome)
@@ -94,11 +87,9 @@ class FunctionRecorder(_Counting):
         self._took(TICK, ended - began, "done")
 
     def _took(self, what: str, microseconds: int, outcome: str) -> None:
-        self._times(what, outcome).observe(max(0, microseconds) / 1e6)  # a clock may be set back
-
-    def _time_of(self, what: str, outcome: str) -> Any:
         error = "" if outcome == "done" else outcome
-        return self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
+        series = self._series(HANDLED, KAFKA, what, self._topic, self._name, error)
+        series.observe(max(0, microseconds) / 1e6)  # a clock may be set back
 
 
 class SagaCounter:
@@ -113,7 +104,7 @@ class SagaCounter:
     def __call__(self, old: SagaState, new: SagaState) -> None:
         """Count a change that is committed."""
         for was, step in zip(old.steps, new.steps, strict=False):
-            if step is not was and (step.attempts > 1 or step.undo_attempts):
+            if step is not was:
                 self._step(was, step)
         if new.failure is not None and old.failure is None:
             code = self._bounded(new.failure.code)
@@ -147,7 +138,6 @@ class SagaRecorder(_Counting):
         saga = hosted.saga
         self._saga = saga.name
         self._count = SagaCounter(saga, instruments)
-        self._attempted = cache(self._series_of)
         self._begin(saga)
 
     def _begin(self, saga: Saga) -> None:
@@ -183,15 +173,9 @@ class SagaRecorder(_Counting):
             self._count(old, new)
         # Together, as each change of what is counted costs more than all else here.
         for attempted, each in attempts.items():
-            count, *parts = self._attempted(attempted)
-            count.inc(len(each))
-            for part, times in zip(parts, zip(*each, strict=True), strict=True):
-                part.inc(sum(times) / 1e6)
-
-    def _series_of(self, attempted: Attempted) -> list[Any]:
-        """Return what counts attempts, and then what counts the time of each of their parts."""
-        parts = [self._series(PARTS, self._saga, *attempted, part) for part in Parts._fields]
-        return [self._series(ATTEMPTS, self._saga, *attempted), *parts]
+            self._series(ATTEMPTS, self._saga, *attempted).inc(len(each))
+            for part, times in zip(Parts._fields, zip(*each, strict=True), strict=True):
+                self._series(PARTS, self._saga, *attempted, part).inc(sum(times) / 1e6)
 
     def _swept(self, old: SagaState, new: SagaState) -> None:
         self._series(SWEPT, self._saga).inc()
