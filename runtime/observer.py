@@ -5,11 +5,13 @@ Nothing of it is heard twice: a transaction that is rolled back and done again h
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .envelope import Envelope, Record, Reply
-from .inbox import Answer
 from .saga_state import SagaState
+
+if TYPE_CHECKING:  # the supervisor has no database, and need not load what knows them
+    from .inbox import Answer
 
 NOTHING = nullcontext()
 
@@ -25,7 +27,7 @@ class Handled(NamedTuple):
     """
 
     command: Envelope | None
-    answer: Answer | None
+    answer: "Answer | None"
     outcome: Handling
     received: int
     began: int

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from ..address import listen
 from ..function import Function
 from ..observer import NOBODY, Observer
-from ..saga_host import HostedSaga
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from ..metrics.exposition import MetricsServer
+    from ..saga_host import HostedSaga
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def counting(hosted: Function | HostedSaga, settings: Settings, url: str) -> Iterator[Observer]:
+def counting(hosted: "Function | HostedSaga", settings: Settings, url: str) -> Iterator[Observer]:
     """Give a block who counts in it, nobody where metrics are off; `url` is of the database."""
     if not settings.saga_metrics_port:
         yield NOBODY
@@ -57,7 +57,7 @@ def count_in_files(settings: Settings) -> None:
 
 
 def _serve(
-    hosted: Function | HostedSaga, settings: Settings, url: str, registry: "CollectorRegistry"
+    hosted: "Function | HostedSaga", settings: Settings, url: str, registry: "CollectorRegistry"
 ) -> "MetricsServer | None":
     listening = listen_for_metrics(settings.saga_host, settings.saga_metrics_port)
     if listening is None:
@@ -66,6 +66,7 @@ def _serve(
     from ..metrics.backlog import Backlog
     from ..metrics.collecting import Asking, Source
     from ..metrics.exposition import MetricsServer
+    from ..saga_host import HostedSaga
 
     topics = {hosted.name: hosted.topics} if hosted.topics else {}  # a timer is in no group
     sources = [Source("the broker", Backlog(settings, lambda: topics))]
