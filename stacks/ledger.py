@@ -131,7 +131,7 @@ def judge_orders(
     asked, after = _asked(requests, before), books()
     effects = _effects(before.orders)
     for case in found.cases:
-        left = effects.pop(UUID(case.state.input["order_id"]), Effects(None, None, None))
+        left = effects.pop(str(case.state.input.get("order_id")), Effects(None, None, None))
         found.add(case, _effect_problems(case, left, before))
         found.add(case, _reason_problems(case, asked, before, after, excuses))
         found.seen["refunds"] += bool(left.payment and left.payment.refunded)
@@ -204,7 +204,7 @@ def _reason_problems(
     case: Case, asked: Asked, before: Books, after: Books, excuses: Collection[str]
 ) -> Iterator[str]:
     """See that a refusal has a reason: nobody who can pay for what is there is sent away."""
-    wanted, code = case.request.wanted, case.code
+    wanted, code, failure = case.request.wanted, case.code, case.state.failure
     user, product = wanted["user_id"], wanted["product_id"]
     stock, balance = before.stocks.get(product, inf), before.balances.get(user, inf)
     # What was closed meanwhile was there for some orders, and for others not.
@@ -216,7 +216,6 @@ def _reason_problems(
         ("process_payment", "user_not_found"): no_user,
         ("process_payment", "insufficient_funds"): asked.money[user] > balance,
     }
-    failure = case.state.failure
     # Whether anybody asked for a cancellation is looked at for every saga.
     if failure is None or code == "cancelled" or code in excuses:
         return
@@ -235,17 +234,18 @@ def _asked(requests: Sequence[Request], before: Books) -> Asked:
     return Asked(units, money)
 
 
-def _effects(before: frozenset[UUID]) -> dict[UUID, Effects]:
+def _effects(before: frozenset[UUID]) -> dict[str, Effects]:
     """Return what has come to each order since, also where only one service knows of it."""
     keys = (Order.id, Reservation.order_id, Payment.order_id)
     known = {order_id for key in keys for (order_id,) in key.model.select(key).tuples()}
     new = known - before
     rows = [{getattr(row, key.name): row for row in _rows(key, new)} for key in keys]
-    return {order_id: Effects(*(found.get(order_id) for found in rows)) for order_id in new}
+    # By text: a saga's row may have no UUID.
+    return {str(key): Effects(*(found.get(key) for found in rows)) for key in new}
 
 
-def _rows(key: Any, order_ids: Iterable[UUID]) -> Iterator[Any]:
-    for chunk in peewee.chunked(order_ids, saga_queries.CHUNK):
+def _rows(key: Any, ids: Iterable[UUID]) -> Iterator[Any]:
+    for chunk in peewee.chunked(ids, saga_queries.CHUNK):
         yield from key.model.select().where(key.in_(chunk))
 
 

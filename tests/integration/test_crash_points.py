@@ -81,6 +81,9 @@ again; meanwhile junk comes on all topics, rows of sagas can't be read for a whi
 message for a while, and handlers fail. ✓ means that it was so, and that afterwards every accepted
 order had ended, its effects were there exactly once or not at all, and each user's money and each
 product's units added up. An empty cell: there is no such point.
+
+Handlers that hang are left to `saga chaos`: a message on which three processes end is set aside,
+and whether it hung or was killed here, at its point, nobody could tell apart afterwards.
 """
 FOOT = "`orchestrator` is the HTTP adapter, `place_order` the saga's host."
 

@@ -331,6 +331,13 @@ def test_saga_that_is_not_the_one_asked_for_is_found(shop: Shop, name: str) -> N
     assert found(shop, "asked was")
 
 
+@pytest.mark.parametrize("order_id", ["no id", None, [7]])
+def test_saga_of_no_order_is_found(shop: Shop, order_id: object) -> None:
+    case = shop.case("COMPLETED")
+    change_state(case, input=case.state.input | {"order_id": order_id})
+    assert found(shop, f"saga {case.state.id}: COMPLETED without order")
+
+
 def test_input_that_nobody_has_given_is_found(shop: Shop) -> None:
     case = shop.case("COMPLETED")
     change_state(case, input=case.state.input | {"total": "9.99"})
