@@ -1,6 +1,7 @@
 """Where spans go: over OTLP, in a thread of their own, to a collector that may be away."""
 
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.semconv._incubating.attributes import service_attributes as service
 
 from ..settings import Settings
+from .sampling import A_SECOND, AtMost
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,8 @@ class Exporter(SpanExporter):
 def start_exporting(name: str, settings: Settings) -> TracerProvider:
     """Let spans be sent from now on, those of handlers and of libraries, too; return from where.
 
-    The environment says where to, how often and which ones, as OpenTelemetry has it.
+    The environment says where to, how often and which ones, as OpenTelemetry has it. Where it does
+    not say which, a trace that begins here is kept as long as there are few.
     """
     told = {
         service.SERVICE_NAME: name,
@@ -60,7 +64,8 @@ def start_exporting(name: str, settings: Settings) -> TracerProvider:
         told[service.SERVICE_VERSION] = version
     # What the environment says of the resource goes before what we know of it.
     resource = Resource(told).merge(_of_environment())
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(AtMost(A_SECOND))
+    provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(Exporter(OTLPSpanExporter())))
     trace.set_tracer_provider(provider)
     return provider

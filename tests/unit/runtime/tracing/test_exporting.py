@@ -69,6 +69,20 @@ def test_the_environment_says_which_are_sampled(monkeypatch):
     assert collector.paths == []
 
 
+@pytest.mark.parametrize(
+    ("named", "sampler"),
+    [(None, "AtMost{20/s}"), ("parentbased_always_on", "AlwaysOnSampler")],
+)
+def test_of_a_flood_some_are_kept_unless_the_environment_says_which(monkeypatch, named, sampler):
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:1")
+    if named:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", named)
+    opened = tracing()
+    told = opened._provider.sampler.get_description()
+    assert told.startswith(f"ParentBased{{root:{sampler},")
+    opened.close()
+
+
 def test_what_is_empty_in_the_environment_counts_as_not_set(monkeypatch, caplog):
     """A docker-compose.yml hands over what is not set as empty."""
     with run_collector() as collector:
