@@ -21,6 +21,7 @@ _CONFIG = ConfigDict(ser_json_temporal="seconds", val_temporal_unit="seconds")
 SKIPPED = "skipped"  # the code of a step that a person has undone by hand
 
 MOST_KEPT = 5_000  # sagas, of about 5 KB each
+LARGEST_KEPT = 4_000  # characters of its row
 
 IN_FLIGHT: dict[SagaStatus, StepStatus] = {"RUNNING": "RUNNING", "COMPENSATING": "UNDOING"}
 
@@ -161,7 +162,7 @@ def from_json(text: str) -> SagaState:
 
 
 class Written:
-    """Writes sagas, and reads them again, as `to_json` and `from_json` do.
+    """Writes sagas, and reads them again, as `to_json` and `from_json` do; of one thread.
 
     Of those that go on it keeps the last, by their text: most often the next to ask for a saga is
     who wrote it, and to read it takes longer than all that a reply changes.
@@ -173,7 +174,7 @@ class Written:
     def write(self, state: SagaState) -> str:
         """Write a saga as its row holds it."""
         text = to_json(state)
-        if not state.ended:
+        if not state.ended and len(text) <= LARGEST_KEPT:
             self._kept[text] = state
             if len(self._kept) > MOST_KEPT:
                 del self._kept[next(iter(self._kept))]

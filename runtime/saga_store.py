@@ -56,10 +56,11 @@ class Start:
 
 
 Started = Transition | Exception
+Write = Callable[[SagaState], str]
 
 
 class SagaStore:
-    """The sagas in one database. It may be shared by threads where the database may.
+    """The sagas in one database, for threads as far as it is; one alone advances and sweeps.
 
     `on_change` hears of each change of one that has begun, and its row's text, before the commit.
     """
@@ -103,7 +104,7 @@ class SagaStore:
                     after[state.id], old = new, before[state.id]
                     took = between(reply.stamps, new.updated_at) if reply.stamps else ()
                     changed[state.id] = Applied(reply, old, recorded(old, new, took), took)
-        self._save(list(changed.values()))
+        self._save(list(changed.values()), self._written.write)
         return commands
 
     def due(self, saga: Saga, now: datetime) -> Sized:
@@ -131,7 +132,7 @@ class SagaStore:
                 new = replace(state, due_at=later_at)
             changed.append(Applied(None, state, recorded(state, new)))
             commands += more
-        self._save(changed, swept=True)
+        self._save(changed, self._written.write, swept=True)
         unsent.mark(self.database, [change.new for change in changed], commands, now)
         return commands
 
@@ -209,11 +210,11 @@ class SagaStore:
                 self._save([Applied(None, state, new)])
         return new, commands
 
-    def _save(self, changes: Sequence[Applied], *, swept: bool = False) -> None:
+    def _save(self, changes: list[Applied], write: Write = to_json, *, swept: bool = False) -> None:
         moved: list[tuple[Any, ...]] = []
         stayed: list[tuple[str, str]] = []
         for change in changes:
-            new, text = change.new, self._written.write(change.new)
+            new, text = change.new, write(change.new)
             if swept or _moves(change.old, new):
                 moved.append((new.id, new.status, new.due_at, text))
             else:

@@ -188,6 +188,13 @@ def test_no_saga_that_has_ended_is_kept() -> None:
     assert written.read(written.write(ended)) is not ended
 
 
+def test_no_large_saga_is_kept() -> None:
+    written = Written()
+    small, large = (replace(STATE, input={"goods": "x" * length}) for length in (100, 100_000))
+    assert written.read(written.write(small)) is small
+    assert written.read(written.write(large)) is not large
+
+
 def test_only_the_last_sagas_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saga_state, "MOST_KEPT", 2)
     written = Written()
