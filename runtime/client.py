@@ -22,7 +22,7 @@ from .saga_state import SagaState
 from .saga_store import TABLES, SagaStore, Start
 from .settings import Settings
 from .system.stack import Stack, read_stacks
-from .system.state import read_system
+from .system.state import read_system, with_its_stacks
 from .traceparent import current_traceparent
 from .transition import Transition
 
@@ -44,7 +44,7 @@ class SagaClient:
     """
 
     def __init__(self, settings: Settings | None = None, service: str | None = None) -> None:
-        settings = settings or Settings()
+        settings = with_its_stacks(settings or Settings())
         self._stack = _hosting(settings, service)
         self._settings = _with_broker(settings)
         self._database = connect(settings.database_url(self._stack.database), shared=True)

@@ -26,7 +26,7 @@ from saga.runtime.errors import BrokerUnavailable, SagaError
 from saga.runtime.polling import poll_until, wait_until
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import read_stacks, topics
-from saga.runtime.system.state import System, read_system
+from saga.runtime.system.state import System, read_system, with_its_stacks
 from saga.runtime.testing.request import Request
 
 from . import ledger
@@ -48,6 +48,7 @@ class Verdict(BaseModel):
 
     seed: int
     orders: int
+    own_orders: int  # of what goes wrong, beside those
     accepted: int
     completed: int
     compensated: int
@@ -78,7 +79,10 @@ def chaos(
     if verdict.violations:
         raise SagaError(f"{len(verdict.violations)} violations with --seed {seed}")
     if verdict.unseen:
-        raise SagaError(f"there was no {', no '.join(verdict.unseen)}: give it more --seconds")
+        raise SagaError(
+            f"nothing was wrong, but there was no {', no '.join(verdict.unseen)}, though it went "
+            f"on for up to {LONGEST_SEARCH:g} s: try another --seed, or more --seconds"
+        )
 
 
 def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: Progress) -> Verdict:
@@ -88,7 +92,7 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     for told in ("quixstreams", "saga.runtime.kafka"):
         logging.getLogger(told).setLevel(logging.CRITICAL)
     ledger.open_databases(settings)
-    on_broker = settings.on_broker(running.broker)
+    on_broker = with_its_stacks(settings).on_broker(running.broker)
     host = reached_at(settings.saga_host)
     chance = random.Random(seed)  # noqa: S311 - to be repeated
     enough = threading.Event()
@@ -114,6 +118,7 @@ def _try(settings: Settings, orders: int, seconds: float, seed: int, progress: P
     return Verdict(
         seed=seed,
         orders=len(load.requests),
+        own_orders=len(disturbing.own_requests),
         accepted=load.accepted,
         completed=judgement.seen["completed"],
         compensated=judgement.seen["compensated"],
@@ -179,7 +184,7 @@ def _place(
             progress.update(bar, completed=load.accepted)
             if not enough.is_set() and all_seen():
                 enough.set()
-            time.sleep(0.1)
+            time.sleep(0.5)
 
 
 def _wait_for_rest(before: ledger.Books, orders: int, progress: Progress) -> None:

@@ -69,6 +69,11 @@ class Disturbing:
     def __exit__(self, *_: object) -> None:
         self._together.close()
 
+    @property
+    def own_requests(self) -> list[Request]:
+        """The orders that are there to go wrong, beside those of clients."""
+        return [*self.traps.requests, *self._editor.requests]
+
     def missing(self, requests: Sequence[Request]) -> list[str]:
         """List what has not happened so far, or has met none of the orders."""
         missing = [kind for mishap in self._mishaps for kind in mishap.missing()]
@@ -93,10 +98,9 @@ class Disturbing:
         )
         unsent = [letter for letter in letters if is_unsent(letter)]
         others = [letter for letter in letters if not is_unsent(letter)]
-        own = [*self.traps.requests, *self._editor.requests]
         hit = {letter.saga_id for letter in unsent} | self._editor.edited.keys()
         hit |= {request.saga_id for request in self.traps.requests}
-        asked = [*requests, *own]
+        asked = [*requests, *self.own_requests]
         excused = ledger.EXCUSED + len(hit) / len(asked)
         excuses = EXCUSES | {NOT_SENT, INVALID_COMMAND}
         found = ledger.judge_orders(asked, before, excuses, excused)

@@ -16,12 +16,13 @@ from rich.progress import TextColumn
 from saga.functions.orchestrator.place_order import PlaceOrder, place_order
 from saga.functions.product.store import Product
 from saga.functions.user.store import User
-from saga.runtime.cli.app import Json, settings_for
+from saga.runtime.cli.app import Json
 from saga.runtime.cli.progress import progress_bar
 from saga.runtime.cli.terminal import console, line
 from saga.runtime.errors import SagaError
 from saga.runtime.message import Message
 from saga.runtime.saga import Saga
+from saga.runtime.settings import ORDERS
 from saga.runtime.simulation.simulator import (
     BAD_ITEMS,
     GIVEN_UP,
@@ -36,7 +37,7 @@ from saga.runtime.testing.request import Request
 from . import ledger
 from .planted_bugs import BUGS, planted
 
-ORDERS = (3, 12)  # placed in one run
+PLACED = (3, 12)  # orders, in one run
 SHOWN = 10  # seeds with violations, and violations of each, that are printed
 PRICE = Decimal("9.99")
 ENOUGH_RUNS = 100  # in which everything must have been seen
@@ -60,7 +61,7 @@ class Orders:
             User.create(id=n, name=f"buyer {n}", email=f"{n}@example.org", balance=Decimal(balance))
             Product.create(id=n, name=f"product {n}", price=PRICE, stock=stock)
         self._before = ledger.books()
-        return [self._order(chance) for _ in range(chance.randint(*ORDERS))]
+        return [self._order(chance) for _ in range(chance.randint(*PLACED))]
 
     def judge(self, requests: Sequence[Request]) -> Judgement:
         """Ask the ledger; what the nemesis has refused counts as given up."""
@@ -112,7 +113,7 @@ def simulate(
     if trace and seed is None:
         raise SagaError("--trace tells the story of one seed: add --seed K")
     make = _chosen("--saga", saga, WORKLOADS)
-    workload = make(read_stacks(settings_for(None).saga_stacks))
+    workload = make(read_stacks(ORDERS))
     planting = planted(_chosen("--bug", bug, BUGS)) if bug else nullcontext()
     with Simulator(workload) as simulator, planting:
         if seed is not None:

@@ -21,7 +21,7 @@ from ..saga_state import SagaState
 from ..secret_fields import HIDDEN, Kinds, classes_of, hidden_text
 from ..settings import Settings
 from ..system.stack import read_stacks, topics
-from ..system.state import read_system
+from ..system.state import read_system, with_its_stacks
 from .app import Data, Json, app, in_lower_case, settings_for
 from .sagas import open_sagas, story
 from .terminal import console, line, print_rows
@@ -161,7 +161,7 @@ def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry
 
 def _reaching_the_broker(data: Path | None) -> Settings:
     """Return settings for the running system's broker, or else for the one in the environment."""
-    settings = settings_for(data)
+    settings = with_its_stacks(settings_for(data))
     try:
         return settings.on_broker(read_system(settings.saga_data).broker)
     except NotRunning:
@@ -228,7 +228,7 @@ def _shown(data: Path | None, dead_letter: DeadLetter) -> str:
 def _kinds(data: Path | None, topic: str) -> Kinds:
     """Return the classes of the functions and sagas that have to do with a topic."""
     found: list[Any] = []
-    for stack in read_stacks(settings_for(data).saga_stacks):
+    for stack in read_stacks(with_its_stacks(settings_for(data)).saga_stacks):
         for name in stack.entries:
             with suppress(Exception):  # whatever its code may raise, others may know the topic
                 entry = stack.load_entry(name)

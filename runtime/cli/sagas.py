@@ -28,6 +28,7 @@ from ..saga_state import Failure, SagaState, SagaStatus, StepState
 from ..secret_fields import classes_of, hidden, without_secrets
 from ..stamps import Parts
 from ..system.stack import read_stacks
+from ..system.state import with_its_stacks
 from .app import Data, Json, SagaId, app, settings_for
 from .terminal import bare_table, coloured, console, line, moment, print_rows
 
@@ -168,7 +169,7 @@ def _tell(state: SagaState) -> None:
 
 def open_sagas(data: Path | None) -> peewee.Database:
     """Open the database of the stack that hosts sagas; raise `SagaError` if there is none."""
-    settings = settings_for(data)
+    settings = with_its_stacks(settings_for(data))
     for stack in read_stacks(settings.saga_stacks):
         if stack.sagas:
             database = connect(settings.database_url(stack.database))
@@ -208,7 +209,7 @@ def as_dict(state: SagaState, saga: Saga | None = None) -> dict[str, Any]:
 def _declared(data: Path | None) -> dict[str, Saga]:
     """Return all sagas that are declared, by their names."""
     found: dict[str, Saga] = {}
-    for stack in read_stacks(settings_for(data).saga_stacks):
+    for stack in read_stacks(with_its_stacks(settings_for(data)).saga_stacks):
         for entry in stack.sagas:
             with suppress(Exception):  # whatever its code may raise, its rows can be shown
                 hosted = stack.load_entry(entry)

@@ -145,7 +145,7 @@ def hidden(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of `most` characters at most, and how many more it had."""
+    """Return the first `most` characters of a longer text, and how many more it had."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters more)"
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ..address import web_address
 from ..data_directory import claim
 from ..errors import NotRunning, SagaError
+from ..settings import Settings
 from .process import ProcessInfo, end, is_removed_and_open
 from .wanted import forget_wanted, read_record, replace_file
 
@@ -79,6 +80,20 @@ def read_system(data: Path) -> System:
     if system is None or not is_locked(data):
         raise NotRunning(f"no system runs on {data}: start one with `saga up`")
     return system
+
+
+def with_its_stacks(settings: Settings) -> Settings:
+    """Return settings with the stack files that the system which runs here was started with.
+
+    They are left as they are where `SAGA_STACKS` is set, or no system runs on the data directory.
+    """
+    if "saga_stacks" in settings.model_fields_set:
+        return settings
+    try:
+        stacks = read_system(settings.saga_data).stacks
+    except NotRunning:
+        return settings
+    return settings.model_copy(update={"saga_stacks": stacks})
 
 
 def is_published(data: Path) -> bool:

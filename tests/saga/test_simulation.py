@@ -464,6 +464,13 @@ def run_command():
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
+def test_orders_are_simulated_whatever_stacks_are_here(run_command, tmp_path, monkeypatch) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "shop.toml").write_text('service = "shop"')
+    monkeypatch.chdir(tmp_path)
+    assert run_command("--seeds", "1").exception is None
+
+
 def test_command_sums_up_as_json(run_command) -> None:
     summary = json.loads(run_command("--seeds", "2", "--json").stdout)
     assert (summary["saga"], summary["runs"], summary["violations"]) == ("place-order", 2, {})

@@ -14,6 +14,7 @@ import pytest
 
 from saga.runtime.data_directory import MARKER, NotOurs, claim
 from saga.runtime.errors import NotRunning, SagaError
+from saga.runtime.settings import Settings
 from saga.runtime.system import state
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import (
@@ -26,6 +27,7 @@ from saga.runtime.system.state import (
     is_locked,
     lock_system,
     read_system,
+    with_its_stacks,
     write_system,
 )
 from support.waiting import DEADLINE
@@ -51,6 +53,21 @@ def test_running_system_is_read(tmp_path):
     with lock_system(tmp_path):
         write_system(tmp_path, written)
         assert read_system(tmp_path) == written
+
+
+def test_who_looks_at_a_system_takes_the_stacks_that_it_was_started_with(tmp_path, monkeypatch):
+    """And not those of the folder that it looks from; but what `SAGA_STACKS` says goes first."""
+    data, here = tmp_path / "data", tmp_path / "stacks"
+    here.mkdir()
+    (here / "shop.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(saga_data=data)
+    assert with_its_stacks(settings).saga_stacks == Path("stacks")  # none runs
+    with lock_system(data):
+        write_system(data, a_system())
+        assert with_its_stacks(settings).saga_stacks == Path("/stacks")
+        monkeypatch.setenv("SAGA_STACKS", "named")
+        assert with_its_stacks(Settings(saga_data=data)).saga_stacks == Path("named")
 
 
 def test_system_file_is_replaced_whole(tmp_path):
