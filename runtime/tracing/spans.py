@@ -13,6 +13,7 @@ from typing import Any
 
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.semconv._incubating.attributes import faas_attributes as faas
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import error_attributes as errors
@@ -20,6 +21,7 @@ from opentelemetry.semconv.attributes import exception_attributes as exceptions
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
@@ -54,6 +56,7 @@ class Traces(Observer):
     def __init__(self, provider: TracerProvider, name: str, prefix: str = "") -> None:
         self._name, self._group, self._prefix = name, prefix + name, prefix
         self.tracer = provider.get_tracer(SCOPE)
+        self._follows = isinstance(provider.sampler, ParentBased)
         self._calls: dict[str, Span] = {}  # of handlers in the transaction at work, by command
         self._answering: dict[str, SpanContext] = {}  # where replies come from, by their ids
         self._tick: Span = INVALID_SPAN  # of the timer's call in the transaction at work
@@ -77,6 +80,8 @@ class Traces(Observer):
             if command is None:
                 continue
             span = calls.pop(command.id, None) or self._process(command, one.began)
+            if self._drops(span.get_span_context()):
+                continue
             self._answering[reply_id(command.id)] = span.get_span_context()
             span.set_attribute(OUTCOME, one.outcome)
             if one.outcome in ("failed", "dead"):
@@ -91,7 +96,9 @@ class Traces(Observer):
             reply, new = change.reply, change.new
             if reply is None or not reply.place:
                 continue
-            sent = self._received.get(reply.place) or new.traceparent
+            sent = trace_context.read(self._received.get(reply.place) or new.traceparent)
+            if self._drops(sent):
+                continue
             topic, attributes = _place(reply.place)
             attributes |= {
                 messaging.MESSAGING_KAFKA_MESSAGE_KEY: new.id,
@@ -140,7 +147,7 @@ class Traces(Observer):
         headers = dict(record.headers or ())
         identifier = (headers.get("ce_id") or b"").decode(errors="replace")
         parent = self._answering.get(identifier) or trace_context.read(_traceparent(record))
-        if parent is None:
+        if parent is None or self._drops(parent):
             return record
         attributes = _message(identifier, headers.get("ce_attempt", b"1"))
         span = self._start(SEND, record.topic, parent, attributes)
@@ -151,24 +158,31 @@ class Traces(Observer):
 
     def sending_command(self, command: Envelope) -> Envelope:
         """Make the span of a message that is handed to the broker; return it with its context."""
+        if self._drops(trace_context.read(command.traceparent)):
+            return command
         sent = dict(self.sending(command.record()).headers).get(TRACEPARENT)
         return command._replace(traceparent=sent.decode()) if sent else command
 
+    def _drops(self, parent: SpanContext | None) -> bool:
+        """Tell whether a span is not kept, and so none below it, which then need not be made."""
+        return self._follows and parent is not None and not parent.trace_flags.sampled
+
     def _process(self, command: Envelope, began: int | None) -> Span:
+        parent = trace_context.read(command.traceparent)
+        if parent is not None and self._drops(parent):
+            return NonRecordingSpan(parent)
         _, attributes = _place(command.place)
         attributes |= _message(command.id, command.attempt)
-        return self._start(PROCESS, command.topic, command.traceparent, attributes, began)
+        return self._start(PROCESS, command.topic, parent, attributes, began)
 
     def _start(
         self,
         operation: str,
         topic: str,
-        parent: SpanContext | str | None,
+        parent: SpanContext | None,
         attributes: Mapping[str, Any],
         began: int | None = None,
     ) -> Span:
-        if not isinstance(parent, SpanContext):
-            parent = trace_context.read(parent)
         destination = self._prefix + topic
         consumes = operation == PROCESS
         own = {

@@ -159,9 +159,58 @@ def test_what_belongs_to_no_trace_begins_one(bakery, traces):
     assert span.links == ()
 
 
-def test_one_that_is_not_sampled_is_not_recorded(bakery, traces):
-    bakery.baker.process([bakery.bake_record(traceparent=trace_of(1)[:-1] + "0")])
+DROPPED = trace_of(1)[:-1] + "0"
+
+
+def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, traces):
+    known = []
+    bakery.before.append(lambda: known.append((known_fields(), trace.get_current_span())))
+    under = Transport(bakery.bake_record(traceparent=DROPPED))
+    transport = TracedTransport(under, traces)
+    transport.finish(bakery.baker.process(transport.poll(0.5)))
+    message = Envelope("t", "s/x/do", "T", "/", "now", "{}", traceparent=DROPPED)
+    assert traces.sending_command(message) is message
+    goes_on(traces, DROPPED)
     assert traces.spans == ()
+    [reply] = [decode(sent) for sent in under.sent]
+    assert reply.traceparent == DROPPED
+    # But the handler knows its trace: its lines of the log, and what it traces itself.
+    [(fields, span)] = known
+    assert fields["trace_id"] == f"{1:032x}"
+    assert trace_context.write(span.get_span_context()) == DROPPED
+
+
+def test_a_sampler_that_asks_no_parent_is_asked_for_each_span(bakery, eager):
+    bakery.baker.observer = eager
+    transport = TracedTransport(Transport(bakery.bake_record(traceparent=DROPPED)), eager)
+    transport.finish(bakery.baker.process(transport.poll(0.5)))
+    message = Envelope("t", "s/x/do", "T", "/", "now", "{}", traceparent=DROPPED)
+    assert eager.sending_command(message).traceparent != DROPPED
+    goes_on(eager, DROPPED)
+    assert [span.name for span in eager.spans] == [
+        "process bakery.bake",
+        "send bakery.events",
+        "send t",
+        "process bakery.events",
+    ]
+
+
+def goes_on(traces, traceparent):
+    """Let a saga go on with a reply."""
+    state = SagaState(
+        id="s1",
+        name="x",
+        status="COMPLETED",
+        input={},
+        steps=(),
+        created_at=NOW,
+        updated_at=NOW,
+        deadline_at=NOW,
+        traceparent=traceparent,
+    )
+    reply = Reply("s1", "bake", "do", "done", 1, "{}", "bakery.events[0]@5")
+    traces.applied([Applied(None, state, state), Applied(reply, state, state)])
+    return state, reply
 
 
 class Transport:
@@ -300,21 +349,9 @@ def test_a_message_of_others_is_sent_with_what_is_known_of_it(traces):
 
 
 def test_a_reply_that_a_saga_goes_on_with_is_a_process_span_below_its_send_span(traces):
-    new = SagaState(
-        id="s1",
-        name="x",
-        status="COMPLETED",
-        input={},
-        steps=(),
-        created_at=NOW,
-        updated_at=NOW,
-        deadline_at=NOW,
-        traceparent=trace_of(1),
-    )
-    reply = Reply("s1", "bake", "do", "done", 1, "{}", "bakery.events[0]@5")
     headers = [("traceparent", trace_of(9).encode())]
     TracedTransport(Transport(Record("bakery.events", b"s1", b"", headers, 0, 5)), traces).poll(0.5)
-    traces.applied([Applied(None, new, new), Applied(reply, new, new)])
+    new, reply = goes_on(traces, trace_of(1))
     traces.take([])
     traces.applied([Applied(reply, new, new), Applied(reply._replace(place=""), new, new)])
     first, second = traces.spans
