@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,6 +18,9 @@ from support.load import Traffic
 from support.postgres import PostgresServer, run_server
 from support.system import RunningSystem, lay_out, run_system
 from support.waiting import wait_until
+
+# httpcore looks for it at each request, which takes longer where it is not than all the rest.
+sys.modules.setdefault("sniffio", None)
 
 # The same examples on every laptop, others in every CI run, and more. A busy machine is no failure.
 settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)

@@ -12,12 +12,13 @@ from .. import saga_queries
 from ..database.schema import bind
 from ..web.app import App
 from ..web.problems import Invalid
+from ..web.routes import add
 from ..web.threads import DatabaseThreads, in_thread
 from . import action_record, guard
 from .action_record import ActionRow, Asked
 from .assets import ROOT
 from .filters import Filter, read_filter
-from .pages import READ, Pages, given
+from .pages import Pages, given
 
 MOST = 1_000  # sagas that are acted on at once
 LOOKS = 20  # parts of the list that are read to find them
@@ -36,12 +37,12 @@ class Actions:
     def add_to(self, console: Blueprint) -> None:
         """Add the routes of these pages."""
         console.listener("before_server_start")(self._open)
-        console.add_route(self.index, "/actions", methods=READ, name="actions")
-        console.add_route(self.show, "/actions/<action_id:uuid>", methods=READ, name="action")
+        add(console, self.index, "/actions", name="actions")
+        add(console, self.show, "/actions/<action_id:uuid>", name="action")
         for verb in VERBS:
             path, ask, begin = f"/actions/{verb}", partial(self.ask, verb=verb), self.begin
-            console.add_route(ask, path, methods=READ, name=f"ask_{verb}")
-            console.add_route(partial(begin, verb=verb), path, methods=["POST"], name=f"all_{verb}")
+            add(console, ask, path, name=f"ask_{verb}")
+            add(console, partial(begin, verb=verb), path, ["POST"], name=f"all_{verb}")
 
     async def index(self, request: Request) -> HTTPResponse:
         """List what was done, the newest first."""

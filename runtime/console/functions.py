@@ -21,11 +21,12 @@ from ..system.log_reader import last_lines, log_file, log_names
 from ..system.logs import cut, escaped, hidden
 from ..system.saga_log import Dated, dated
 from ..web.app import App
+from ..web.routes import add
 from ..web.threads import in_thread
 from .deployed import Deployed, read_deployed, reads
 from .kept import Kept
 from .looks import Look, Looks
-from .pages import READ, Pages
+from .pages import Pages
 from .sparkline import sparkline
 
 PATIENCE = 0.1  # seconds that a page waits for what takes a while
@@ -57,8 +58,8 @@ class Functions:
 
     def add_to(self, console: Blueprint) -> None:
         """Add the routes of these pages."""
-        console.add_route(self.index, "/functions", methods=READ, name="functions")
-        console.add_route(self.show, "/functions/<name:str>", methods=READ, name="function")
+        add(console, self.index, "/functions", name="functions")
+        add(console, self.show, "/functions/<name:str>", name="function")
         console.listener("after_server_stop")(self._close)
 
     async def index(self, request: Request) -> HTTPResponse:

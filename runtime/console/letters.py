@@ -19,13 +19,14 @@ from ..secret_fields import HIDDEN, classes_on, hidden_text
 from ..settings import Settings
 from ..system.logs import cut
 from ..web.app import App
+from ..web.routes import add
 from ..web.threads import DatabaseThreads, in_thread
 from . import action_record, guard, open_letters
 from .action_record import Asked
 from .actions import Actions, check_who
 from .assets import ROOT
 from .open_letters import Only
-from .pages import READ, Pages, given
+from .pages import Pages, given
 
 if TYPE_CHECKING:
     from ..kafka.reading import Reading
@@ -61,13 +62,13 @@ class Letters:
         """Add the routes of these pages."""
         one = "/dead-letters/<topic:str>/<partition:int>/<offset:int>"
         console.listener("before_server_start")(self._open)
-        console.add_route(self.index, "/dead-letters", methods=READ, name="letters")
-        console.add_route(self.show, one, methods=READ, name="letter")
+        add(console, self.index, "/dead-letters", name="letters")
+        add(console, self.show, one, name="letter")
         for verb in VERBS:
             path, ask, act = f"/dead-letters/{verb}", partial(self.ask, verb=verb), self.act
-            console.add_route(ask, path, methods=READ, name=f"ask_{verb}_letters")
+            add(console, ask, path, name=f"ask_{verb}_letters")
             act_so = partial(act, verb=verb)
-            console.add_route(act_so, path, methods=["POST"], name=f"{verb}_letters")
+            add(console, act_so, path, ["POST"], name=f"{verb}_letters")
 
     async def index(self, request: Request) -> HTTPResponse:
         """List a page of the open dead letters that pass the filter, the newest first."""

@@ -22,6 +22,7 @@ from ..settings import Settings
 from ..web import streams
 from ..web.payload import answer
 from ..web.problems import Busy, meant
+from ..web.routes import READ, add
 from ..web.saga_service import SagaService
 from ..web.sagas import SagaApi
 from ..web.threads import in_thread
@@ -35,7 +36,6 @@ from .timeline import bars, timeline, totals
 log = logging.getLogger(__name__)
 
 PAGE = 50  # sagas
-READ = ("GET", "HEAD")
 DONE = {
     "cancel": "It is being cancelled: what was done is undone.",
     "retry": "Its failed undos are tried again.",
@@ -63,14 +63,14 @@ class Pages:
     def add_to(self, console: Blueprint) -> None:
         """Add the routes of these pages."""
         one = "/sagas/<saga_id:uuid>"
-        console.add_route(self.index, "/", methods=READ, name="index")
-        console.add_route(self.show, one, methods=READ, name="show")
+        add(console, self.index, "/", name="index")
+        add(console, self.show, one, name="show")
         for verb in DONE:
             act = partial(self.act, verb=verb)
-            console.add_route(act, f"{one}/{verb}", methods=["POST"], name=verb)
-        console.add_route(self.follow, "/events", methods=READ, name="follow")
-        console.add_route(self.tell_age, "/age", methods=READ, name="age")
-        console.add_route(get_asset, "/static/<name:str>", methods=READ, name="asset")
+            add(console, act, f"{one}/{verb}", ["POST"], name=verb)
+        add(console, self.follow, "/events", name="follow")
+        add(console, self.tell_age, "/age", name="age")
+        add(console, get_asset, "/static/<name:str>", name="asset")
         console.middleware("request")(self._check)
         console.exception(Exception)(self._explain)
 

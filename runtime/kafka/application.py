@@ -1,7 +1,6 @@
 """The connection to Kafka: what every consumer, producer and admin client is configured with."""
 
 import logging
-import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,11 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from ..errors import BrokerUnavailable
 from ..settings import Settings
-
-with warnings.catch_warnings(record=True):
-    # quixstreams imports authlib, which warns of its own HTTP client: nothing that a user can mend.
-    from quixstreams import Application
-    from quixstreams.kafka import ConnectionConfig
+from .quix import Application, ConnectionConfig
 
 log = logging.getLogger(__name__)
 

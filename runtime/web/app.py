@@ -25,12 +25,12 @@ from .known_host import refuse_unknown_hosts
 from .measured import measure
 from .payload import MEDIA_TYPE, answer
 from .problems import ProblemHandler, Unavailable
+from .routes import add
 from .saga_events import SagaEvents
 from .threads import DatabaseThreads
 
 App: TypeAlias = Sanic[Any, Any]
 
-READ = ("GET", "HEAD")
 DISCARDED = 1024**3  # bytes of a body that nobody reads; then the connection is cut
 CHECK_TIMEOUT = 5.0  # seconds
 CHECKED_FOR = 1.0  # seconds that what a check has said is good for
@@ -79,10 +79,10 @@ def new_app(
     # After the database's listeners: those of the APIs need it at start and until the end.
     app.router.register_pattern("id", path_id, r"[^/]+")
     app.blueprint([*apis, docs])
-    app.add_route(get_health, "/health", methods=READ)
-    app.add_route(get_live, "/health/live", methods=READ)
-    app.add_route(get_ready, "/health/ready", methods=READ)
-    app.add_route(get_document, "/openapi.json", methods=READ)
+    add(app, get_health, "/health")
+    add(app, get_live, "/health/live")
+    add(app, get_ready, "/health/ready")
+    add(app, get_document, "/openapi.json")
     measure(app, service, settings)
     app.register_middleware(access_log.begin, "request")
     app.register_middleware(refuse_unknown_hosts, "request")

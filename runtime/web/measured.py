@@ -13,6 +13,7 @@ from ..saga import Saga
 from ..saga_state import SagaState
 from ..settings import Settings
 from . import openapi
+from .routes import add
 
 App: TypeAlias = Sanic[Any, Any]
 
@@ -23,7 +24,7 @@ OTHER = "_OTHER"  # OpenTelemetry's word for a method that is none
 
 def measure(app: App, service: str, settings: Settings) -> None:
     """Measure the requests of an app, unless nothing is to be counted, and serve what it counts."""
-    app.add_route(get_metrics, "/metrics", methods=("GET", "HEAD"))
+    add(app, get_metrics, "/metrics")
     if settings.saga_metrics_port:
         # Imported late: who counts nothing need not wait for it.
         from ..metrics.catalogue import REQUESTS

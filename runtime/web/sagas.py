@@ -26,6 +26,7 @@ from .problem_types import (
     SAGA_UNREADABLE,
 )
 from .problems import RETRY_AFTER
+from .routes import add
 from .saga_service import SagaService, Send
 from .saga_shapes import Assigned, SagaShapes, Skip
 
@@ -83,14 +84,14 @@ def saga_blueprint(
     routes.service.live_with(api)
     routes.describe(name, summary)
     one = f"{path}/<saga_id:uuid>"
-    api.add_route(routes.start, start or path, methods=["POST"])
-    api.add_route(routes.list, path, methods=["GET", "HEAD"])
-    api.add_route(routes.show, one, methods=["GET", "HEAD"])
-    api.add_route(routes.follow_all, f"{path}/events", methods=["GET", "HEAD"])
-    api.add_route(routes.follow, f"{one}/events", methods=["GET", "HEAD"])
-    api.add_route(routes.cancel, one, methods=["DELETE"])
-    api.add_route(routes.retry, f"{one}/retry", methods=["POST"])
-    api.add_route(routes.skip, f"{one}/skip", methods=["POST"])
+    add(api, routes.start, start or path, ["POST"])
+    add(api, routes.list, path)
+    add(api, routes.show, one)
+    add(api, routes.follow_all, f"{path}/events")
+    add(api, routes.follow, f"{one}/events")
+    add(api, routes.cancel, one, ["DELETE"])
+    add(api, routes.retry, f"{one}/retry", ["POST"])
+    add(api, routes.skip, f"{one}/skip", ["POST"])
     return api
 
 

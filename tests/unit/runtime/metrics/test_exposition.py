@@ -23,14 +23,14 @@ def url():
 
 
 def test_text_is_the_usual_format(url):
-    answer = httpx.get(f"{url}/metrics")
+    answer = httpx.get(f"{url}/metrics", verify=False)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert TEXT in answer.text
 
 
 def test_openmetrics_is_written_for_who_accepts_it(url):
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    answer = httpx.get(f"{url}/metrics", headers=accept)
+    answer = httpx.get(f"{url}/metrics", headers=accept, verify=False)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert TEXT in answer.text
     assert answer.text.endswith("# EOF\n")
@@ -43,12 +43,12 @@ def test_head_has_no_body(url):
 
 
 def test_query_makes_no_difference(url):
-    assert TEXT in httpx.get(f"{url}/metrics?x=1").text
+    assert TEXT in httpx.get(f"{url}/metrics?x=1", verify=False).text
 
 
 @pytest.mark.parametrize("path", ["/", "/metricsx", "/favicon.ico"])
 def test_there_is_nothing_else(url, path):
-    assert httpx.get(url + path).status_code == 404
+    assert httpx.get(url + path, verify=False).status_code == 404
 
 
 def test_closed_one_leaves_its_port():
@@ -59,5 +59,5 @@ def test_closed_one_leaves_its_port():
 
 
 def test_scrape_is_logged_nowhere(url, capfd):
-    httpx.get(f"{url}/metrics")
+    httpx.get(f"{url}/metrics", verify=False)
     assert capfd.readouterr() == ("", "")
