@@ -3,10 +3,12 @@
 import gc
 import os
 import random
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import peewee
@@ -30,6 +32,10 @@ settings.register_profile(
 settings.load_profile("rotating" if os.environ.get("CI") else "fixed")
 
 
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30  # bytes
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
@@ -37,9 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
     # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
     os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+    if "TMPDIR" not in os.environ and _may_keep_files_in_memory():
+        # On a disk, a thousand databases wait for its syncs, and as many folders for free inodes.
+        os.environ["TMPDIR"] = str(MEMORY)
     os.environ["SAGA_METRICS_PORT"] = "0"  # systems side by side can't all have one port
     # A shell without job control lets its background ignore Ctrl-C, and so all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _may_keep_files_in_memory() -> bool:
+    if not os.access(MEMORY, os.W_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(MEMORY).free > ROOM
 
 
 @pytest.hookimpl(wrapper=True)

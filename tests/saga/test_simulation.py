@@ -140,7 +140,7 @@ def test_same_seed_gives_the_same_run_in_every_process(simulator: Simulator) -> 
     """Python hashes strings differently in each process."""
     code = (
         "from saga.stacks.simulate import *\n"
-        "with Simulator(Orders(read_stacks(settings_for(None).saga_stacks))) as simulator:\n"
+        "with Simulator(Orders(read_stacks(ORDERS))) as simulator:\n"
         "    print(simulator.run(5, story=True))"
     )
     told = {
