@@ -69,12 +69,12 @@ class Observer:
     def sent(self, record: Record) -> None:
         """Hear of a record that the broker has taken."""
 
-    def ticking(self, _began: int, /) -> str | None:
-        """Hear of a call of a timer's handler; return the `traceparent` of what it asks for.
+    def ticking(self, _began: int, /) -> AbstractContextManager[str | None]:
+        """Be around the call of a timer's handler; tell the `traceparent` of what it asks for.
 
         One whose transaction is rolled back is heard of again.
         """
-        return None
+        return NOTHING
 
     def ticked(self, began: int, ended: int, commands: int) -> None:
         """Hear of a call of a timer's handler, and how many commands it asked for."""

@@ -90,8 +90,7 @@ class Timer(Loop):
             if due:
                 self._set_due(now + self.every)
             if due and not commands:
-                parent = self.observer.ticking(microseconds(now))
-                with self.time_limit:
+                with self.time_limit, self.observer.ticking(microseconds(now)) as parent:
                     asked = [_record(command, parent) for command in self.function.handler(now)]
                 ended = self.clock()
                 outbox.put(self.database, self.name, asked)

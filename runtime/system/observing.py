@@ -14,7 +14,7 @@ from ..observer import Observer
 log = logging.getLogger(__name__)
 
 Tell = Callable[..., Any]
-Around = Callable[[Envelope], AbstractContextManager[object]]
+Around = Callable[..., AbstractContextManager[object]]
 TOLD = ("handled", "applied", "received", "sent", "ticked")
 
 
@@ -49,15 +49,18 @@ class Observers(Observer):
             setattr(
                 self, name, _all([_guarded(getattr(o, name)) for o in _hearing(name, observers)])
             )
-        self._ticking = [_guarded(o.ticking) for o in _hearing("ticking", observers)]
+        self._ticking = [o.ticking for o in _hearing("ticking", observers)]
         self._around = [observer.around for observer in _hearing("around", observers)]
         if len(self._around) == 1:
             [alone] = self._around
             setattr(self, "around", alone)  # noqa: B010 - each message is one call
 
-    def ticking(self, began: int, /) -> str | None:
-        """Return what the first one returns that has a trace."""
-        return next(filter(None, [tell(began) for tell in self._ticking]), None)
+    @contextmanager
+    def ticking(self, began: int, /) -> Iterator[str | None]:
+        """Be around the call of a timer's handler; tell what the first one tells with a trace."""
+        with ExitStack() as stack:
+            traces = [_enter(stack, around, began) for around in self._ticking]
+            yield next(filter(None, traces), None)
 
     @contextmanager
     def around(self, command: Envelope, /) -> Iterator[None]:
@@ -69,8 +72,8 @@ class Observers(Observer):
 
 
 @_guarded
-def _enter(stack: ExitStack, around: Around, command: Envelope) -> None:
-    stack.enter_context(around(command))
+def _enter(stack: ExitStack, around: Around, call: Envelope | int) -> Any:
+    return stack.enter_context(around(call))
 
 
 def _hearing(name: str, observers: Sequence[Observer]) -> list[Observer]:

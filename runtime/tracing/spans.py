@@ -7,8 +7,8 @@ a batch has one for each of its records, and none of its own.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from opentelemetry import context as contexts
@@ -111,8 +111,12 @@ class Traces(Observer):
             }
             self._start(PROCESS, topic, sent, attributes, microseconds(new.updated_at)).end()
 
-    def ticking(self, began: int, /) -> str:
-        """Begin the span of a timer's call, and a trace; that of a call before, if left, goes."""
+    @contextmanager
+    def ticking(self, began: int, /) -> Iterator[str]:
+        """Begin the span of a timer's call, and a trace; that of a call before, if left, goes.
+
+        What the handler does is below it.
+        """
         attributes: Attributes = {
             faas.FAAS_TRIGGER: faas.FaasTriggerValues.TIMER.value,
             faas.FAAS_NAME: self._name,
@@ -124,7 +128,8 @@ class Traces(Observer):
             attributes,
             start_time=began * 1000,
         )
-        return trace_context.write(self._tick.get_span_context())
+        with _Call(self._tick):
+            yield trace_context.write(self._tick.get_span_context())
 
     def ticked(self, began: int, ended: int, commands: int) -> None:
         """End the span of a timer's call."""

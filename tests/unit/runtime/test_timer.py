@@ -1,6 +1,7 @@
 """A timer: what it asks for is stored with its writes, and sent until the broker has it."""
 
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import peewee
@@ -135,9 +136,11 @@ def test_commands_go_on_with_the_trace_of_their_tick_or_their_own(billing):
     told = []
 
     class Traced(Observer):
+        @contextmanager
         def ticking(self, began, /):
             told.append(began)
-            return "00-2"
+            yield "00-2"
+            told.append("called")
 
         def ticked(self, began, ended, commands):
             told.append((began, ended, commands))
@@ -152,7 +155,7 @@ def test_commands_go_on_with_the_trace_of_their_tick_or_their_own(billing):
     timer.observer = Traced()
     sent = [dict(command.record.headers)["traceparent"] for command in timer.tick()]
     assert sent == [b"00-1", b"00-2"]
-    assert told == [microseconds(NOW), (microseconds(NOW), microseconds(LATER), 2)]
+    assert told == [began := microseconds(NOW), "called", (began, microseconds(LATER), 2)]
 
 
 def test_timer_goes_on_at_once_when_it_had_something_to_do(billing):

@@ -1,5 +1,7 @@
 """Several observers hear as one, and what a handler logs tells of its command."""
 
+from contextlib import nullcontext
+
 from saga.runtime.envelope import Envelope
 from saga.runtime.log_fields import Known, known_fields
 from saga.runtime.observer import Handled, Observer
@@ -35,7 +37,7 @@ class Told(Observer):
         self.heard.append(record)
 
     def ticking(self, began, /):
-        return f"00-{began}"
+        return nullcontext(f"00-{began}")
 
     def ticked(self, began, ended, commands):
         self.heard.append((began, ended, commands))
@@ -61,7 +63,8 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     observers.applied([])
     observers.received(3)
     observers.sent(record := command.record())
-    assert observers.ticking(1) == "00-1"
+    with observers.ticking(1) as traceparent:
+        assert traceparent == "00-1"
     observers.ticked(1, 2, 3)
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
 
@@ -74,7 +77,8 @@ def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, cap
     observers.applied([])
     observers.received(3)
     observers.sent(reply)
-    assert observers.ticking(1) == "00-1"
+    with observers.ticking(1) as traceparent:
+        assert traceparent == "00-1"
     observers.ticked(1, 2, 3)
     [[handled], *others] = told.heard
     assert handled.outcome == "done"
@@ -85,5 +89,6 @@ def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, cap
 def test_what_nobody_hears_is_told_to_nobody():
     observers = Observers(Logs())
     observers.handled([])
-    assert observers.ticking(1) is None
+    with observers.ticking(1) as traceparent:
+        assert traceparent is None
     observers.sent(Envelope("t", "s/x/do", "T", "/", "", "{}").record())

@@ -12,7 +12,7 @@ from saga.runtime.clock import microseconds
 from saga.runtime.envelope import Envelope, Record, Reply, decode
 from saga.runtime.errors import Rejected
 from saga.runtime.inbox import Answer
-from saga.runtime.log_fields import known_fields
+from saga.runtime.log_fields import known_fields, trace_fields
 from saga.runtime.observer import Applied, Handled
 from saga.runtime.saga_state import SagaState
 from saga.runtime.tracing import context as trace_context
@@ -388,9 +388,13 @@ def test_destinations_and_groups_are_named_as_the_broker_knows_them(prefixed):
 
 
 def test_a_timers_call_is_a_span_of_its_own_trace(traces):
-    asked = [traces.ticking(4), traces.ticking(5)]  # what the first has done is rolled back
+    asked = []
+    for began in (4, 5):  # what the first has done is rolled back
+        with traces.ticking(began) as traceparent:
+            asked.append(traceparent)
     traces.ticked(5, 2_000_005, 3)
-    traces.ticking(5)
+    with traces.ticking(5):
+        pass
     traces.ticked(5, 3, 0)
     first, second = traces.spans
     assert (first.name, first.kind, first.parent) == ("tick bakery.bake", SpanKind.INTERNAL, None)
@@ -403,3 +407,16 @@ def test_a_timers_call_is_a_span_of_its_own_trace(traces):
     assert (second.start_time, second.end_time) == (5_000, 5_000)
     assert first.context.trace_id != second.context.trace_id
     assert trace_context.write(first.context) == asked[1] != asked[0]
+
+
+def test_what_a_timers_handler_does_is_below_its_call(traces):
+    with traces.ticking(4) as traceparent:
+        known = known_fields()
+        with traces.tracer.start_as_current_span("bill"):
+            pass
+    traces.ticked(4, 5, 0)
+    own, tick = traces.spans
+    assert own.parent == tick.context
+    assert trace_fields(traceparent) == known
+    assert known_fields() == {}
+    assert trace.get_current_span() is trace.INVALID_SPAN
