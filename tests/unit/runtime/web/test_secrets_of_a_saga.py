@@ -17,7 +17,7 @@ from saga.runtime.web.app import new_app
 from saga.runtime.web.sagas import saga_blueprint
 from support.api import Api, run_app
 
-CARD, PIN = "4111-2222", "77-88"
+CARD, PIN = "4111-2222", "77-88-99"
 
 
 class Paid(Event, topic="paid.events"):
