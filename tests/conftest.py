@@ -124,14 +124,23 @@ def sqlite() -> Iterator[peewee.Database]:
     database.close()
 
 
-@pytest.fixture
-def postgres(postgres_url: str) -> Iterator[peewee.Database]:
-    """An empty PostgreSQL database."""
+@pytest.fixture(scope="session")
+def _connected(postgres_url: str) -> Iterator[peewee.Database]:
+    """A connection that tests share: one that is new takes as much of the server as most tests."""
     database = connect(postgres_url)
-    database.execute_sql("SET client_min_messages = warning")
-    database.execute_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     yield database
     database.close()
+
+
+@pytest.fixture
+def postgres(_connected: peewee.Database) -> Iterator[peewee.Database]:
+    """An empty PostgreSQL database."""
+    _connected.execute_sql("DISCARD ALL")
+    _connected.execute_sql("SET client_min_messages = warning")
+    _connected.execute_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    yield _connected
+    if _connected.in_transaction() or _connected.connection().closed:
+        _connected.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
