@@ -20,7 +20,7 @@ from support.system import ROOT, RunningSystem
 from support.waiting import DEADLINE, wait_until
 
 NAME = "orchestrator"
-PAUSE = 0.1  # seconds; without one, the clients take all that the deploy needs of a machine
+PAUSE = 0.25  # seconds; with less, clients take what the deploy needs of a machine
 KEPT = ("POST", "GET", "waiting POST")  # each once over one connection, and once over one each
 
 # What spoils the adapter, seconds that a deploy may wait, what it then tells.
