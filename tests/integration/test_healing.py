@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,6 +91,8 @@ def forget_what_runs(system: RunningSystem) -> None:
 def remove_code(system: RunningSystem) -> None:
     remove("code")(system)
     system.saga("invoke", "user.refund_payment", "--body", f'{{"order_id": "{uuid4()}"}}')
+    ours = [name for name in sys.modules if name.startswith("saga.")]
+    assert not [name for name in ours if str(system.data) in str(sys.modules[name].__file__)]
     remove("code", "order.complete_order", "user")(system)
 
 

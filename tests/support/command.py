@@ -81,7 +81,8 @@ def _run_here(
 def _as_it_was(folder: Path | None) -> Iterator[None]:
     """Forget what a folder's code has left behind, for that changes, and from where it came.
 
-    What this process had imported before is there again, where `invoke` has put a version's first.
+    So is what `invoke` has imported of a version, which goes with its system; what this process had
+    imported before is there again.
     """
     path, package, modules = [*sys.path], [*saga.__path__], {**sys.modules}
     on_end = {number: signal.getsignal(number) for number in ENDS}
@@ -92,8 +93,9 @@ def _as_it_was(folder: Path | None) -> Iterator[None]:
             signal.signal(number, handler)
         sys.path[:], saga.__path__ = path, package
         for name, module in [*sys.modules.items()]:
-            if _is_from(module, folder):
-                del sys.modules[name]
+            is_own = not name.startswith("saga.") or any(_is_from(module, one) for one in package)
+            if _is_from(module, folder) or (name not in modules and not is_own):
+                _forget(name)
         for name, module in modules.items():
             if sys.modules.get(name) is not module and not _is_from(module, folder):
                 sys.modules[name] = module
@@ -102,6 +104,13 @@ def _as_it_was(folder: Path | None) -> Iterator[None]:
                     setattr(modules[around], own, module)
 
 
-def _is_from(module: ModuleType, folder: Path | None) -> bool:
+def _forget(name: str) -> None:
+    module = sys.modules.pop(name)
+    around, _, own = name.rpartition(".")
+    if vars(sys.modules.get(around, module)).get(own) is module:
+        delattr(sys.modules[around], own)
+
+
+def _is_from(module: ModuleType, folder: Path | str | None) -> bool:
     files = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
     return any(str(file).startswith(f"{folder}/") for file in files)
