@@ -1,10 +1,12 @@
 """PostgreSQL through psycopg: transactions, and a count of the rows that are written."""
 
+from contextlib import suppress
 from typing import Any
 
 import peewee
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InvalidParameterValue
 from psycopg.pq import TransactionStatus
 
 from ..errors import ContractError
@@ -35,6 +37,10 @@ CLIENT: dict[str, Any] = {
     "keepalives_count": COUNT,
     "tcp_user_timeout": USER_TIMEOUT,
 }
+# A session whose process was killed would hold its locks until its statement is over. Older servers
+# than PostgreSQL 14 can't look after their clients, nor can those on Windows, which refuse to.
+LOOK = """SELECT set_config(name, '1s', false) FROM pg_settings
+    WHERE name = 'client_connection_check_interval' AND source = 'default'"""
 ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
 
 
@@ -59,7 +65,16 @@ def session_options(url: str, longest: float) -> str:
 
 
 class Postgres(peewee.PostgresqlDatabase):  # type: ignore[misc]
-    """A database whose transactions may begin with a statement of their own, in one round trip."""
+    """A database whose transactions may begin with a statement of their own, in one round trip.
+
+    Its server gives up a statement whose client has gone, where it can, and nobody says otherwise.
+    """
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        with suppress(InvalidParameterValue):
+            connection.execute(LOOK)
+        return connection
 
     def begin(self, first: str = "") -> None:
         """Begin a transaction, and run its first statement, which tells nothing."""
