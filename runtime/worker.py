@@ -20,7 +20,7 @@ from .database.connection import (
     rows_written,
 )
 from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_command_id, reply_id
-from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
+from .errors import ContractError, Rejected, Tame, Undecodable, first_line, name_of, traced
 from .function import Function
 from .inbox import Answer
 from .log_fields import fields_of, log_failure
@@ -249,7 +249,7 @@ class Worker(BatchLoop):
         texts = traced(fault), first_line(fault)
         trace, said = secret_fields.scrubbed((self._command_class,), envelope.data, *texts)
         log_failure(log, envelope, trace)
-        return self._refusal("failed", problem_of(type(fault).__name__, said))
+        return self._refusal("failed", problem_of(name_of(fault), said))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)
