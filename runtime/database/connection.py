@@ -77,6 +77,11 @@ class _ToldMistakes:
 TOLD_MISTAKES = _ToldMistakes()
 
 
+def _text(value: bytes) -> str:
+    """Read text, which SQLite takes as any bytes: one row must not be an error of the database."""
+    return value.decode(errors="replace")
+
+
 class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
     """A database whose file, and the folder around it, is made when it is first used.
 
@@ -91,7 +96,9 @@ class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
             self._made = True
         elif self.database != MEMORY and not Path(self.database).exists():
             raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
-        return super()._connect()
+        connection = super()._connect()
+        connection.text_factory = _text
+        return connection
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement; raise `peewee.ProgrammingError` where it is wrong."""
