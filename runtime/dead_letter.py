@@ -6,7 +6,7 @@ tells which dead letters are open. A dead letter's id is `TOPIC/PARTITION/OFFSET
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,9 @@ REASON_LIMIT = 500  # characters
 VALUE_LIMIT = 1_500_000
 HEADERS_LIMIT = 200_000
 KEY_LIMIT = 100_000
+ID_LIMIT = 255  # characters
+
+GONE = "it is not on the broker any more"  # what is said of a letter that was open
 
 Mark = Literal["replayed", "dropped"]
 
@@ -119,6 +122,15 @@ def read_letters(records: Iterable[Record]) -> tuple[list[DeadLetter], set[str]]
             found[dead_letter.id] = dead_letter
     # Version 0.1 put a mark where its key led: where partitions were added, that may be read first.
     return [letter for letter_id, letter in found.items() if letter_id not in closed], closed
+
+
+def outline(letter: DeadLetter) -> DeadLetter:
+    """Return a dead letter with nothing of its record but the topic, and the saga's id as the key.
+
+    An id that is too long for any saga is cut.
+    """
+    key = (letter.saga_id or "")[:ID_LIMIT].encode() or None
+    return replace(letter, record=Record(letter.record.topic, key, None, []))
 
 
 def passing(

@@ -83,7 +83,15 @@ class Tame:
 
 def first_line(error: BaseException) -> str:
     """Say an error in one line of at most 500 characters."""
-    return f"{type(error).__name__}: {said(error)}".partition("\n")[0][:500]
+    return f"{name_of(error)}: {said(error)}".partition("\n")[0][:500]
+
+
+def name_of(error: object) -> str:
+    """Return the name of an error's class, whose class may not tell it."""
+    try:
+        return str.__str__(type(error).__name__)
+    except Exception:
+        return "Exception"
 
 
 def traced(error: BaseException) -> str:
@@ -97,6 +105,6 @@ def traced(error: BaseException) -> str:
 def said(word: object) -> str:
     """Say a word of somebody else's; it may be an error whose own text can't be had."""
     try:
-        return str(word)
+        return str.__str__(str(word))  # which may be of a class of its own
     except Exception:  # such as one that reads a field which an answer has not had
-        return f"<{type(word).__name__}>"
+        return f"<{name_of(word)}>"

@@ -13,6 +13,7 @@ import peewee
 from . import crash, outbox
 from .clock import Clock, microseconds, utcnow
 from .database.connection import transaction
+from .database.kept import kept
 from .envelope import Envelope, Record
 from .errors import ContractError
 from .function import Function
@@ -90,7 +91,8 @@ class Timer(Loop):
             if due:
                 self._set_due(now + self.every)
             if due and not commands:
-                with self.time_limit, self.observer.ticking(microseconds(now)) as parent:
+                told = self.observer.ticking(microseconds(now))
+                with self.time_limit, kept(self.database), told as parent:
                     asked = [_record(command, parent) for command in self.function.handler(now)]
                 ended = self.clock()
                 outbox.put(self.database, self.name, asked)

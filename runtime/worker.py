@@ -16,11 +16,12 @@ from .database.connection import (
     CommitRefused,
     batch_transaction,
     is_aftermath,
+    is_over,
     is_serialization_failure,
     rows_written,
 )
 from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_command_id, reply_id
-from .errors import ContractError, Rejected, Tame, Undecodable, first_line, traced
+from .errors import ContractError, Rejected, Tame, Undecodable, first_line, name_of, traced
 from .function import Function
 from .inbox import Answer
 from .log_fields import fields_of, log_failure
@@ -146,8 +147,7 @@ class Worker(BatchLoop):
         now = self.clock()
         with batch_transaction(self.database):
             commands = [command[0] for _, command in found if command is not None]
-            ids = inbox.related(commands, outside=self.function.outside)
-            kept = inbox.load(self.database, ids)
+            kept = inbox.load(self.database, inbox.related(commands, outside=self.function.outside))
             known = dict(kept)
             with self.time_limit:
                 handled = self._answer_each(found, known, undone, now, guarded)
@@ -214,21 +214,21 @@ class Worker(BatchLoop):
                 raise Rejected(EVENT_TOO_LARGE, size)
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
-            elif rows_written(self.database) is None:
+            elif rows_written(self.database) is None or is_over(self.database):
                 raise ContractError(f"{self.function.name} {WENT_ON}")
             return answer
         except Rejected as no:
             log.info("%s rejected: %s", envelope.id, no, extra=fields_of(envelope))
             answer = self._refusal("rejected", problem_of(no.code, no.message))
-            if before == rows_written(self.database) and not guarded:
+            if before == rows_written(self.database) and not (guarded or is_over(self.database)):
                 return answer  # there is nothing to undo
         except Exception as fault:
             if is_serialization_failure(fault):
                 raise
-            if is_aftermath(fault):
+            if is_aftermath(fault) or is_over(self.database):
                 fault = ContractError(f"{self.function.name} {WENT_ON}")
             answer = self._failure(envelope, fault)
-        if not guarded:
+        if not guarded or is_over(self.database):
             raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
         run_sql("ROLLBACK TO SAVEPOINT handler")
@@ -249,7 +249,7 @@ class Worker(BatchLoop):
         texts = traced(fault), first_line(fault)
         trace, said = secret_fields.scrubbed((self._command_class,), envelope.data, *texts)
         log_failure(log, envelope, trace)
-        return self._refusal("failed", problem_of(type(fault).__name__, said))
+        return self._refusal("failed", problem_of(name_of(fault), said))
 
     def _refusal(self, outcome: Outcome, why: Problem) -> Answer:
         return self._answer(f"{self._type}.{outcome.capitalize()}", outcome, why)

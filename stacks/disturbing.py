@@ -72,7 +72,7 @@ class Disturbing:
     @property
     def own_requests(self) -> list[Request]:
         """The orders that are there to go wrong, beside those of clients."""
-        return [*self.traps.requests, *self._editor.requests]
+        return [*self.traps.buyer.requests, *self._editor.buyer.requests]
 
     def missing(self, requests: Sequence[Request]) -> list[str]:
         """List what has not happened so far, or has met none of the orders."""
@@ -99,7 +99,7 @@ class Disturbing:
         unsent = [letter for letter in letters if is_unsent(letter)]
         others = [letter for letter in letters if not is_unsent(letter)]
         hit = {letter.saga_id for letter in unsent} | self._editor.edited.keys()
-        hit |= {request.saga_id for request in self.traps.requests}
+        hit |= {request.saga_id for request in self.traps.buyer.requests}
         asked = [*requests, *self.own_requests]
         excused = ledger.EXCUSED + len(hit) / len(asked)
         excuses = EXCUSES | {NOT_SENT, INVALID_COMMAND}

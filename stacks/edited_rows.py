@@ -5,30 +5,23 @@ what it has not asked for.
 """
 
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import peewee
 from pydantic import ValidationError
-from uuid_utils.compat import uuid7
 
-from saga.functions.product.store import Product
-from saga.functions.user.store import User
 from saga.runtime.polling import wait_until
 from saga.runtime.problem import INVALID_COMMAND
 from saga.runtime.saga_rows import SagaRow
 from saga.runtime.saga_state import SagaState, altered, from_json, to_json
 from saga.runtime.testing.judgement import EXCUSES, Case
-from saga.runtime.testing.request import Request
 
 from . import ledger
 from .bad_items import replaced
-from .calls import Calls
-from .load import Client
+from .buyer import Buyer
 from .mishaps import Mishap
 
 EDIT_EVERY = (2.0, 5.0)  # seconds
@@ -44,8 +37,8 @@ Found = tuple[str, SagaState]  # a row's text, and what it says
 class Editor(Mishap):
     """Edits rows of sagas that wait for their first reply, each of which it has started itself.
 
-    `address` is that of the adapter at which orders are placed and sagas retried, `requests` are
-    those of its own, and `edited` has kinds by the ids of the sagas that they have met.
+    `address` is that of the adapter at which its `buyer` orders and sagas are retried, and `edited`
+    has kinds by the ids of the sagas that they have met.
     """
 
     every = EDIT_EVERY
@@ -53,23 +46,15 @@ class Editor(Mishap):
 
     def __init__(self, address: tuple[str, int], chance: random.Random) -> None:
         super().__init__(chance)
-        self.requests: list[Request] = []
+        self.buyer = Buyer(address, "edited")
         self.edited: dict[str, str] = {}
         self._right: dict[str, Any] = {}  # what was there
-        self._calls = Calls(address, threading.Event(), [])
-        self._client = Client(self._calls)
-        email = f"{uuid7().hex}@edited.example"
-        user = User.create(name="an editor's", email=email, balance=Decimal(1_000_000))
-        product = Product.create(name="edited", price=Decimal(1), stock=1_000_000)
-        self._wanted = {"user_id": user.id, "product_id": product.id, "quantity": 1}
+        self._product = self.buyer.product()
 
     def happen(self) -> None:
         """Start a saga and edit its row, unless its first reply is quicker."""
         kind = next(iter(self.missing()), UNMADE)
-        request = Request(self._wanted, key=str(uuid7()))
-        self.requests.append(request)
-        self._client.place(request)
-        saga_id, field = request.told[0], FIELDS[kind]
+        saga_id, field = self.buyer.place(self._product).told[0], FIELDS[kind]
         with ledger.sagas().connection_context():
             found = _read(saga_id)
             waits = found is not None and found[1].steps[0].status == "RUNNING"
@@ -83,8 +68,8 @@ class Editor(Mishap):
         for saga_id in self.edited:
             mended = partial(self._mended, saga_id)
             wait_until(mended, f"the row of saga {saga_id} can't be mended", MEND_TIMEOUT)
-            self._calls.last("POST", f"/sagas/{saga_id}/retry", (202, 409))
-        self._calls.close()
+            self.buyer.calls.last("POST", f"/sagas/{saga_id}/retry", (202, 409))
+        self.buyer.calls.close()
 
     def judge(self, cases: Iterable[Case]) -> Iterator[str]:
         """See that each saga that was edited has given up, and no other; count those anew."""

@@ -9,19 +9,15 @@ import json
 import random
 import re
 import signal
-import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import peewee
-from uuid_utils.compat import uuid7
 
 from saga.functions.product.messages import ReserveProduct
-from saga.functions.product.store import Product, Reservation
-from saga.functions.user.store import User
+from saga.functions.product.store import Reservation
 from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.polling import poll_until
 from saga.runtime.system.process import ProcessInfo
@@ -29,8 +25,7 @@ from saga.runtime.system.state import read_system
 from saga.runtime.testing.judgement import Case
 from saga.runtime.testing.request import Request
 
-from .calls import Calls
-from .load import Client
+from .buyer import Buyer
 from .mishaps import Mishap
 
 TRAP_EVERY = (2.0, 5.0)  # seconds
@@ -53,13 +48,11 @@ POSTGRES = {
     HANGS: "PERFORM pg_sleep(3600)",
 }
 
-
 # Who has locked the byte of the shared memory that the one who writes has to lock.
 LOCKS = Path("/proc/locks")
 SQLITE_WRITER = r"(?m)ADVISORY +WRITE (\d+) \S+:{} 120 120$"
 POSTGRES_STUCK = """SELECT pid FROM pg_stat_activity
     WHERE wait_event = 'PgSleep' AND datname = current_database()"""
-POSTGRES_END = f"SELECT pg_terminate_backend(pid) FROM ({POSTGRES_STUCK}) stuck"  # noqa: S608
 # A trap's name is that of nothing else.
 SQLITE_LAID = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'trap_[0-9]*'"
 POSTGRES_LAID = "SELECT proname || '()' FROM pg_proc WHERE proname ~ '^trap_[0-9]+$'"
@@ -68,26 +61,19 @@ POSTGRES_LAID = "SELECT proname || '()' FROM pg_proc WHERE proname ~ '^trap_[0-9
 class Traps(Mishap):
     """Lays a trap of each kind, and orders what leads into it, one after the other.
 
-    `address` is that of the orders' adapter, `requests` are those of its own; in `data` are logs.
+    `address` is that of the orders' adapter, where its `buyer` orders; in `data` are logs.
     """
 
     every = TRAP_EVERY
 
     def __init__(self, data: Path, address: tuple[str, int], chance: random.Random) -> None:
         super().__init__(chance)
-        self.requests: list[Request] = []
+        self.buyer = Buyer(address, "trap")
         self._data = data
-        self._calls = Calls(address, threading.Event(), [])
-        self._client = Client(self._calls)
         self._database: peewee.Database = Reservation._meta.database
-        email = f"{uuid7().hex}@trap.example"
-        self._buyer = User.create(name="a trap's", email=email, balance=Decimal(1_000_000)).id
         is_sqlite = isinstance(self._database, peewee.SqliteDatabase)
         self._acts = SQLITE if is_sqlite else POSTGRES
-        self._products = {
-            kind: Product.create(name="a trap", price=Decimal(1), stock=1_000_000).id
-            for kind in self._acts
-        }
+        self._products = {kind: self.buyer.product() for kind in self._acts}
         self.kinds = self._products.keys()
         self._hangs = False  # or may at any moment
         self._ended_before = self._ended()
@@ -101,17 +87,14 @@ class Traps(Mishap):
                 self._run(self._laying(kind, product))
             yield
         finally:
-            self._calls.close()
+            self.buyer.calls.close()
             self._take_away()
 
     def happen(self) -> None:
         """Order what leads into the next trap, and see to it that what hangs is ended."""
         for kind in self.missing()[:1]:
             self._hangs = kind == HANGS
-            wanted = {"user_id": self._buyer, "product_id": self._products[kind], "quantity": 1}
-            request = Request(wanted, key=str(uuid7()))
-            self.requests.append(request)
-            self._client.place(request)
+            request = self.buyer.place(self._products[kind])
             if self._hangs:
                 self._end_what_hangs(request)
             self.seen[kind] += 1
@@ -148,8 +131,6 @@ class Traps(Mishap):
             if not poll_until(lambda: not self._is_stuck(), HANGS_AFTER):
                 for process in self._caught():
                     process.signal(signal.SIGALRM)
-                if self._acts is POSTGRES:  # whose server looks after 35 s whether it is wanted
-                    self._ask(POSTGRES_END)
 
     def _is_stuck(self) -> bool:
         """Tell whether it does what the trap wants, or is the one that writes to SQLite's file.
@@ -170,7 +151,7 @@ class Traps(Mishap):
 
     def _is_unanswered(self, request: Request) -> bool:
         """Tell whether no handler's end was heard of so far, as far as its saga can be read."""
-        *_, answer = self._calls.answers("GET", f"/sagas/{request.saga_id}", (200,))
+        *_, answer = self.buyer.calls.answers("GET", f"/sagas/{request.saga_id}", (200,))
         saga = json.loads(answer.body)
         tried = [step["attempts"] for step in saga["steps"] if step["name"] == CAUGHT_STEP]
         return tried < [2] and saga["status"] in ("RUNNING", "UNREADABLE")

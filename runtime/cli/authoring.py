@@ -11,6 +11,7 @@ from ..authoring.check import check
 from ..authoring.facts import Facts, Finding
 from ..authoring.scaffold import new_function
 from ..authoring.survey import collect
+from ..settings import ORDERS
 from .app import Json, app, settings_for
 from .terminal import console, line
 
@@ -23,14 +24,15 @@ app.add_typer(new, name="new")
 @app.command("check")
 def check_system(as_json: Json = False) -> None:
     """Import all stacks and functions, and say what is wrong."""
-    facts = collect(settings_for(None).saga_stacks)
+    stacks = settings_for(None).saga_stacks
+    facts = collect(stacks)
     findings = check(facts)
     if as_json:
         print(json.dumps([_as_dict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
             console.print(_line(finding), soft_wrap=True)
-        console.print(_summary(facts, findings))
+        console.print(_summary(stacks, facts, findings), soft_wrap=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -58,12 +60,14 @@ def _line(finding: Finding) -> Text:
     return line(f"{where}: ", (f"{finding.level}:", colour), f" {finding.text}")
 
 
-def _summary(facts: Facts, findings: list[Finding]) -> str:
+def _summary(stacks: Path, facts: Facts, findings: list[Finding]) -> str:
+    # Nobody has named these, and none are here: who is in the wrong folder wants to know.
+    where = "the built-in orders" if stacks == ORDERS else _shown(stacks)
     counted = [_count(len(facts.functions), "function"), _count(len(facts.sagas), "saga")]
     for level in ("error", "warning"):
         if number := sum(finding.level == level for finding in findings):
             counted.append(_count(number, level))
-    return ", ".join(counted) + ("." if findings else ", no problems.")
+    return f"{where}: " + ", ".join(counted) + ("." if findings else ", no problems.")
 
 
 def _count(number: int, word: str) -> str:

@@ -1,11 +1,12 @@
 """Inspect, replay and drop dead letters: `dlq list`, `show`, `replay`, `drop`."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import SUFFIX, DeadLetter, Mark, passing, refusal
+from ..dead_letter import GONE, SUFFIX, DeadLetter, Mark, passing, refusal
 from ..errors import Conflict, NotFound, NotRunning, SagaError
 from ..saga_host import HostedSaga
 from ..saga_state import SagaState
@@ -97,7 +98,7 @@ def show_dead_letter(
     dead_letter_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None
 ) -> None:
     """Show one dead letter: its headers and body, and its saga."""
-    [dead_letter] = _chosen(_read(data), [dead_letter_id])
+    dead_letter = _whole(data, _chosen(_read(data), [dead_letter_id])[0].id)
     sagas = _sagas(data)
     origin = f"  from {dead_letter.function}, {dead_letter.time}"
     console.print(line((dead_letter.id, "bold"), origin))
@@ -149,14 +150,33 @@ def _read(data: Path | None) -> list[DeadLetter]:
     return read_open(settings, [n.removesuffix(SUFFIX) for n in names if n.endswith(SUFFIX)])
 
 
-def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry_run: bool) -> None:
-    if not dry_run and dead_letters:
-        from ..kafka.dead_letters import close
+def _whole(data: Path | None, dead_letter_id: str) -> DeadLetter:
+    from ..kafka.dead_letters import fetch
 
-        close(_reaching_the_broker(data), dead_letters, what, utcnow())
-    for dead_letter in dead_letters:
-        console.print(f"{dead_letter.id}: {'would be ' if dry_run else ''}{what}")
-    console.print(f"{len(dead_letters)} {'would be ' if dry_run else ''}{what}.")
+    found = fetch(_reaching_the_broker(data), [dead_letter_id])[dead_letter_id]
+    if found is None:
+        raise NotFound(f"dead letter {dead_letter_id}: {GONE}")
+    return found
+
+
+def _close(data: Path | None, dead_letters: list[DeadLetter], what: Mark, *, dry_run: bool) -> None:
+    """Close them, and say of each what has become of it; exit with 1 where one is left."""
+    ids, done = [dead_letter.id for dead_letter in dead_letters], 0
+    would_be = "would be " if dry_run else ""
+    outcomes = zip(ids, repeat("")) if dry_run else _closed(data, ids, what)
+    for dead_letter_id, why in outcomes:
+        told = f"left as it is, {why}" if why else would_be + what
+        console.print(f"{dead_letter_id}: {told}", soft_wrap=True)
+        done += not why
+    console.print(f"{done} {would_be}{what}.")
+    if done < len(ids):
+        raise typer.Exit(1)
+
+
+def _closed(data: Path | None, ids: list[str], what: Mark) -> Iterator[tuple[str, str]]:
+    from ..kafka.dead_letters import close_all
+
+    return close_all(_reaching_the_broker(data), ids, what, utcnow())
 
 
 def _reaching_the_broker(data: Path | None) -> Settings:

@@ -11,7 +11,7 @@ from sanic import Blueprint, HTTPResponse, Request, redirect
 
 from .. import saga_queries
 from ..clock import utcnow
-from ..dead_letter import DeadLetter, Mark, Origin, refusal
+from ..dead_letter import GONE, DeadLetter, Mark, Origin, refusal
 from ..errors import BrokerUnavailable, NotFound, first_line
 from ..saga import Saga
 from ..saga_state import SagaState
@@ -131,9 +131,11 @@ class Letters:
         letter = await self._find(request, letter_id)
         state = (await self._states(request, [letter.saga_id])).get(letter.saga_id or "")
         why = refusal(letter, state) if verb == "replay" else None
+        if why is None:
+            told = await self._close(request.app.ctx.threads, [letter], VERBS[verb])
+            why = told.get(letter_id)
         if why is not None:
             return await self._show(request, letter_id, 409, refused=why)
-        await self._close(request.app.ctx.threads, [letter], VERBS[verb])
         return redirect(f"{HOME}?did={verb}", status=303)
 
     async def _outcomes(
@@ -161,7 +163,7 @@ class Letters:
         found = await asyncio.to_thread(self._fetch, ids)
         letters = [letter for letter in found.values() if letter is not None]
         gone = [letter_id for letter_id, letter in found.items() if letter is None]
-        told = dict.fromkeys(found, "") | dict.fromkeys(gone, "it is not on the broker any more")
+        told = dict.fromkeys(found, "") | dict.fromkeys(gone, GONE)
         if verb == "replay":
             sagas = {letter.saga_id for letter in letters if letter.saga_id}
             known = await threads.run(saga_queries.find_many, threads.database, list(sagas))
@@ -170,7 +172,7 @@ class Letters:
                 why = refusal(letter, states.get(letter.saga_id or "")) or ""
                 told[letter.id] = why.partition(":")[0]  # in the same words for each
         done = [letter for letter in letters if not told[letter.id]]
-        await self._close(threads, done, VERBS[verb])
+        told |= await self._close(threads, done, VERBS[verb])
         await threads.run(open_letters.forget, gone)
         return told
 
@@ -233,9 +235,11 @@ class Letters:
 
     async def _close(
         self, threads: DatabaseThreads, letters: Sequence[DeadLetter], what: Mark
-    ) -> None:
-        await asyncio.to_thread(self._mark, letters, what)
-        await threads.run(open_letters.forget, [letter.id for letter in letters])
+    ) -> dict[str, str]:
+        refused = await asyncio.to_thread(self._mark, letters, what)
+        done = [letter.id for letter in letters if letter.id not in refused]
+        await threads.run(open_letters.forget, done)
+        return refused
 
     async def _states(
         self, request: Request, saga_ids: Iterable[str | None]
@@ -261,10 +265,10 @@ class Letters:
 
         return fetch(self._settings, ids)
 
-    def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> None:
+    def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> dict[str, str]:
         from ..kafka.dead_letters import close
 
-        close(self._settings, letters, what, utcnow())
+        return close(self._settings, letters, what, utcnow())
 
 
 def _filter(asked: Mapping[str, str]) -> Only:

@@ -1,6 +1,6 @@
 """The exact column types that SQLite and PostgreSQL share."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ import peewee
 from ..clock import EPOCH, microseconds
 
 CENTS = Decimal("0.01")
+FIRST, LAST = (microseconds(at.replace(tzinfo=UTC)) for at in (datetime.min, datetime.max))
 
 
 class Instant(peewee.BigIntegerField):  # type: ignore[misc]
@@ -19,8 +20,10 @@ class Instant(peewee.BigIntegerField):  # type: ignore[misc]
         return None if value is None else microseconds(value)
 
     def python_value(self, value: int | None) -> datetime | None:
-        """Turn microseconds into an aware datetime."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        """Turn microseconds into an aware datetime; those of no year are the first or last one."""
+        return (
+            None if value is None else EPOCH + timedelta(microseconds=min(max(value, FIRST), LAST))
+        )
 
 
 class Money(peewee.BigIntegerField):  # type: ignore[misc]

@@ -11,12 +11,13 @@ import peewee
 from ..data_directory import make_folder
 from ..errors import ContractError
 from ..secrets import check_url
+from .kept import Kept, kept
 from .sqlite import check_sqlite, is_about_a_transaction, is_mistake, sqlite_file
 
-# What a handler is told that PostgreSQL no longer lets go on.
+# What a handler is told whose transaction is no longer there.
 WENT_ON = (
-    "went on after the database's error, with which PostgreSQL ends the transaction: "
-    "use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
+    "went on after the end of its transaction, which no handler may end; on PostgreSQL, the "
+    "database's error does: use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
 )
 
 # The database can't be reached, is locked, or has no room. peewee lets SQLite's own error through
@@ -77,7 +78,12 @@ class _ToldMistakes:
 TOLD_MISTAKES = _ToldMistakes()
 
 
-class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
+def _text(value: bytes) -> str:
+    """Read text, which SQLite takes as any bytes: one row must not be an error of the database."""
+    return value.decode(errors="replace")
+
+
+class Sqlite(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
     """A database whose file, and the folder around it, is made when it is first used.
 
     They are not made again: what was removed since is not what has nothing in it yet.
@@ -91,7 +97,14 @@ class Sqlite(peewee.SqliteDatabase):  # type: ignore[misc]
             self._made = True
         elif self.database != MEMORY and not Path(self.database).exists():
             raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
-        return super()._connect()
+        connection = super()._connect()
+        connection.text_factory = _text
+        return connection
+
+    def rollback(self) -> None:
+        """Roll back, unless the transaction has ended by itself, or somebody has ended it."""
+        if self.connection().in_transaction:
+            super().rollback()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement; raise `peewee.ProgrammingError` where it is wrong."""
@@ -144,14 +157,14 @@ class CommitRefused(Exception):
 
 @contextmanager
 def batch_transaction(database: peewee.Database) -> Iterator[None]:
-    """Run a block in one transaction, alone as `transaction` has it.
+    """Run a block in one transaction, alone as `transaction` has it, which it can't end itself.
 
     Raises `CommitRefused` where only the commit shows that something written may not stay, as a
     deferred constraint does. No other try mends that, as it may an error of the block's.
     """
     written = False
     try:
-        with transaction(database, alone=True):
+        with transaction(database, alone=True), kept(database):
             yield
             written = True
     except peewee.DatabaseError as error:
@@ -171,6 +184,16 @@ def rows_written(database: peewee.Database) -> int | None:
     from .postgres import rows_written as written
 
     return written(connection)
+
+
+def is_over(database: peewee.Database) -> bool:
+    """Tell whether somebody has ended this connection's transaction, if it is not lost."""
+    connection = database.connection()
+    if isinstance(database, peewee.SqliteDatabase):
+        return not connection.in_transaction
+    from .postgres import is_over as is_ended
+
+    return is_ended(connection)
 
 
 def is_serialization_failure(error: BaseException) -> bool:

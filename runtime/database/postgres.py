@@ -1,14 +1,17 @@
 """PostgreSQL through psycopg: transactions, and a count of the rows that are written."""
 
+from contextlib import suppress
 from typing import Any
 
 import peewee
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InvalidParameterValue
 from psycopg.pq import TransactionStatus
 
 from ..errors import ContractError
 from ..secrets import UNREAD
+from .kept import Kept
 
 # A batch holds its locks for half a second, and what its last handler takes. Who waits longer gets
 # an error that is tried again, before the limit of the handler that waits ends its process.
@@ -35,6 +38,10 @@ CLIENT: dict[str, Any] = {
     "keepalives_count": COUNT,
     "tcp_user_timeout": USER_TIMEOUT,
 }
+# A session whose process was killed would hold its locks until its statement is over. Older servers
+# than PostgreSQL 14 can't look after their clients, nor can those on Windows, which refuse to.
+LOOK = """SELECT set_config(name, '1s', false) FROM pg_settings
+    WHERE name = 'client_connection_check_interval' AND source = 'default'"""
 ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
 
 
@@ -58,8 +65,24 @@ def session_options(url: str, longest: float) -> str:
     return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(own)]).strip()
 
 
-class Postgres(peewee.PostgresqlDatabase):  # type: ignore[misc]
-    """A database whose transactions may begin with a statement of their own, in one round trip."""
+class Postgres(Kept, peewee.PostgresqlDatabase):  # type: ignore[misc]
+    """A database whose transactions may begin with a statement of their own, in one round trip.
+
+    Its server gives up a statement whose client has gone, where it can, and nobody says otherwise.
+    """
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        with suppress(InvalidParameterValue):
+            connection.execute(LOOK)
+        return connection
+
+    def rollback(self) -> None:
+        """Roll back; somebody may have closed the connection, and another one is opened."""
+        if was_closed(self.connection()):
+            self.close()
+        else:
+            super().rollback()
 
     def begin(self, first: str = "") -> None:
         """Begin a transaction, and run its first statement, which tells nothing."""
@@ -89,6 +112,17 @@ class CountingCursor(psycopg.Cursor[Any]):
         if self.rowcount > 0 and statement.lstrip()[:6].upper() != "SELECT":
             counted = vars(self.connection)
             counted[ROWS_WRITTEN] = counted.get(ROWS_WRITTEN, 0) + self.rowcount
+
+
+def was_closed(connection: Any) -> bool:
+    """Tell whether somebody has closed a connection that was not lost."""
+    return bool(connection.closed and not connection.broken)
+
+
+def is_over(connection: Any) -> bool:
+    """Tell whether somebody has ended a connection's transaction, or closed it."""
+    idle = connection.info.transaction_status == TransactionStatus.IDLE
+    return idle or was_closed(connection)
 
 
 def rows_written(connection: Any) -> int | None:

@@ -9,12 +9,13 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from saga.runtime.clock import utcnow
-from saga.runtime.dead_letter import SUFFIX, Origin, open_dead_letters, to_dead_letter
+from saga.runtime.dead_letter import GONE, SUFFIX, Origin, open_dead_letters, to_dead_letter
 from saga.runtime.envelope import Record
+from saga.runtime.kafka import dead_letters
 from saga.runtime.kafka import reading as module
 from saga.runtime.kafka.admin import create_topics
 from saga.runtime.kafka.application import Admin
-from saga.runtime.kafka.dead_letters import close, fetch, read_more
+from saga.runtime.kafka.dead_letters import close, close_all, fetch, read_more, read_open
 from saga.runtime.kafka.reading import read_on, read_records, read_topics
 from saga.runtime.settings import Settings
 from support.brokers import Server
@@ -162,6 +163,41 @@ class LettersContract:
         assert [record.partition for record in records] == [0, 0, 1, 1]
         assert open_dead_letters(records) == []
         assert {record.topic for record in read_more(settings, {}, 99).records} >= {topic}
+
+    def test_open_letters_are_read_without_what_they_hold(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dead_letters, "READ_AT_ONCE", 2)  # records: a mark comes later
+        self.put(settings, topic, 1, 3, 4)
+        self.put(settings, topic, 0, *range(10, 14))
+        name = topic.removesuffix(SUFFIX)
+        assert dict(close_all(settings, [f"{name}/0/1"], "dropped", utcnow()))
+        found = read_open(settings, [name, "none"])
+        places = ["0/0", "0/2", "0/3", "1/0", "1/1"]
+        assert [letter.id for letter in found] == [f"{name}/{place}" for place in places]
+        assert {len(one.record.headers) for one in found} == {0}
+        assert {one.record[:3] for one in found} == {(name, b"k", None)}
+        assert found[0].reason == "reason 10"
+
+    def test_letter_that_no_broker_takes_leaves_the_others(
+        self, settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dead_letters, "CHUNK", 2)
+        name = topic.removesuffix(SUFFIX)
+        self.put(settings, topic, 0, 0, 1)  # its own topic is not there
+        other = f"{name}.other"
+        create_topics(settings, {other: 1, other + SUFFIX: 2})
+        self.put(settings, other + SUFFIX, 1, 2)
+        ids = [f"{name}/0/0", f"{other}/1/0", f"{other}/1/7", f"{name}/0/1"]
+        told = dict(close_all(settings, ids, "replayed", utcnow()))
+        assert [*told] == ids
+        lost, sent, gone, again = told.values()
+        assert lost == again
+        assert lost.startswith("not sent: ")
+        assert (sent, gone) == ("", GONE)
+        assert [record.value for record in read_topics(settings, [other])] == [b"2"]
+        assert [one.id for one in read_open(settings, [name, other])] == [ids[0], ids[3]]
+        assert dict(close_all(settings, ids[:1], "dropped", utcnow())) == {ids[0]: ""}
 
 
 class TestEmbedded(LettersContract):

@@ -55,7 +55,7 @@ def test_its_own_tests_pass() -> None:
 
 def test_saga_check_finds_nothing_wrong() -> None:
     done = run(BIN / "saga", "check")
-    assert done.stdout == "6 functions, 1 saga, no problems.\n", done.stdout + done.stderr
+    assert done.stdout == "stacks: 6 functions, 1 saga, no problems.\n", done.stdout + done.stderr
     assert done.returncode == 0
 
 

@@ -82,7 +82,7 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
 
 
 def test_saga_check_finds_nothing_wrong(project: Path) -> None:
-    assert saga("check", folder=project).stdout == "1 function, 1 saga, no problems.\n"
+    assert saga("check", folder=project).stdout == "stacks: 1 function, 1 saga, no problems.\n"
 
 
 def test_every_setting_is_told() -> None:

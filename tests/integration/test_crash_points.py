@@ -128,7 +128,7 @@ def test_nothing_is_lost_or_doubled_at_any_crash_point(
                 until(lambda: none_armed(names), f"all have died {point}")  # noqa: B023
             until(lambda: none_armed(due), "all have died in sweeps")
             until(lambda: not traps.missing(), "handlers have failed")
-        load.requests += traps.requests
+        load.requests += traps.buyer.requests
         spoiler.settle()
         load.rest()
         refuser.settle()
@@ -136,7 +136,9 @@ def test_nothing_is_lost_or_doubled_at_any_crash_point(
     letters = [topic + SUFFIX for topic in topics(read_stacks(settings.saga_stacks))]
     refused = [x for x in open_dead_letters(read_topics(settings, letters)) if is_unsent(x)]
     assert refused
-    hit = {letter.saga_id for letter in refused} | {request.saga_id for request in traps.requests}
+    hit = {letter.saga_id for letter in refused} | {
+        request.saga_id for request in traps.buyer.requests
+    }
     found = load.judge({NOT_SENT}, hit=len(hit))
     found.violations += refuser.judge(found.cases, refused)
     # Other letters may be of what was in hand whenever its process was killed.

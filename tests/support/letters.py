@@ -34,6 +34,7 @@ class DeadLetters:
         self.done: list[tuple[str, Mark]] = []
         self.most = 1_000  # records that are read at once
         self.fetched = 1_000  # letters
+        self.refused: dict[str, str] = {}  # why the broker takes no replay of a letter
         self.hold: Callable[[], Any] = lambda: None  # called before a reading
 
     def put(
@@ -81,10 +82,13 @@ class DeadLetters:
         found = {letter.id: letter for letter in self._all()}
         return {letter_id: found.get(letter_id) for letter_id in ids[: self.fetched]}
 
-    def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> None:
+    def _mark(self, letters: Sequence[DeadLetter], what: Mark) -> dict[str, str]:
+        refused = self.refused if what == "replayed" else {}
         for letter in letters:
-            self.done.append((letter.id, what))
-            self._append(self._on(letter.record.topic), mark(letter, what, NOW))
+            if letter.id not in refused:
+                self.done.append((letter.id, what))
+                self._append(self._on(letter.record.topic), mark(letter, what, NOW))
+        return {letter.id: refused[letter.id] for letter in letters if letter.id in refused}
 
     def _all(self) -> Iterator[DeadLetter]:
         for records in self.topics.values():

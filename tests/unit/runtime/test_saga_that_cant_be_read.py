@@ -56,7 +56,11 @@ OTHER = Saga("other", start=Begin, steps=STEPS)
 
 @pytest.fixture
 def store(database):
-    """Three sagas that wait for their first step."""
+    return started(database)
+
+
+def started(database):
+    """Start three sagas, which wait for their first step."""
     bind(database, saga_store.TABLES)
     store = SagaStore(database)
     store.start(SAGA, [Start(i, Begin(goods="ü")) for i in ("a", "b", "c")], NOW)
@@ -130,6 +134,20 @@ def test_row_that_cant_be_read_is_set_aside_as_it_is_when_it_is_due(store, writt
     )
     assert store.sweep(SAGA, LATER + timedelta(seconds=1)) == []
     assert caplog.text.count("saga b can't be read: ") == 1
+
+
+def test_row_that_is_no_text_is_set_aside_on_sqlite(sqlite):
+    """SQLite keeps any bytes, such as those of a terminal of another encoding."""
+    store = started(sqlite)
+    sqlite.execute_sql("UPDATE saga SET state = CAST(x'7bfc' AS TEXT) WHERE id = 'b'")
+    assert swept(store) == ["a/make/do", "c/make/do"]
+    assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+
+
+@pytest.mark.parametrize("due_at", [-(2**62), 0])
+def test_row_that_is_due_at_no_time_holds_up_none(store, due_at):
+    store.database.execute_sql(f"UPDATE saga SET due_at = {due_at} WHERE id = 'b'")
+    assert swept(store) == ["a/make/do", "b/make/do", "c/make/do"]
 
 
 def test_row_that_cant_be_read_is_set_aside_when_a_reply_comes(store, caplog):

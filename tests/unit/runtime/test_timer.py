@@ -3,6 +3,7 @@
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import peewee
 import pytest
@@ -59,6 +60,7 @@ class Billing:
         self.database, self.results = database, list(results)
         self.now, self.ticks, self.waits = NOW, 0, []
         self.sent, self.fail, self.stop = [], [], threading.Event()
+        self.send_mails: Any = lambda: None  # what the handler does besides
         self.stop.wait = self.waits.append  # type: ignore[assignment]
         bind(database, [*outbox.TABLES, Reminded])
 
@@ -73,6 +75,7 @@ class Billing:
             raise result
         for number in result:
             Reminded.create(number=number)
+        self.send_mails()
         return [remind(number) for number in result]
 
     def send(self, records):
@@ -231,6 +234,16 @@ def test_handler_that_fails_has_asked_for_nothing_and_is_due_still(billing):
     with pytest.raises(ZeroDivisionError):
         timer.tick()
     assert [record for _, record in timer.tick()] == records(1)
+
+
+def test_handler_that_commits_is_told_whose_that_is_and_is_due_still(billing, monkeypatch):
+    bills = billing([1], [1])
+    monkeypatch.setattr(bills, "send_mails", bills.database.commit)
+    with pytest.raises(ContractError, match="the runtime ends the transaction"):
+        bills.timer().tick()
+    monkeypatch.setattr(bills, "send_mails", lambda: None)
+    assert [record for _, record in bills.timer().tick()] == records(1)
+    assert Reminded.select().count() == 1
 
 
 def test_commands_that_another_left_are_sent_with_the_next_tick(billing):

@@ -269,9 +269,35 @@ class ApiError(Exception):
         raise KeyError("message")
 
 
+def nameless():
+    """Make an error of a class that does not tell its name."""
+
+    def tell(cls):
+        raise KeyError("name")
+
+    nameless = type("Nameless", (type,), {"__name__": property(tell)})
+    return nameless("NamelessError", (Exception,), {})()
+
+
+class Word(str):
+    """A text that can't be made a part of another one."""
+
+    __slots__ = ()
+
+    def __format__(self, _):
+        raise KeyError("format")
+
+
+class WordyError(Exception):
+    def __str__(self):
+        return Word("odd")
+
+
 @pytest.mark.parametrize(
     ("make", "code", "message"),
     [
+        (nameless, "Exception", "Exception: "),
+        (WordyError, "WordyError", "WordyError: odd"),
         (ApiError, "ApiError", "ApiError: <ApiError>"),
         (lambda: SystemExit(3), "ContractError", "ContractError: bakery.bake raised SystemExit: 3"),
         (GeneratorExit, "ContractError", "ContractError: bakery.bake raised GeneratorExit: "),

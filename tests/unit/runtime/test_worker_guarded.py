@@ -6,13 +6,13 @@ import peewee
 import pytest
 
 from saga.runtime import Rejected
+from saga.runtime.database.connection import WENT_ON, is_over
+from saga.runtime.database.kept import NOT_YOURS
 from saga.runtime.worker import GUARDED_BATCHES
 
-WHY = (
-    "ContractError: bakery.bake went on after the database's error, with which PostgreSQL ends the"
-    " transaction: use INSERT … ON CONFLICT, or put what may fail into database.atomic()"
-)
+WHY = f"ContractError: bakery.bake {WENT_ON}"
 TOLD = {"code": "ContractError", "message": WHY}
+OF_THREE = [("rye", "done"), ("oat", "failed"), ("nut", "done")]
 TWO = [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
 
 
@@ -176,3 +176,66 @@ def test_rejection_after_an_error_of_the_database_undoes_the_batch(bakery, outco
     bakery.before = [nothing, refuse]
     assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "rejected")]
     assert bakery.loaves == ["rye"]
+
+
+ENDS = ["COMMIT", " commit;", "END", "ROLLBACK", "rollback work", "\nROLLBACK TRANSACTION"]
+
+
+def ways_to_end(database):
+    """Return calls that end a transaction; of the last of each, the driver hears alone."""
+    return {
+        **{sql: lambda sql=sql: database.execute_sql(sql) for sql in ENDS},
+        "commit": database.commit,
+        "rollback": database.rollback,
+        "the batch's own": lambda: database.top_transaction().rollback(),
+        "one of its own": lambda: database.transaction().__enter__().commit(),
+        "session": database.session_commit,
+        "the driver's": lambda: database.connection().rollback(),
+        "the driver's word": lambda: database.connection().execute("ROLLBACK"),
+    }
+
+
+@pytest.mark.parametrize("guarded", [0, 1])
+@pytest.mark.parametrize("then", [nothing, raises(RuntimeError("no salt"))])
+@pytest.mark.parametrize("way", [*ways_to_end(peewee.SqliteDatabase(None))])
+def test_handler_that_ends_its_transaction_takes_no_other_along(
+    bakery, outcomes, way, then, guarded
+):
+    """Nothing is lost that was answered, and nothing is done twice."""
+
+    def end():
+        ways_to_end(bakery.database)[way]()
+        then()
+
+    bakery.after = [nothing, end]
+    bakery.baker._guarded = guarded
+    records = [bakery.bake_record(name, name) for name in ("rye", "oat", "nut")]
+    told = outcomes(bakery.baker.process(records))
+    assert told == [(f"{name}/bake/do/reply", to) for name, to in OF_THREE]
+    assert bakery.loaves == ["nut", "rye"]
+    assert is_over(bakery.database)
+    assert not bakery.database.in_transaction()
+
+
+def test_handler_that_ends_its_transaction_is_told_whose_that_is(bakery):
+    bakery.after = [bakery.database.commit]
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    assert json.loads(reply.value)["message"] == f"ContractError: {NOT_YOURS}"
+    bakery.after = [lambda: bakery.database.connection().commit()]
+    (reply,) = bakery.baker.process([bakery.bake_record("oat", "t")])
+    assert json.loads(reply.value) == TOLD
+
+
+def test_handler_that_closes_its_connection_is_told_so(open_bakery, postgres, outcomes):
+    """As the driver's own `with` does at its end; SQLite's can't be told from a database's end."""
+    bakery = open_bakery(postgres)
+    bakery.after = [nothing, lambda: postgres.connection().close()]
+    assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "failed")]
+    assert bakery.loaves == ["rye"]
+
+
+def test_handler_may_begin_what_it_does_not_end(bakery, outcomes):
+    bakery.after = [lambda: bakery.database.session_start() and None, nothing]
+    assert outcomes(bake_two(bakery)) == TWO
+    assert is_over(bakery.database)
+    assert not bakery.database.in_transaction()

@@ -46,7 +46,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Editor]:
         SagaRow.insert(id="s", name="place-order", status="RUNNING", state=text).execute()
         put("RUNNING", "RUNNING")
         made = Editor(("127.0.0.1", 1), random.Random(1))
-        monkeypatch.setattr(made._client, "place", lambda request: request.told.append("s"))
+        monkeypatch.setattr(made.buyer._client, "place", lambda request: request.told.append("s"))
         monkeypatch.setattr(edited_rows, "MEND_TIMEOUT", 0.05)
         yield made
         database.close()
@@ -59,7 +59,7 @@ def test_kinds_are_met_one_after_the_other(editor: Editor) -> None:
     editor.happen()
     assert editor.missing() == []
     assert state().input["order_id"] == "none"
-    assert len(editor.requests) == 2
+    assert len(editor.buyer.requests) == 2
 
 
 def test_saga_that_has_gone_on_is_left_alone(editor: Editor) -> None:
@@ -78,7 +78,9 @@ def test_row_is_mended_once_its_saga_has_ended_and_then_retried(
     editor: Editor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(editor._calls, "last", lambda *call: asked.append((call, state().input)))
+    monkeypatch.setattr(
+        editor.buyer.calls, "last", lambda *call: asked.append((call, state().input))
+    )
     editor.happen()
     put("COMPENSATING", "UNDOING")
     with pytest.raises(Exception, match="the row of saga s can't be mended"):

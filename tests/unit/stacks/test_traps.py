@@ -26,7 +26,7 @@ from saga.runtime.system.process import ProcessInfo
 from saga.runtime.testing.request import Request
 from saga.stacks import traps as traps_module
 from saga.stacks.calls import Answer
-from saga.stacks.traps import FAILS, HANGS, IS_REFUSED, POSTGRES_END, SET_ASIDE, SQLITE, Traps
+from saga.stacks.traps import FAILS, HANGS, IS_REFUSED, SET_ASIDE, Traps
 
 MANY = 1_000_000  # instructions of SQLite's; a statement that ends takes hundreds
 
@@ -115,13 +115,13 @@ def test_each_trap_is_led_into_once_and_what_hangs_comes_last(
         placed.append(request)
         spared.append(traps.spared())
 
-    monkeypatch.setattr(traps._client, "place", place)
+    monkeypatch.setattr(traps.buyer._client, "place", place)
     monkeypatch.setattr(traps, "_end_what_hangs", place)
     assert traps.missing() == [*traps._products]
     for _ in range(9):
         traps.happen()
-    assert placed == [*traps.requests, traps.requests[-1]]
-    kinds = [traps._kind(request) for request in traps.requests]
+    assert placed == [*traps.buyer.requests, traps.buyer.requests[-1]]
+    kinds = [traps._kind(request) for request in traps.buyer.requests]
     assert sorted(kinds[:-1]) == sorted({*traps._products} - {HANGS})
     assert kinds[-1] == HANGS
     caught = ("product.reserve_product",)
@@ -133,10 +133,9 @@ def test_each_trap_is_led_into_once_and_what_hangs_comes_last(
 def test_what_hangs_is_ended_until_its_saga_has_heard_of_it(
     traps: Traps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who goes on is left alone; its server is told, too, that nobody waits for its answer."""
+    """Who goes on is left alone."""
     stuck = [True, False, True, True]
     signals: list[tuple[str, int]] = []
-    queries: list[str] = []
     hanging = ProcessInfo(name="a", kind="function", deployed="product.reserve_product")
     other = ProcessInfo(name="b", kind="function", deployed="product.release_product")
     running = SimpleNamespace(processes=[hanging, other])
@@ -145,14 +144,12 @@ def test_what_hangs_is_ended_until_its_saga_has_heard_of_it(
     monkeypatch.setattr(ProcessInfo, "signal", lambda it, n: signals.append((it.name, n)))
     monkeypatch.setattr(traps, "_is_stuck", lambda: stuck.pop(0))
     monkeypatch.setattr(traps, "_is_unanswered", lambda _: bool(stuck))
-    monkeypatch.setattr(traps, "_ask", queries.append)
     monkeypatch.setattr(traps.done, "wait", lambda _: False)
     traps._end_what_hangs(Request({}))
     assert signals == [("a", signal.SIGALRM)] * 3
-    assert len(queries) == (0 if traps._acts is SQLITE else 3)
 
 
-def test_what_hangs_on_postgresql_is_known_and_ended(
+def test_what_hangs_on_postgresql_is_known(
     postgres: peewee.Database, postgres_url: str, tmp_path: Path, until: Callable[..., Any]
 ) -> None:
     bind(postgres, [Product, Reservation, User])
@@ -161,7 +158,9 @@ def test_what_hangs_on_postgresql_is_known_and_ended(
     with ThreadPoolExecutor(1) as pool, closing(connect(postgres_url, shared=True)) as other:
         asleep = pool.submit(other.execute_sql, "SELECT pg_sleep(3600)")
         until(made._is_stuck, "it is known")
-        made._ask(POSTGRES_END)
+        made._ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        )
         with pytest.raises(peewee.OperationalError):
             asleep.result()
     until(lambda: not made._is_stuck(), "it has ended")
@@ -201,7 +200,9 @@ def test_saga_of_what_hangs_tells_whether_that_was_answered(
     steps = [{"name": "reserve_product", "attempts": n} for n in attempts]
     saga = {"status": status, "steps": [{"name": "create_order", "attempts": 9}, *steps]}
     monkeypatch.setattr(
-        traps._calls, "answers", lambda *_: [Answer(None), Answer(200, json.dumps(saga).encode())]
+        traps.buyer.calls,
+        "answers",
+        lambda *_: [Answer(None), Answer(200, json.dumps(saga).encode())],
     )
     assert traps._is_unanswered(Request({}, told=["s"])) is unanswered
 

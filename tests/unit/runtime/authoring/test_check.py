@@ -485,7 +485,14 @@ def saga(monkeypatch):
 
 def test_the_command_counts_what_is_healthy(saga, project):
     done = saga(project({}), "check")
-    assert (done.returncode, done.stdout) == (0, "3 functions, 1 saga, no problems.\n"), done.stderr
+    assert done.stdout == "stacks: 3 functions, 1 saga, no problems.\n", done.stderr
+    assert done.returncode == 0
+
+
+def test_the_command_says_that_there_are_no_stacks_here(tmp_path):
+    environment = {name: text for name, text in os.environ.items() if name != "SAGA_STACKS"}
+    done = run_saga(["check"], environment, tmp_path)
+    assert done.stdout == "the built-in orders: 7 functions, 1 saga, no problems.\n", done.stderr
 
 
 def test_the_command_fails_on_errors(saga, project):
@@ -496,7 +503,7 @@ def test_the_command_fails_on_errors(saga, project):
     *lines, summary = done.stdout.splitlines()
     assert lines[0].startswith("chef/dinner.py:13: error: no function takes Unbake")
     assert lines[1].endswith("oven.toml lacks [functions.unbake]")
-    assert summary == "2 functions, 1 saga, 2 errors."
+    assert summary == "stacks: 2 functions, 1 saga, 2 errors."
     listed = json.loads(saga(folder, "check", "--json").stdout)
     assert [(row["path"], row["line"], row["level"]) for row in listed] == [
         ("chef/dinner.py", 13, "error"),

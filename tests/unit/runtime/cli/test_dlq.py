@@ -1,8 +1,10 @@
 """Which dead letters `saga dlq` is about."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
@@ -11,9 +13,11 @@ from saga.runtime.cli import dlq as commands
 from saga.runtime.cli import terminal
 from saga.runtime.cli.dlq import Filter, dlq
 from saga.runtime.database.schema import bind
-from saga.runtime.dead_letter import DeadLetter, refusal
+from saga.runtime.dead_letter import ID_LIMIT, DeadLetter, outline, refusal
 from saga.runtime.envelope import Record
+from saga.runtime.errors import NotFound
 from saga.runtime.function import Function
+from saga.runtime.kafka import dead_letters
 from saga.runtime.saga_host import HostedSaga
 from saga.runtime.saga_queries import find
 from saga.runtime.saga_rows import SagaRow
@@ -68,6 +72,39 @@ def test_letter_is_one_line_that_nothing_squeezes(monkeypatch, capsys):
     assert shown.endswith(letter.reason)
 
 
+def test_outline_of_a_letter_holds_little():
+    letter = dead_letter("pay", "s" * 1_000_000, "why")
+    headers = [("ce_id", None), ("x", b"1")]
+    record = outline(replace(letter, record=letter.record._replace(headers=headers))).record
+    assert record == Record("pay", b"s" * ID_LIMIT, None, [])
+    named = letter.record._replace(headers=[("ce_id", b"s7/pay/do")])
+    assert outline(replace(letter, record=named)).saga_id == "s7"
+    assert outline(replace(letter, record=letter.record._replace(key=None))).saga_id is None
+
+
+def test_letter_that_is_left_is_told_and_fails_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "_read", lambda _: [PAY, SHIP])
+    monkeypatch.setattr(commands, "_sagas", lambda _: None)
+    told = [(PAY.id, "not sent: no such topic"), (SHIP.id, "")]
+    monkeypatch.setattr(commands, "_closed", lambda *_: iter(told))
+    with pytest.raises(typer.Exit) as ended:
+        commands.replay_dead_letters(ids=[PAY.id, SHIP.id], topic=None, saga=None, reason=None)
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{PAY.id}: left as it is, not sent: no such topic",
+        f"{SHIP.id}: replayed",
+        "1 replayed.",
+    ]
+
+
+def test_letter_that_goes_while_it_is_looked_for_is_told(monkeypatch):
+    monkeypatch.setattr(commands, "_read", lambda _: [PAY])
+    monkeypatch.setattr(commands, "_reaching_the_broker", lambda _: None)
+    monkeypatch.setattr(dead_letters, "fetch", lambda _, ids: dict.fromkeys(ids))
+    with pytest.raises(NotFound, match=f"dead letter {PAY.id}: it is not on the broker any more"):
+        commands.show_dead_letter(PAY.id)
+
+
 class Paid(Event, topic="secrets.events"):
     receipt: str = Field(repr=False)
 
@@ -116,7 +153,8 @@ def test_body_of_a_letter_is_shown_without_what_is_secret(
     letter = DeadLetter("t/0/0", Record(topic, b"s", body.encode(), []), "why", "f", "", 0)
     monkeypatch.setenv("SAGA_DATA", str(tmp_path))
     monkeypatch.setattr(commands, "read_stacks", lambda _: [stack])
-    monkeypatch.setattr(commands, "_read", lambda _: [letter])
+    monkeypatch.setattr(commands, "_read", lambda _: [outline(letter)])
+    monkeypatch.setattr(commands, "_whole", lambda *_: letter)
     monkeypatch.setattr(commands, "_sagas", lambda _: None)
     commands.show_dead_letter("t/0/0")
     told = capsys.readouterr().out

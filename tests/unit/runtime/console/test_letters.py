@@ -348,13 +348,26 @@ def test_error_of_some_letters_leaves_the_others(console, dead, monkeypatch):
     def breaks(self, marked, what):
         if marked[0].id == first:
             raise RuntimeError("a secret")
-        mark(self, marked, what)
+        return mark(self, marked, what)
 
     monkeypatch.setattr(Letters, "_mark", breaks)
     row, page = act(console, "drop", 2)
     assert row.why_not == {"something went wrong; it is in the log": 1}
     assert dead.done == [(second, "dropped")]
     assert "a secret" not in page
+
+
+def test_letter_that_no_broker_takes_leaves_the_others(console, dead):
+    first, second = dead.put(), dead.put()
+    dead.refused[first] = "not sent: no such topic"
+    row, _ = act(console, "replay", 2)
+    assert row.why_not == {"not sent: no such topic": 1}
+    assert dead.done == [(second, "replayed")]
+    assert listed(console)[0] == [first]
+    page = console.post("/dead-letters/replay", fields={"id": first})
+    assert page.status == 409
+    assert "Not done: not sent: no such topic" in page.text
+    assert listed(console)[0] == [first]
 
 
 def test_letter_that_has_gone_meanwhile_is_told(console, dead, monkeypatch):

@@ -114,6 +114,16 @@ def test_instant_survives_to_the_microsecond(moment):
     assert Instant().python_value(Instant().db_value(moment)) == moment
 
 
+@pytest.mark.parametrize(("kept", "read"), [(-(2**62), datetime.min), (2**62, datetime.max)])
+def test_instant_of_no_year_is_the_first_or_last_one(kept, read):
+    assert Instant().python_value(kept) == read.replace(tzinfo=UTC)
+
+
+def test_text_that_is_none_is_no_error_of_the_database(sqlite):
+    """Somebody has written it by hand, on a terminal of another encoding."""
+    assert sqlite.execute_sql("SELECT CAST(x'4afc' AS TEXT)").fetchone() == ("J\ufffd",)
+
+
 def test_instants_of_two_time_zones_are_one():
     moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
     elsewhere = moment.astimezone(timezone(timedelta(hours=-7)))

@@ -1,17 +1,21 @@
 """What counts as written on PostgreSQL, and what its server gives up by itself."""
 
+import subprocess
+import sys
+
 import peewee
 import pytest
 
 from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.database.connection import LONGEST, connect, transaction
-from saga.runtime.database.postgres import GRACE, LOCK_TIMEOUT, rows_written
+from saga.runtime.database.postgres import GRACE, LOCK_TIMEOUT, LOOK, rows_written
 from saga.runtime.database.schema import bind
 from saga.runtime.errors import ContractError
 from saga.runtime.function import TIMEOUT
 from saga.runtime.inbox import InboxRow
 from saga.runtime.loop import UNAVAILABLE
 from support.ports import free_port
+from support.waiting import DEADLINE, wait_until
 
 NEW = "INSERT INTO jar VALUES (%s)"
 
@@ -119,6 +123,43 @@ def test_options_of_the_url_hold(connected):
     assert setting(database, "lock_timeout") == 77
     assert setting(database, "statement_timeout") == 35_000
     assert database.execute_sql("SHOW application_name").fetchone() == ("mine",)
+
+
+def test_server_looks_after_its_client(connected):
+    shown = "SHOW client_connection_check_interval"
+    assert connected().execute_sql(shown).fetchone() == ("1s",)
+    own = "&options=-c%20client_connection_check_interval%3D0"
+    assert connected(own).execute_sql(shown).fetchone() == ("0",)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param("SELECT set_config('lock_timeout', 'never', false)", id="it can't"),
+        pytest.param(LOOK.replace("name = 'client", "name = 'no client"), id="it is older"),
+    ],
+)
+def test_server_that_cant_look_is_taken_as_it_is(connected, monkeypatch, look):
+    monkeypatch.setattr("saga.runtime.database.postgres.LOOK", look)
+    assert connected().execute_sql("SELECT 7").fetchone() == (7,)
+
+
+def test_locks_of_a_process_that_was_killed_amid_a_statement_are_free(connected, postgres_url):
+    sleeps = "\n".join(
+        [
+            "from saga.runtime.database.connection import connect, transaction",
+            f"database = connect({postgres_url!r}, longest=3600.0)",
+            "with transaction(database, alone=True):",
+            "    database.execute_sql('SELECT pg_sleep(3600)')",
+        ]
+    )
+    other = connected(f"&options=-c%20lock_timeout%3D{DEADLINE}s", longest=DEADLINE)
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with subprocess.Popen([sys.executable, "-c", sleeps]) as process:
+        wait_until(lambda: other.execute_sql(asleep).fetchone(), "it sleeps")
+        process.kill()
+    with transaction(other, alone=True):
+        assert other.execute_sql(asleep).fetchone() is None
 
 
 def test_transaction_that_stands_still_frees_its_locks(connected, monkeypatch):

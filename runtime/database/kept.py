@@ -1,0 +1,67 @@
+"""A transaction that is ended by who has begun it: what runs in it may not commit, nor roll back.
+
+Others have written in it, too: what a COMMIT in its midst makes last would be done again with the
+rest, and what a ROLLBACK takes away has been answered.
+"""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from ..errors import ContractError
+
+ENDS = re.compile(
+    r"\s*(COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!(\s+(WORK|TRANSACTION))?\s+TO))\b",
+    re.IGNORECASE,
+)
+NOT_YOURS = "the runtime ends the transaction of a handler: put what is to be undone into atomic()"
+
+
+class Kept:
+    """A database, mixed into one of peewee's, whose transaction nobody else ends while it is kept.
+
+    Each thread has its own.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._kept = threading.local()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Refuse, in this block, what would end this thread's transaction: a `ContractError`."""
+        begun = self._state.transactions  # type: ignore[attr-defined]
+        before = [*begun]
+        self._kept.now = True
+        try:
+            yield
+        finally:
+            self._kept.now = False
+            begun[:] = before  # whatever was begun in it, or taken for its own
+
+    def commit(self) -> None:
+        """Commit, as peewee does; raise `ContractError` where that is not the caller's to do."""
+        self._check()
+        super().commit()  # type: ignore[misc]
+
+    def rollback(self) -> None:
+        """Roll back, as peewee does; raise `ContractError` where that is not the caller's to do."""
+        self._check()
+        super().rollback()  # type: ignore[misc]
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement; raise `ContractError` where it ends what is not the caller's to end."""
+        if ENDS.match(sql):
+            self._check()
+        return super().execute_sql(sql, params)  # type: ignore[misc]
+
+    def _check(self) -> None:
+        if getattr(self._kept, "now", False):
+            raise ContractError(NOT_YOURS)
+
+
+def kept(database: object) -> AbstractContextManager[None]:
+    """Keep what runs in a block from ending the transaction of this thread: a `ContractError`."""
+    return database.kept() if isinstance(database, Kept) else nullcontext()
