@@ -1,8 +1,8 @@
 """Who observes what a process hosts: the log's fields always, and who counts or traces it."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,14 @@ def _guarded(tell: Tell) -> Tell:
         try:
             return tell(*what)
         except Exception as error:
-            log.error("not observed: %s", first_line(error), exc_info=True)
+            _tell(error)
             return None
 
     return guarded
+
+
+def _tell(error: Exception) -> None:
+    log.error("not observed: %s", first_line(error), exc_info=True)
 
 
 class Logs(Observer):
@@ -55,25 +59,43 @@ class Observers(Observer):
             [alone] = self._around
             setattr(self, "around", alone)  # noqa: B010 - each message is one call
 
-    @contextmanager
-    def ticking(self, began: int, /) -> Iterator[str | None]:
+    def ticking(self, began: int, /) -> AbstractContextManager[str | None]:
         """Be around the call of a timer's handler; tell what the first one tells with a trace."""
-        with ExitStack() as stack:
-            traces = [_enter(stack, around, began) for around in self._ticking]
-            yield next(filter(None, traces), None)
+        return _Within(self._ticking, began)
 
-    @contextmanager
-    def around(self, command: Envelope, /) -> Iterator[None]:
+    def around(self, command: Envelope, /) -> AbstractContextManager[object]:
         """Be around the call of a handler, the first one outermost."""
-        with ExitStack() as stack:
-            for around in self._around:
-                _enter(stack, around, command)
-            yield
+        return _Within(self._around, command)
 
 
-@_guarded
-def _enter(stack: ExitStack, around: Around, call: Envelope | int) -> Any:
-    return stack.enter_context(around(call))
+class _Within(AbstractContextManager[Any]):
+    """Several contexts of one call, the first one outermost; what the first one tells is told."""
+
+    __slots__ = ("_arounds", "_call", "_entered")
+
+    def __init__(self, arounds: Sequence[Around], call: Envelope | int) -> None:
+        self._arounds, self._call = arounds, call
+        self._entered: list[AbstractContextManager[object]] = []
+
+    def __enter__(self) -> Any:
+        first = None
+        for around in self._arounds:
+            try:
+                context = around(self._call)
+                told = context.__enter__()
+            except Exception as error:
+                _tell(error)
+            else:
+                self._entered.append(context)
+                first = first or told
+        return first
+
+    def __exit__(self, *raised: Any) -> None:
+        while self._entered:
+            try:
+                self._entered.pop().__exit__(*raised)
+            except Exception as error:
+                _tell(error)
 
 
 def _hearing(name: str, observers: Sequence[Observer]) -> list[Observer]:

@@ -1,7 +1,10 @@
 """A `traceparent`, as W3C Trace Context has it, and OpenTelemetry's context of the same span."""
 
+from functools import lru_cache
+
 from opentelemetry.context import Context
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     SpanContext,
     TraceFlags,
@@ -13,6 +16,30 @@ from opentelemetry.trace import (
 from ..traceparent import read_traceparent
 
 NO_CONTEXT = Context()
+ASKED_AGAIN = 1024  # so many: a message is handled, heard of and answered in one batch
+DROPPED = "-00"  # its end, where no flag is set
+
+
+@lru_cache(ASKED_AGAIN)
+def is_dropped(traceparent: str | None) -> bool:
+    """Tell whether a `traceparent` says that its trace is not kept."""
+    return bool(
+        traceparent and traceparent.endswith(DROPPED) and read_traceparent(traceparent) is not None
+    )
+
+
+class Dropped(NonRecordingSpan):
+    """A span that is not kept: who asks for its context gets it, and hardly anybody does."""
+
+    def __init__(self, traceparent: str) -> None:
+        self._traceparent = traceparent
+
+    def get_span_context(self) -> SpanContext:
+        """Read which span it is."""
+        return read(self._traceparent) or INVALID_SPAN_CONTEXT
+
+    def __repr__(self) -> str:
+        return f"Dropped({self._traceparent!r})"
 
 
 def read(traceparent: str | None) -> SpanContext | None:

@@ -4,6 +4,7 @@ The span of a request that starts a saga is above all of its saga's.
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import context as contexts
@@ -23,17 +24,18 @@ METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 )
 UNTRACED = ("/health", "/metrics")  # asked for often, by machines
+ROUTES = 256  # of one app, with their methods
 ERROR = 500  # and above: what is no fault of the client's
 
 
 def trace_requests(app: Any, traces: Traces) -> None:
     """Let an app make a span of each request, and of each message that it sends."""
 
-    async def begin(request: Any) -> None:
+    def begin(request: Any) -> None:
         if not request.path.startswith(UNTRACED):
             request.ctx.span = _begin(request, traces)
 
-    async def end(request: Any, response: Any) -> None:
+    def end(request: Any, response: Any) -> None:
         if span := getattr(request.ctx, "span", None):
             _end(span, response.status)
 
@@ -44,27 +46,38 @@ def trace_requests(app: Any, traces: Traces) -> None:
 
 def _begin(request: Any, traces: Traces) -> Span:
     method = request.method if request.method in METHODS else "_OTHER"
-    attributes = {
-        http.HTTP_REQUEST_METHOD: method,
-        url.URL_PATH: request.path,
+    name, route = _named(method, request.uri_template)
+    attributes = {http.HTTP_REQUEST_METHOD: method, url.URL_PATH: request.path, **route}
+    parent = trace_context.read(request.ctx.traceparent)
+    span = traces.tracer.start_span(name, trace_context.below(parent), SpanKind.SERVER, attributes)
+    if span.is_recording():  # most of a flood are not, and what is told of them costs more
+        span.set_attributes(_described(request))
+    contexts.attach(set_span_in_context(span))  # in the request's own task, until its next one
+    request.ctx.traceparent = trace_context.write(span.get_span_context())
+    know({**known_fields(), **trace_fields(request.ctx.traceparent)})
+    return span
+
+
+@lru_cache(ROUTES)
+def _named(method: str, template: str | None) -> tuple[str, dict[str, str]]:
+    """Return a span's name, and the attribute of its route."""
+    name = "HTTP" if method == "_OTHER" else method
+    if not template:
+        return name, {}
+    route = re.sub(r"<(\w+)[^>]*>", r"{\1}", template)
+    return f"{name} {route}", {http.HTTP_ROUTE: route}
+
+
+def _described(request: Any) -> dict[str, Any]:
+    told = {
         url.URL_SCHEME: request.scheme,
         client.CLIENT_ADDRESS: request.ip,
         server.SERVER_ADDRESS: request.server_name,
         server.SERVER_PORT: request.server_port,
     }
     if agent := request.headers.get("user-agent"):
-        attributes[user_agent.USER_AGENT_ORIGINAL] = agent
-    name = "HTTP" if method == "_OTHER" else method
-    if template := request.uri_template:
-        route = re.sub(r"<(\w+)[^>]*>", r"{\1}", template)
-        attributes[http.HTTP_ROUTE] = route
-        name = f"{name} {route}"
-    parent = trace_context.read(request.ctx.traceparent)
-    span = traces.tracer.start_span(name, trace_context.below(parent), SpanKind.SERVER, attributes)
-    contexts.attach(set_span_in_context(span))  # in the request's own task, until its next one
-    request.ctx.traceparent = trace_context.write(span.get_span_context())
-    know({**known_fields(), **trace_fields(request.ctx.traceparent)})
-    return span
+        told[user_agent.USER_AGENT_ORIGINAL] = agent
+    return told
 
 
 def _end(span: Span, status: int) -> None:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-A_SECOND = 10  # traces that begin: so many cost a fiftieth of one core
+A_SECOND = 5  # traces that begin: so many cost a hundredth of one core
 
 
 class AtMost(Sampler):

@@ -7,13 +7,13 @@ a batch has one for each of its records, and none of its own.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.semconv._incubating.attributes import faas_attributes as faas
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import error_attributes as errors
@@ -21,7 +21,6 @@ from opentelemetry.semconv.attributes import exception_attributes as exceptions
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
-    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
@@ -56,17 +55,19 @@ class Traces(Observer):
     def __init__(self, provider: TracerProvider, name: str, prefix: str = "") -> None:
         self._name, self._group, self._prefix = name, prefix + name, prefix
         self.tracer = provider.get_tracer(SCOPE)
-        self._follows = isinstance(provider.sampler, ParentBased)
+        self._follows = provider.sampler is ALWAYS_OFF or isinstance(provider.sampler, ParentBased)
         self._calls: dict[str, Span] = {}  # of handlers in the transaction at work, by command
         self._answering: dict[str, SpanContext] = {}  # where replies come from, by their ids
         self._tick: Span = INVALID_SPAN  # of the timer's call in the transaction at work
-        self._received: dict[str, str] = {}  # the `traceparent` of records in hand, by their places
+        self._in_hand: Sequence[Record] = ()
 
     def around(self, command: Envelope, /) -> AbstractContextManager[None]:
         """Let what a handler does be below its span.
 
         One that is called again, as its transaction is, has one span.
         """
+        if self._drops(command.traceparent):  # its lines tell of the command's trace anyway
+            return _Below(trace_context.Dropped(str(command.traceparent)))
         span = self._calls.get(command.id)
         if span is None:
             span = self._calls[command.id] = self._process(command, None)
@@ -77,11 +78,11 @@ class Traces(Observer):
         calls, self._calls = self._calls, {}
         for one in handled:
             command = one.command
-            if command is None:
+            if command is None or self._drops(command.traceparent):
                 continue
             span = calls.pop(command.id, None) or self._process(command, one.began)
-            if self._drops(span.get_span_context()):
-                continue
+            if self._follows and not span.get_span_context().trace_flags.sampled:
+                continue  # a trace that has begun with this command
             self._answering[reply_id(command.id)] = span.get_span_context()
             span.set_attribute(OUTCOME, one.outcome)
             if one.outcome in ("failed", "dead"):
@@ -92,13 +93,13 @@ class Traces(Observer):
 
     def applied(self, changes: Sequence[Applied]) -> None:
         """Make a span for each reply that a saga went on with."""
-        for change in changes:
+        kept = [one for one in changes if not self._drops(one.new.traceparent)]
+        received = {r.place: _traceparent(r) for r in self._in_hand} if kept else {}
+        for change in kept:
             reply, new = change.reply, change.new
             if reply is None or not reply.place:
                 continue
-            sent = trace_context.read(self._received.get(reply.place) or new.traceparent)
-            if self._drops(sent):
-                continue
+            sent = trace_context.read(received.get(reply.place) or new.traceparent)
             topic, attributes = _place(reply.place)
             attributes |= {
                 messaging.MESSAGING_KAFKA_MESSAGE_KEY: new.id,
@@ -140,19 +141,22 @@ class Traces(Observer):
         """Forget where answers come from that are on their way."""
         self._answering.clear()
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Note which spans records come from that are in hand."""
-        self._received = {r.place: found for r in records if (found := _traceparent(r))}
+    def take(self, records: Sequence[Record]) -> None:
+        """Note which records are in hand: they tell which spans they come from."""
+        self._in_hand = records
 
     def sending(self, record: Record) -> Record:
         """Make the span of a record that is handed to the broker; return it with its context.
 
         What belongs to no trace has none.
         """
+        traceparent = _traceparent(record)
+        if self._drops(traceparent):
+            return record
         headers = dict(record.headers or ())
         identifier = (headers.get("ce_id") or b"").decode(errors="replace")
-        parent = self._answering.get(identifier) or trace_context.read(_traceparent(record))
-        if parent is None or self._drops(parent):
+        parent = self._answering.get(identifier) or trace_context.read(traceparent)
+        if parent is None:
             return record
         attributes = _message(identifier, headers.get("ce_attempt", b"1"))
         span = self._start(SEND, record.topic, parent, attributes)
@@ -163,19 +167,17 @@ class Traces(Observer):
 
     def sending_command(self, command: Envelope) -> Envelope:
         """Make the span of a message that is handed to the broker; return it with its context."""
-        if self._drops(trace_context.read(command.traceparent)):
+        if self._drops(command.traceparent):
             return command
         sent = dict(self.sending(command.record()).headers).get(TRACEPARENT)
         return command._replace(traceparent=sent.decode()) if sent else command
 
-    def _drops(self, parent: SpanContext | None) -> bool:
+    def _drops(self, traceparent: str | None) -> bool:
         """Tell whether a span is not kept, and so none below it, which then need not be made."""
-        return self._follows and parent is not None and not parent.trace_flags.sampled
+        return self._follows and trace_context.is_dropped(traceparent)
 
     def _process(self, command: Envelope, began: int | None) -> Span:
         parent = trace_context.read(command.traceparent)
-        if parent is not None and self._drops(parent):
-            return NonRecordingSpan(parent)
         _, attributes = _place(command.place)
         attributes |= _message(command.id, command.attempt)
         return self._start(PROCESS, command.topic, parent, attributes, began)
@@ -208,23 +210,38 @@ class Traces(Observer):
         )
 
 
-class _Call:
-    """A context in which a handler is called: its spans, and its lines, are those of the call."""
+class _Below:
+    """A context whose spans are below another one."""
 
-    __slots__ = ("_known", "_span", "_token")
+    __slots__ = ("_span", "_token")
 
     def __init__(self, span: Span) -> None:
         self._span = span
+
+    def __enter__(self) -> None:
+        self._token = contexts.attach(set_span_in_context(self._span))
+
+    def __exit__(self, *_: object) -> None:
+        contexts.detach(self._token)
+
+
+class _Call(_Below):
+    """A context in which a handler is called: its spans, and its lines, are those of the call."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, span: Span) -> None:
+        super().__init__(span)
         fields = trace_fields(trace_context.write(span.get_span_context()))
         self._known = Known(lambda: fields)
 
     def __enter__(self) -> None:
-        self._token = contexts.attach(set_span_in_context(self._span))
+        super().__enter__()
         self._known.__enter__()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._known.__exit__()
-        contexts.detach(self._token)
+        super().__exit__(*error)
 
 
 def _place(place: str) -> tuple[str, Attributes]:

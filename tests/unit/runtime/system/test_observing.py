@@ -2,6 +2,8 @@
 
 from contextlib import nullcontext
 
+import pytest
+
 from saga.runtime.envelope import Envelope
 from saga.runtime.log_fields import Known, known_fields
 from saga.runtime.observer import Handled, Observer
@@ -84,6 +86,22 @@ def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, cap
     assert handled.outcome == "done"
     assert others == [[], 3, reply, (1, 2, 3)]
     assert caplog.text.count("not observed: KeyError") == 7
+
+
+def test_one_that_can_not_leave_keeps_no_other_in(caplog):
+    class Stuck(Observer):
+        def around(self, command, /):
+            return Leaving()
+
+    class Leaving(nullcontext):
+        def __exit__(self, *_):
+            raise KeyError("stuck")
+
+    command = Envelope("t", "s/x/do", "T", "/", "", "{}")
+    with pytest.raises(ValueError, match="burnt"), Observers(Logs(), Stuck()).around(command):
+        raise ValueError("burnt")
+    assert known_fields() == {}
+    assert "not observed: KeyError" in caplog.text
 
 
 def test_what_nobody_hears_is_told_to_nobody():

@@ -71,7 +71,7 @@ def test_the_environment_says_which_are_sampled(monkeypatch):
 
 @pytest.mark.parametrize(
     ("named", "sampler"),
-    [(None, "AtMost{10/s}"), ("parentbased_always_on", "AlwaysOnSampler")],
+    [(None, "AtMost{5/s}"), ("parentbased_always_on", "AlwaysOnSampler")],
 )
 def test_of_a_flood_some_are_kept_unless_the_environment_says_which(monkeypatch, named, sampler):
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:1")

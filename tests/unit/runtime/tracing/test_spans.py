@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from opentelemetry import context as contexts
 from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from saga.runtime.clock import microseconds
@@ -15,8 +16,11 @@ from saga.runtime.inbox import Answer
 from saga.runtime.log_fields import known_fields, trace_fields
 from saga.runtime.observer import Applied, Handled
 from saga.runtime.saga_state import SagaState
+from saga.runtime.system.observing import Logs, Observers
 from saga.runtime.tracing import context as trace_context
 from saga.runtime.tracing.transport import TracedTransport
+
+from .conftest import Kept
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -164,6 +168,7 @@ DROPPED = trace_of(1)[:-1] + "0"
 
 def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, traces):
     known = []
+    bakery.baker.observer = Observers(Logs(), traces)
     bakery.before.append(lambda: known.append((known_fields(), trace.get_current_span())))
     under = Transport(bakery.bake_record(traceparent=DROPPED))
     transport = TracedTransport(under, traces)
@@ -178,6 +183,27 @@ def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, traces):
     [(fields, span)] = known
     assert fields["trace_id"] == f"{1:032x}"
     assert trace_context.write(span.get_span_context()) == DROPPED
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_OFF, ParentBased(ALWAYS_OFF)])
+def test_a_trace_that_begins_with_a_command_is_dropped_whole(bakery, sampler):
+    traces = Kept("bakery.bake", sampler=sampler)
+    bakery.baker.observer = traces
+    under = Transport(bakery.bake_record())
+    transport = TracedTransport(under, traces)
+    transport.finish(bakery.baker.process(transport.poll(0.5)))
+    assert decode(*under.sent).traceparent is None
+    assert traces.spans == ()
+
+
+def test_what_ends_as_one_that_is_dropped_and_is_none_begins_a_trace(bakery, traces):
+    bakery.baker.process([bakery.bake_record(traceparent=f"00-{0:032x}-{1:016x}-00")])
+    [span] = traces.spans
+    assert span.parent is None
+
+
+def test_who_looks_at_a_span_that_is_dropped_sees_which_it_is():
+    assert DROPPED in repr(trace_context.Dropped(DROPPED))
 
 
 def test_a_sampler_that_asks_no_parent_is_asked_for_each_span(bakery, eager):
