@@ -1,6 +1,7 @@
 """The errors of the runtime: one line each, and two that a handler may meet."""
 
 import traceback
+from collections.abc import Callable
 
 
 class SagaError(Exception):
@@ -9,6 +10,10 @@ class SagaError(Exception):
 
 class Rejected(SagaError):
     """A handler's business "no": it becomes a reply, its writes are undone, it is never retried."""
+
+    # Of a class of its own that does not call `__init__`.
+    code: str = "rejected"
+    message: str = "no reason was given"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -88,23 +93,31 @@ def first_line(error: BaseException) -> str:
 
 def name_of(error: object) -> str:
     """Return the name of an error's class, whose class may not tell it."""
-    try:
-        return str.__str__(type(error).__name__)
-    except Exception:
-        return "Exception"
+    return _told(lambda: type(error).__name__, "Exception")
 
 
 def traced(error: BaseException) -> str:
     """Say where an error comes from, or its name where its own parts can't be had."""
-    try:
-        return "".join(traceback.format_exception(error)).rstrip()
-    except Exception:  # an error whose missing attributes raise something of their own
-        return first_line(error)
+    told = _told(lambda: "".join(traceback.format_exception(error)).rstrip(), "")
+    return told or first_line(error)  # one whose missing attributes raise something of their own
 
 
 def said(word: object) -> str:
     """Say a word of somebody else's; it may be an error whose own text can't be had."""
+    # Such as one that reads a field which an answer has not had.
+    return _told(lambda: str(word), f"<{name_of(word)}>")
+
+
+def shown(thing: object) -> str:
+    """Show a thing of somebody else's, as `repr` does where it can be had."""
+    return _told(lambda: repr(thing), f"<{name_of(thing)}>")
+
+
+def _told(tell: Callable[[], str], otherwise: str) -> str:
+    """Return what somebody's code tells, or something else where that raises whatever it may."""
     try:
-        return str.__str__(str(word))  # which may be of a class of its own
-    except Exception:  # such as one that reads a field which an answer has not had
-        return f"<{name_of(word)}>"
+        return str.__str__(tell())  # which may be of a class of its own
+    except KeyboardInterrupt:  # a person's
+        raise
+    except BaseException:
+        return otherwise

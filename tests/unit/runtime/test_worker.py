@@ -1,6 +1,7 @@
 """A batch of commands: every one is answered, and what it did is kept or undone as a whole."""
 
 import asyncio
+import decimal
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -139,6 +140,46 @@ def test_another_event_is_a_fault(bakery, outcomes):
     bakery.after.append(lambda: bakery.Eaten(name="rye"))
     assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
     assert bakery.loaves == []
+
+
+class Unshowable:
+    def __repr__(self):
+        raise SystemExit(1)
+
+
+class Untold(Exception):
+    def __str__(self):
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("after", [Unshowable, lambda: (_ for _ in ()).throw(Untold)])
+def test_what_ends_a_process_as_it_is_told_is_a_fault(bakery, outcomes, after):
+    bakery.after.append(after)
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+
+
+class SoldOut(Rejected):
+    def __init__(self, name):
+        Exception.__init__(self, name)
+
+
+def test_rejection_without_a_code_of_its_own_is_one(bakery):
+    bakery.fails_next(SoldOut("rye"))
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    told = {"code": "rejected", "message": "no reason was given"}
+    assert (decode(reply).outcome, json.loads(reply.value)) == ("rejected", told)
+
+
+def test_precision_of_one_handlers_decimals_is_not_that_of_the_next(bakery):
+    precisions = []
+
+    def coarse():
+        precisions.append(decimal.getcontext().prec)
+        decimal.getcontext().prec = 3
+
+    bakery.after = [coarse, coarse]
+    bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+    assert precisions == [28, 28]
 
 
 def test_no_answer_is_a_fault(bakery, outcomes):
