@@ -189,7 +189,7 @@ class Prepared:
             else:
                 parameters.append((place, _Default.value if isinstance(value, _Default) else None))
                 place += 1
-        returning = tuple(_of_column(column) for column in query._returning or ())
+        returning = tuple(_of_column(column, database) for column in query._returning or ())
         return _Statement(sql, tuple(parameters), constants, returning)
 
 
@@ -209,12 +209,19 @@ def _of_values(convert: Convert) -> Convert:
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
 
 
-def _of_column(column: Any) -> Convert:
-    """Leave out what peewee does for text, which is text already."""
+def _of_column(column: Any, database: peewee.Database) -> Convert:
+    """Leave out what peewee does for text, which is text already, but for what SQLite takes."""
     kind = type(column)
     is_text = issubclass(kind, (peewee.CharField, peewee.TextField))
     own = (peewee.TextField.adapt, peewee.TextField.python_value)
-    return None if is_text and (kind.adapt, kind.python_value) == own else column.python_value
+    if not is_text or (kind.adapt, kind.python_value) != own:
+        return column.python_value  # type: ignore[no-any-return]
+    return _text if isinstance(database, peewee.SqliteDatabase) else None
+
+
+def _text(value: Any) -> Any:
+    """Read bytes as text: in SQLite, a column holds what somebody has written into it by hand."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _late(default: Any) -> Any:

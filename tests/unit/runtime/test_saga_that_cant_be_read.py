@@ -11,6 +11,7 @@ from saga.runtime import (
     Message,
     Saga,
     Step,
+    saga_changes,
     saga_guard,
     saga_history,
     saga_queries,
@@ -142,6 +143,27 @@ def test_row_that_is_no_text_is_set_aside_on_sqlite(sqlite):
     sqlite.execute_sql("UPDATE saga SET state = CAST(x'7bfc' AS TEXT) WHERE id = 'b'")
     assert swept(store) == ["a/make/do", "c/make/do"]
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+
+
+@pytest.mark.parametrize("column", ["name", "status"])
+def test_row_whose_column_has_bytes_hides_no_other_on_sqlite(sqlite, column):
+    """In SQLite's order they are behind all text."""
+    store = started(sqlite)
+    sqlite.execute_sql(f"UPDATE saga SET {column} = x'ff' WHERE id = 'b'")
+    steps = iter(range(1_000))
+    sqlite.connection().set_progress_handler(lambda: next(steps, None) is None, 100)
+    assert shown(page(store)) == {"a": "RUNNING", "c": "RUNNING"}
+    assert shown(page(store, saga=SAGA)) == {"a": "RUNNING", "c": "RUNNING"}
+
+
+@pytest.mark.parametrize("value", ["'soon'", "x'ff'", "9e999", "-9e999"])
+def test_change_noted_at_no_time_is_read_and_pruned_on_sqlite(sqlite, value):
+    store = started(sqlite)
+    sqlite.execute_sql(f"UPDATE saga_change SET at = {value}")
+    store.advance(SAGA, [reply("a")], NOW)
+    heard = saga_changes.read(sqlite, saga_changes.Place(0, 0), 9)
+    assert [change.saga_id for change in heard] == ["a", "b", "c", "a"]
+    saga_changes.prune(sqlite, NOW + timedelta(days=1))
 
 
 @pytest.mark.parametrize("due_at", [-(2**62), 0])

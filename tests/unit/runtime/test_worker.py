@@ -224,6 +224,17 @@ def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):
     assert bakery.calls == ["bake rye"]
 
 
+@pytest.mark.parametrize("column", ["type", "outcome", "time", "data"])
+def test_answer_with_bytes_in_its_row_holds_up_no_other_on_sqlite(
+    open_bakery, sqlite, outcomes, column
+):
+    bakery = open_bakery(sqlite)
+    batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
+    _, second = bakery.baker.process(batch)
+    sqlite.execute_sql(f"UPDATE inbox SET {column} = x'ff' WHERE id = 's/bake/do'")
+    assert bakery.baker.process(batch)[1] == second
+
+
 def test_duplicate_in_the_same_batch_gets_the_same_bytes(bakery):
     replies = bakery.baker.process([bakery.bake_record()] * 3)
     assert len(replies) == 3
