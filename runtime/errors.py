@@ -1,5 +1,6 @@
 """The errors of the runtime: one line each, and two that a handler may meet."""
 
+import os
 import traceback
 from collections.abc import Callable
 
@@ -71,17 +72,21 @@ class Tame:
     """A context in which a user's code may raise what it will, and ends no process.
 
     What is no `Exception`, as `sys.exit` and a task's cancellation raise it, becomes an ordinary
-    `error`; a KeyboardInterrupt is a person's. `what` says whose code it is.
+    `error`; a KeyboardInterrupt is a person's. `what` says whose code it is. A process that is
+    forked in it ends with it: two can't go on with one transaction and one place in a group.
     """
 
     def __init__(self, what: str, error: type[SagaError]) -> None:
         self._what = what
         self._error = error
+        self._process = 0
 
     def __enter__(self) -> None:
-        pass
+        self._process = os.getpid()
 
     def __exit__(self, _: object, ending: BaseException | None, __: object) -> None:
+        if os.getpid() != self._process:
+            os._exit(isinstance(ending, Exception))
         if ending is not None and not isinstance(ending, (Exception, KeyboardInterrupt)):
             raise self._error(f"{self._what} raised {first_line(ending)}") from ending
 
