@@ -3,6 +3,7 @@
 import json
 
 import peewee
+import psycopg
 import pytest
 
 from saga.runtime import Rejected
@@ -248,6 +249,12 @@ def test_handler_that_closes_its_connection_is_told_so(open_bakery, postgres, ou
     bakery.after = [close] * 9
     assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "failed")]
     assert bakery.loaves == ["rye"]
+
+
+def test_handler_may_run_what_psycopg_has_composed(open_bakery, postgres, outcomes):
+    bakery = open_bakery(postgres)
+    bakery.after = [lambda: postgres.execute_sql(psycopg.sql.SQL("SELECT 1")) and None]
+    assert outcomes(bake_two(bakery)) == TWO
 
 
 def test_handler_may_begin_what_it_does_not_end(bakery, outcomes):
