@@ -120,6 +120,8 @@ class Prepared:
         statement = self._statement(database, values)
         with TOLD_MISTAKES, peewee.__exception_wrapper__:
             cursor = database.cursor()
+            # A handler may have asked its connection, which is this one, for rows of another kind.
+            cursor.row_factory = None if isinstance(database, peewee.SqliteDatabase) else _tuples
             cursor.execute(statement.sql, statement.fill(values))
             if not statement.returning:
                 return cursor.rowcount
@@ -201,6 +203,11 @@ def prepared(build: Callable[..., Any]) -> Prepared:
     varies, or is a date or a time.
     """
     return Prepared(build)
+
+
+def _tuples(_: Any) -> type[tuple[Any, ...]]:
+    """Tell psycopg what to make of a row, as its own default does."""
+    return tuple
 
 
 def _of_values(convert: Convert) -> Convert:

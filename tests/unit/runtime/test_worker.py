@@ -13,6 +13,7 @@ from saga.runtime import Rejected, crash
 from saga.runtime.envelope import BODY_LIMIT, decode
 from saga.runtime.errors import ContractError
 from saga.runtime.function import Function
+from saga.runtime.inbox import InboxRow
 from saga.runtime.worker import Worker
 
 DONE = ("s/bake/do/reply", "done")
@@ -221,6 +222,20 @@ def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):
     first = bakery.baker.process([bakery.bake_record()])
     bakery.clock = lambda: datetime(2030, 1, 1, tzinfo=UTC)
     assert first == bakery.baker.process([bakery.bake_record()])
+    assert bakery.calls == ["bake rye"]
+
+
+def test_duplicate_is_known_whatever_rows_a_handler_has_asked_for(bakery):
+    connection = bakery.database.connection()
+    before = connection.row_factory
+    names = dict.fromkeys(InboxRow._meta.columns, "rye")
+    rows = (lambda *_: names) if before is None else (lambda _: lambda _: names)
+    bakery.after = [lambda: setattr(connection, "row_factory", rows)]
+    try:
+        first = bakery.baker.process([bakery.bake_record()])
+        assert bakery.baker.process([bakery.bake_record()]) == first
+    finally:
+        connection.row_factory = before
     assert bakery.calls == ["bake rye"]
 
 
