@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,37 @@ def test_row_that_is_no_text_is_set_aside_on_sqlite(sqlite):
     sqlite.execute_sql("UPDATE saga SET state = CAST(x'7bfc' AS TEXT) WHERE id = 'b'")
     assert swept(store) == ["a/make/do", "c/make/do"]
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+
+
+class Nested(Message):
+    goods: Any
+
+
+class Packed(Event, topic="unread.events"):
+    paper: Any
+
+
+class Pack(Command, topic="unread.pack", event=Packed):
+    goods: Any
+
+
+NESTED = Saga("nested", start=Nested, steps=[Step(Pack), Step(Finish)])
+
+
+def nested(depth):
+    return json.loads("[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("depth", range(190, 202))
+def test_what_is_nested_too_deep_for_a_row_is_not_kept_in_one(database, depth):
+    bind(database, saga_store.TABLES)
+    store = SagaStore(database)
+    [started] = store.start(NESTED, [Start("n", Nested(goods=nested(depth)))], NOW)
+    assert isinstance(started, RecursionError) == (depth > 197)
+    store.start(NESTED, [Start("b", Nested(goods=1))], NOW)
+    told = reply("b", "pack")._replace(data=json.dumps({"paper": nested(depth)}))
+    assert len(store.advance(NESTED, [told], NOW)) == (depth <= 197)
+    assert {state.status for state in page(store)} == {"RUNNING"}
 
 
 @pytest.mark.parametrize("column", ["name", "status"])
