@@ -46,8 +46,8 @@ def values(message: BaseModel) -> dict[str, Any]:
     try:
         # As far down as a row has what a step has told: pydantic reads JSON of 200 levels.
         [[[fields]]] = from_json(b"[[[%b]]]" % text)
-    except ValueError:
-        raise RecursionError("nested too deep to be kept") from None
+    except ValueError as error:
+        raise RecursionError(f"can't be kept: {error}") from None
     return fields
 
 
