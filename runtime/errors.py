@@ -76,19 +76,29 @@ class Tame:
     forked in it ends with it: two can't go on with one transaction and one place in a group.
     """
 
+    _forks = 0  # that this process comes of; to ask for its id would be a call of the system
+
     def __init__(self, what: str, error: type[SagaError]) -> None:
         self._what = what
         self._error = error
-        self._process = 0
+        self._begun = 0
 
     def __enter__(self) -> None:
-        self._process = os.getpid()
+        self._begun = Tame._forks
 
     def __exit__(self, _: object, ending: BaseException | None, __: object) -> None:
-        if os.getpid() != self._process:
+        if self._begun != Tame._forks:
             os._exit(isinstance(ending, Exception))
         if ending is not None and not isinstance(ending, (Exception, KeyboardInterrupt)):
             raise self._error(f"{self._what} raised {first_line(ending)}") from ending
+
+    @classmethod
+    def count_fork(cls) -> None:
+        """Know that this process is another one."""
+        cls._forks += 1
+
+
+os.register_at_fork(after_in_child=Tame.count_fork)
 
 
 def first_line(error: BaseException) -> str:
