@@ -36,10 +36,18 @@ def read(cls: type[M], body: str) -> M:
 
 
 def values(message: BaseModel) -> dict[str, Any]:
-    """Return a message's fields by their names, each as JSON has it."""
+    """Return a message's fields by their names, each as JSON has it.
+
+    Raises `RecursionError` for what is nested so deep that a saga's row couldn't be read again.
+    """
     with _tame:
         text = _json(message, by_alias=False)
-    fields: dict[str, Any] = from_json(text)
+    fields: dict[str, Any]
+    try:
+        # As far down as a row has what a step has told: pydantic reads JSON of 200 levels.
+        [[[fields]]] = from_json(b"[[[%b]]]" % text)
+    except ValueError as error:
+        raise RecursionError(f"can't be kept: {error}") from None
     return fields
 
 

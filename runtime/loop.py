@@ -12,6 +12,7 @@ import tenacity
 
 from . import crash
 from .clock import Clock, utcnow
+from .database.connection import MEMORY
 from .database.connection import UNAVAILABLE as DATABASE_UNAVAILABLE
 from .errors import BrokerUnavailable, first_line
 from .observer import NOBODY
@@ -77,6 +78,9 @@ class Loop:
         return self.retrying.copy(before_sleep=lambda _: self._reconnect())(work)
 
     def _reconnect(self) -> None:
-        """Drop a connection that may be broken; SQLite's can't be, and may be all that there is."""
-        if not isinstance(self.database, peewee.SqliteDatabase):
+        """Drop a connection that may be broken; one in memory can't be, and is all that there is.
+
+        On a file, one where somebody has left a SELECT open can't write any more.
+        """
+        if self.database.database != MEMORY:
             self.database.close()

@@ -6,6 +6,7 @@ the inbox of the service that it is for knows it again.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,6 +17,10 @@ from .database.columns import Id, Instant
 from .database.schema import Table
 from .database.statements import one_of, prepared
 from .envelope import Record
+from .errors import ContractError, first_line
+from .topic import check_topic
+
+log = logging.getLogger(__name__)
 
 SENT_TOGETHER = 500  # commands
 
@@ -83,11 +88,20 @@ def put(database: peewee.Database, timer: str, records: Sequence[Record]) -> Non
 
 
 def unsent(database: peewee.Database, timer: str) -> list[Unsent]:
-    """Return what has to be sent for a timer, the oldest first, up to `SENT_TOGETHER` of it."""
-    return [
-        Unsent(number, Record(topic, key.encode(), value.encode(), _headers(headers)))
-        for number, topic, key, value, headers in _select.on(database, timer)
-    ]
+    """Return what has to be sent for a timer, the oldest first, up to `SENT_TOGETHER` of it.
+
+    A row that can't be read, as somebody may have edited it, is told in the log and passed over.
+    """
+    found = []
+    for number, topic, key, value, headers in _select.on(database, timer):
+        try:
+            check_topic("its topic", topic)
+            record = Record(topic, key.encode(), value.encode(), _headers(headers))
+        except (ValueError, TypeError, AttributeError, RecursionError, ContractError) as error:
+            log.error("row %d of the outbox can't be read: %s", number, first_line(error))
+        else:
+            found.append(Unsent(number, record))
+    return found
 
 
 def delete(database: peewee.Database, numbers: Iterable[int]) -> None:

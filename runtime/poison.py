@@ -25,8 +25,9 @@ from .errors import first_line
 
 log = logging.getLogger(__name__)
 
-# Two that note the same at once, after a rebalance, are a nuisance to none.
-TROUBLE = (*UNAVAILABLE, peewee.IntegrityError)
+# Two that note the same at once, after a rebalance, are a nuisance to none; what is no number has
+# been written by hand.
+TROUBLE = (*UNAVAILABLE, peewee.IntegrityError, TypeError)
 
 DEATHS = 3  # with one record in hand, alone or not, until it is guilty
 YOUNG = 10.0  # seconds since a partition first came to a process

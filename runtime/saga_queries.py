@@ -169,10 +169,7 @@ def _nearer(which: Callable[[str, str], str], limit: str | None, after: str | No
 
 def _names(database: peewee.Database) -> list[str]:
     """Return the names that there are, each found by a look into the index."""
-    names = [""]
-    while found := _select_next_name.on(database, names[-1]):
-        names += found[0]
-    return names[1:]
+    return _rising(lambda name: _select_next_name.on(database, name))
 
 
 def _statuses(database: peewee.Database, name: str, status: str | None) -> list[str]:
@@ -182,10 +179,16 @@ def _statuses(database: peewee.Database, name: str, status: str | None) -> list[
     """
     if status not in (None, "UNREADABLE"):
         return [str(status)]
+    there = _rising(lambda last: _select_next_status.on(database, name, last))
+    return [each for each in there if status is None or each not in ENDED_WELL]
+
+
+def _rising(beyond: Callable[[str], list[tuple[str]]]) -> list[str]:
+    """List what there is, each found beyond the last one; what SQLite has as bytes always is."""
     there = [""]
-    while found := _select_next_status.on(database, name, there[-1]):
+    while (found := beyond(there[-1])) and found[0][0] > there[-1]:
         there += found[0]
-    return [each for each in there[1:] if status is None or each not in ENDED_WELL]
+    return there[1:]
 
 
 @prepared

@@ -15,7 +15,7 @@ from .clock import Clock, microseconds, utcnow
 from .database.connection import transaction
 from .database.kept import kept
 from .envelope import Envelope, Record
-from .errors import ContractError
+from .errors import ContractError, Tame
 from .function import Function
 from .loop import Loop
 from .outbox import Unsent
@@ -44,6 +44,7 @@ class Timer(Loop):
         self.function = function
         self.every = timedelta(seconds=function.every)
         self._due_at = clock()
+        self._tame = Tame(function.name, ContractError)
         self._may_have_left = True  # something unsent: whoever was here before may have died
 
     def tick(self) -> list[Unsent]:
@@ -92,7 +93,7 @@ class Timer(Loop):
                 self._set_due(now + self.every)
             if due and not commands:
                 told = self.observer.ticking(microseconds(now))
-                with self.time_limit, kept(self.database), told as parent:
+                with self.time_limit, kept(self.database), self._tame, told as parent:
                     asked = [_record(command, parent) for command in self.function.handler(now)]
                 ended = self.clock()
                 outbox.put(self.database, self.name, asked)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import localcontext
 from typing import Any, NamedTuple
 
 import peewee
@@ -21,7 +22,7 @@ from .database.connection import (
     rows_written,
 )
 from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_command_id, reply_id
-from .errors import ContractError, Rejected, Tame, Undecodable, first_line, name_of, traced
+from .errors import ContractError, Rejected, Tame, Undecodable, first_line, name_of, shown, traced
 from .function import Function
 from .inbox import Answer
 from .log_fields import fields_of, log_failure
@@ -60,10 +61,7 @@ Undone = dict[int, Tried]
 
 
 class _UndoneWithItsBatch(Exception):
-    """A handler without a savepoint has to be undone; `answer` is what came of it."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
+    """A handler without a savepoint has to be undone; its argument is what came of it."""
 
 
 class Worker(BatchLoop):
@@ -120,7 +118,9 @@ class Worker(BatchLoop):
             note_begun(self.database, commands, self.clock())
         try:
             handled = self._answer_all(found, undone, guarded=self._guarded > 0)
-        except _UndoneWithItsBatch:
+        except _UndoneWithItsBatch as it:
+            if self.singly and len(found) > 1:
+                raise CommitRefused(WENT_ON) from it
             self._guarded = GUARDED_BATCHES
             handled = self._answer_all(found, undone, guarded=True)
         except CommitRefused as refused:
@@ -179,7 +179,7 @@ class Worker(BatchLoop):
                 try:
                     answer = self._attempt(envelope, asked, guarded=guarded)
                 except _UndoneWithItsBatch as it:
-                    undone[place] = Tried(it.answer, began, self._answered)
+                    undone[place] = Tried(it.args[0], began, self._answered)
                     raise
                 ended = self._answered
             again = envelope.id in known
@@ -205,13 +205,12 @@ class Worker(BatchLoop):
             event = self._call(asked, envelope)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
-                raise ContractError(f"{self.function.name} returned {event!r}")
+                raise ContractError(f"{self.function.name} returned {shown(event)}")
             answer = self._answer(type(event).__name__, "done", event)
             if len(answer.data) > BODY_LIMIT:
-                size = f"{len(answer.data)} characters of {BODY_LIMIT}"
-                if self.function.outside:  # has acted: that has to be undone
-                    raise ContractError(f"{EVENT_TOO_LARGE}: {size}")
-                raise Rejected(EVENT_TOO_LARGE, size)
+                no = Rejected(EVENT_TOO_LARGE, f"{len(answer.data)} characters of {BODY_LIMIT}")
+                # What has acted outside has to be undone.
+                raise ContractError(str(no)) if self.function.outside else no
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
             elif rows_written(self.database) is None or is_over(self.database):
@@ -229,6 +228,7 @@ class Worker(BatchLoop):
                 fault = ContractError(f"{self.function.name} {WENT_ON}")
             answer = self._failure(envelope, fault)
         if not guarded or is_over(self.database):
+            self.singly |= is_over(self.database)  # another one like it takes no other along
             raise _UndoneWithItsBatch(answer)
         # Raises where the whole transaction is gone: then the batch has to be begun again.
         run_sql("ROLLBACK TO SAVEPOINT handler")
@@ -236,7 +236,7 @@ class Worker(BatchLoop):
         return answer
 
     def _call(self, message: Message, envelope: Envelope) -> Any:
-        with self._tame, self.observer.around(envelope):
+        with self._tame, localcontext(), self.observer.around(envelope):
             key = {"key": envelope.id} if self.function.keyed else {}
             return self.function.handler(message, **key)
 

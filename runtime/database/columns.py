@@ -20,10 +20,14 @@ class Instant(peewee.BigIntegerField):  # type: ignore[misc]
         return None if value is None else microseconds(value)
 
     def python_value(self, value: int | None) -> datetime | None:
-        """Turn microseconds into an aware datetime; those of no year are the first or last one."""
-        return (
-            None if value is None else EPOCH + timedelta(microseconds=min(max(value, FIRST), LAST))
-        )
+        """Turn microseconds into an aware datetime; those of no year are the first or last one.
+
+        What is no number is the first: SQLite takes anything that is written into a row by hand.
+        """
+        if value is None:
+            return None
+        at = value if isinstance(value, (int, float)) else FIRST
+        return EPOCH + timedelta(microseconds=min(max(at, FIRST), LAST))
 
 
 class Money(peewee.BigIntegerField):  # type: ignore[misc]

@@ -120,6 +120,8 @@ class Prepared:
         statement = self._statement(database, values)
         with TOLD_MISTAKES, peewee.__exception_wrapper__:
             cursor = database.cursor()
+            # A handler may have asked its connection, which is this one, for rows of another kind.
+            cursor.row_factory = None if isinstance(database, peewee.SqliteDatabase) else _tuples
             cursor.execute(statement.sql, statement.fill(values))
             if not statement.returning:
                 return cursor.rowcount
@@ -189,7 +191,7 @@ class Prepared:
             else:
                 parameters.append((place, _Default.value if isinstance(value, _Default) else None))
                 place += 1
-        returning = tuple(_of_column(column) for column in query._returning or ())
+        returning = tuple(_of_column(column, database) for column in query._returning or ())
         return _Statement(sql, tuple(parameters), constants, returning)
 
 
@@ -203,18 +205,30 @@ def prepared(build: Callable[..., Any]) -> Prepared:
     return Prepared(build)
 
 
+def _tuples(_: Any) -> type[tuple[Any, ...]]:
+    """Tell psycopg what to make of a row, as its own default does."""
+    return tuple
+
+
 def _of_values(convert: Convert) -> Convert:
     """Leave out what peewee does for NULL: with one among its values, a statement is another."""
     plain = getattr(convert, "__func__", None) is peewee.Field.db_value
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
 
 
-def _of_column(column: Any) -> Convert:
-    """Leave out what peewee does for text, which is text already."""
+def _of_column(column: Any, database: peewee.Database) -> Convert:
+    """Leave out what peewee does for text, which is text already, but for what SQLite takes."""
     kind = type(column)
     is_text = issubclass(kind, (peewee.CharField, peewee.TextField))
     own = (peewee.TextField.adapt, peewee.TextField.python_value)
-    return None if is_text and (kind.adapt, kind.python_value) == own else column.python_value
+    if not is_text or (kind.adapt, kind.python_value) != own:
+        return column.python_value  # type: ignore[no-any-return]
+    return _text if isinstance(database, peewee.SqliteDatabase) else None
+
+
+def _text(value: Any) -> Any:
+    """Read bytes as text: in SQLite, a column holds what somebody has written into it by hand."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _late(default: Any) -> Any:

@@ -15,7 +15,7 @@ from sanic.response import BaseHTTPResponse
 
 from ..database.connection import connect
 from ..database.schema import Table, bind
-from ..errors import BrokerUnavailable
+from ..errors import BrokerUnavailable, SagaError
 from ..settings import Settings
 from . import access_log, openapi, request
 from .cross_origin import refuse_cross_origin
@@ -49,7 +49,7 @@ def new_app(
 ) -> App:
     """Make a service's app: its APIs, on its tables in its database."""
     # Two apps in one process, as in tests, need two names.
-    app: App = Sanic(
+    app: App = _Sanic(
         f"{service}-{next(_numbers)}",
         configure_logging=False,
         error_handler=ProblemHandler(),
@@ -91,6 +91,17 @@ def new_app(
     if settings.saga_access_log:
         app.register_middleware(access_log.write, "response")
     return app
+
+
+class _Sanic(Sanic[Any, Any]):
+    """Ends with no request whose handler, or whose body's validator, exits."""
+
+    async def handle_request(self, request: Request) -> None:
+        """Answer a request; one that would end the process has failed."""
+        try:
+            await super().handle_request(request)
+        except SystemExit as ending:
+            raise SagaError(f"{request.method} {request.path} raised SystemExit") from ending
 
 
 @openapi.describe({200: Health})

@@ -29,7 +29,7 @@ from .app import App, Check
 from .batches import Batches
 from .measured import change_counter, sent_counter
 from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
-from .problems import Busy, Conflict
+from .problems import Busy, Conflict, Invalid
 from .saga_events import SagaEvents
 from .saga_shapes import ELSEWHERE
 from .threads import DatabaseThreads
@@ -68,6 +68,8 @@ class SagaService:
         """
         async with self._admission.one_more():
             started = await self._starting.add(start)
+        if isinstance(started, RecursionError):
+            raise Invalid({"body": "is nested too deep"}) from started
         if isinstance(started, Exception):
             raise started
         state, commands = started

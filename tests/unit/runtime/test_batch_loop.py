@@ -102,7 +102,7 @@ def test_what_is_unavailable_is_waited_for_longer_each_time(monkeypatch):
 class Connection:
     """A database's; it counts how often it was dropped."""
 
-    dropped = 0
+    database, dropped = "parcels", 0
 
     def close(self):
         self.dropped += 1

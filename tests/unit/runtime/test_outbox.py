@@ -41,6 +41,33 @@ def test_first_look_of_another_replica_at_the_same_time_changes_nothing(database
     assert outbox.lock_due(database, REMIND, LATER) == NOW
 
 
+EDITED = [
+    "headers = ''",
+    "headers = '[1]'",
+    "headers = '[[\"a\", 1]]'",
+    f"headers = '{'[' * 9_999}'",
+    "topic = ''",
+    "topic = 'a b'",
+]
+
+
+@pytest.mark.parametrize("edited", EDITED)
+def test_row_that_cant_be_read_is_told_and_holds_up_no_other(database, caplog, edited):
+    outbox.put(database, REMIND, records(1, 2))
+    [first, _] = outbox.unsent(database, REMIND)
+    database.execute_sql(f"UPDATE outbox SET {edited} WHERE id = {first.number}")
+    assert unsent(database) == records(2)
+    assert f"row {first.number} of the outbox can't be read" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "'soon'"])
+def test_timer_that_is_due_at_what_is_no_number_is_due(sqlite, value):
+    bind(sqlite, outbox.TABLES)
+    outbox.lock_due(sqlite, REMIND, NOW)
+    sqlite.execute_sql(f"UPDATE timer_due SET due_at = {value}")
+    assert outbox.lock_due(sqlite, REMIND, NOW) < NOW
+
+
 def test_each_timer_is_due_at_a_time_of_its_own(database):
     for timer in (REMIND, CLOSE):
         outbox.lock_due(database, timer, NOW)

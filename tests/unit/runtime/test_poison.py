@@ -63,6 +63,17 @@ def test_what_is_suspect_is_taken_alone(
     assert (planned.notes, planned.rest) == (notes, rest)
 
 
+@pytest.mark.parametrize("value", ["'some'", "x'ff'"])
+def test_note_that_is_no_number_holds_up_nothing_on_sqlite(
+    sqlite: peewee.Database, value: str
+) -> None:
+    bind(sqlite, [Suspect])
+    suspects = Suspects("f", sqlite)
+    suspects.begin(records(3))
+    sqlite.execute_sql(f"UPDATE suspects SET begun = {value}")
+    assert suspects.begin(records(3, 4)).take == 2
+
+
 def test_one_that_has_ended_enough_processes_is_guilty() -> None:
     def is_guilty(first: int, end: int, begun: int) -> bool:
         return plan(records(4, 5), {(TOPIC, 0): [Note(first, end, begun)]}).guilty

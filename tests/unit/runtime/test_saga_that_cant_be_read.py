@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from saga.runtime import (
     Message,
     Saga,
     Step,
+    saga_changes,
     saga_guard,
     saga_history,
     saga_queries,
@@ -142,6 +144,58 @@ def test_row_that_is_no_text_is_set_aside_on_sqlite(sqlite):
     sqlite.execute_sql("UPDATE saga SET state = CAST(x'7bfc' AS TEXT) WHERE id = 'b'")
     assert swept(store) == ["a/make/do", "c/make/do"]
     assert shown(page(store)) == {"a": "RUNNING", "b": "UNREADABLE", "c": "RUNNING"}
+
+
+class Nested(Message):
+    goods: Any
+
+
+class Packed(Event, topic="unread.events"):
+    paper: Any
+
+
+class Pack(Command, topic="unread.pack", event=Packed):
+    goods: Any
+
+
+NESTED = Saga("nested", start=Nested, steps=[Step(Pack), Step(Finish)])
+
+
+def nested(depth):
+    return json.loads("[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("depth", range(190, 202))
+def test_what_is_nested_too_deep_for_a_row_is_not_kept_in_one(database, depth):
+    bind(database, saga_store.TABLES)
+    store = SagaStore(database)
+    [started] = store.start(NESTED, [Start("n", Nested(goods=nested(depth)))], NOW)
+    assert isinstance(started, RecursionError) == (depth > 197)
+    store.start(NESTED, [Start("b", Nested(goods=1))], NOW)
+    told = reply("b", "pack")._replace(data=json.dumps({"paper": nested(depth)}))
+    assert len(store.advance(NESTED, [told], NOW)) == (depth <= 197)
+    assert {state.status for state in page(store)} == {"RUNNING"}
+
+
+@pytest.mark.parametrize("column", ["name", "status"])
+def test_row_whose_column_has_bytes_hides_no_other_on_sqlite(sqlite, column):
+    """In SQLite's order they are behind all text."""
+    store = started(sqlite)
+    sqlite.execute_sql(f"UPDATE saga SET {column} = x'ff' WHERE id = 'b'")
+    steps = iter(range(1_000))
+    sqlite.connection().set_progress_handler(lambda: next(steps, None) is None, 100)
+    assert shown(page(store)) == {"a": "RUNNING", "c": "RUNNING"}
+    assert shown(page(store, saga=SAGA)) == {"a": "RUNNING", "c": "RUNNING"}
+
+
+@pytest.mark.parametrize("value", ["'soon'", "x'ff'", "9e999", "-9e999"])
+def test_change_noted_at_no_time_is_read_and_pruned_on_sqlite(sqlite, value):
+    store = started(sqlite)
+    sqlite.execute_sql(f"UPDATE saga_change SET at = {value}")
+    store.advance(SAGA, [reply("a")], NOW)
+    heard = saga_changes.read(sqlite, saga_changes.Place(0, 0), 9)
+    assert [change.saga_id for change in heard] == ["a", "b", "c", "a"]
+    saga_changes.prune(sqlite, NOW + timedelta(days=1))
 
 
 @pytest.mark.parametrize("due_at", [-(2**62), 0])

@@ -1,5 +1,6 @@
 """A timer: what it asks for is stored with its writes, and sent until the broker has it."""
 
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -244,6 +245,13 @@ def test_handler_that_commits_is_told_whose_that_is_and_is_due_still(billing, mo
     monkeypatch.setattr(bills, "send_mails", lambda: None)
     assert [record for _, record in bills.timer().tick()] == records(1)
     assert Reminded.select().count() == 1
+
+
+def test_handler_that_would_end_its_process_has_failed(billing, monkeypatch):
+    bills = billing([1])
+    monkeypatch.setattr(bills, "send_mails", sys.exit)
+    with pytest.raises(ContractError, match="raised SystemExit"):
+        bills.timer().tick()
 
 
 def test_commands_that_another_left_are_sent_with_the_next_tick(billing):

@@ -1,6 +1,7 @@
 """A batch of commands: every one is answered, and what it did is kept or undone as a whole."""
 
 import asyncio
+import decimal
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from saga.runtime import Rejected, crash
 from saga.runtime.envelope import BODY_LIMIT, decode
 from saga.runtime.errors import ContractError
 from saga.runtime.function import Function
+from saga.runtime.inbox import InboxRow
 from saga.runtime.worker import Worker
 
 DONE = ("s/bake/do/reply", "done")
@@ -141,6 +143,46 @@ def test_another_event_is_a_fault(bakery, outcomes):
     assert bakery.loaves == []
 
 
+class Unshowable:
+    def __repr__(self):
+        raise SystemExit(1)
+
+
+class Untold(Exception):
+    def __str__(self):
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("after", [Unshowable, lambda: (_ for _ in ()).throw(Untold)])
+def test_what_ends_a_process_as_it_is_told_is_a_fault(bakery, outcomes, after):
+    bakery.after.append(after)
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
+
+
+class SoldOut(Rejected):
+    def __init__(self, name):
+        Exception.__init__(self, name)
+
+
+def test_rejection_without_a_code_of_its_own_is_one(bakery):
+    bakery.fails_next(SoldOut("rye"))
+    (reply,) = bakery.baker.process([bakery.bake_record()])
+    told = {"code": "rejected", "message": "no reason was given"}
+    assert (decode(reply).outcome, json.loads(reply.value)) == ("rejected", told)
+
+
+def test_precision_of_one_handlers_decimals_is_not_that_of_the_next(bakery):
+    precisions = []
+
+    def coarse():
+        precisions.append(decimal.getcontext().prec)
+        decimal.getcontext().prec = 3
+
+    bakery.after = [coarse, coarse]
+    bakery.baker.process([bakery.bake_record(), bakery.bake_record("oat", "t")])
+    assert precisions == [28, 28]
+
+
 def test_no_answer_is_a_fault(bakery, outcomes):
     bakery.baker = bakery.worker("bakery.bake", bakery.baker.function.command, lambda _: None)
     assert outcomes(bakery.baker.process([bakery.bake_record()])) == [FAILED]
@@ -181,6 +223,31 @@ def test_duplicate_in_a_later_batch_gets_the_same_bytes(bakery):
     bakery.clock = lambda: datetime(2030, 1, 1, tzinfo=UTC)
     assert first == bakery.baker.process([bakery.bake_record()])
     assert bakery.calls == ["bake rye"]
+
+
+def test_duplicate_is_known_whatever_rows_a_handler_has_asked_for(bakery):
+    connection = bakery.database.connection()
+    before = connection.row_factory
+    names = dict.fromkeys(InboxRow._meta.columns, "rye")
+    rows = (lambda *_: names) if before is None else (lambda _: lambda _: names)
+    bakery.after = [lambda: setattr(connection, "row_factory", rows)]
+    try:
+        first = bakery.baker.process([bakery.bake_record()])
+        assert bakery.baker.process([bakery.bake_record()]) == first
+    finally:
+        connection.row_factory = before
+    assert bakery.calls == ["bake rye"]
+
+
+@pytest.mark.parametrize("column", ["type", "outcome", "time", "data"])
+def test_answer_with_bytes_in_its_row_holds_up_no_other_on_sqlite(
+    open_bakery, sqlite, outcomes, column
+):
+    bakery = open_bakery(sqlite)
+    batch = [bakery.bake_record(), bakery.bake_record("oat", "t")]
+    _, second = bakery.baker.process(batch)
+    sqlite.execute_sql(f"UPDATE inbox SET {column} = x'ff' WHERE id = 's/bake/do'")
+    assert bakery.baker.process(batch)[1] == second
 
 
 def test_duplicate_in_the_same_batch_gets_the_same_bytes(bakery):

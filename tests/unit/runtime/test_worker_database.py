@@ -56,6 +56,24 @@ def test_database_that_stays_locked_raises_its_error(locked):
     assert bakery.inbox == {}
 
 
+def test_select_that_a_handler_leaves_open_holds_up_none(tmp_path, open_bakery, outcomes):
+    """What it sees is the past, once others have written, and nobody may write there."""
+    path, left = tmp_path / "bakery.db", []
+    bakery = open_bakery(connect(f"sqlite:///{path}"))
+
+    def look():
+        left.append(bakery.database.execute_sql("SELECT name FROM loaf UNION ALL VALUES (1), (2)"))
+        left[0].fetchone()
+
+    bakery.after = [look]
+    bakery.baker.process([bakery.bake_record("oat", "t")])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("INSERT INTO loaf (name) VALUES ('nut')")
+    assert outcomes(bakery.baker.process([bakery.bake_record()])) == [DONE]
+    assert bakery.loaves == ["nut", "oat", "rye"]
+    bakery.database.close()
+
+
 def test_connection_lost_between_batches_is_opened_again(postgres, open_bakery, outcomes):
     bakery = open_bakery(postgres)
     bakery.baker.process([bakery.bake_record()])

@@ -3,6 +3,7 @@
 import json
 
 import peewee
+import psycopg
 import pytest
 
 from saga.runtime import Rejected
@@ -12,7 +13,7 @@ from saga.runtime.worker import GUARDED_BATCHES
 
 WHY = f"ContractError: bakery.bake {WENT_ON}"
 TOLD = {"code": "ContractError", "message": WHY}
-OF_THREE = [("rye", "done"), ("oat", "failed"), ("nut", "done")]
+OF_FOUR = {"rye": "done", "oat": "failed", "nut": "done", "fig": "failed"}
 TWO = [("s/bake/do/reply", "done"), ("t/bake/do/reply", "done")]
 
 
@@ -189,7 +190,7 @@ def ways_to_end(database):
         "rollback": database.rollback,
         "the batch's own": lambda: database.top_transaction().rollback(),
         "one of its own": lambda: database.transaction().__enter__().commit(),
-        "session": database.session_commit,
+        "session": lambda: database.session_commit() or database.commit(),
         "the driver's": lambda: database.connection().rollback(),
         "the driver's word": lambda: database.connection().execute("ROLLBACK"),
     }
@@ -204,17 +205,28 @@ def test_handler_that_ends_its_transaction_takes_no_other_along(
     """Nothing is lost that was answered, and nothing is done twice."""
 
     def end():
-        ways_to_end(bakery.database)[way]()
-        then()
+        if OF_FOUR[bakery.calls[-1].split()[1]] == "failed":
+            ways_to_end(bakery.database)[way]()
+            then()
 
-    bakery.after = [nothing, end]
+    bakery.after = [end] * 99
     bakery.baker._guarded = guarded
-    records = [bakery.bake_record(name, name) for name in ("rye", "oat", "nut")]
+    records = [bakery.bake_record(name, name) for name in OF_FOUR]
     told = outcomes(bakery.baker.process(records))
-    assert told == [(f"{name}/bake/do/reply", to) for name, to in OF_THREE]
+    assert told == [(f"{name}/bake/do/reply", to) for name, to in OF_FOUR.items()]
     assert bakery.loaves == ["nut", "rye"]
     assert is_over(bakery.database)
     assert not bakery.database.in_transaction()
+
+
+def test_handlers_share_no_transaction_from_when_one_has_ended_it(bakery):
+    """What others have written with the first one was done twice; there is no second time."""
+    bakery.after = [lambda: bakery.database.connection().commit()]
+    bakery.baker.process([bakery.bake_record()])
+    bakery.after = [nothing, lambda: bakery.database.connection().commit()]
+    bakery.calls.clear()
+    bakery.baker.process([bakery.bake_record(name, name) for name in ("oat", "nut", "fig")])
+    assert bakery.calls == ["bake oat", "bake nut", "bake fig"]
 
 
 def test_handler_that_ends_its_transaction_is_told_whose_that_is(bakery):
@@ -229,9 +241,20 @@ def test_handler_that_ends_its_transaction_is_told_whose_that_is(bakery):
 def test_handler_that_closes_its_connection_is_told_so(open_bakery, postgres, outcomes):
     """As the driver's own `with` does at its end; SQLite's can't be told from a database's end."""
     bakery = open_bakery(postgres)
-    bakery.after = [nothing, lambda: postgres.connection().close()]
+
+    def close():
+        if bakery.calls[-1] == "bake oat":
+            postgres.connection().close()
+
+    bakery.after = [close] * 9
     assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "failed")]
     assert bakery.loaves == ["rye"]
+
+
+def test_handler_may_run_what_psycopg_has_composed(open_bakery, postgres, outcomes):
+    bakery = open_bakery(postgres)
+    bakery.after = [lambda: postgres.execute_sql(psycopg.sql.SQL("SELECT 1")) and None]
+    assert outcomes(bake_two(bakery)) == TWO
 
 
 def test_handler_may_begin_what_it_does_not_end(bakery, outcomes):

@@ -206,6 +206,16 @@ def test_half_of_a_surrogate_pair_is_refused_wherever_it_is(api, broker, note):
     assert api.send_text("POST", "/sagas", text.replace(note, r'"\ud83d\ude00"')).status_code == 202
 
 
+@pytest.mark.parametrize("depth", [190, 197, 198, 199])
+def test_note_that_is_nested_too_deep_for_a_row_is_refused(api, depth):
+    note = json.loads("[" * depth + "]" * depth)
+    answered = api.post("/sagas", {**WISH, "note": note})
+    if depth > 197:
+        assert (answered.status, answered.json["errors"]) == (422, {"body": "is nested too deep"})
+    else:
+        assert answered.status == 202
+
+
 def test_message_refuses_a_body_by_checks_of_its_own(api):
     response = api.post("/sagas", {**WISH, "day": "2027-01-01"})
     assert response.status_code == 422
