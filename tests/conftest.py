@@ -32,6 +32,8 @@ settings.register_profile(
 settings.load_profile("rotating" if os.environ.get("CI") else "fixed")
 
 
+# Of the tests alone. Processes of xdist start as this one does, and so are told of the first only.
+PLUGINS = ["schemathesis", "hypothesispytest", "xdist", "xdist.looponfail", "timeout", "anyio"]
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes
 
@@ -41,8 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
     if os.environ.get("CI") and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
-    # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
-    os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+    # In what tests start, too: most of the time of a pytest goes into plugins that no user has.
+    unused = PLUGINS[:1] if config.getoption("numprocesses", None) else PLUGINS
+    os.environ["PYTEST_ADDOPTS"] = " ".join(f"-p no:{plugin}" for plugin in unused)
     if "TMPDIR" not in os.environ and _may_keep_files_in_memory():
         # On a disk, a thousand databases wait for its syncs, and as many folders for free inodes.
         os.environ["TMPDIR"] = str(MEMORY)
