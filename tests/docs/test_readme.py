@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand."""
+"""The README's examples, run as they stand; its orders are in integration/test_order_flows.py."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.settings import Settings
-from support.missing import need_programs
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
@@ -90,31 +89,6 @@ def test_every_setting_is_told() -> None:
     internal = {"saga_code", "saga_version", "saga_health", "saga_counts", "saga_crash_points"}
     names = {name.upper() for name in Settings.model_fields.keys() - internal}
     assert {name for name in names if f"`{name}`" not in told} == set()
-
-
-def test_the_curl_commands_place_an_order(start_system) -> None:
-    order_system = start_system()  # in which nobody has made a user yet, as the example takes it
-    need_programs("curl", packages="curl")
-    [(_, commands)] = examples("curl")
-    numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
-    for service, port in numbers.items():
-        commands = commands.replace(
-            f"localhost:{port}/", f"127.0.0.1:{order_system.ports[service]}/"
-        )
-    done = subprocess.run(
-        ["bash", "-ec", commands], capture_output=True, text=True, timeout=DEADLINE
-    )
-    assert done.returncode == 0, done.stderr
-    answers = json.JSONDecoder()
-    rest, read = done.stdout, []
-    while rest.strip():
-        value, end = answers.raw_decode(rest)
-        read.append(value)
-        rest = rest[end:].lstrip()
-    user, product, order, sagas = read
-    assert (user["id"], product["id"]) == (1, 1)
-    assert order["status"] == "COMPLETED"
-    assert [row["saga_id"] for row in sagas] == [order["saga_id"]]
 
 
 def test_every_saga_command_of_the_readme_exists() -> None:
