@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.settings import Settings
+from support.command import run_saga
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
@@ -21,17 +22,6 @@ def examples(kind: str) -> list[tuple[str, str]]:
     """Return the examples marked `<!-- test: KIND ARGUMENT -->`, as argument and code."""
     marked = re.compile(rf"<!-- test: {kind} ?(\S*) -->\n```\w+\n(.*?)```", re.DOTALL)
     return [(found.group(1), found.group(2)) for found in marked.finditer(README)]
-
-
-def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "saga", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
 
 
 @pytest.fixture
@@ -59,9 +49,9 @@ def test_the_functions_own_test_passes(project: Path) -> None:
 
 def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> None:
     try:
-        started = saga("up", "--detach", folder=project)
+        started = run_saga(["up", "--detach"], os.environ, project)
         assert "gift.wrap_gift" in started.stdout, started.stderr
-        listed = saga("ps", "--json", folder=project)
+        listed = run_saga(["ps", "--json"], os.environ, project)
         assert listed.returncode == 0, listed.stderr
         rows = json.loads(listed.stdout)
         told = {row["name"]: (row["kind"], row["state"], row["where"]) for row in rows}
@@ -77,11 +67,14 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
         )
         assert given.stdout == "COMPLETED\n", given.stderr
     finally:
-        saga("down", folder=project)
+        run_saga(["down"], os.environ, project)
 
 
 def test_saga_check_finds_nothing_wrong(project: Path) -> None:
-    assert saga("check", folder=project).stdout == "stacks: 1 function, 1 saga, no problems.\n"
+    assert (
+        run_saga(["check"], os.environ, project).stdout
+        == "stacks: 1 function, 1 saga, no problems.\n"
+    )
 
 
 def test_every_setting_is_told() -> None:
