@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,10 @@ settings.register_profile(
 settings.load_profile("rotating" if os.environ.get("CI") else "fixed")
 
 
+# Of the tests alone. Processes of xdist start as this one does, and so are told of the first only.
+PLUGINS = ["schemathesis", "hypothesispytest", "xdist", "xdist.looponfail", "timeout", "anyio"]
+WAITING = {"contract", "docker", "docs", "integration", "stacks", "system"}
+SPREAD = 0.75  # of the computing files, over which those that wait are spread
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes
 
@@ -41,8 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed before hypothesis looks for it; the processes of xdist get it, too."""
     if os.environ.get("CI") and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.randrange(10**9))
-    # In what tests start, too: half of the time of a pytest goes into a plugin that no user has.
-    os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+    # In what tests start, too: most of the time of a pytest goes into plugins that no user has.
+    unused = PLUGINS[:1] if config.getoption("numprocesses", None) else PLUGINS
+    os.environ["PYTEST_ADDOPTS"] = " ".join(f"-p no:{plugin}" for plugin in unused)
     if "TMPDIR" not in os.environ and _may_keep_files_in_memory():
         # On a disk, a thousand databases wait for its syncs, and as many folders for free inodes.
         os.environ["TMPDIR"] = str(MEMORY)
@@ -72,9 +78,25 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.set_threshold(20_000)  # objects
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with a file that waits for long, so that it is not left alone at the end."""
-    items.sort(key=lambda item: item.path.name != "test_saga_events.py")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spread the files of folders that wait for processes over the time in which others compute.
+
+    Else all processes of xdist would wait at a time, and then all compute. The file that waits
+    for longest comes first. Files that are named run in that order.
+    """
+    if any(argument.endswith(".py") for argument in config.args):
+        return
+    files = dict.fromkeys(item.path for item in items)
+    groups: defaultdict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        groups[file.parent.name if file.parent.name in WAITING else ""].append(file)
+    place = {
+        file: number / len(group) * (SPREAD if folder else 1.0)
+        for folder, group in groups.items()
+        for number, file in enumerate(group)
+    }
+    place |= {file: -1.0 for file in files if file.name == "test_saga_events.py"}
+    items.sort(key=lambda item: place[item.path])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -104,7 +104,7 @@ class LagContract:
         assert found[LAG_SECONDS, (slow, topic)] >= OLD
 
     def test_names_are_without_the_systems_prefix(self, settings: Settings) -> None:
-        shop = settings.model_copy(update={"kafka_prefix": "shop."})
+        shop = settings.model_copy(update={"kafka_prefix": "lag-shop."})
         name, topic = group(), f"lag.{next(_numbers)}"
         create_topics(shop, {topic: 1})
         send_old(shop, topic, 0, 1)

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.command import run_saga
 from support.ports import free_port
 from support.waiting import DEADLINE
 
 TRIP = Path(__file__).parents[2] / "examples" / "trip"
-BIN = Path(sys.executable).parent
 
 
 README = (TRIP / "README.md").read_text()
@@ -30,16 +30,20 @@ class Running:
     folder: Path
     api: str
 
-    def run(self, *command: object) -> subprocess.CompletedProcess[str]:
-        return run(*command, SAGA_DATA=self.folder / "data", SAGA_STACKS=self.folder / "stacks")
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        own = {"SAGA_DATA": self.folder / "data", "SAGA_STACKS": self.folder / "stacks"}
+        return run(*command, **{name: str(path) for name, path in own.items()})
 
 
-def run(*command: object, **environment: object) -> subprocess.CompletedProcess[str]:
-    settings = {"PYTHONPATH": ".", **environment}
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = command
+    settings = {**os.environ, "PYTHONPATH": ".", **environment}
+    if program == "saga":
+        return run_saga(arguments, settings, TRIP)
     return subprocess.run(
-        [str(word) for word in command],
+        command,
         cwd=TRIP,
-        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
+        env=settings,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -54,7 +58,7 @@ def test_its_own_tests_pass() -> None:
 
 
 def test_saga_check_finds_nothing_wrong() -> None:
-    done = run(BIN / "saga", "check")
+    done = run("saga", "check")
     assert done.stdout == "stacks: 6 functions, 1 saga, no problems.\n", done.stdout + done.stderr
     assert done.returncode == 0
 
@@ -73,13 +77,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The trip system, up and stocked."""
     system = lay_out(tmp_path_factory.mktemp("trip"))
     try:
-        started = system.run(BIN / "saga", "up", "--detach")
+        started = system.run("saga", "up", "--detach")
         assert "trip.book_trip" in started.stdout, started.stdout + started.stderr
         stocked = system.run(sys.executable, "stock.py")
         assert stocked.returncode == 0, stocked.stderr
         yield system
     finally:
-        system.run(BIN / "saga", "down")
+        system.run("saga", "down")
 
 
 @pytest.mark.proof
@@ -91,7 +95,7 @@ def test_a_trip_completes_and_the_next_is_undone(running: Running) -> None:
         assert done.returncode == 0, done.stderr
         saga_id, reached, *_ = done.stdout.replace(":", " ").split()
         assert reached == status, done.stdout
-        told = running.run(BIN / "saga", "show", saga_id, "--json")
+        told = running.run("saga", "show", saga_id, "--json")
         assert told.returncode == 0, told.stderr
         shown = json.loads(told.stdout)
         assert shown["status"] == status

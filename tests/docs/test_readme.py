@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand."""
+"""The README's examples, run as they stand; its orders are in integration/test_order_flows.py."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.settings import Settings
-from support.missing import need_programs
+from support.command import run_saga
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
@@ -22,17 +22,6 @@ def examples(kind: str) -> list[tuple[str, str]]:
     """Return the examples marked `<!-- test: KIND ARGUMENT -->`, as argument and code."""
     marked = re.compile(rf"<!-- test: {kind} ?(\S*) -->\n```\w+\n(.*?)```", re.DOTALL)
     return [(found.group(1), found.group(2)) for found in marked.finditer(README)]
-
-
-def saga(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "saga", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
 
 
 @pytest.fixture
@@ -60,9 +49,9 @@ def test_the_functions_own_test_passes(project: Path) -> None:
 
 def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> None:
     try:
-        started = saga("up", "--detach", folder=project)
+        started = run_saga(["up", "--detach"], os.environ, project)
         assert "gift.wrap_gift" in started.stdout, started.stderr
-        listed = saga("ps", "--json", folder=project)
+        listed = run_saga(["ps", "--json"], os.environ, project)
         assert listed.returncode == 0, listed.stderr
         rows = json.loads(listed.stdout)
         told = {row["name"]: (row["kind"], row["state"], row["where"]) for row in rows}
@@ -78,11 +67,14 @@ def test_the_function_and_the_saga_run_from_their_stack_file(project: Path) -> N
         )
         assert given.stdout == "COMPLETED\n", given.stderr
     finally:
-        saga("down", folder=project)
+        run_saga(["down"], os.environ, project)
 
 
 def test_saga_check_finds_nothing_wrong(project: Path) -> None:
-    assert saga("check", folder=project).stdout == "stacks: 1 function, 1 saga, no problems.\n"
+    assert (
+        run_saga(["check"], os.environ, project).stdout
+        == "stacks: 1 function, 1 saga, no problems.\n"
+    )
 
 
 def test_every_setting_is_told() -> None:
@@ -90,31 +82,6 @@ def test_every_setting_is_told() -> None:
     internal = {"saga_code", "saga_version", "saga_health", "saga_counts", "saga_crash_points"}
     names = {name.upper() for name in Settings.model_fields.keys() - internal}
     assert {name for name in names if f"`{name}`" not in told} == set()
-
-
-def test_the_curl_commands_place_an_order(start_system) -> None:
-    order_system = start_system()  # in which nobody has made a user yet, as the example takes it
-    need_programs("curl", packages="curl")
-    [(_, commands)] = examples("curl")
-    numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
-    for service, port in numbers.items():
-        commands = commands.replace(
-            f"localhost:{port}/", f"127.0.0.1:{order_system.ports[service]}/"
-        )
-    done = subprocess.run(
-        ["bash", "-ec", commands], capture_output=True, text=True, timeout=DEADLINE
-    )
-    assert done.returncode == 0, done.stderr
-    answers = json.JSONDecoder()
-    rest, read = done.stdout, []
-    while rest.strip():
-        value, end = answers.raw_decode(rest)
-        read.append(value)
-        rest = rest[end:].lstrip()
-    user, product, order, sagas = read
-    assert (user["id"], product["id"]) == (1, 1)
-    assert order["status"] == "COMPLETED"
-    assert [row["saga_id"] for row in sagas] == [order["saga_id"]]
 
 
 def test_every_saga_command_of_the_readme_exists() -> None:

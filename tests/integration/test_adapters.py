@@ -1,4 +1,7 @@
-"""Adapters are replaced, scaled and killed while clients call, and the clients do not notice."""
+"""Adapters are replaced, scaled and killed while clients call, and the clients do not notice.
+
+Then a function is removed under load and deployed again: no saga is undone for it.
+"""
 
 import http.client
 import json
@@ -9,12 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
+from saga.functions.orchestrator.place_order import place_order
+from saga.runtime import Retry, saga_queries
+from saga.runtime.testing import Request
+from saga.stacks import ledger
 from support.project import Project, lay_out
 from support.system import ROOT, RunningSystem
 from support.waiting import DEADLINE, wait_until
@@ -48,6 +56,21 @@ def make_app(settings):
         "takes no requests yet, as GET /health is answered 'HTTP/1.1 503 Service Unavailable'",
     ),
 }
+
+# A saga that soon misses an answer.
+PLACE, RESERVE = "orchestrator.place_order", "product.reserve_product"
+ORDERS = 40
+SILENCES = 3  # each of which would have used up one attempt, of two
+HASTY: dict[str, Any] = {"retry": Retry(attempts=2), "timeout": 0.5}
+SAGA = """
+from dataclasses import replace
+
+from saga.functions.orchestrator.place_order import place_order as declared
+from saga.runtime import Retry
+
+steps = [replace(step, retry=Retry(attempts=2), timeout=0.5) for step in declared.steps]
+place_order = replace(declared, steps=steps)
+"""
 
 
 @dataclass
@@ -236,3 +259,38 @@ def test_two_adapters_answer_a_key_that_is_repeated_and_who_waits_alike(orders: 
     assert {saga["status"] for saga in sagas} == {"COMPLETED"}
     assert len({saga["saga_id"] for saga in sagas}) == 1
     orders.ok("scale", f"{NAME}=1")
+
+
+def test_function_that_is_away_under_load_costs_no_saga(
+    orders: Project, until: Callable[..., Any]
+) -> None:
+    (orders.root / "hasty").mkdir()
+    (orders.root / "hasty/__init__.py").touch()
+    (orders.root / "hasty/place_order.py").write_text(SAGA)
+    orders.edit("stacks/orchestrator.toml", '"saga.functions.orchestrator"', '"hasty"')
+    orders.ok("deploy", PLACE)
+    system = orders.system
+    user, product = system.make_user("1000000.00"), system.make_product(stock=1000)
+    wanted = {"user_id": user, "product_id": product, "quantity": 1}
+    ledger.open_databases(system.settings())
+    before = ledger.books()
+    place = partial(system.order, user, product, wait=0)
+    with ThreadPoolExecutor(4) as pool:
+        placed = [pool.submit(place) for _ in range(ORDERS)]
+        orders.ok("remove", RESERVE)
+        placed += [pool.submit(place) for _ in range(ORDERS)]
+    saga_ids = [str(one.result()["saga_id"]) for one in placed]
+
+    def late() -> list[Any]:
+        states = saga_queries.find_many(ledger.sagas(), saga_ids)
+        return [s for s in states if s.steps[1].silences >= SILENCES or s.failure is not None]
+
+    until(late, "an answer is missed for long")
+    assert {state.steps[1].attempts for state in late()} == {1}
+    orders.ok("deploy", RESERVE)
+    until(lambda: len(saga_queries.ended(ledger.sagas(), saga_ids)) == len(saga_ids), "all end")
+    states = saga_queries.find_many(ledger.sagas(), saga_ids)
+    assert {state.status for state in states} == {"COMPLETED"}
+    hasty = replace(place_order, steps=[replace(step, **HASTY) for step in place_order.steps])
+    requests = [Request(wanted, told=[saga_id], tries=1) for saga_id in saga_ids]
+    assert ledger.violations(requests, before, hasty) == []

@@ -1,8 +1,10 @@
-"""Functions that run are scaled, invoked, logged, killed, and given their secrets."""
+"""Functions that run are scaled, invoked, logged, killed, given their secrets, and brought back."""
 
 import hashlib
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from saga.runtime.system.state import is_locked
 from support.project import PINS, SEND, WRAP, Project
+from support.waiting import wait_until
 
 Until = Callable[..., Any]
 
@@ -121,3 +125,55 @@ def test_process_that_is_killed_comes_back_in_its_version(kept: Project, until: 
     [after] = until(back, "the process is back")
     assert (after["name"], after["version"]) == (before["name"], before["version"])
     assert kept.invoke()["paper"] == paper
+
+
+def runs(project: Project) -> dict[str, tuple[str, str]]:
+    """Tell what runs, each in which version, and whether it does its work."""
+    rows = project.system.processes().values()
+    return {row["name"]: (row["version"], row["state"]) for row in rows if row["version"]}
+
+
+def end(project: Project, number: signal.Signals) -> None:
+    """End the supervisor, and wait until its children have followed it."""
+    pids = {name: row["pid"] for name, row in project.system.processes().items()}
+    # Their numbers may soon be those of others.
+    ours = [process for process in psutil.process_iter() if process.pid in pids.values()]
+    os.kill(pids["supervisor"], number)
+    wait_until(lambda: not any(map(_runs, ours)), "all processes are gone")
+    assert not is_locked(project.system.data)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_what_was_deployed_is_brought_back_unless_a_person_has_stopped_it(
+    kept: Project,
+) -> None:
+    """The last one here, as that system is all of the others'."""
+    kept.paper("blue")
+    kept.ok("deploy", WRAP)
+    kept.ok("scale", f"{WRAP}=2")
+    kept.ok("remove", SEND)
+    kept.paper("gold")  # which nobody deploys
+    before = runs(kept)
+    assert len(before) == 2
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        end(kept, number)
+        told = kept.ok("up", "--detach", apart=True)
+        assert told.count("what ran is brought back (instances: 2, versions: 1)") == 1
+        assert runs(kept) == before
+        assert kept.invoke()["paper"] == "blue"
+    log = (kept.system.data / "logs" / "supervisor.log").read_text()
+    assert log.count("what ran is brought back") == 2, "a start truncates no log"
+    kept.ok("down")
+    assert "brought back" not in kept.ok("up", "--detach", apart=True)
+    assert [*runs(kept)] == [WRAP, SEND]
+    assert kept.invoke()["paper"] == "gold"
+    kept.ok("remove", SEND)
+    end(kept, signal.SIGKILL)
+    assert "brought back" not in kept.ok("up", "--detach", "--fresh", apart=True)
+    assert [*runs(kept)] == [WRAP, SEND]

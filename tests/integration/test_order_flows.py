@@ -4,6 +4,8 @@ One system does both: what can't be read is set aside, and `saga dlq` tells of i
 """
 
 import json
+import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from support import c_client
+from support.missing import need_programs
+from support.system import ROOT
 from support.waiting import DEADLINE
 
 TOPICS = [
@@ -47,6 +51,30 @@ def balance_of(system: Any, user: int) -> Decimal:
 def order_of(system: Any, saga: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = system.http("GET", "order", f"/orders/{saga['order_id']}").json()
     return answer
+
+
+def test_the_curl_commands_of_the_readme_place_an_order(system: Any) -> None:
+    """The first one here: nobody has made a user yet, as the example takes it."""
+    need_programs("curl", packages="curl")
+    readme = (ROOT / "README.md").read_text()
+    [commands] = re.findall(r"<!-- test: curl -->\n```\w+\n(.*?)```", readme, re.DOTALL)
+    numbers = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
+    for service, port in numbers.items():
+        commands = commands.replace(f"localhost:{port}/", f"127.0.0.1:{system.ports[service]}/")
+    done = subprocess.run(
+        ["bash", "-ec", commands], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stderr
+    answers = json.JSONDecoder()
+    rest, read = done.stdout, []
+    while rest.strip():
+        value, end = answers.raw_decode(rest)
+        read.append(value)
+        rest = rest[end:].lstrip()
+    user, product, order, sagas = read
+    assert (user["id"], product["id"]) == (1, 1)
+    assert order["status"] == "COMPLETED"
+    assert [row["saga_id"] for row in sagas] == [order["saga_id"]]
 
 
 def test_an_order_completes_through_four_steps(system: Any) -> None:

@@ -225,6 +225,9 @@ def test_a_system_whose_data_directory_is_removed_stops_and_says_so(
 ) -> None:
     process = start_up(tmp_path / "data")
     pids = [one.pid for one in read_system(tmp_path / "data").processes]
+    # Which is written meanwhile, and would make the folder anew.
+    records = tmp_path / "data/artifacts/deploys"
+    until(lambda: [*records.glob("*.json")], "what was started is recorded")
 
     def removed() -> bool:  # what is written there meanwhile would keep a folder from it
         shutil.rmtree(tmp_path / "data", ignore_errors=True)

@@ -244,17 +244,24 @@ def in_memory(service):
     return connect("sqlite://")
 
 
-def in_schemas_of(url):
-    """One schema per service, emptied."""
+@pytest.fixture(scope="session")
+def connect_to_schema(postgres_url):
+    """Connect to one schema per service, emptied; the connections are those of the shop before."""
+    connected = {}
 
     def connect_to(service):
         schema = f"whole_{service}"
-        database = connect(f"{url}&options=-csearch_path%3D{schema}")
+        if service not in connected:
+            connected[service] = connect(f"{postgres_url}&options=-csearch_path%3D{schema}")
+        database = connected[service]
+        database.execute_sql("DISCARD ALL")
         database.execute_sql("SET client_min_messages = warning")
         database.execute_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
         return database
 
-    return connect_to
+    yield connect_to
+    for database in connected.values():
+        database.close()
 
 
 @pytest.fixture
@@ -262,12 +269,13 @@ def shop(request):
     made = []
     connect_to = in_memory
     if getattr(request, "param", "sqlite") == "postgres":
-        connect_to = in_schemas_of(request.getfixturevalue("postgres_url"))
+        connect_to = request.getfixturevalue("connect_to_schema")
 
     def open_shop(**options):
         made.append(Shop(connect_to, **options))
         return made[-1]
 
     yield open_shop
-    for one in made:
-        one.close()
+    if connect_to is in_memory:
+        for one in made:
+            one.close()

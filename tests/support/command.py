@@ -18,13 +18,14 @@ from unittest import mock
 import saga
 from saga.runtime.deploy.interruption import ENDS
 from saga.stacks.cli import main
+from saga.stacks.ledger import TABLES
 
 from .waiting import DEADLINE
 
 SAGA = Path(sys.executable).with_name("saga")
-# Of the others, `up` leaves a process behind, and those that know the orders bind their tables.
-HERE = {"check", "deploy", "deployments", "dlq", "down", "invoke", "logs", "new"}
-HERE |= {"ps", "remove", "rollback", "sagas", "scale", "show"}
+# Of the others, `up` leaves a process behind.
+HERE = {"bench", "check", "demo", "deploy", "deployments", "dlq", "down", "invoke", "logs", "new"}
+HERE |= {"ps", "remove", "render", "rollback", "sagas", "scale", "show", "top"}
 
 Done = subprocess.CompletedProcess[str]
 
@@ -60,6 +61,7 @@ def _run_here(
 ) -> Done:
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
+        _bound_as_they_were(),
         _as_it_was(folder),
         chdir(folder or Path()),
         mock.patch.dict(os.environ, environment, clear=True),
@@ -75,6 +77,19 @@ def _run_here(
         except SystemExit as end:
             code = int(end.code or 0)
     return Done(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _bound_as_they_were() -> Iterator[None]:
+    """Close the databases that a command has bound the order system's tables to."""
+    before = {table: table._meta.database for tables in TABLES.values() for table in tables}
+    try:
+        yield
+    finally:
+        for table, database in before.items():
+            if (bound := table._meta.database) is not database:
+                bound.close()
+                table._meta.set_database(database)
 
 
 @contextmanager

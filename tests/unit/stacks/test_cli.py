@@ -24,7 +24,8 @@ WATCHED = (
     "atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
 )
 HELP = "from saga.stacks.cli import {0}, run; {0}()"
-# A new Python for each command would take most of the time.
+# A new Python for each command would take most of the time, and half of the rest its end, at which
+# it would take all modules to pieces.
 FORKS = """
 import atexit, json, os, sys
 {beginning}
@@ -35,7 +36,14 @@ for number, words in enumerate(json.loads(sys.argv[1])):
         for output in (1, 2):
             os.dup2(os.open(f"{{number}}.{{output}}", os.O_CREAT | os.O_WRONLY), output)
         sys.argv = ["saga", *words]
-        sys.exit(run())
+        try:
+            code = run()
+        except SystemExit as end:
+            code = end.code
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
 print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) for fork in forks]))
 """
 

@@ -1,8 +1,8 @@
 """The docker-compose.yml that is rendered from stack files, and the one in the repository."""
 
+import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from saga.runtime.errors import StackError
 from saga.runtime.kafka.jars import pinned_jars
 from saga.runtime.settings import Settings
 from saga.runtime.system.stack import Stack, read_stacks
+from support.command import SAGA, run_saga
 from support.images import STAND_INS
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[4]
-SAGA = Path(sys.executable).with_name("saga")
 FILE = (ROOT / "docker-compose.yml").read_text()
 SERVICES = {"user": 8000, "product": 8001, "order": 8002, "orchestrator": 8003}
 FUNCTIONS = {
@@ -73,17 +73,12 @@ def test_the_file_in_the_repository_is_what_the_command_prints() -> None:
 
 def test_the_command_writes_a_file(tmp_path) -> None:
     output = tmp_path / "docker-compose.yml"
-    subprocess.run([SAGA, "render", "compose", "--output", output], timeout=DEADLINE, check=True)
-    assert output.read_text() == FILE
+    done = run_saga(["render", "compose", "--output", str(output)], os.environ)
+    assert (done.returncode, output.read_text()) == (0, FILE)
 
 
 def test_a_file_that_cant_be_written_is_one_line(tmp_path) -> None:
-    done = subprocess.run(
-        [SAGA, "render", "compose", "--output", tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
+    done = run_saga(["render", "compose", "--output", str(tmp_path)], os.environ)
     assert (done.returncode, done.stderr) == (1, f"saga: {tmp_path}: Is a directory\n")
 
 

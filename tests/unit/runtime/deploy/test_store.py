@@ -7,7 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 from moto import mock_aws
 
 from saga.runtime.deploy.artifact import Artifact, ArtifactError, version_of
@@ -20,9 +20,10 @@ CODE = Artifact(version_of(b"code"), b"code")
 
 @pytest.fixture(scope="module", autouse=True)
 def models():
-    """Read boto3's models once: each client of another session would read them anew."""
-    load = cache(JSONFileLoader().load_file)
+    """Look for boto3's models, and read them, once: each client of another session would anew."""
+    load, services = cache(JSONFileLoader().load_file), cache(Loader().list_available_services)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "list_available_services", lambda _, type_name: services(type_name))
         patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
         yield
 
