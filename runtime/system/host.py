@@ -104,7 +104,7 @@ def run_entry(
     traces = open_traces(hosted.name, settings)
     try:
         with counting(hosted, settings, url) as counter:
-            observer = Observers(*filter(None, [Logs(), counter, traces]))
+            observer = Observers(counter, traces or Logs())
             ready = partial(on_ready, hosted.topics)
             _run(hosted, database, url, observer, Hosting(settings, stop, ready, create, traces))
     finally:

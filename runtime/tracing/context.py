@@ -1,7 +1,5 @@
 """A `traceparent`, as W3C Trace Context has it, and OpenTelemetry's context of the same span."""
 
-from functools import lru_cache
-
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
@@ -16,16 +14,12 @@ from opentelemetry.trace import (
 from ..traceparent import read_traceparent
 
 NO_CONTEXT = Context()
-ASKED_AGAIN = 1024  # so many: a message is handled, heard of and answered in one batch
-DROPPED = "-00"  # its end, where no flag is set
+DROPPED = "-00"  # the end of a `traceparent` without a flag
 
 
-@lru_cache(ASKED_AGAIN)
 def is_dropped(traceparent: str | None) -> bool:
-    """Tell whether a `traceparent` says that its trace is not kept."""
-    return bool(
-        traceparent and traceparent.endswith(DROPPED) and read_traceparent(traceparent) is not None
-    )
+    """Tell whether a message says that its trace is not kept."""
+    return traceparent is not None and traceparent.endswith(DROPPED)
 
 
 class Dropped(NonRecordingSpan):

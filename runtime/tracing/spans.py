@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from opentelemetry import context as contexts
@@ -31,7 +32,7 @@ from opentelemetry.trace import (
 from ..clock import microseconds
 from ..envelope import Envelope, Record, read_command_id, reply_id
 from ..errors import Undecodable
-from ..log_fields import Known, trace_fields
+from ..log_fields import Fields, Known, Told, fields_of, trace_fields
 from ..observer import Applied, Handled, Handling, Observer
 from . import context as trace_context
 
@@ -62,16 +63,17 @@ class Traces(Observer):
         self._in_hand: Sequence[Record] = ()
 
     def around(self, command: Envelope, /) -> AbstractContextManager[None]:
-        """Let what a handler does be below its span.
+        """Let what a handler does, and logs, be below its span.
 
         One that is called again, as its transaction is, has one span.
         """
-        if self._drops(command.traceparent):  # its lines tell of the command's trace anyway
-            return _Below(trace_context.Dropped(str(command.traceparent)))
+        if self._drops(command.traceparent):
+            dropped = trace_context.Dropped(str(command.traceparent))
+            return _Call(dropped, partial(fields_of, command))
         span = self._calls.get(command.id)
         if span is None:
             span = self._calls[command.id] = self._process(command, None)
-        return _Call(span)
+        return _Call(span, lambda: fields_of(command) | _trace_fields(span))
 
     def handled(self, handled: Sequence[Handled]) -> None:
         """End the spans of what is committed."""
@@ -129,7 +131,7 @@ class Traces(Observer):
             attributes,
             start_time=began * 1000,
         )
-        with _Call(self._tick):
+        with _Call(self._tick, partial(_trace_fields, self._tick)):
             yield trace_context.write(self._tick.get_span_context())
 
     def ticked(self, began: int, ended: int, commands: int) -> None:
@@ -210,38 +212,26 @@ class Traces(Observer):
         )
 
 
-class _Below:
-    """A context whose spans are below another one."""
+class _Call(Known):
+    """A context in which a handler is called: its spans, and its lines, are those of the call."""
 
     __slots__ = ("_span", "_token")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, fields: Told) -> None:
+        super().__init__(fields)
         self._span = span
 
     def __enter__(self) -> None:
         self._token = contexts.attach(set_span_in_context(self._span))
+        super().__enter__()
 
     def __exit__(self, *_: object) -> None:
+        super().__exit__()
         contexts.detach(self._token)
 
 
-class _Call(_Below):
-    """A context in which a handler is called: its spans, and its lines, are those of the call."""
-
-    __slots__ = ("_known",)
-
-    def __init__(self, span: Span) -> None:
-        super().__init__(span)
-        fields = trace_fields(trace_context.write(span.get_span_context()))
-        self._known = Known(lambda: fields)
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        self._known.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._known.__exit__()
-        super().__exit__(*error)
+def _trace_fields(span: Span) -> Fields:
+    return trace_fields(trace_context.write(span.get_span_context()))
 
 
 def _place(place: str) -> tuple[str, Attributes]:

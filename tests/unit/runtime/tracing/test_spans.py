@@ -16,7 +16,6 @@ from saga.runtime.inbox import Answer
 from saga.runtime.log_fields import known_fields, trace_fields
 from saga.runtime.observer import Applied, Handled
 from saga.runtime.saga_state import SagaState
-from saga.runtime.system.observing import Logs, Observers
 from saga.runtime.tracing import context as trace_context
 from saga.runtime.tracing.transport import TracedTransport
 
@@ -92,7 +91,8 @@ def test_what_a_handler_does_is_below_its_span_and_its_lines_tell_of_it(bakery, 
     bakery.baker.process([record(bakery)])
     oven, process = traces.spans
     assert (oven.parent.span_id, oven.context.trace_id) == (process.context.span_id, 1)
-    assert known == [{"trace_id": f"{1:032x}", "span_id": f"{process.context.span_id:016x}"}]
+    own = {"saga_id": "s1", "command_id": "s1/bake/do", "attempt": 1}
+    assert known == [own | {"trace_id": f"{1:032x}", "span_id": f"{process.context.span_id:016x}"}]
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert known_fields() == {}
 
@@ -168,7 +168,6 @@ DROPPED = trace_of(1)[:-1] + "0"
 
 def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, traces):
     known = []
-    bakery.baker.observer = Observers(Logs(), traces)
     bakery.before.append(lambda: known.append((known_fields(), trace.get_current_span())))
     under = Transport(bakery.bake_record(traceparent=DROPPED))
     transport = TracedTransport(under, traces)
@@ -194,12 +193,6 @@ def test_a_trace_that_begins_with_a_command_is_dropped_whole(bakery, sampler):
     transport.finish(bakery.baker.process(transport.poll(0.5)))
     assert decode(*under.sent).traceparent is None
     assert traces.spans == ()
-
-
-def test_what_ends_as_one_that_is_dropped_and_is_none_begins_a_trace(bakery, traces):
-    bakery.baker.process([bakery.bake_record(traceparent=f"00-{0:032x}-{1:016x}-00")])
-    [span] = traces.spans
-    assert span.parent is None
 
 
 def test_who_looks_at_a_span_that_is_dropped_sees_which_it_is():
