@@ -14,12 +14,13 @@ from opentelemetry.trace import (
 from ..traceparent import read_traceparent
 
 NO_CONTEXT = Context()
-DROPPED = "-00"  # the end of a `traceparent` without a flag
+LENGTH = 55  # of a `traceparent` of this version
+NOT_SAMPLED = frozenset("02468ace")  # its last digit, where the lowest flag is not set
 
 
 def is_dropped(traceparent: str | None) -> bool:
-    """Tell whether a message says that its trace is not kept."""
-    return traceparent is not None and traceparent.endswith(DROPPED)
+    """Tell whether a message says that its trace is not kept; one of a later version never does."""
+    return traceparent is not None and len(traceparent) == LENGTH and traceparent[-1] in NOT_SAMPLED
 
 
 class Dropped(NonRecordingSpan):

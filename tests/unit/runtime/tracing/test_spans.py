@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
 from saga.runtime.clock import microseconds
@@ -166,18 +166,34 @@ def test_what_belongs_to_no_trace_begins_one(bakery, traces):
 DROPPED = trace_of(1)[:-1] + "0"
 
 
-def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, traces):
+class Unasked(Sampler):
+    """One that is never to be asked, as that takes its time."""
+
+    def should_sample(self, *_: Any, **__: Any) -> Any:
+        pytest.fail("was asked")
+
+    def get_description(self) -> str:
+        return "Unasked"
+
+
+@pytest.mark.parametrize("flags", ["00", "02"])  # nor with the flag for an id that is random
+def test_of_a_trace_that_is_not_kept_no_span_is_made_anywhere(bakery, flags):
+    dropped = DROPPED[:-2] + flags
+    traces = Kept(
+        "bakery.bake", sampler=ParentBased(Unasked(), remote_parent_not_sampled=Unasked())
+    )
+    bakery.baker.observer = traces
     known = []
     bakery.before.append(lambda: known.append((known_fields(), trace.get_current_span())))
-    under = Transport(bakery.bake_record(traceparent=DROPPED))
+    under = Transport(bakery.bake_record(traceparent=dropped))
     transport = TracedTransport(under, traces)
     transport.finish(bakery.baker.process(transport.poll(0.5)))
-    message = Envelope("t", "s/x/do", "T", "/", "now", "{}", traceparent=DROPPED)
+    message = Envelope("t", "s/x/do", "T", "/", "now", "{}", traceparent=dropped)
     assert traces.sending_command(message) is message
-    goes_on(traces, DROPPED)
+    goes_on(traces, dropped)
     assert traces.spans == ()
     [reply] = [decode(sent) for sent in under.sent]
-    assert reply.traceparent == DROPPED
+    assert reply.traceparent == dropped
     # But the handler knows its trace: its lines of the log, and what it traces itself.
     [(fields, span)] = known
     assert fields["trace_id"] == f"{1:032x}"
