@@ -14,6 +14,7 @@ from .container_state import ended_at, short_name
 
 LOOK_EVERY = 1.0  # seconds between two looks for streams that have come later
 
+NEVER = "0001-01-01T00:00:00Z"  # when it was that a container started which has not yet
 _END = object()
 
 
@@ -32,7 +33,7 @@ class Unread:
         for container in self._containers():
             name, deployed = short_name(container), container.labels.get("saga.name", "")
             run = container.attrs["State"]["StartedAt"]
-            if not self._is_wanted(name, deployed) or self._runs.get(container.id) == run:
+            if not self._is_wanted(name, deployed) or self._runs.get(container.id, NEVER) == run:
                 continue
             since = ended_at(container) if container.id in self._runs else None
             with suppress(NotFound):  # it has just gone

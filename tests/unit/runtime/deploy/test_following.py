@@ -82,12 +82,17 @@ def test_stream_that_breaks_off_is_told_after_its_last_line():
 class FakeContainer:
     """Logs what it was asked for."""
 
-    def __init__(self, name, started_at="2026-01-02T03:04:05.5Z", *, gone=False):
+    def __init__(
+        self,
+        name,
+        started_at="2026-01-02T03:04:05.5Z",
+        *,
+        finished_at="2026-01-02T03:04:04.250000001Z",
+        gone=False,
+    ):
         self.id, self.name, self._gone = f"id of {name}", f"saga-{name}", gone
         self.labels = {"saga.system": "saga", "saga.name": name.partition("-")[0]}
-        self.attrs = {
-            "State": {"StartedAt": started_at, "FinishedAt": "2026-01-02T03:04:04.250000001Z"}
-        }
+        self.attrs = {"State": {"StartedAt": started_at, "FinishedAt": finished_at}}
 
     def logs(self, *, stream, follow, since):
         if self._gone:
@@ -105,6 +110,15 @@ def test_each_run_of_each_container_is_read_once():
     containers.append(FakeContainer("a.f-2"))
     assert unread() == {"a.f": [b"True 1767323044.25"], "a.f-2": [b"True None"]}
     assert unread() == {}
+
+
+def test_a_container_that_has_yet_to_start_is_read_from_its_beginning_when_it_has():
+    never = "0001-01-01T00:00:00Z"  # as the engine has it
+    containers = [FakeContainer("a.f", never, finished_at=never)]
+    unread = Unread(lambda: containers, lambda *_: True, follow=True)
+    assert unread() == {}
+    containers[0] = FakeContainer("a.f", finished_at=never)
+    assert unread() == {"a.f": [b"True None"]}
 
 
 def test_streams_that_come_later_are_told_too_also_under_a_name_that_has_ended(monkeypatch):
