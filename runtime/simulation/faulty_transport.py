@@ -32,6 +32,13 @@ class FaultyTransport(SimulatedTransport):
         self._unsent, self._owed = set(), []
         return super().poll(timeout)
 
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Go back to the first of these; those there was no time for stay suspect to the end."""
+        in_hand = self.in_hand
+        super().put_back(records)
+        if self._unsent:  # the others are worked off, and all have been noted together
+            self.in_hand = in_hand
+
     def worked_off(self, records: Sequence[Record], out: Sequence[Record]) -> None:
         """Hear that a batch is committed, or one of its records alone, and what is to be sent."""
         self._unsent |= {(r.topic, r.partition, r.offset) for r in records}

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from saga.runtime.crash import CrashPoints
 from saga.runtime.envelope import Record
 from saga.runtime.settings import Settings
+from saga.runtime.simulation.faulty_transport import FaultyTransport
 from saga.runtime.simulation.invariants import JUNK, JUNK_HEADERS
 from saga.runtime.simulation.nemesis import CALM
 from saga.runtime.simulation.process import SESSION, Process
@@ -34,3 +36,21 @@ def test_one_that_is_killed_while_it_leaves_is_missed_by_its_group() -> None:
         # What the one had in hand comes to the other.
         assert world.broker.unread() == 0
         assert other.alive
+
+
+def test_what_there_was_no_time_for_is_in_hand_until_the_rest_is_sent() -> None:
+    """A process that dies meanwhile has noted it: it counts among those who have died of it."""
+    world = World(seed=1, partitions={"t": 1}, story=False)
+    world.nemesis.faults = CALM
+    for _ in range(3):
+        world.broker.append(Record("t", None, JUNK, JUNK_HEADERS))
+    transport = FaultyTransport(world, "g", ["t"], lambda _: None, CrashPoints("", None))
+    batch = transport.poll(0.0)
+    transport.put_back(batch[2:])  # not taken in hand at all
+    assert transport.in_hand == batch[:2]
+    transport.worked_off(batch[:1], [])
+    transport.put_back(batch[1:2])
+    transport.finish([])
+    assert transport.in_hand == batch[:2]
+    assert transport.poll(0.0) == batch[1:]
+    transport.close()
