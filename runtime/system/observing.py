@@ -9,7 +9,7 @@ from typing import Any
 from ..envelope import Envelope
 from ..errors import first_line
 from ..log_fields import Known, fields_of
-from ..observer import Observer
+from ..observer import NOTHING, Observer
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,9 @@ class Observers(Observer):
         self._ticking = [o.ticking for o in _hearing("ticking", observers)]
         self._around = [observer.around for observer in _hearing("around", observers)]
         if len(self._around) == 1:
-            [alone] = self._around
-            setattr(self, "around", alone)  # noqa: B010 - each message is one call
+            alone = _guarded(self._around[0])
+            # Each message is one call.
+            setattr(self, "around", lambda command: alone(command) or NOTHING)  # noqa: B010
 
     def ticking(self, began: int, /) -> AbstractContextManager[str | None]:
         """Be around the call of a timer's handler; tell what the first one tells with a trace."""

@@ -88,6 +88,14 @@ def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, cap
     assert caplog.text.count("not observed: KeyError") == 7
 
 
+def test_one_that_raises_alone_takes_nothing_along(bakery, caplog):
+    """As the only one that is around a handler: where its span can't be made."""
+    bakery.baker.observer = Observers(Broken())
+    [reply] = bakery.baker.process([bakery.bake_record()])
+    assert dict(reply.headers)["ce_outcome"] == b"done"
+    assert caplog.text.count("not observed: KeyError") == 2
+
+
 def test_one_that_can_not_leave_keeps_no_other_in(caplog):
     class Stuck(Observer):
         def around(self, command, /):
