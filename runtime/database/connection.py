@@ -78,9 +78,9 @@ class _ToldMistakes:
 TOLD_MISTAKES = _ToldMistakes()
 
 
-def _text(value: bytes) -> str:
-    """Read text, which SQLite takes as any bytes: one row must not be an error of the database."""
-    return value.decode(errors="replace")
+def as_text(value: Any) -> Any:
+    """Read bytes as text: SQLite takes any, and one row must not be an error of the database."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 class Sqlite(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
@@ -98,7 +98,7 @@ class Sqlite(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
         elif self.database != MEMORY and not Path(self.database).exists():
             raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
         connection = super()._connect()
-        connection.text_factory = _text
+        connection.text_factory = as_text
         return connection
 
     def rollback(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from ..errors import ContractError
-from .connection import TOLD_MISTAKES
+from .connection import TOLD_MISTAKES, as_text
 
 Convert = Callable[[Any], Any] | None
 Row = Sequence[Any]
@@ -223,12 +223,7 @@ def _of_column(column: Any, database: peewee.Database) -> Convert:
     own = (peewee.TextField.adapt, peewee.TextField.python_value)
     if not is_text or (kind.adapt, kind.python_value) != own:
         return column.python_value  # type: ignore[no-any-return]
-    return _text if isinstance(database, peewee.SqliteDatabase) else None
-
-
-def _text(value: Any) -> Any:
-    """Read bytes as text: in SQLite, a column holds what somebody has written into it by hand."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    return as_text if isinstance(database, peewee.SqliteDatabase) else None
 
 
 def _late(default: Any) -> Any:
