@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Files that are as a whole for `make proof` or `make containers` are not even imported.
 OTHERS = $(shell grep -rlE --include='test_*.py' '^pytestmark = .*mark\.(proof|docker)' tests)
 TESTS = -m "not proof and not docker" $(addprefix --ignore=,$(OTHERS)) \
-	-n 4 --dist loadfile --no-loadscope-reorder
+	-n 6 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

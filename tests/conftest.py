@@ -36,7 +36,7 @@ settings.load_profile("rotating" if os.environ.get("CI") else "fixed")
 # Of the tests alone. Processes of xdist start as this one does, and so are told of the first only.
 PLUGINS = ["schemathesis", "hypothesispytest", "xdist", "xdist.looponfail", "timeout", "anyio"]
 WAITING = {"contract", "docker", "docs", "integration", "stacks", "system"}
-SPREAD = 0.75  # of the computing files, over which those that wait are spread
+SPREAD = 0.6  # of the computing files, over which those that wait are spread
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes
 

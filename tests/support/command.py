@@ -108,9 +108,10 @@ def _as_it_was(folder: Path | None) -> Iterator[None]:
             signal.signal(number, handler)
         sys.path[:], saga.__path__ = path, package
         for name, module in [*sys.modules.items()]:
-            is_own = not name.startswith("saga.") or any(_is_from(module, one) for one in package)
-            if _is_from(module, folder) or (name not in modules and not is_own):
-                _forget(name)
+            if modules.get(name) is not module:
+                is_own = not name.startswith("saga.") or any(_is_from(module, at) for at in package)
+                if _is_from(module, folder) or (name not in modules and not is_own):
+                    _forget(name)
         for name, module in modules.items():
             if sys.modules.get(name) is not module and not _is_from(module, folder):
                 sys.modules[name] = module
