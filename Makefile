@@ -48,18 +48,20 @@ proof: install ## show that nothing is lost or done twice: seeds and kills, side
 seeds: install ## simulate the orders from a thousand seeds that nobody has tried
 	.venv/bin/saga simulate --seeds 1000 --first $$(date +%s)
 
-# Half of their time is waiting, for sessions that run out and for what is due: hence three at a time.
-# What takes longest begins first, so that nothing long is left alone at the end; to collect all of the
-# other tests, too, would take each of the three as long as one of these.
+# Half of their time is waiting, for sessions that run out and for what is due: hence four at a time,
+# and what waits beside what computes. What takes long begins first, so that nothing long is left alone
+# at the end; to collect all of the other tests, too, would take each of the four as long as one of these.
 PROOFS = $(shell grep -rl --include='test_*.py' 'pytest.mark.proof' tests)
 LONGEST = $(patsubst %,tests/%.py,integration/test_chaos integration/test_crash_points \
-	integration/test_resilience_outages integration/test_resilience_retries integration/test_kafka_server \
-	integration/test_partitions integration/test_deploying_systems integration/test_console \
-	unit/http/test_schemathesis integration/test_kafka_secured integration/test_healing saga/test_simulation \
-	integration/test_poisonous_messages docs/test_performance_docs integration/test_vanished_postgres \
-	docs/test_wheel contract/test_transport_faults docs/test_examples integration/test_odd_environment)
+	integration/test_resilience_outages contract/test_transport_faults integration/test_resilience_retries \
+	integration/test_poisonous_messages integration/test_kafka_server integration/test_vanished_postgres \
+	integration/test_console integration/test_partitions integration/test_healing \
+	integration/test_deploying_systems integration/test_kafka_secured saga/test_simulation \
+	contract/test_out_of_group unit/http/test_schemathesis contract/test_topics \
+	docs/test_performance_docs docs/test_wheel integration/test_deploying_orders \
+	docs/test_examples integration/test_odd_environment)
 kills: install ## run the tests that kill real processes for minutes
-	.venv/bin/python -m pytest -m proof -n 3 --dist loadfile --no-loadscope-reorder \
+	.venv/bin/python -m pytest -m proof -n 4 --dist loadfile --no-loadscope-reorder \
 		$(LONGEST) $(filter-out $(LONGEST),$(PROOFS))
 
 matrix: install ## write docs/failure-matrix.md from what a run of its test sees
