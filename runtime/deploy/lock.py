@@ -12,9 +12,6 @@ from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from .artifact import Artifact, ArtifactError, contents
 from .store import Store
 
@@ -116,6 +113,8 @@ def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
 
 def needed(roots: Iterable[str], find: Find) -> Lock:
     """List distributions with all that they require and is installed, by their names."""
+    from packaging.utils import canonicalize_name
+
     lock: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     todo = [(str(canonicalize_name(name)), "") for name in roots]  # with one of its extras, or none
@@ -176,6 +175,10 @@ def _required(text: str, extra: str) -> list[tuple[str, str]]:
     `psycopg[binary]>=3` asks for psycopg, and for that extra of it; what is no requirement, as
     very old distributions have some, for nothing.
     """
+    # Imported late: every command imports this module, and few make a lock.
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
     try:
         found = Requirement(text)
     except InvalidRequirement:

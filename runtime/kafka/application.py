@@ -60,7 +60,7 @@ def application(
             "queued.max.messages.kbytes": FETCHED_AHEAD // 1024,
             "fetch.max.bytes": FETCHED_AHEAD,
             # Of offsets that are stored, which are those that may be committed.
-            "auto.commit.interval.ms": 200,
+            "auto.commit.interval.ms": 500,
             "topic.metadata.refresh.interval.ms": METADATA_REFRESH,
             "reconnect.backoff.max.ms": 1_000,
             **consuming,

@@ -30,6 +30,7 @@ from .record import to_record
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds
+HEALTHY_FOR = 5.0  # seconds, after which that is said again
 ANSWERS_IN_FLIGHT = 2 * BATCH_SIZE  # at most, before the next batch is polled
 LEAVING = 2.0  # seconds that answers have to arrive; the batches of others come again
 CLOSING = 5.0  # seconds until all partitions are given up; hundredths are usual
@@ -67,7 +68,7 @@ class KafkaTransport:
         self._batch: list[Record] = []
         self._refused: list[Refusal] = []
         self._in_flight = InFlight()
-        self._next_look = 0.0
+        self._next_look = self._healthy_until = 0.0
         self._health = health or HealthFile(None)
         self._crash = crash_points
         self._is_member = False
@@ -86,10 +87,14 @@ class KafkaTransport:
 
     def _joined(self) -> None:
         self._is_member = True
-        self._health.mark_healthy()
+        self._mark_healthy()
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
             on_ready()
+
+    def _mark_healthy(self) -> None:
+        self._healthy_until = time.monotonic() + HEALTHY_FOR
+        self._health.mark_healthy()
 
     def _left(self) -> None:
         """Keep nothing of partitions that are somebody else's now; what is known is committed."""
@@ -106,10 +111,10 @@ class KafkaTransport:
             self._next_look = time.monotonic() + LOOK_EVERY
             if self._is_embedded:
                 self._look_for_an_empty_broker()
-            if self._is_member:
-                self._health.mark_healthy()
-            else:
+            if not self._is_member:
                 self._see_to_membership()
+            elif time.monotonic() >= self._healthy_until:
+                self._mark_healthy()
         self._see_to_answers()
         first = self._consumer.poll(timeout)
         messages = []

@@ -112,12 +112,8 @@ class Hold:
     """The hold of a data directory, which is lost when its lock file is removed or replaced."""
 
     def __init__(self, data: Path) -> None:
-        self._data = data
+        self._data, self._lock = data, data / "lock"
         self._seen = {self._lock: identity(self._lock)}
-
-    @property
-    def _lock(self) -> Path:
-        return self._data / "lock"
 
     @property
     def lost(self) -> bool:

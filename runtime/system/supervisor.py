@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ OnReady = Callable[[Mapping[str, Wanted]], None]
 
 RUN = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
+LOOK_EVERY = 10  # ticks between two looks at databases
 
 
 class Supervisor:
@@ -114,8 +116,10 @@ class Supervisor:
             try:
                 self._start_all()
                 self._state = "ready"
-                while not self._stop.wait(TICK):
-                    self._hold.check(self._databases)
+                for tick in count():
+                    if self._stop.wait(TICK):
+                        break
+                    self._hold.check(() if tick % LOOK_EVERY else self._databases)
                     self._guarded("what is wanted", self._reconcile)
                     self._guarded("what runs", lambda: self._check_all(on_ready))
             except KeyboardInterrupt:  # a start that is broken off
@@ -146,8 +150,7 @@ class Supervisor:
 
     def _start_broker(self) -> None:
         info = ProcessInfo(name="broker", kind="broker", port=self.broker.port)
-        launch = lambda: self.broker.start(self._all_topics())  # noqa: E731
-        child = Child(info, launch, self.broker.log_file)
+        child = Child(info, lambda: self.broker.start(self._all_topics()), self.broker.log_file)
         self.children.append(child)
         child.start()
 

@@ -95,7 +95,12 @@ class Starting:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.clock, self.reports, self.alive = clock, list[Any](), False
-        self.process = SimpleNamespace(pid=None, is_alive=lambda: self.alive, exitcode=1)
+        news, end = Pipe(duplex=False)
+        end.close()  # so that there always are some
+        self.reports.append(news)
+        self.process = SimpleNamespace(
+            pid=None, is_alive=lambda: self.alive, exitcode=1, sentinel=news.fileno()
+        )
         self.child = Child(
             ProcessInfo(name="shop.sell", kind="function"), self.launch, folder / "log"
         )
@@ -265,7 +270,7 @@ def test_kill_ends_what_still_runs_and_says_so(
 
 def test_a_process_is_ready_when_it_has_reported_its_topics(tmp_path: Path) -> None:
     ours, theirs = Pipe(duplex=False)
-    process = SimpleNamespace(pid=1, is_alive=lambda: True, exitcode=None)
+    process = SimpleNamespace(pid=1, is_alive=lambda: True, exitcode=None, sentinel=ours.fileno())
     launch: Callable[[], object] = lambda: (process, ours)  # noqa: E731
     child = Child(ProcessInfo(name="shop.sell", kind="function"), launch, tmp_path / "log")
     child.start()
