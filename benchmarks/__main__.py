@@ -38,6 +38,7 @@ SYSTEMS: Mapping[str, System] = {
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }
+START = 12.0  # seconds, until a system does no more than it does for long
 USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
@@ -79,8 +80,8 @@ def _measure(
         numbers = orders()
         cpu = partial(cpu_seconds, running.parts)
         for in_flight in wanted.in_flight:
-            before = machine_speed()
-            load = closed_loop(running.api, numbers, in_flight, wanted.warm_up, wanted.seconds, cpu)
+            before, warm_up = machine_speed(), wanted.warm_up if told else wanted.start
+            load = closed_loop(running.api, numbers, in_flight, warm_up, wanted.seconds, cpu)
             run = uvloop.run(load)
             told |= run.told
             speed = (before + machine_speed()) / 2
@@ -143,6 +144,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=3, metavar="N")
     add("--seconds", type=float, default=10.0, metavar="S", help="measured, of each cell")
     add("--warm-up", type=float, default=3.0, metavar="S", help="before each, not measured")
+    add("--start", type=float, default=START, metavar="S", help="before a system's first cell")
     add("--folder", type=Path, default=Path(".benchmarks"), help="for the engines and their data")
     add("--json", action="store_true", help="print JSON, for programs")
     return parser.parse_args()

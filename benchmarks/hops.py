@@ -34,7 +34,7 @@ from .ours import OURS, data_folder
 from .processes import Failed, as_a_command, scratch_folder
 from .report import header, row
 
-WARM_UP = 30  # orders before those that count
+WARM_UP = 1_000  # orders before those that count: a system does more when it has just started
 HALF = 0.0005  # seconds: what a time in whole milliseconds lacks on average
 CONSUME_TIMEOUT = 10.0  # seconds without any record
 STEPS = len(place_order.steps)
@@ -167,12 +167,12 @@ def _records(consumer: Consumer, topics: set[str]) -> Iterator[tuple[str, Sent]]
         left -= len(records)
 
 
-def measure(name: str, count: int, folder: Path) -> list[Marks]:
+def measure(name: str, count: int, warm_up: int, folder: Path) -> list[Marks]:
     """Run a system of ours, and place so many orders that complete."""
     scratch = scratch_folder(folder)
-    some = [*islice((one for one in orders() if one.completes), WARM_UP + count)]
+    some = [*islice((one for one in orders() if one.completes), warm_up + count)]
     with OURS[name](scratch, folder) as running:
-        visits = asyncio.run(place(running.api, some))[WARM_UP:]
+        visits = asyncio.run(place(running.api, some))[warm_up:]
         sent = read_topics(read_system(data_folder(scratch)).broker)
         states = saga_queries.find_many(ledger.sagas(), [visit.saga_id for visit in visits])
         moments = histories(ledger.sagas(), states)
@@ -187,10 +187,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hops")
     parser.add_argument("--system", choices=OURS, default="ours")
     parser.add_argument("--orders", type=int, default=300, metavar="N")
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, metavar="N")
     parser.add_argument("--folder", type=Path, default=Path(".benchmarks"))
     wanted = parser.parse_args()
     with as_a_command():
-        marks = measure(wanted.system, wanted.orders, wanted.folder.absolute())
+        marks = measure(wanted.system, wanted.orders, wanted.warm_up, wanted.folder.absolute())
         print(*table(marks), sep="\n")
 
 
