@@ -17,11 +17,19 @@ def cpu_seconds(parts: Parts) -> dict[str, float]:
     A process that is listed belongs to the part where it is, whoever started it. One that has
     ended counts as a part of the one that waited for it.
     """
+    used = dict.fromkeys(parts, 0.0)
+    for part, process in processes(parts):
+        used[part] += _used(process)
+    return used
+
+
+def processes(parts: Parts) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield the processes of each part, and those that they started and that are not listed."""
     listed = {pid for pids in parts.values() for pid in pids}
-    return {
-        part: sum(_used(process) for pid in pids for process in _tree(pid, listed))
-        for part, pids in parts.items()
-    }
+    for part, pids in parts.items():
+        for pid in pids:
+            for process in _tree(pid, listed):
+                yield part, process
 
 
 def _tree(pid: int, listed: set[int]) -> Iterator[psutil.Process]:

@@ -72,5 +72,18 @@ def test_recovery_of_a_killed_function_is_told(tmp_path: Path) -> None:
     assert re.search(r"seconds: \d+\.\d\d\nmedian", done.stdout), done.stderr
 
 
+@pytest.mark.proof
+def test_idle_system_is_measured(tmp_path: Path) -> None:
+    done = command("benchmarks.idle", tmp_path, "--seconds", "0.2")
+    assert done.returncode == 0, done.stderr
+    ready, ps, helped, _, *table = done.stdout.splitlines()
+    assert ready.startswith("all ready after ")
+    assert (ps[:8], helped[:12]) == ("saga ps:", "saga --help:")
+    megabytes = {line.split(" | ")[0][2:]: int(line.split(" | ")[2][:-2]) for line in table[2:]}
+    assert megabytes.keys() >= {"supervisor", "broker", "saga host", "adapters", "functions"}
+    assert all(megabytes.values())
+    assert megabytes["all"] == pytest.approx(sum(megabytes.values()) / 2, abs=len(megabytes))
+
+
 def test_page_names_every_system() -> None:
     assert {name for name in SYSTEMS if f"`{name}`" not in PAGE} == set()
