@@ -20,6 +20,7 @@ from saga.runtime.database.connection import connect
 from support.load import Traffic
 from support.postgres import PostgresServer, run_server
 from support.system import RunningSystem, lay_out, run_system
+from support.traced import begin_patiently
 from support.waiting import wait_until
 
 # httpcore looks for it at each request, which takes longer where it is not than all the rest.
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # On a disk, a thousand databases wait for its syncs, and as many folders for free inodes.
         os.environ["TMPDIR"] = str(MEMORY)
     os.environ["SAGA_METRICS_PORT"] = "0"  # systems side by side can't all have one port
+    begin_patiently()
     # A shell without job control lets its background ignore Ctrl-C, and so all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
