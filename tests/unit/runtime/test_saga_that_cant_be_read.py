@@ -298,7 +298,9 @@ def test_row_with_a_time_of_no_zone_is_set_aside(store, field):
     assert field in saga(store).failure.message
 
 
-@pytest.mark.parametrize("history", [[["x", "0R"]], [[1, "9R"]], [[1, "0?"]], [[1, ""]]])
+@pytest.mark.parametrize(
+    "history", [[["x", "0R"]], [[1, "9R"]], [[1, "0?"]], [[1, ""]], [[10**20, "0R"]], [[[], "0R"]]]
+)
 def test_history_that_cant_be_read_holds_up_nothing(store, history):
     write(json.dumps({**json.loads(text()), "history": history}))
     found = saga_history.histories(store.database, [saga(store)])
