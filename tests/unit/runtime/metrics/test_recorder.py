@@ -354,6 +354,7 @@ def test_compensation_is_counted_by_its_reason(hosted, counted):
     hosted.answer(saga_id, "serve", "do", "rejected", "no_table")
     told = {"step": "serve", "code": "no_table"}
     assert counted.total("saga_compensations_total", **told) == 1
+    assert counted.total("saga_ended_total") == 0
     hosted.answer(saga_id, "cook", "undo", "done")
     assert counted.total("saga_compensations_total") == 1
     assert counted.total("saga_ended_total", status="COMPENSATED") == 1
