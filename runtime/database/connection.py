@@ -11,7 +11,7 @@ import peewee
 from ..data_directory import make_folder
 from ..errors import ContractError
 from ..secrets import check_url
-from .kept import Kept, kept
+from .kept import Kept
 from .sqlite import check_sqlite, is_about_a_transaction, is_mistake, sqlite_file
 
 # What a handler is told whose transaction is no longer there.
@@ -70,7 +70,7 @@ class _ToldMistakes:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, peewee.OperationalError):
-            cause = getattr(error, "orig", error)  # the driver's own error
+            cause = getattr(error, "orig", None)  # the driver's own error
             if is_mistake(cause):
                 raise peewee.ProgrammingError(cause, *error.args) from error
 
@@ -164,7 +164,7 @@ def batch_transaction(database: peewee.Database) -> Iterator[None]:
     """
     written = False
     try:
-        with transaction(database, alone=True), kept(database):
+        with transaction(database, alone=True), database.kept():
             yield
             written = True
     except peewee.DatabaseError as error:

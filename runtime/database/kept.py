@@ -7,7 +7,7 @@ rest, and what a ROLLBACK takes away has been answered.
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ContractError
@@ -58,10 +58,5 @@ class Kept:
         return super().execute_sql(sql, params)  # type: ignore[misc]
 
     def _check(self) -> None:
-        if getattr(self._kept, "now", False):
+        if getattr(self._kept, "now", None):
             raise ContractError(NOT_YOURS)
-
-
-def kept(database: object) -> AbstractContextManager[None]:
-    """Keep what runs in a block from ending the transaction of this thread: a `ContractError`."""
-    return database.kept() if isinstance(database, Kept) else nullcontext()

@@ -62,7 +62,7 @@ def session_options(url: str, longest: float) -> str:
         own = conninfo_to_dict(url).get("options") or ""
     except psycopg.ProgrammingError:
         raise ContractError(UNREAD) from None
-    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(own)]).strip()
+    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(own)])
 
 
 class Postgres(Kept, peewee.PostgresqlDatabase):  # type: ignore[misc]

@@ -66,7 +66,7 @@ def create_missing(database: peewee.Database, tables: Iterable[type[Table]]) -> 
 
 
 def _check_columns(database: peewee.Database, table: type[Table]) -> None:
-    nothing = table.select(peewee.SQL("*")).limit(0).bind(database)
+    nothing = table.select(peewee.SQL("*")).limit(0)
     there = {column[0] for column in database.execute(nothing).description}
     if lacking := [name for name in table._meta.columns if name not in there]:
         what = f"table {table._meta.table_name} has no column {', '.join(lacking)}"

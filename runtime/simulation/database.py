@@ -10,6 +10,7 @@ from typing import Any
 
 import peewee
 
+from ..database.kept import Kept
 from .invariants import INJECTED
 from .nemesis import COMMIT_REFUSED, Nemesis
 
@@ -28,7 +29,7 @@ class DatabaseFault(sqlite3.OperationalError):
         self.sqlstate = sqlstate
 
 
-class SimulatedDatabase(peewee.SqliteDatabase):  # type: ignore[misc]
+class SimulatedDatabase(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
     """A database that all processes of one service share; undisturbed but in `disturbed_by`."""
 
     def __init__(self, service: str) -> None:

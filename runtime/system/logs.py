@@ -97,7 +97,7 @@ class TextFormatter(logging.Formatter):
         return "\n".join([escaped(line), *below])
 
     def _traceback(self, record: logging.LogRecord) -> str:
-        traceback = record.exc_text or ""
+        traceback = record.exc_text
         if record.exc_info and not traceback:
             traceback = self.formatException(record.exc_info)
         lines = hidden("\n".join(filter(None, [traceback, record.stack_info]))).split("\n")

@@ -41,14 +41,14 @@ def test_first_look_of_another_replica_at_the_same_time_changes_nothing(database
     assert outbox.lock_due(database, REMIND, LATER) == NOW
 
 
-EDITED = [
-    "headers = ''",
-    "headers = '[1]'",
-    "headers = '[[\"a\", 1]]'",
-    f"headers = '{'[' * 9_999}'",
-    "topic = ''",
-    "topic = 'a b'",
-]
+EDITED = {
+    "headers = ''": "JSONDecodeError: ",
+    "headers = '[1]'": "TypeError: ",
+    "headers = '[[\"a\", 1]]'": "AttributeError: ",
+    f"headers = '{'[' * 9_999}'": "RecursionError: ",
+    "topic = ''": "ContractError: its topic: '' can't be a topic",
+    "topic = 'a b'": "ContractError: its topic: 'a b' can't be a topic",
+}
 
 
 @pytest.mark.parametrize("edited", EDITED)
@@ -57,7 +57,7 @@ def test_row_that_cant_be_read_is_told_and_holds_up_no_other(database, caplog, e
     [first, _] = outbox.unsent(database, REMIND)
     database.execute_sql(f"UPDATE outbox SET {edited} WHERE id = {first.number}")
     assert unsent(database) == records(2)
-    assert f"row {first.number} of the outbox can't be read" in caplog.text
+    assert f"row {first.number} of the outbox can't be read: {EDITED[edited]}" in caplog.text
 
 
 @pytest.mark.parametrize("value", ["x'ff'", "'soon'"])

@@ -161,8 +161,8 @@ def test_altered_saga_is_a_copy_with_the_changes(changes):
 
 
 def test_saga_is_altered_in_its_fields_alone():
-    with pytest.raises(AttributeError):
-        altered(STATE, statos="RUNNING")
+    with pytest.raises(AttributeError, match="SagaState has not all of statos, due_at"):
+        altered(STATE, statos="RUNNING", due_at=DONE)
 
 
 def test_who_has_written_a_saga_need_not_parse_it() -> None:

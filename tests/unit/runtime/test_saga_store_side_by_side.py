@@ -106,6 +106,11 @@ def sweep(store: SagaStore) -> list[str]:
     return sent(commands)
 
 
+def note_sent(store: SagaStore) -> None:
+    with transaction(store.database):
+        unsent.note_sent(store.database, ["b", "a"], LATER)
+
+
 def sent(commands: list[Envelope]) -> list[str]:
     return [command.id for command in commands]
 
@@ -170,22 +175,34 @@ def test_sweep_waits_for_nobody_and_takes_the_others(store: SagaStore, other: Sa
     assert steps(store) == ["UNDOING", "PENDING"]
 
 
-def test_transitions_of_many_sagas_lock_them_in_one_order(
+def test_note_that_a_command_is_sent_leaves_a_saga_that_was_cancelled_meanwhile(
     store: SagaStore, other: SagaStore
 ) -> None:
-    """Wherever they are stored: one that waits for the first of them holds no other."""
-    saga_rows.mark.on(
-        store.database, "a", "RUNNING", LATER
-    )  # PostgreSQL writes it anew, behind `b`
-    free = "SELECT 1 FROM saga WHERE id = 'b' FOR UPDATE NOWAIT"
+    with transaction(store.database):
+        store.sweep(SAGA, LATER)
+    (state, _), _ = one_after_the_other(
+        store, lambda: store.cancel(SAGA, "a", NOW), lambda: note_sent(other)
+    )
+    assert saga_rows.SagaRow.get_by_id("a").due_at == state.due_at
 
-    def lock_both() -> None:
-        with transaction(other.database):
-            other.advance(SAGA, [MADE._replace(saga_id="b"), MADE], NOW)
+
+def advance_both(store: SagaStore) -> None:
+    with transaction(store.database):
+        store.advance(SAGA, [MADE._replace(saga_id="b"), MADE], NOW)
+
+
+@pytest.mark.parametrize("lock_both", [advance_both, note_sent])
+def test_transitions_of_many_sagas_lock_them_in_one_order(
+    store: SagaStore, other: SagaStore, lock_both: Callable[[SagaStore], None]
+) -> None:
+    """Wherever they are stored: one that waits for the first of them holds no other."""
+    for saga_id in "ba":  # PostgreSQL writes it anew, behind what is there
+        saga_rows.mark.on(store.database, saga_id, "RUNNING", unsent.marked(LATER))
+    free = "SELECT 1 FROM saga WHERE id = 'b' FOR UPDATE NOWAIT"
 
     with ThreadPoolExecutor(1) as thread, transaction(store.database):
         store.cancel(SAGA, "a", NOW)
-        later = thread.submit(lock_both)
+        later = thread.submit(lock_both, other)
         wait_until(lambda: waits(store.database), "the other one waits")
         assert store.database.execute_sql(free).fetchone()
     later.result(DEADLINE)

@@ -250,7 +250,7 @@ def test_handler_that_commits_is_told_whose_that_is_and_is_due_still(billing, mo
 def test_handler_that_would_end_its_process_has_failed(billing, monkeypatch):
     bills = billing([1])
     monkeypatch.setattr(bills, "send_mails", sys.exit)
-    with pytest.raises(ContractError, match="raised SystemExit"):
+    with pytest.raises(ContractError, match=f"{NAME} raised SystemExit"):
         bills.timer().tick()
 
 

@@ -219,6 +219,23 @@ def test_handler_that_ends_its_transaction_takes_no_other_along(
     assert not bakery.database.in_transaction()
 
 
+def test_rejection_that_ends_its_transaction_takes_no_other_along(bakery, outcomes):
+    def refuse():
+        bakery.database.connection().rollback()
+        raise Rejected("no_flour", "the mill is closed")
+
+    bakery.before = [nothing, refuse] * 2
+    assert outcomes(bake_two(bakery)) == [TWO[0], ("t/bake/do/reply", "rejected")]
+    assert bakery.loaves == ["rye"]
+
+
+def test_all_of_a_batch_may_end_their_transaction(bakery, outcomes, caplog):
+    bakery.after = [lambda: bakery.database.connection().rollback()] * 99
+    told = [(name, "failed") for name, _ in TWO]
+    assert outcomes(bake_two(bakery)) == told
+    assert f"taken one by one, as their commit was refused: {WENT_ON}" in caplog.messages
+
+
 def test_handlers_share_no_transaction_from_when_one_has_ended_it(bakery):
     """What others have written with the first one was done twice; there is no second time."""
     bakery.after = [lambda: bakery.database.connection().commit()]

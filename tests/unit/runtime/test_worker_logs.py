@@ -1,7 +1,10 @@
 """What a worker logs of a command tells which one that is."""
 
+import logging
+
 import pytest
 
+from saga.runtime import worker
 from saga.runtime.errors import Rejected
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -37,6 +40,16 @@ def test_what_came_of_a_command_has_its_fields(bakery, caplog, error, told, trac
     assert line.getMessage() == told
     assert known(line) == KNOWN
     assert bool(line.exc_text and line.exc_text.endswith("ValueError: x")) == traced
+
+
+def test_failure_is_not_logged_where_only_what_is_worse_is(bakery, caplog):
+    bakery.before.append(lambda: fail(ValueError("x")))
+    worker.log.setLevel(logging.CRITICAL)
+    try:
+        bakery.baker.process([bakery.bake_record()])
+    finally:
+        worker.log.setLevel(logging.NOTSET)
+    assert caplog.records == []
 
 
 def test_a_dead_letter_has_its_key_for_a_saga(bakery, caplog):

@@ -671,8 +671,9 @@ def test_what_was_there_before_is_not_judged(shop: Shop) -> None:
     assert shop.violations() == []
 
 
-def test_what_is_in_flight_is_counted_from_its_beginning(shop: Shop) -> None:
+@pytest.mark.parametrize("status", ["RUNNING", "COMPENSATING", "UNREADABLE"])
+def test_what_is_in_flight_is_counted_from_its_beginning(shop: Shop, status: str) -> None:
     assert ledger.in_flight(shop.before) == 0
-    change_state(shop.case("COMPLETED"), status="RUNNING")
+    change_state(shop.case("COMPLETED"), status=status)
     assert ledger.in_flight(shop.before) == 1
     assert ledger.in_flight(ledger.books()) == 0

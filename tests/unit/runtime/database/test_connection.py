@@ -23,6 +23,7 @@ from saga.runtime.database.connection import (
     transaction,
 )
 from saga.runtime.database.schema import bind
+from saga.runtime.database.sqlite import sqlite_file
 from saga.runtime.database.statements import prepared
 from saga.runtime.errors import ContractError
 
@@ -48,8 +49,9 @@ def test_a_mistake_in_sql_is_no_outage_on_either_database(accounts, sql):
     def wrong():
         return Account.select(Account.id).where(peewee.SQL("nothing = 1"))
 
-    with pytest.raises(peewee.ProgrammingError):
+    with pytest.raises(peewee.ProgrammingError) as mistake:
         accounts.execute_sql(sql)
+    assert isinstance(mistake.value.orig, (sqlite3.Error, psycopg.Error))
     if isinstance(accounts, peewee.PostgresqlDatabase):
         accounts.rollback()
     with pytest.raises(peewee.ProgrammingError, match="nothing"):
@@ -58,8 +60,9 @@ def test_a_mistake_in_sql_is_no_outage_on_either_database(accounts, sql):
 
 def test_an_outage_is_no_mistake(sqlite, tmp_path):
     bind(sqlite, [Account])
-    with pytest.raises(peewee.OperationalError, match="no such savepoint"):
-        sqlite.execute_sql("ROLLBACK TO SAVEPOINT handler")
+    for end in ("ROLLBACK TO", "RELEASE"):
+        with pytest.raises(peewee.OperationalError, match="no such savepoint"):
+            sqlite.execute_sql(f"{end} SAVEPOINT handler")
     sqlite.execute_sql("PRAGMA max_page_count = 1")
     with pytest.raises(peewee.OperationalError, match="full"):
         sqlite.execute_sql("CREATE TABLE more (id)")
@@ -69,8 +72,9 @@ def test_an_outage_is_no_mistake(sqlite, tmp_path):
 def test_an_old_sqlite_is_refused_and_postgresql_is_not(monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
-    with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer .* has 3\.34\.1"):
-        connect("sqlite://")
+    for url in ("sqlite://", "SQLite://"):
+        with pytest.raises(ContractError, match=r"^SQLite 3\.35 or newer .* has 3\.34\.1"):
+            connect(url)
     connect("postgresql://nowhere/db")
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
     connect("sqlite://")
@@ -119,9 +123,33 @@ def test_instant_of_no_year_is_the_first_or_last_one(kept, read):
     assert Instant().python_value(kept) == read.replace(tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("kept", "read"), [("soon", datetime.min), (60_000_000.5, datetime(1970, 1, 1, 0, 1))]
+)
+def test_instant_that_somebody_has_written_by_hand_is_read(sqlite, kept, read):
+    bind(sqlite, [Account])
+    sqlite.execute_sql("INSERT INTO account VALUES (1, 'Ann', 0, ?)", (kept,))
+    assert Account.get().opened == read.replace(tzinfo=UTC)
+
+
 def test_text_that_is_none_is_no_error_of_the_database(sqlite):
     """Somebody has written it by hand, on a terminal of another encoding."""
     assert sqlite.execute_sql("SELECT CAST(x'4afc' AS TEXT)").fetchone() == ("J\ufffd",)
+
+
+class Note(Table):
+    title = peewee.CharField()
+    words = peewee.TextField()
+
+
+def test_bytes_where_text_belongs_are_no_error_either(sqlite):
+    @prepared
+    def read():
+        return Note.select(Note.title, Note.words)
+
+    bind(sqlite, [Note])
+    sqlite.execute_sql("INSERT INTO note VALUES (1, x'4afc', x'4afc')")
+    assert read() == [("J\ufffd", "J\ufffd")]
 
 
 def test_instants_of_two_time_zones_are_one():
@@ -155,6 +183,10 @@ def test_postgresql_is_reached_by_each_of_its_names(postgres_url, scheme):
     database = connect(postgres_url.replace("postgresql", scheme, 1))
     assert database.execute_sql("SELECT 1").fetchall() == [(1,)]
     database.close()
+
+
+def test_sqlite_is_reached_by_its_name_in_any_case():
+    assert connect("SQLite://").database == ":memory:"
 
 
 def test_sqlite_keeps_so_much_in_memory_and_no_more():
@@ -196,6 +228,19 @@ def test_sqlite_file_is_made_with_its_folders(tmp_path):
     mode = database.execute_sql("PRAGMA journal_mode").fetchone()[0]
     database.close()
     assert (path.exists(), mode) == (True, "wal")
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///a/b.db", Path("a/b.db")),
+        ("SQLite:////a/b.db", Path("/a/b.db")),
+        ("sqlite://", None),
+        ("postgresql://host/db", None),
+    ],
+)
+def test_file_of_a_database_is_known_where_it_has_one(url, file):
+    assert sqlite_file(url) == file
 
 
 @pytest.mark.parametrize("path", ["a/b.db", "/a/b.db", ":memory:"])
@@ -254,6 +299,21 @@ def test_failed_transaction_leaves_nothing(accounts):
     with pytest.raises(ZeroDivisionError):
         fail_halfway()
     assert Account.select().count() == 0
+
+
+def test_transaction_of_one_thread_alone_is_kept(tmp_path):
+    database = connect(f"sqlite:///{tmp_path}/x.db")
+
+    def write():
+        with database:
+            database.execute_sql("CREATE TABLE mark (id INTEGER)")
+
+    with ThreadPoolExecutor(1) as other, database:
+        with database.kept():
+            other.submit(write).result()
+            with pytest.raises(ContractError):
+                database.commit()
+        assert database.get_tables() == ["mark"]
 
 
 def test_sqlite_transaction_is_the_only_writer_from_its_start(tmp_path):

@@ -6,6 +6,7 @@ from itertools import count
 from uuid import uuid4
 
 import peewee
+import psycopg
 import pytest
 
 from saga.runtime import Instant, Money, Table
@@ -92,6 +93,43 @@ def test_returned_columns_are_read_as_peewee_reads_them():
     make("jam")
     assert empty_all(NOW) == [("jam", Decimal("0.10"), NOW, True)]
     assert empty_all(NOW) == []
+
+
+def test_rows_are_read_alike_on_a_connection_that_makes_others(database, monkeypatch):
+    @prepared
+    def look():
+        return Jar.select(Jar.label, Jar.price)
+
+    make("jam")
+    on_sqlite = isinstance(database, peewee.SqliteDatabase)
+    of_another_kind = (lambda *_: ("a", "b")) if on_sqlite else psycopg.rows.dict_row
+    monkeypatch.setattr(database.connection(), "row_factory", of_another_kind)
+    assert look() == [("jam", Decimal("0.10"))]
+
+
+class Loud(peewee.CharField):  # type: ignore[misc]
+    def python_value(self, value):
+        return value.upper()
+
+
+class Trimmed(peewee.TextField):  # type: ignore[misc]
+    def adapt(self, value):
+        return value.strip()
+
+
+class Sign(Table):
+    title = Loud()
+    words = Trimmed()
+
+
+def test_text_is_read_as_its_column_has_it(database):
+    @prepared
+    def read():
+        return Sign.select(Sign.title, Sign.words)
+
+    bind(database, [Sign])
+    database.execute_sql("INSERT INTO sign (title, words) VALUES ('closed', ' on Sunday ')")
+    assert read() == [("CLOSED", "on Sunday")]
 
 
 def test_rows_can_be_deleted():

@@ -71,6 +71,16 @@ def test_all_are_told_and_the_last_one_is_nearest_to_the_handler():
     assert first.heard == second.heard == [handled, [], 3, record, (1, 2, 3)]
 
 
+def test_trace_of_a_timer_is_the_first_one_that_is_told():
+    class Untraced(Observer):
+        def ticking(self, began, /):
+            return nullcontext()
+
+    for observers in (Observers(Told(), Untraced()), Observers(Untraced(), Told())):
+        with observers.ticking(1) as traceparent:
+            assert traceparent == "00-1"
+
+
 def test_one_that_raises_takes_along_neither_the_others_nor_the_work(bakery, caplog):
     told = Told()
     bakery.baker.observer = observers = Observers(Broken(), told)

@@ -12,6 +12,7 @@ from sanic import Blueprint, Sanic
 from saga.functions.orchestrator.place_order import place_order
 from saga.http import orchestrator
 from saga.runtime.envelope import Envelope
+from saga.runtime.log_fields import known_fields
 from saga.runtime.settings import Settings
 from saga.runtime.tracing.requests import trace_requests
 from saga.runtime.web import answer, in_thread, new_app
@@ -31,6 +32,11 @@ def api(start: Start, settings: Settings, traces) -> Api:
     @api.get("/bread/<saga_id:id>")
     async def bread(request, saga_id):
         await in_thread(request, lambda: traces.tracer.start_span("database").end())
+        return answer(Health())
+
+    @api.get("/known")
+    async def known(request):
+        traces.known = known_fields()
         return answer(Health())
 
     @api.get("/fire")
@@ -78,6 +84,21 @@ def test_an_error_of_ours_is_one_and_a_clients_is_none(api, traces):
     assert (fire.attributes["error.type"], fire.status.status_code) == ("500", StatusCode.ERROR)
     assert (none.name, none.status.status_code) == ("GET", StatusCode.UNSET)
     assert "error.type" not in none.attributes
+
+
+def test_method_that_nobody_knows_makes_no_name_of_a_span(api, traces):
+    """There would be as many as somebody likes."""
+    api.ask("BREW", "/bread/7", described=False)
+    [span] = traces.spans
+    assert span.name.partition(" ")[0] == "HTTP"
+    assert span.attributes["http.request.method"] == "_OTHER"
+
+
+def test_what_is_logged_of_a_request_tells_its_trace(api, traces):
+    api.ask("GET", "/known", headers={"traceparent": TRACE}, described=False)
+    [span] = traces.spans
+    told = {name: traces.known[name] for name in ("trace_id", "span_id")}
+    assert told == {"trace_id": f"{1:032x}", "span_id": f"{span.context.span_id:016x}"}
 
 
 def test_health_is_asked_for_too_often_to_be_traced(api, traces):

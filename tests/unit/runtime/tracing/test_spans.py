@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+)
 from opentelemetry.trace import SpanKind, StatusCode
 
 from saga.runtime.clock import microseconds
@@ -123,9 +129,9 @@ def test_a_handler_that_is_called_again_with_its_batch_has_one_span(
     first = traces.spans[0]
     assert (first.attributes["saga.outcome"], first.attributes["error.type"]) == (outcome, kind)
     assert first.status.status_code is status
-    told = [dict(event.attributes) for event in first.events]
+    told = [(event.name, dict(event.attributes)) for event in first.events]
     message = {"exception.type": "ValueError", "exception.message": "ValueError: x"}
-    assert told == ([message] if outcome == "failed" else [])
+    assert told == ([("exception", message)] if outcome == "failed" else [])
 
 
 def test_what_no_handler_is_called_for_has_a_span_too(bakery, traces):
@@ -211,8 +217,43 @@ def test_a_trace_that_begins_with_a_command_is_dropped_whole(bakery, sampler):
     assert traces.spans == ()
 
 
+def test_a_trace_that_is_dropped_ends_no_other_of_its_batch(bakery):
+    traces = Kept("bakery.bake", sampler=ParentBased(ALWAYS_OFF))
+    bakery.baker.observer = traces
+    bakery.baker.process([bakery.bake_record(), record(bakery)])
+    assert [span.context.trace_id for span in traces.spans] == [1]
+
+
+class OfWhatIsSent(Sampler):
+    """Keeps the spans of what is sent, whatever is above them."""
+
+    def should_sample(self, parent_context, trace_id, name, *_: Any, **__: Any) -> Any:
+        sent = name.startswith("send ")
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if sent else Decision.DROP)
+
+    def get_description(self) -> str:
+        return "OfWhatIsSent"
+
+
+def test_an_answer_is_below_its_handlers_span_where_that_is_not_kept(bakery):
+    bakery.baker.observer = traces = Kept("bakery.bake", sampler=OfWhatIsSent())
+    transport = TracedTransport(Transport(record(bakery)), traces)
+    transport.finish(bakery.baker.process(transport.poll(0.5)))
+    [send] = traces.spans
+    assert send.context.trace_id == 1
+    assert send.parent.span_id != 1  # that of what has sent the command
+
+
 def test_who_looks_at_a_span_that_is_dropped_sees_which_it_is():
     assert DROPPED in repr(trace_context.Dropped(DROPPED))
+    nothing = trace_context.Dropped("x" * 54 + "0")
+    assert nothing.get_span_context() is trace.INVALID_SPAN_CONTEXT
+
+
+@pytest.mark.parametrize("other", ["", "0", DROPPED + "-0"])
+def test_what_is_no_trace_of_this_version_is_not_dropped(other):
+    assert trace_context.is_dropped(DROPPED)
+    assert not trace_context.is_dropped(other)
 
 
 def test_a_sampler_that_asks_no_parent_is_asked_for_each_span(bakery, eager):
@@ -420,6 +461,22 @@ def test_destinations_and_groups_are_named_as_the_broker_knows_them(prefixed):
     [call] = prefixed._calls.values()
     assert call.attributes["messaging.consumer.group.name"] == "shop.bakery.bake"
     assert call.name == "process shop.t"
+
+
+def test_a_timers_call_begins_a_trace_whatever_goes_on_around_it(traces):
+    with traces.tracer.start_as_current_span("around"), traces.ticking(4):
+        pass
+    traces.ticked(4, 5, 0)
+    _, tick = traces.spans
+    assert tick.parent is None
+
+
+def test_what_is_sent_without_an_attempt_is_the_first(bakery, traces):
+    sent = record(bakery)
+    headers = [header for header in sent.headers if header[0] != "ce_attempt"]
+    traces.sending(sent._replace(headers=headers))
+    [span] = traces.spans
+    assert span.attributes["saga.attempt"] == 1
 
 
 def test_a_timers_call_is_a_span_of_its_own_trace(traces):
