@@ -13,6 +13,7 @@ import peewee
 from . import crash, outbox
 from .clock import Clock, microseconds, utcnow
 from .database.connection import transaction
+from .database.kept import kept
 from .envelope import Envelope, Record
 from .errors import ContractError, Tame
 from .function import Function
@@ -92,7 +93,7 @@ class Timer(Loop):
                 self._set_due(now + self.every)
             if due and not commands:
                 told = self.observer.ticking(microseconds(now))
-                with self.time_limit, self.database.kept(), self._tame, told as parent:
+                with self.time_limit, kept(self.database), self._tame, told as parent:
                     asked = [_record(command, parent) for command in self.function.handler(now)]
                 ended = self.clock()
                 outbox.put(self.database, self.name, asked)

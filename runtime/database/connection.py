@@ -11,7 +11,7 @@ import peewee
 from ..data_directory import make_folder
 from ..errors import ContractError
 from ..secrets import check_url
-from .kept import Kept
+from .kept import Kept, kept
 from .sqlite import check_sqlite, is_about_a_transaction, is_mistake, sqlite_file
 
 # What a handler is told whose transaction is no longer there.
@@ -164,7 +164,7 @@ def batch_transaction(database: peewee.Database) -> Iterator[None]:
     """
     written = False
     try:
-        with transaction(database, alone=True), database.kept():
+        with transaction(database, alone=True), kept(database):
             yield
             written = True
     except peewee.DatabaseError as error:

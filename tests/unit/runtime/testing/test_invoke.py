@@ -95,6 +95,16 @@ def guests():
     return [seat.guest for seat in Seat.select().order_by(Seat.number)]
 
 
+def test_tables_may_be_on_a_database_of_peewees_own() -> None:
+    database = peewee.SqliteDatabase(":memory:")
+    with database.bind_ctx([Seat]):
+        Seat.create_table()
+        Seat.create(number=7)
+        assert invoke(sell, Sell(seat=7, guest="Ada")).event == Sold(seat=7)
+        assert Seat.get_by_id(7).guest == "Ada"
+    database.close()
+
+
 def test_event_is_returned():
     result = invoke(sell, ANN)
     assert (result.outcome, result.ran, result.duplicate) == ("done", True, False)
