@@ -96,9 +96,9 @@ def test_fault_like_the_one_before_it_has_its_own_moment(sqlite: peewee.Database
 
 
 def test_saga_whose_steps_stay_as_they_are_has_no_new_moment() -> None:
-    before = replace(STATE, awaiting=True)
-    for later in (replace(before, due_at=LATER), replace(before, steps=deepcopy(STATE.steps))):
-        assert recorded(before, later) is later
+    for before in (STATE, replace(STATE, awaiting=True)):
+        for later in (replace(before, due_at=LATER), replace(before, steps=deepcopy(STATE.steps))):
+            assert recorded(before, later) is later
 
 
 def test_what_version_0_1_has_stored_comes_first(database: peewee.Database) -> None:

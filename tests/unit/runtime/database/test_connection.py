@@ -22,6 +22,7 @@ from saga.runtime.database.connection import (
     locked,
     transaction,
 )
+from saga.runtime.database.kept import kept
 from saga.runtime.database.schema import bind
 from saga.runtime.database.sqlite import sqlite_file
 from saga.runtime.database.statements import prepared
@@ -314,6 +315,14 @@ def test_transaction_of_one_thread_alone_is_kept(tmp_path):
             with pytest.raises(ContractError):
                 database.commit()
         assert database.get_tables() == ["mark"]
+
+
+def test_database_of_peewees_own_is_left_as_it_is():
+    database = peewee.SqliteDatabase(":memory:")
+    with kept(database), database.atomic():
+        database.execute_sql("CREATE TABLE mark (id INTEGER)")
+    assert database.get_tables() == ["mark"]
+    database.close()
 
 
 def test_sqlite_transaction_is_the_only_writer_from_its_start(tmp_path):
