@@ -30,7 +30,7 @@ from .ours import OURS
 from .processes import Failed, as_a_command, scratch_folder
 from .report import Cell
 from .restate import restate
-from .system import Running, System
+from .system import SETTLED, Running, System
 
 SYSTEMS: Mapping[str, System] = {
     **OURS,
@@ -38,7 +38,6 @@ SYSTEMS: Mapping[str, System] = {
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }
-START = 12.0  # seconds, until a system does no more than it does for long
 USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
@@ -144,7 +143,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=3, metavar="N")
     add("--seconds", type=float, default=10.0, metavar="S", help="measured, of each cell")
     add("--warm-up", type=float, default=3.0, metavar="S", help="before each, not measured")
-    add("--start", type=float, default=START, metavar="S", help="before a system's first cell")
+    add("--start", type=float, default=SETTLED, metavar="S", help="before a system's first cell")
     add("--folder", type=Path, default=Path(".benchmarks"), help="for the engines and their data")
     add("--json", action="store_true", help="print JSON, for programs")
     return parser.parse_args()

@@ -22,8 +22,8 @@ from .meter import Parts, cpu_seconds, processes
 from .ours import OURS, SAGA, data_folder
 from .processes import Command, as_a_command, scratch_folder
 from .report import header, row
+from .system import SETTLED
 
-SETTLED = 12.0  # seconds: no partition has come to a function just now
 COMMANDS = ("ps", "--help")
 TIMES = 7  # of each command
 

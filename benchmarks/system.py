@@ -9,6 +9,8 @@ from .books import Books
 from .load import Api
 from .meter import Parts
 
+SETTLED = 12.0  # seconds until a system does no more than it does for long
+
 
 class Running(NamedTuple):
     """A system that runs: where it takes orders, its processes by part, and what its stores hold.

@@ -113,6 +113,7 @@ def find_installed(name: str) -> tuple[str, Sequence[str]] | None:
 
 def needed(roots: Iterable[str], find: Find) -> Lock:
     """List distributions with all that they require and is installed, by their names."""
+    # Imported late: every command imports this module, and few make a lock.
     from packaging.utils import canonicalize_name
 
     lock: dict[str, str] = {}
@@ -175,7 +176,6 @@ def _required(text: str, extra: str) -> list[tuple[str, str]]:
     `psycopg[binary]>=3` asks for psycopg, and for that extra of it; what is no requirement, as
     very old distributions have some, for nothing.
     """
-    # Imported late: every command imports this module, and few make a lock.
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
