@@ -42,6 +42,10 @@ CLIENT: dict[str, Any] = {
 # than PostgreSQL 14 can't look after their clients, nor can those on Windows, which refuse to.
 LOOK = """SELECT set_config(name, '1s', false) FROM pg_settings
     WHERE name = 'client_connection_check_interval' AND source = 'default'"""
+# A statement that is prepared while its table has few rows would be planned to read them all, and go
+# on to do so until the server has next analyzed the table, which takes it a minute or more. To plan
+# anew each time takes tens of microseconds.
+PLANNED = {"plan_cache_mode": "force_custom_plan"}
 ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
 
 
@@ -57,6 +61,7 @@ def session_options(url: str, longest: float) -> str:
         "statement_timeout": milliseconds,
         "idle_in_transaction_session_timeout": milliseconds,
         **KEEPALIVES,
+        **PLANNED,
     }
     try:
         own = conninfo_to_dict(url).get("options") or ""

@@ -6,6 +6,7 @@ import sys
 import peewee
 import pytest
 
+from saga.runtime import inbox
 from saga.runtime.batch_loop import LONGEST_BATCH
 from saga.runtime.database.connection import LONGEST, connect, transaction
 from saga.runtime.database.postgres import GRACE, LOCK_TIMEOUT, LOOK, rows_written
@@ -123,6 +124,25 @@ def test_options_of_the_url_hold(connected):
     assert setting(database, "lock_timeout") == 77
     assert setting(database, "statement_timeout") == 35_000
     assert database.execute_sql("SHOW application_name").fetchone() == ("mine",)
+
+
+def test_plan_for_the_first_rows_of_a_table_is_not_kept(connected):
+    database = connected()
+    bind(database, [InboxRow])
+
+    def command_comes(*numbers):
+        with transaction(database, alone=True):
+            inbox.load(database, [f"{numbers[0]}/bake/do"])
+            answer = inbox.Answer("Baked", "done", "2026-01-01", "{}")
+            inbox.save(database, [(f"{number}/bake/do", answer) for number in numbers])
+
+    for number in range(20):
+        command_comes(number)
+    command_comes(*range(100, 2100))
+    named = "SELECT name FROM pg_prepared_statements WHERE statement ~ 'SELECT.+inbox'"
+    [(name,)] = database.execute_sql(named).fetchall()
+    plan = database.execute_sql(f"EXPLAIN EXECUTE {name}('{{100/bake/do}}')").fetchall()
+    assert "inbox_pkey" in str(plan)
 
 
 def test_server_looks_after_its_client(connected):
