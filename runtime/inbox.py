@@ -134,7 +134,7 @@ def load(database: peewee.Database, ids: Iterable[str]) -> dict[str, Answer]:
 
 def save(database: peewee.Database, answers: Sequence[tuple[str, Answer]]) -> None:
     """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
-    _insert.many(database, [(key, *answer) for key, answer in answers])
+    _insert.later(database, [(key, *answer) for key, answer in answers])
 
 
 @prepared

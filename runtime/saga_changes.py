@@ -86,7 +86,7 @@ def note(database: peewee.Database, changes: Iterable[tuple[SagaState | None, Sa
     ]
     if told:
         lines = [f"{new.id} {first} {len(new.history)}\n" for new, first in told]
-        _insert.on(database, max(new.updated_at for new, _ in told), "".join(lines))
+        _insert.later(database, [(max(new.updated_at for new, _ in told), "".join(lines))])
 
 
 def note_status(database: peewee.Database, state: SagaState, now: datetime) -> None:

@@ -45,14 +45,14 @@ class SearchRow(Table):
 
 def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState]) -> None:
     """Store what new sagas can be found by, in the caller's transaction."""
-    _insert.many(database, [(key, state.id) for state in states for key in keys(saga, state)])
+    _insert.later(database, [(key, state.id) for state in states for key in keys(saga, state)])
 
 
 def add_failures(database: peewee.Database, changes: Iterable[Applied]) -> None:
     """Store the steps and the codes of sagas that have just failed, in the caller's transaction."""
     pairs = ((change.old, change.new) for change in changes)
     failed = [new for old, new in pairs if new.failure is not None and old.failure is None]
-    _insert.many(database, [(key, state.id) for state in failed for key in failure_keys(state)])
+    _insert.later(database, [(key, state.id) for state in failed for key in failure_keys(state)])
 
 
 def keys(saga: Saga, state: SagaState) -> list[str]:

@@ -183,7 +183,7 @@ class SagaStore:
             fresh.append(state)
             if key is not None:
                 taken[key] = (request_hash, state)
-        saga_rows.insert.many(self.database, rows)
+        saga_rows.insert.later(self.database, rows)
         add_values(self.database, saga, fresh)
         saga_changes.note(self.database, [(None, state) for state in fresh])
         return results
@@ -220,8 +220,8 @@ class SagaStore:
             else:
                 stayed.append((new.id, text))
             self._on_change(change, text)
-        saga_rows.update.many(self.database, moved)
-        saga_rows.update_state.many(self.database, stayed)
+        saga_rows.update.later(self.database, moved)
+        saga_rows.update_state.later(self.database, stayed)
         add_failures(self.database, changes)
         saga_changes.note(self.database, [(change.old, change.new) for change in changes])
 

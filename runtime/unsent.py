@@ -45,7 +45,7 @@ def mark(
     asked, until = {command.key for command in commands}, marked(now)
     late = [s.id for s in states if s.id in asked and s.due_at is not None and s.due_at > until]
     if late:
-        saga_rows.set_due.on(database, late, until)
+        saga_rows.set_due.later(database, [(late, until)])
 
 
 def is_early(due_at: datetime, state: SagaState, now: datetime) -> bool:

@@ -1,6 +1,7 @@
-"""PostgreSQL through psycopg: transactions, and a count of the rows that are written."""
+"""PostgreSQL through psycopg: transactions, round trips, and a count of what is written."""
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import peewee
@@ -42,11 +43,12 @@ CLIENT: dict[str, Any] = {
 # than PostgreSQL 14 can't look after their clients, nor can those on Windows, which refuse to.
 LOOK = """SELECT set_config(name, '1s', false) FROM pg_settings
     WHERE name = 'client_connection_check_interval' AND source = 'default'"""
-# A statement that is prepared while its table has few rows would be planned to read them all, and go
-# on to do so until the server has next analyzed the table, which takes it a minute or more. To plan
+# A statement that is prepared while its table has few rows would be planned to read all of them,
+# and do so until the server has next analyzed the table, which takes it a minute or more. To plan
 # anew each time takes tens of microseconds.
 PLANNED = {"plan_cache_mode": "force_custom_plan"}
-ROWS_WRITTEN = "rows_written"  # the attribute of a connection that holds the count
+# Attributes of a connection: the count, and what is sent with its next statement.
+ROWS_WRITTEN, HELD = "rows_written", "held"
 
 
 def session_options(url: str, longest: float) -> str:
@@ -71,7 +73,7 @@ def session_options(url: str, longest: float) -> str:
 
 
 class Postgres(Kept, peewee.PostgresqlDatabase):  # type: ignore[misc]
-    """A database whose transactions may begin with a statement of their own, in one round trip.
+    """A database whose transactions begin and end with statements of theirs, in one round trip.
 
     Its server gives up a statement whose client has gone, where it can, and nobody says otherwise.
     """
@@ -84,6 +86,7 @@ class Postgres(Kept, peewee.PostgresqlDatabase):  # type: ignore[misc]
 
     def rollback(self) -> None:
         """Roll back; somebody may have closed the connection, and another one is opened."""
+        vars(self.connection()).pop(HELD, None)
         if was_closed(self.connection()):
             self.close()
         else:
@@ -94,23 +97,41 @@ class Postgres(Kept, peewee.PostgresqlDatabase):  # type: ignore[misc]
         with peewee.__exception_wrapper__:
             self.cursor().execute(f"BEGIN; {first}")
 
+    def hold(self, run: Callable[[], object]) -> None:
+        """Hold what runs a statement, and tells nothing, until this transaction's next one.
+
+        They are sent together, in their order; an error of any is the next one's, which had best be
+        the COMMIT: psycopg ends what it has sent together with a request to flush, and that ends
+        the server's `idle_in_transaction_session_timeout` until it hears of us again.
+        """
+        if self.in_transaction():
+            vars(self.connection()).setdefault(HELD, []).append(run)
+        else:
+            run()
+
 
 class CountingCursor(psycopg.Cursor[Any]):
-    """A cursor that counts on its connection what it writes.
+    """A cursor that sends first what its connection holds, and counts on it what is written.
 
-    What is neither a plain SELECT nor a command of the transaction counts. A SELECT that calls a
-    function which writes is not seen.
+    What is neither a plain SELECT, nor a command of the transaction, nor was held counts. A SELECT
+    that calls a function which writes is not seen.
     """
 
     def execute(self, *arguments: Any, **options: Any) -> Any:
         """Execute a statement, and count what it has written."""
-        super().execute(*arguments, **options)
-        self._count(str(arguments[0]))
+        self._send(super().execute, *arguments, **options)
         return self
 
     def executemany(self, *arguments: Any, **options: Any) -> None:
         """Execute a statement for many rows, and count what they have written."""
-        super().executemany(*arguments, **options)
+        self._send(super().executemany, *arguments, **options)
+
+    def _send(self, run: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        held = vars(self.connection).pop(HELD, None)
+        with self.connection.pipeline() if held else nullcontext():
+            for each in held or ():
+                each()
+            run(*arguments, **options)
         self._count(str(arguments[0]))
 
     def _count(self, statement: str) -> None:

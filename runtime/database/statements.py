@@ -7,11 +7,12 @@ kept, and from then on only bound values go to the driver.
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, time
-from itertools import zip_longest
+from functools import partial
+from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
 import peewee
@@ -20,7 +21,7 @@ from ..errors import ContractError
 from .connection import TOLD_MISTAKES, as_text
 
 Convert = Callable[[Any], Any] | None
-Row = Sequence[Any]
+Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -136,17 +137,32 @@ class Prepared:
             for row in found
         ]
 
-    def many(self, database: peewee.Database, rows: Sequence[tuple[Any, ...]]) -> None:
+    def many(self, database: peewee.Database, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run the statement on this database for each row of values, together."""
-        statements = [self._statement(database, row) for row in rows]
-        texts = {statement.sql for statement in statements}
-        if len(rows) < 2 or len(texts) > 1:  # psycopg takes twice as long for one of many
-            for row in rows:
-                self.on(database, *row)
-            return
-        filled = [statement.fill(row) for statement, row in zip(statements, rows, strict=True)]
+        self._each(database, rows, lambda run: run())
+
+    def later(self, database: peewee.Database, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run it for each row of values not later than at the end of the caller's transaction.
+
+        PostgreSQL gets them together with the next statement, or with the COMMIT: in one round
+        trip. An error comes from there.
+        """
+        self._each(database, rows, getattr(database, "hold", lambda run: run()))
+
+    def _each(
+        self,
+        database: peewee.Database,
+        rows: Iterable[tuple[Any, ...]],
+        act: Callable[[Run], object],
+    ) -> None:
+        statements = [(self._statement(database, row), row) for row in rows]
         with TOLD_MISTAKES, peewee.__exception_wrapper__:
-            database.cursor().executemany(texts.pop(), filled)
+            for sql, alike in groupby(statements, lambda pair: pair[0].sql):
+                values, cursor = [found.fill(row) for found, row in alike], database.cursor()
+                if len(values) == 1:  # psycopg takes twice as long for one of many
+                    act(partial(cursor.execute, sql, values[0]))
+                else:
+                    act(partial(cursor.executemany, sql, values))
 
     @contextmanager
     def built_anew(self) -> Iterator[None]:

@@ -313,9 +313,9 @@ class Written:
     def __init__(self, statement, tell):
         self.statement, self.tell = statement, tell
 
-    def many(self, database, rows):
+    def later(self, database, rows):
         self.tell(rows)
-        self.statement.many(database, rows)
+        self.statement.later(database, rows)
 
 
 def test_ended_saga_is_swept_no_more(store):

@@ -1,0 +1,36 @@
+"""Round trips to a PostgreSQL server, counted by libpq's own trace of what is sent and received."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import peewee
+from psycopg.pq import Trace
+
+SENT, RECEIVED = "F", "B"  # to the backend, and from it
+
+
+@contextmanager
+def round_trips(database: peewee.Database) -> Iterator[Callable[[], int]]:
+    """Count how often this connection has waited for the server in a block, until the call."""
+    connection = database.connection().pgconn
+    with tempfile.NamedTemporaryFile() as file:
+
+        def begin() -> None:
+            connection.trace(file.fileno())
+            connection.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
+
+        def count() -> int:
+            connection.untrace()  # which writes what there is
+            lines = Path(file.name).read_text().splitlines()
+            begin()
+            ways = [line.split("\t")[0] for line in lines if "\t" in line]
+            return list(pairwise(ways)).count((SENT, RECEIVED))
+
+        begin()
+        try:
+            yield count
+        finally:
+            connection.untrace()
