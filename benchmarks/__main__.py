@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from .load import closed_loop
 from .meter import cpu_seconds, machine_speed
 from .orders import orders
 from .ours import OURS
-from .processes import Failed, as_a_command, scratch_folder
+from .processes import Failed, as_a_command, scratch_folder, starting_in_batch
 from .report import Cell
 from .restate import restate
 from .system import SETTLED, Running, System
@@ -73,7 +74,9 @@ def _measure(
     name: str, wanted: argparse.Namespace, folder: Path, ran: dict[str, Running]
 ) -> Iterator[Cell]:
     """Run a system and drive it; raise `Failed` where it has not done what clients were told."""
-    with SYSTEMS[name](scratch_folder(folder), folder) as running:
+    with ExitStack() as stack:
+        with starting_in_batch(wanted.batch):
+            running = stack.enter_context(SYSTEMS[name](scratch_folder(folder), folder))
         ran.setdefault(name, running)
         told: dict[int, bool] = {}
         numbers = orders()
@@ -144,6 +147,7 @@ def _arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=10.0, metavar="S", help="measured, of each cell")
     add("--warm-up", type=float, default=3.0, metavar="S", help="before each, not measured")
     add("--start", type=float, default=SETTLED, metavar="S", help="before a system's first cell")
+    add("--batch", action="store_true", help="run the systems as `chrt --batch 0` does")
     add("--folder", type=Path, default=Path(".benchmarks"), help="for the engines and their data")
     add("--json", action="store_true", help="print JSON, for programs")
     return parser.parse_args()
