@@ -39,6 +39,7 @@ SYSTEMS: Mapping[str, System] = {
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }
+IN_BATCH = ", in batch"  # what follows the name of a system that was started so
 USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
@@ -57,8 +58,10 @@ def _compare(wanted: argparse.Namespace) -> None:
         peers.install(folder)
     cells: list[Cell] = []
     ran: dict[str, Running] = {}
+    ways = ("", IN_BATCH) if wanted.batch else ("",)
+    names = [name + way for name in wanted.systems for way in ways]
     for number in range(wanted.rounds):
-        for name in _turned(wanted.systems, number):
+        for name in _turned(names, number):
             _say(f"round {number + 1} of {wanted.rounds}: {name}")
             cells += _measure(name, wanted, folder, ran)
     _show(cells, ran, folder, as_json=wanted.json)
@@ -75,8 +78,9 @@ def _measure(
 ) -> Iterator[Cell]:
     """Run a system and drive it; raise `Failed` where it has not done what clients were told."""
     with ExitStack() as stack:
-        with starting_in_batch(wanted.batch):
-            running = stack.enter_context(SYSTEMS[name](scratch_folder(folder), folder))
+        system = SYSTEMS[name.removesuffix(IN_BATCH)]
+        with starting_in_batch(name.endswith(IN_BATCH)):
+            running = stack.enter_context(system(scratch_folder(folder), folder))
         ran.setdefault(name, running)
         told: dict[int, bool] = {}
         numbers = orders()
@@ -147,7 +151,7 @@ def _arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=10.0, metavar="S", help="measured, of each cell")
     add("--warm-up", type=float, default=3.0, metavar="S", help="before each, not measured")
     add("--start", type=float, default=SETTLED, metavar="S", help="before a system's first cell")
-    add("--batch", action="store_true", help="run the systems as `chrt --batch 0` does")
+    add("--batch", action="store_true", help="measure each also as `chrt --batch 0` starts it")
     add("--folder", type=Path, default=Path(".benchmarks"), help="for the engines and their data")
     add("--json", action="store_true", help="print JSON, for programs")
     return parser.parse_args()

@@ -49,11 +49,12 @@ def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.proof
 def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:
-    done = command("benchmarks", tmp_path, "--systems", "ours", *SOON, "--json")
+    done = command("benchmarks", tmp_path, "--systems", "ours", "--batch", *SOON, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    [cell] = told["cells"]
+    cell, in_batch = told["cells"]
     assert (cell["system"], cell["in_flight"]) == ("ours", 2)
+    assert (in_batch["system"], in_batch["in_flight"]) == ("ours, in batch", 2)
     assert cell["orders"] > 1
     assert {"broker", "saga host", "adapters", "functions"} <= cell["cpu"].keys()
     assert told["machine"]["cores"]
