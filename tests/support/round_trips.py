@@ -3,13 +3,13 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import peewee
 from psycopg.pq import Trace
 
-SENT, RECEIVED = "F", "B"  # to the backend, and from it
+SENT = "F"  # to the backend
+WAITED_FOR = ("Query", "Sync")  # the server answers that it is ready, and others may go before
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def round_trips(database: peewee.Database) -> Iterator[Callable[[], int]]:
             connection.untrace()  # which writes what there is
             lines = Path(file.name).read_text().splitlines()
             begin()
-            ways = [line.split("\t")[0] for line in lines if "\t" in line]
-            return list(pairwise(ways)).count((SENT, RECEIVED))
+            sent = [line.split("\t") for line in lines if line.startswith(f"{SENT}\t")]
+            return sum(words[2] in WAITED_FOR for words in sent)
 
         begin()
         try:
