@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -45,6 +46,15 @@ def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "as_a_command", understood)
     with pytest.raises(Understood):
         module.main()
+
+
+def test_what_is_started_as_the_page_says_is_batch_work() -> None:
+    [words] = re.findall(r"(?m)^(chrt .+) saga up$", PAGE)
+    policy = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+    done = subprocess.run(
+        [*words.split(), *policy], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert int(done.stdout) == os.SCHED_BATCH
 
 
 @pytest.mark.proof
