@@ -133,7 +133,7 @@ def load(database: peewee.Database, ids: Iterable[str]) -> dict[str, Answer]:
 
 
 def save(database: peewee.Database, answers: Sequence[tuple[str, Answer]]) -> None:
-    """Store answers; raise `peewee.IntegrityError` if another process was faster with one."""
+    """Store answers, in the caller's transaction, which is refused if there is one of them."""
     _insert.later(database, [(key, *answer) for key, answer in answers])
 
 
