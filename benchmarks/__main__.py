@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,6 @@ SYSTEMS: Mapping[str, System] = {
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }
-IN_BATCH = ", in batch"  # what follows the name of a system that was started so
 USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
@@ -58,12 +57,15 @@ def _compare(wanted: argparse.Namespace) -> None:
         peers.install(folder)
     cells: list[Cell] = []
     ran: dict[str, Running] = {}
-    ways = ("", IN_BATCH) if wanted.batch else ("",)
-    names = [name + way for name in wanted.systems for way in ways]
+    systems: dict[str, System] = {}
+    for name in wanted.systems:
+        systems[name] = SYSTEMS[name]
+        if wanted.batch:
+            systems[f"{name}, in batch"] = _in_batch(SYSTEMS[name])
     for number in range(wanted.rounds):
-        for name in _turned(names, number):
+        for name in _turned([*systems], number):
             _say(f"round {number + 1} of {wanted.rounds}: {name}")
-            cells += _measure(name, wanted, folder, ran)
+            cells += _measure(name, systems[name], wanted, folder, ran)
     _show(cells, ran, folder, as_json=wanted.json)
 
 
@@ -73,14 +75,28 @@ def _turned(names: Sequence[str], number: int) -> list[str]:
     return [*names[first:], *names[:first]]
 
 
+def _in_batch(system: System) -> System:
+    """Return the same system, whose processes are batch work."""
+
+    @contextmanager
+    def started(folder: Path, engines: Path) -> Iterator[Running]:
+        with ExitStack() as stack:
+            with starting_in_batch():
+                running = stack.enter_context(system(folder, engines))
+            yield running
+
+    return started
+
+
 def _measure(
-    name: str, wanted: argparse.Namespace, folder: Path, ran: dict[str, Running]
+    name: str,
+    system: System,
+    wanted: argparse.Namespace,
+    folder: Path,
+    ran: dict[str, Running],
 ) -> Iterator[Cell]:
     """Run a system and drive it; raise `Failed` where it has not done what clients were told."""
-    with ExitStack() as stack:
-        system = SYSTEMS[name.removesuffix(IN_BATCH)]
-        with starting_in_batch(name.endswith(IN_BATCH)):
-            running = stack.enter_context(system(scratch_folder(folder), folder))
+    with system(scratch_folder(folder), folder) as running:
         ran.setdefault(name, running)
         told: dict[int, bool] = {}
         numbers = orders()

@@ -85,14 +85,11 @@ def running(
 
 
 @contextmanager
-def starting_in_batch(wanted: bool = True) -> Iterator[None]:
+def starting_in_batch() -> Iterator[None]:
     """Let the kernel take what is started in a block for batch work, which preempts nobody.
 
     Raises `Failed` where it knows no `SCHED_BATCH`, as Linux does (sched(7)).
     """
-    if not wanted:
-        yield
-        return
     if not hasattr(os, "SCHED_BATCH"):
         raise Failed("--batch needs Linux")
     policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)

@@ -103,13 +103,13 @@ def test_interrupt_ends_what_runs_in_order_and_a_second_one_changes_nothing() ->
     assert (done.stdout, done.returncode) == ("in order\n", 130), done.stderr
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_what_is_started_in_a_block_is_batch_work_and_we_are_not(wanted):
+def test_what_is_started_in_a_block_is_batch_work_and_we_are_not():
     policy = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
     before = os.sched_getscheduler(0)
-    with processes.starting_in_batch(wanted):
+    with processes.starting_in_batch():
         inside = run(policy)
-    assert int(inside) == (os.SCHED_BATCH if wanted else before)
+    assert int(inside) == os.SCHED_BATCH
+    assert int(run(policy)) == before
     assert os.sched_getscheduler(0) == before
 
 
