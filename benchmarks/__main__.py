@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from .load import closed_loop
 from .meter import cpu_seconds, machine_speed
 from .orders import orders
 from .ours import OURS
-from .processes import Failed, as_a_command, scratch_folder, starting_in_batch
+from .processes import Failed, as_a_command, scratch_folder
 from .report import Cell
 from .restate import restate
 from .system import SETTLED, Running, System
@@ -36,6 +35,7 @@ from .system import SETTLED, Running, System
 SYSTEMS: Mapping[str, System] = {
     **OURS,
     "restate": restate("alone"),
+    "restate-batch": restate("alone", ["chrt", "--batch", "0"]),
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }
@@ -57,15 +57,10 @@ def _compare(wanted: argparse.Namespace) -> None:
         peers.install(folder)
     cells: list[Cell] = []
     ran: dict[str, Running] = {}
-    systems: dict[str, System] = {}
-    for name in wanted.systems:
-        systems[name] = SYSTEMS[name]
-        if wanted.batch:
-            systems[f"{name}, in batch"] = _in_batch(SYSTEMS[name])
     for number in range(wanted.rounds):
-        for name in _turned([*systems], number):
+        for name in _turned(wanted.systems, number):
             _say(f"round {number + 1} of {wanted.rounds}: {name}")
-            cells += _measure(name, systems[name], wanted, folder, ran)
+            cells += _measure(name, wanted, folder, ran)
     _show(cells, ran, folder, as_json=wanted.json)
 
 
@@ -75,28 +70,11 @@ def _turned(names: Sequence[str], number: int) -> list[str]:
     return [*names[first:], *names[:first]]
 
 
-def _in_batch(system: System) -> System:
-    """Return the same system, whose processes are batch work."""
-
-    @contextmanager
-    def started(folder: Path, engines: Path) -> Iterator[Running]:
-        with ExitStack() as stack:
-            with starting_in_batch():
-                running = stack.enter_context(system(folder, engines))
-            yield running
-
-    return started
-
-
 def _measure(
-    name: str,
-    system: System,
-    wanted: argparse.Namespace,
-    folder: Path,
-    ran: dict[str, Running],
+    name: str, wanted: argparse.Namespace, folder: Path, ran: dict[str, Running]
 ) -> Iterator[Cell]:
     """Run a system and drive it; raise `Failed` where it has not done what clients were told."""
-    with system(scratch_folder(folder), folder) as running:
+    with SYSTEMS[name](scratch_folder(folder), folder) as running:
         ran.setdefault(name, running)
         told: dict[int, bool] = {}
         numbers = orders()
@@ -167,7 +145,6 @@ def _arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=10.0, metavar="S", help="measured, of each cell")
     add("--warm-up", type=float, default=3.0, metavar="S", help="before each, not measured")
     add("--start", type=float, default=SETTLED, metavar="S", help="before a system's first cell")
-    add("--batch", action="store_true", help="measure each also as `chrt --batch 0` starts it")
     add("--folder", type=Path, default=Path(".benchmarks"), help="for the engines and their data")
     add("--json", action="store_true", help="print JSON, for programs")
     return parser.parse_args()

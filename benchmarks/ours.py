@@ -36,16 +36,19 @@ STATUSES = {"COMPLETED": True, "COMPENSATED": False}
 KINDS = {"broker": "broker", "saga": "saga host", "adapter": "adapters", "function": "functions"}
 
 
-def ours(broker: str = EMBEDDED, *, on_postgres: bool = False) -> System:
-    """Return the order system on a broker that it starts, and SQLite or PostgreSQL."""
-    return partial(_run, broker, on_postgres)
+def ours(broker: str = EMBEDDED, *, on_postgres: bool = False, batch: bool = True) -> System:
+    """Return the order system on a broker that it starts, and SQLite or PostgreSQL.
+
+    Not `batch`, it is never batch work, however much it does.
+    """
+    return partial(_run, broker, on_postgres, batch)
 
 
 @contextmanager
-def _run(broker: str, on_postgres: bool, folder: Path, _: Path) -> Iterator[Running]:
+def _run(broker: str, on_postgres: bool, batch: bool, folder: Path, _: Path) -> Iterator[Running]:
     with ExitStack() as stack:
         server = stack.enter_context(postgres.server(folder)) if on_postgres else None
-        settings = _settings(folder, server)
+        settings = _settings(folder, server).model_copy(update={"saga_batch_work": batch})
         stack.enter_context(_started(settings, folder / "stacks", broker))
         ledger.open_databases(settings)
         stack.callback(_close_databases)
@@ -66,6 +69,7 @@ def _run(broker: str, on_postgres: bool, folder: Path, _: Path) -> Iterator[Runn
 
 OURS: dict[str, System] = {
     "ours": ours(),
+    "ours-unbatched": ours(batch=False),
     "ours-postgres": ours(on_postgres=True),
     "ours-kafka": ours(KAFKA),
     "ours-kafka-postgres": ours(KAFKA, on_postgres=True),
@@ -97,6 +101,7 @@ def _started(settings: Settings, stacks: Path, broker: str) -> Iterator[None]:
     env = {
         "SAGA_STACKS": str(stacks),
         "SAGA_DATABASE_URL": settings.saga_database_url.get_secret_value(),
+        "SAGA_BATCH_WORK": str(settings.saga_batch_work),
     }
     log = stacks.with_name("log")
     command: Command = [SAGA, "up", "--broker", broker, "--data", settings.saga_data]

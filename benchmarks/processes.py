@@ -84,22 +84,6 @@ def running(
         process.wait()
 
 
-@contextmanager
-def starting_in_batch() -> Iterator[None]:
-    """Let the kernel take what is started in a block for batch work, which preempts nobody.
-
-    Raises `Failed` where it knows no `SCHED_BATCH`, as Linux does (sched(7)).
-    """
-    if not hasattr(os, "SCHED_BATCH"):
-        raise Failed("--batch needs Linux")
-    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameter)
-
-
 def run(
     command: Command,
     env: Mapping[str, str] = {},

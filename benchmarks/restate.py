@@ -36,26 +36,30 @@ GRANIAN += ["--log-level", "error", "--host", HOST, "--workers-kill-timeout", "1
 SYNCS = "its log (fsync, its default), once for several writes; the services' SQLite files are not"
 
 
-def restate(handler: str) -> System:
-    """Return the system that carries out orders by `alone`, one service, or `calls`, four."""
-    return partial(_run, handler)
+def restate(handler: str, started_by: Command = ()) -> System:
+    """Return the system that carries out orders by `alone`, one service, or `calls`, four.
+
+    `started_by` comes before the commands that start it: `chrt --batch 0` makes it batch work.
+    """
+    return partial(_run, handler, started_by)
 
 
 @contextmanager
-def _run(handler: str, folder: Path, peers_folder: Path) -> Iterator[Running]:
+def _run(handler: str, started_by: Command, folder: Path, peers_folder: Path) -> Iterator[Running]:
     store = PeerStore(folder)
     store.create()
     ports = {name: free_port() for name in ("node", "ingress", "admin", "app")}
     file = folder / "restate.toml"
     file.write_text(CONFIGURATION.format(**ports))
     server: Command = [
+        *started_by,
         peers.restate_server(peers_folder),
         "-c",
         file,
         "--base-dir",
         folder / "data",
     ]
-    granian: Command = [peers.python_of(peers_folder), "-m", "granian", *GRANIAN]
+    granian: Command = [*started_by, peers.python_of(peers_folder), "-m", "granian", *GRANIAN]
     app: Command = [*granian, "--port", str(ports["app"]), "benchmarks.restate_app:app"]
     log = folder / "log"
     with ExitStack() as stack:

@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     saga_health: Path | None = None  # a file that says that the process does its work
     # Sagas of one declaration in flight, beyond which an adapter starts no more.
     saga_in_flight: Annotated[int, Field(ge=1)] = 5_000
+    saga_batch_work: bool = True  # what `saga up` starts, while it has the machine for itself
     saga_metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9464  # on saga_host; 0: no metrics
     saga_counts: Path | None = None  # files in which a supervised process counts
     saga_console: ConsoleMode = "on"  # beside the API of a saga

@@ -31,6 +31,7 @@ from .preflight import check_first
 from .process import Kind, ProcessInfo, ProcessState
 from .recovery import Recovery, begin
 from .rotation import remove_gone
+from .scheduling import Scheduling
 from .stack import Stack, read_by, read_stack, topics
 from .state import (
     CODE,
@@ -52,7 +53,7 @@ OnReady = Callable[[Mapping[str, Wanted]], None]
 
 RUN = "run"  # the folder of sockets in the data directory
 TICK = 0.1  # seconds between two looks at the processes
-LOOK_EVERY = 10  # ticks between two looks at databases
+LOOK_EVERY = 10  # ticks between two looks at databases, and at the load
 
 
 class Supervisor:
@@ -91,6 +92,7 @@ class Supervisor:
         self._refused: dict[str, ProcessInfo] = {}  # what is wanted, and can't be started
         self._databases: set[Path] = set()  # files of what has been started
         self._guarded = Guarded()
+        self._scheduling = Scheduling(wanted=settings.saga_batch_work)
         self._announced = self._unpublished = False
 
     def run(self, on_ready: OnReady = lambda _: None) -> None:
@@ -122,12 +124,17 @@ class Supervisor:
                     self._hold.check(() if tick % LOOK_EVERY else self._databases)
                     self._guarded("what is wanted", self._reconcile)
                     self._guarded("what runs", lambda: self._check_all(on_ready))
+                    if not tick % LOOK_EVERY:
+                        self._guarded("the load", self._look_at_load)
             except KeyboardInterrupt:  # a start that is broken off
                 log.warning("stopped before it had started")
             finally:
                 self._stop_all()
                 if not self._is_lost():
                     forget_system(self.data, for_good=self._to_forget)
+
+    def _look_at_load(self) -> None:
+        self._scheduling.look([c.info.pid for c in self.children if c.info.pid is not None])
 
     def _told_to_stop(self, number: int, _: object) -> None:
         self._to_forget |= number == signal.SIGINT
@@ -195,14 +202,8 @@ class Supervisor:
             known = isinstance(error, SagaError)
             problem = str(error) if known else first_line(error)
             log.error("%s can't be started: %s", name, problem, exc_info=not known)
-            self._refused[name] = ProcessInfo(
-                name=name,
-                kind=self._kind(wanted.deployed),
-                deployed=wanted.deployed,
-                version=wanted.version,
-                state="unhealthy",
-                problem=problem,
-            )
+            info = _info(name, self._kind(wanted.deployed), wanted)
+            self._refused[name] = info.model_copy(update={"state": "unhealthy", "problem": problem})
 
     def _kind(self, deployed: str) -> Kind:
         """Tell what an instance is that can't be read, by what there was at the start."""
@@ -224,13 +225,8 @@ class Supervisor:
             frozenset(self._secrets.difference(stack.resources(entry).secrets)),
             None if entry else self.listening.on(stack),
         )
-        info = ProcessInfo(
-            name=name,
-            kind=stack.kind(entry),
-            deployed=wanted.deployed,
-            version=wanted.version,
-            port=None if entry else stack.port,
-        )
+        info = _info(name, stack.kind(entry), wanted)
+        info.port = None if entry else stack.port
         partitions = stack.entries[entry].partitions if entry else 1
         if database := sqlite_file(self.settings.database_url(stack.database)):
             self._databases.add(database)
@@ -298,3 +294,7 @@ class Supervisor:
             if not self._unpublished:
                 log.error("the system file can't be written: %s", error)
             self._unpublished = True
+
+
+def _info(name: str, kind: Kind, wanted: Wanted) -> ProcessInfo:
+    return ProcessInfo(name=name, kind=kind, deployed=wanted.deployed, version=wanted.version)

@@ -1,6 +1,5 @@
 """Programs that run as long as a block."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,19 +100,3 @@ def test_command_that_fails_says_why_in_one_line() -> None:
 def test_interrupt_ends_what_runs_in_order_and_a_second_one_changes_nothing() -> None:
     done = command(INTERRUPTED)
     assert (done.stdout, done.returncode) == ("in order\n", 130), done.stderr
-
-
-def test_what_is_started_in_a_block_is_batch_work_and_we_are_not():
-    policy = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
-    before = os.sched_getscheduler(0)
-    with processes.starting_in_batch():
-        inside = run(policy)
-    assert int(inside) == os.SCHED_BATCH
-    assert int(run(policy)) == before
-    assert os.sched_getscheduler(0) == before
-
-
-def test_kernel_without_batch_work_is_told(monkeypatch):
-    monkeypatch.delattr(os, "SCHED_BATCH")
-    with pytest.raises(Failed, match="needs Linux"), processes.starting_in_batch():
-        pass

@@ -299,3 +299,37 @@ def test_an_old_sqlite_is_told_before_anything_is_started(
 def test_a_system_that_stops_before_anything_runs_is_not_ready(supervisor: Supervisor) -> None:
     supervisor._stop_all()
     assert not read_system(supervisor.data).ready
+
+
+def test_load_of_what_runs_is_looked_at(supervisor: Supervisor, run: Run) -> None:
+    looked: list[list[int]] = []
+
+    class Looking:
+        def look(self, pids: list[int]) -> None:
+            looked.append(pids)
+
+    runs, waits = run("function", "sell", DRAINS), run("function", "dead", DIES_AT_ONCE)
+    waits.process.wait(DEADLINE)
+    supervisor._check_all(lambda _: None)
+    supervisor._scheduling = Looking()  # type: ignore[assignment]
+    supervisor._look_at_load()
+    assert looked == [[runs.process.pid]]
+
+
+def test_load_is_looked_at_as_long_as_the_system_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Supervisor] = []
+
+    def look(supervisor: Supervisor) -> None:
+        looks.append(supervisor)
+        if len(looks) == 2:
+            supervisor._stop.set()
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Listening, "on_all", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "_start_all", lambda _: None)
+    monkeypatch.setattr(Supervisor, "_look_at_load", look)
+    supervisor = Supervisor(Settings(saga_data=tmp_path), "127.0.0.1:1", lambda _: {})
+    supervisor.run()
+    assert looks == [supervisor] * 2
