@@ -72,10 +72,7 @@ class SagaService:
             raise Invalid({"body": "is nested too deep"}) from started
         if isinstance(started, Exception):
             raise started
-        state, commands = started
-        self._crash.reach(AFTER_ROW, commands)
-        self._hand_over(commands)
-        return state
+        return started[0]
 
     async def look(self, *arguments: Any, **options: Any) -> tuple[list[SagaState], str | None]:
         """List sagas as `saga_queries.look` does, of this declaration alone."""
@@ -158,7 +155,7 @@ class SagaService:
         self._database, self._run = threads.database, threads.run
         self._store = SagaStore(self._database)
         self.events: SagaEvents = app.ctx.events
-        self._starting = Batches[Start, Started](lambda some: threads.run(self._start_all, some))
+        self._starting = Batches[Start, Started](self._start_all)
         limit = app.ctx.settings.saga_in_flight
         self._admission = Admission(limit, self._in_flight)
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
@@ -202,8 +199,17 @@ class SagaService:
     async def _which_ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
         return await self._run(self._ended, saga_ids)
 
-    def _start_all(self, starts: Sequence[Start]) -> list[Started]:
-        return self._store.start(self.saga, starts, utcnow())
+    async def _start_all(self, starts: Sequence[Start]) -> list[Started]:
+        """Store new sagas, then send their first commands all at once.
+
+        Whoever takes the first of them finds the others with it.
+        """
+        results = await self._run(self._store.start, self.saga, starts, utcnow())
+        begun = [result for result in results if not isinstance(result, Exception)]
+        commands = [command for _, commands in begun for command in commands]
+        self._crash.reach(AFTER_ROW, commands)
+        self._hand_over(commands)
+        return results
 
     def _ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
         ended = saga_queries.ended(self._database, saga_ids)

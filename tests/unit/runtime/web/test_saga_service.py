@@ -1,6 +1,8 @@
 """A saga that is started stays started: no error makes its client start it twice."""
 
+import asyncio
 import sqlite3
+import threading
 
 import peewee
 import pytest
@@ -8,11 +10,13 @@ import pytest
 from saga.runtime import Command, Event, Message, Saga, Step, body, saga_queries
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.saga_rows import SagaRow
-from saga.runtime.saga_store import TABLES
+from saga.runtime.saga_store import TABLES, SagaStore
 from saga.runtime.web import admission
 from saga.runtime.web.app import new_app
 from saga.runtime.web.problems import Busy
+from saga.runtime.web.saga_service import SagaService
 from saga.runtime.web.sagas import saga_blueprint
+from support.waiting import DEADLINE
 
 AWAY = [peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError]
 
@@ -28,6 +32,14 @@ class Packed(Event, topic="parcels.events"):
 class Pack(Command, topic="parcels.pack", event=Packed):
     goods: str
 
+
+REQUEST = b"""\
+POST /sagas HTTP/1.1\r
+Host: localhost\r
+Content-Type: application/json\r
+Content-Length: 16\r
+\r
+{"goods": "tea"}"""
 
 PARCEL = Saga("parcel", start=Begin, steps=[Step(Pack)])
 
@@ -92,3 +104,41 @@ def test_command_that_cant_be_sent_does_not_refuse_its_saga(settings, start, err
     assert [answer.json["saga_id"]] == [row.id for row in SagaRow.select()]
     assert api.delete(answer.headers["location"]).status_code == 202
     assert ("Traceback" in caplog.text) is isinstance(error, ValueError)
+
+
+def test_saga_of_a_client_that_hangs_up_goes_on_at_once(settings, start, monkeypatch):
+    """Its row is stored, so its command is sent, too, and waits for no sweep."""
+    storing, hung_up, sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    stored, commands = threading.Event(), []
+    begin, store = SagaService.start, SagaStore.start
+
+    async def watch(*args):
+        try:
+            return await begin(*args)
+        except asyncio.CancelledError:
+            hung_up.set()
+            raise
+
+    def hold(*args):
+        running.loop.call_soon_threadsafe(storing.set)
+        assert stored.wait(DEADLINE)
+        return store(*args)
+
+    def send(some):
+        commands.extend(some)
+        sent.set()
+
+    async def hang_up():
+        _, writer = await asyncio.open_connection("127.0.0.1", running.client.port)
+        writer.write(REQUEST)
+        await storing.wait()
+        writer.close()
+        await hung_up.wait()
+        stored.set()
+        await sent.wait()
+
+    monkeypatch.setattr(SagaService, "start", watch)
+    monkeypatch.setattr(SagaStore, "start", hold)
+    running = start(parcels(settings, send))
+    running.run(asyncio.wait_for(hang_up(), DEADLINE))
+    assert [command.key for command in commands] == [row.id for row in SagaRow.select()]
