@@ -116,8 +116,11 @@ class RunningSystem:
     def http(self, method: str, service: str, path: str, **options: Any) -> httpx.Response:
         """Send a request to a service's adapter."""
         url = f"http://127.0.0.1:{self.ports[service]}{path}"
-        # Without verify=False, each request would read all root certificates first.
-        return httpx.request(method, url, timeout=DEADLINE, verify=False, **options)
+        # Without verify=False, each request would read all root certificates first; and without
+        # trust_env=False all variables, which a command in this process may be changing.
+        return httpx.request(
+            method, url, timeout=DEADLINE, verify=False, trust_env=False, **options
+        )
 
     def make_user(self, balance: str = "100.00") -> int:
         """Create a user and return the id."""
