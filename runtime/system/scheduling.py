@@ -1,9 +1,9 @@
 """What Linux is told of a system's processes: that they are batch work, while they have it alone.
 
 One that is woken then takes the processor from none of the others (`SCHED_BATCH`, sched(7)): each
-finishes its turn, and finds more messages at the next. Where others keep all cores busy, each hop
-of a message would wait until one of them has used up its time. So it is for those seconds alone in
-which most of what the machine does is ours.
+finishes its turn, and finds more messages at the next. Where others keep all cores busy, be they
+handlers that compute for long, each hop of a message would wait until one of them has used up its
+time. So it is for those seconds alone in which most of what the machine does is our messages.
 """
 
 import logging
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -19,17 +20,29 @@ log = logging.getLogger(__name__)
 
 BUSY = 0.25  # of all cores: below that, nobody has to wait for one
 MOST = 2.0  # times what all others use
+LONGEST = 0.02  # CPU-seconds between two waits; a turn takes one or two milliseconds
+
+
+class Own(NamedTuple):
+    """What a process of ours has used up to a moment: CPU-seconds, and those of its main thread.
+
+    `waits` counts how often that thread has given its core up by itself.
+    """
+
+    used: float
+    main: float
+    waits: int
 
 
 class Used(NamedTuple):
-    """CPU-seconds used up to a moment: by the machine, and by each of our processes.
+    """CPU-seconds used up to a moment by the machine, and what each of our processes has used.
 
     `could` is what all cores would have used by then; `ours` is empty where nobody asked.
     """
 
     could: float
     machine: float
-    ours: Mapping[int, float]
+    ours: Mapping[int, Own]
 
 
 def is_busy(before: Used, now: Used) -> bool:
@@ -38,11 +51,19 @@ def is_busy(before: Used, now: Used) -> bool:
 
 
 def is_ours(before: Used, now: Used) -> bool:
-    """Tell whether most of what the machine did, was done by processes known at both moments."""
-    both = before.ours.keys() & now.ours.keys()
-    ours = sum(now.ours[pid] - before.ours[pid] for pid in both)
+    """Tell whether most of what the machine did was our messages.
+
+    A process counts that was there at both moments. One with a handler that computes for long is
+    to the others what a stranger is.
+    """
+    both = [(before.ours[pid], own) for pid, own in now.ours.items() if pid in before.ours]
+    ours = sum(own.used - was.used for was, own in both if not _computes(was, own))
     others = now.machine - before.machine - ours
     return ours > MOST * others
+
+
+def _computes(was: Own, now: Own) -> bool:
+    return now.main - was.main > LONGEST * (now.waits - was.waits + 1)
 
 
 class Scheduling:
@@ -56,7 +77,7 @@ class Scheduling:
         usual = hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER
         self._on = wanted and usual
         self._before = Used(0.0, 0.0, {})
-        self._are_batch = False
+        self._batch = frozenset[int]()  # processes that are batch work
 
     def look(self, pids: Collection[int]) -> None:
         """Compare what has been used with the last look, which is best about a second ago."""
@@ -65,10 +86,11 @@ class Scheduling:
         before, now = self._before, Used(_could(), _machine(), {})
         if is_busy(before, now):
             now = now._replace(ours=_each(pids))
-        were, self._are_batch = self._are_batch, is_busy(before, now) and is_ours(before, now)
+        theirs = is_busy(before, now) and is_ours(before, now)
+        were, self._batch = self._batch, frozenset(pids) if theirs else frozenset()
         self._before = now
-        if were or self._are_batch:  # those that were started meanwhile, too
-            self._tell(pids, batch=self._are_batch)
+        self._tell(self._batch - were, batch=True)
+        self._tell(were - self._batch, batch=False)
 
     def _tell(self, pids: Collection[int], *, batch: bool) -> None:
         """Turn what is scheduled as usual into batch work, or back; leave what is neither."""
@@ -100,10 +122,13 @@ def _machine() -> float:
     return used.user + used.nice + used.system
 
 
-def _each(pids: Collection[int]) -> dict[int, float]:
+def _each(pids: Collection[int]) -> dict[int, Own]:
     found = {}
     for pid in pids:
-        with suppress(psutil.Error):  # ended meanwhile
-            used = psutil.Process(pid).cpu_times()
-            found[pid] = used.user + used.system
+        with suppress(psutil.Error, OSError):  # ended meanwhile
+            process = psutil.Process(pid)
+            used, waits = process.cpu_times(), process.num_ctx_switches().voluntary
+            # Of the main thread, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+            main = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+            found[pid] = Own(used.user + used.system, main, waits)
     return found

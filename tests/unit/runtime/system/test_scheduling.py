@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from saga.runtime.system import scheduling as module
-from saga.runtime.system.scheduling import Scheduling, Used, is_busy, is_ours
+from saga.runtime.system.scheduling import Own, Scheduling, Used, is_busy, is_ours
 
 CORES = 4
 
@@ -34,16 +35,20 @@ class Load:
 
     def __init__(self) -> None:
         self.could = self.machine = 0.0
-        self.ours: dict[int, float] = {}
+        self.ours: dict[int, Own] = {}
         self.asked = 0  # how often we were asked what processes use
 
     def second(self, pids: list[int], *, ours: float, others: float) -> None:
         """Let a second pass in which so many cores are used by each of ours, and by others."""
         self.could += CORES
         self.machine += ours * len(pids) + others
-        self.ours = {pid: self.ours.get(pid, 0.0) + ours for pid in pids}
+        before = {pid: self.ours.get(pid, Own(0.0, 0.0, 0)) for pid in pids}
+        self.ours = {
+            pid: Own(was.used + ours, was.main + ours, was.waits + 1000)
+            for pid, was in before.items()
+        }
 
-    def each(self, _: object) -> dict[int, float]:
+    def each(self, _: object) -> dict[int, Own]:
         self.asked += 1
         return dict(self.ours)
 
@@ -95,24 +100,45 @@ def test_machine_is_busy_with_a_quarter_of_its_cores_in_use(used: float, busy: b
     assert is_busy(before, Used(could=44.0, machine=7.0 + used, ours={})) is busy
 
 
+A, B = Own(5.0, 4.0, 700), Own(1.0, 1.0, 80)
+LATER_A, LATER_B = Own(6.0, 4.9, 1700), Own(2.0, 1.9, 1080)
+LATE = Own(90.0, 90.0, 9)
+
+
 @pytest.mark.parametrize(
-    ("before", "now", "others", "ours"),
+    ("before", "now", "used", "ours"),
     [
-        ({1: 5.0, 2: 1.0}, {1: 6.0, 2: 2.0}, 0.9, True),
-        ({1: 5.0, 2: 1.0}, {1: 6.0, 2: 2.0}, 1.0, False),  # twice as much is not more
-        ({1: 5.0, 2: 1.0}, {1: 6.0, 2: 2.0}, 3.0, False),
-        ({1: 5.0}, {1: 6.0, 2: 90.0}, 0.4, True),  # one that came meanwhile says nothing
-        ({1: 5.0, 2: 90.0}, {1: 6.0}, 0.4, True),  # nor one that has ended
-        ({}, {1: 6.0}, 0.0, False),
-        ({1: 6.0}, {}, 0.0, False),
+        ({1: A, 2: B}, {1: LATER_A, 2: LATER_B}, 2.9, True),
+        ({1: A, 2: B}, {1: LATER_A, 2: LATER_B}, 3.0, False),  # twice as much is not more
+        ({1: A, 2: B}, {1: LATER_A, 2: LATER_B}, 4.0, False),
+        ({1: A}, {1: LATER_A, 2: LATE}, 1.4, True),  # one that came meanwhile says nothing
+        ({1: A, 2: LATE}, {1: LATER_A}, 1.4, True),  # nor one that has ended
+        ({1: A}, {1: LATER_A, 2: LATE}, 1.6, False),
+        ({}, {1: LATER_A}, 1.0, False),
+        ({1: A}, {}, 1.0, False),
     ],
 )
 def test_load_is_ours_where_we_use_more_than_twice_what_others_do(
-    before: dict[int, float], now: dict[int, float], others: float, ours: bool
+    before: dict[int, Own], now: dict[int, Own], used: float, ours: bool
 ) -> None:
-    used = sum(now[pid] - before[pid] for pid in before.keys() & now.keys())
-    first, then = Used(0.0, 10.0, before), Used(4.0, 10.0 + used + others, now)
-    assert is_ours(first, then) is ours
+    assert is_ours(Used(0.0, 10.0, before), Used(4.0, 10.0 + used, now)) is ours
+
+
+@pytest.mark.parametrize(
+    ("main", "waits", "ours"),
+    [
+        (1.0, 50, True),  # a fiftieth of a second between two waits
+        (1.0, 48, False),
+        (1.0, 0, False),
+        (0.02, 0, True),  # not for long
+        (0.0, 0, True),  # its other threads do the work, as the broker's
+    ],
+)
+def test_process_that_computes_for_long_counts_as_another(
+    main: float, waits: int, ours: bool
+) -> None:
+    now = Own(A.used + 1.0, A.main + main, A.waits + waits)
+    assert is_ours(Used(0.0, 10.0, {1: A}), Used(4.0, 11.1, {1: now})) is ours
 
 
 def test_processes_are_batch_work_while_the_load_is_theirs(load: Load, run: Run) -> None:
@@ -233,7 +259,11 @@ def test_what_is_used_is_read_from_the_machine() -> None:
         pass
     now = Used(module._could(), module._machine(), module._each([own]))
     # The kernel counts in hundredths of a second.
-    assert 0.08 <= now.ours[own] - before.ours[own] <= time.process_time() - used + 0.02
+    at_most = time.process_time() - used + 0.02
+    assert 0.08 <= now.ours[own].used - before.ours[own].used <= at_most
+    assert 0.08 <= now.ours[own].main - before.ours[own].main <= at_most
+    select.select([], [], [], 0.001)
+    assert module._each([own])[own].waits > now.ours[own].waits
     assert now.machine - before.machine >= 0.05
     cores = os.cpu_count() or 1
     assert 0.1 * cores <= now.could - before.could <= (time.monotonic() - began + 1) * cores
