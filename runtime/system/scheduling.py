@@ -84,11 +84,12 @@ class Scheduling:
         if not self._on:
             return
         before, now = self._before, Used(_could(), _machine(), {})
-        if is_busy(before, now):
+        busy = is_busy(before, now)
+        if busy:
             now = now._replace(ours=_each(pids))
-        theirs = is_busy(before, now) and is_ours(before, now)
-        were, self._batch = self._batch, frozenset(pids) if theirs else frozenset()
         self._before = now
+        batch = busy and is_ours(before, now)
+        were, self._batch = self._batch, frozenset(pids) if batch else frozenset()
         self._tell(self._batch - were, batch=True)
         self._tell(were - self._batch, batch=False)
 
