@@ -1,8 +1,8 @@
 """Acting on all sagas that pass a filter: which, the progress meanwhile, and the record after."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from sanic import Blueprint, HTTPResponse, Request, redirect
@@ -11,6 +11,7 @@ from sanic.exceptions import NotFound
 from .. import saga_queries
 from ..database.schema import bind
 from ..web.app import App
+from ..web.completion import begin, complete
 from ..web.problems import Invalid
 from ..web.routes import add
 from ..web.threads import DatabaseThreads, in_thread
@@ -32,7 +33,6 @@ class Actions:
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
-        self._running: set[asyncio.Task[None]] = set()
 
     def add_to(self, console: Blueprint) -> None:
         """Add the routes of these pages."""
@@ -77,11 +77,7 @@ class Actions:
         self, request: Request, asked: Asked, outcomes: AsyncIterator[str]
     ) -> HTTPResponse:
         """Record what begins, let it go on by itself, and lead to its record."""
-        threads: DatabaseThreads = request.app.ctx.threads
-        row = await threads.run(action_record.add, asked)
-        task = asyncio.create_task(action_record.carry_out(threads, row, outcomes))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        row = await complete(_start(request.app.ctx.threads, asked, outcomes))
         return redirect(f"{ROOT}/actions/{row.id}", status=303)
 
     async def _outcomes(
@@ -111,6 +107,12 @@ class Actions:
     async def _open(self, app: App) -> None:
         threads: DatabaseThreads = app.ctx.threads
         await threads.run(bind, threads.database, [ActionRow])
+
+
+async def _start(threads: DatabaseThreads, asked: Asked, outcomes: AsyncIterator[str]) -> Any:
+    row = await threads.run(action_record.add, asked)
+    begin(action_record.carry_out(threads, row, outcomes))
+    return row
 
 
 def check_who(form: Mapping[str, str]) -> None:

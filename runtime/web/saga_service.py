@@ -27,6 +27,7 @@ from ..transition import Transition
 from .admission import Admission
 from .app import App, Check
 from .batches import Batches
+from .completion import complete
 from .measured import change_counter, sent_counter
 from .problem_types import SAGA_OUTDATED, SAGA_UNREADABLE
 from .problems import Busy, Conflict, Invalid
@@ -115,6 +116,11 @@ class SagaService:
         return await self._change(SagaStore.skip, saga_id, step=step, by=by, reason=reason)
 
     async def _change(
+        self, change: Callable[..., Transition], saga_id: UUID, **how: str
+    ) -> SagaState:
+        return await complete(self._change_and_send(change, saga_id, **how))
+
+    async def _change_and_send(
         self, change: Callable[..., Transition], saga_id: UUID, **how: str
     ) -> SagaState:
         changed: list[Applied] = []

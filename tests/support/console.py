@@ -57,6 +57,19 @@ class Console:
         """Ask for a page."""
         return self.api.ask("GET", f"/console{path}", described=False, headers=headers)
 
+    def bytes_of(self, path: str, fields: dict[str, str]) -> bytes:
+        """Return the request of a form as it is sent."""
+        body = urlencode({"token": TOKEN, **fields})
+        lines = [
+            f"POST /console{path} HTTP/1.1",
+            f"host: {self.host}",
+            f"origin: http://{self.host}",
+            f"cookie: saga_console={TOKEN}",
+            "content-type: application/x-www-form-urlencoded",
+            f"content-length: {len(body)}",
+        ]
+        return "\r\n".join([*lines, "", body]).encode()
+
     def post(self, path: str, *, token: str = TOKEN, cookie: str = TOKEN, **headers: Any) -> Any:
         """Send a form."""
         fields = headers.pop("fields", {})

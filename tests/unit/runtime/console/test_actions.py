@@ -10,10 +10,12 @@ from pydantic import SecretStr
 from saga.runtime.clock import utcnow
 from saga.runtime.console import action_record, actions
 from saga.runtime.console.action_record import SILENT, ActionRow
+from saga.runtime.console.actions import Actions
 from saga.runtime.saga_store import TABLES, SagaStore
 from support.api import empty
 from support.console import FORGED, Console, begin, fail, start, status_of
-from support.waiting import DEADLINE
+from support.hanging_up import hang_up
+from support.waiting import DEADLINE, wait_until
 
 UNKNOWN = UUID(int=7)
 
@@ -130,6 +132,19 @@ def test_error_of_one_saga_leaves_the_others(console, sagas, monkeypatch):
     assert status_of(ids[1]) == "COMPENSATING"
     assert "something went wrong; it is in the log" in page.text
     assert "a secret" not in page.text
+
+
+def test_action_whose_client_hangs_up_is_carried_out(console, sagas):
+    one = begin(sagas, 1)
+    request = console.bytes_of("/actions/cancel", {"by": "Ada", "sagas": one})
+    hang_up(console.api, request, (Actions, "start"), (action_record, "add"))
+
+    def over():
+        console.get("/actions")  # the app goes on while it is asked for something
+        return ActionRow.get_or_none(ActionRow.ended_at.is_null(False))
+
+    row = wait_until(over, "the action is over")
+    assert (row.done, status_of(one)) == (1, "COMPENSATING")
 
 
 def test_action_whose_process_ended_is_told_as_broken_off(console):

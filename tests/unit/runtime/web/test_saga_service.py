@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import threading
 
 import peewee
 import pytest
@@ -16,6 +15,7 @@ from saga.runtime.web.app import new_app
 from saga.runtime.web.problems import Busy
 from saga.runtime.web.saga_service import SagaService
 from saga.runtime.web.sagas import saga_blueprint
+from support.hanging_up import hang_up
 from support.waiting import DEADLINE
 
 AWAY = [peewee.OperationalError, peewee.InterfaceError, sqlite3.OperationalError]
@@ -33,6 +33,10 @@ class Pack(Command, topic="parcels.pack", event=Packed):
     goods: str
 
 
+class Unpack(Command, topic="parcels.unpack", event=Packed):
+    pass
+
+
 REQUEST = b"""\
 POST /sagas HTTP/1.1\r
 Host: localhost\r
@@ -41,7 +45,7 @@ Content-Length: 16\r
 \r
 {"goods": "tea"}"""
 
-PARCEL = Saga("parcel", start=Begin, steps=[Step(Pack)])
+PARCEL = Saga("parcel", start=Begin, steps=[Step(Pack, undo=Unpack)])
 
 
 def parcels(settings, send):
@@ -106,39 +110,23 @@ def test_command_that_cant_be_sent_does_not_refuse_its_saga(settings, start, err
     assert ("Traceback" in caplog.text) is isinstance(error, ValueError)
 
 
-def test_saga_of_a_client_that_hangs_up_goes_on_at_once(settings, start, monkeypatch):
+@pytest.mark.parametrize("method", ["start", "cancel"])
+def test_change_whose_client_hangs_up_is_sent_at_once(settings, start, method):
     """Its row is stored, so its command is sent, too, and waits for no sweep."""
-    storing, hung_up, sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    stored, commands = threading.Event(), []
-    begin, store = SagaService.start, SagaStore.start
+    sent, told = asyncio.Event(), []
 
-    async def watch(*args):
-        try:
-            return await begin(*args)
-        except asyncio.CancelledError:
-            hung_up.set()
-            raise
-
-    def hold(*args):
-        running.loop.call_soon_threadsafe(storing.set)
-        assert stored.wait(DEADLINE)
-        return store(*args)
-
-    def send(some):
-        commands.extend(some)
+    def send(commands):
+        told.extend((command.key, command.topic) for command in commands)
         sent.set()
 
-    async def hang_up():
-        _, writer = await asyncio.open_connection("127.0.0.1", running.client.port)
-        writer.write(REQUEST)
-        await storing.wait()
-        writer.close()
-        await hung_up.wait()
-        stored.set()
-        await sent.wait()
-
-    monkeypatch.setattr(SagaService, "start", watch)
-    monkeypatch.setattr(SagaStore, "start", hold)
-    running = start(parcels(settings, send))
-    running.run(asyncio.wait_for(hang_up(), DEADLINE))
-    assert [command.key for command in commands] == [row.id for row in SagaRow.select()]
+    api = start(parcels(settings, send))
+    request = REQUEST
+    if method == "cancel":
+        location = api.post("/sagas", {"goods": "tea"}).headers["location"]
+        request = f"DELETE {location} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        sent.clear()
+    hang_up(api, request, (SagaService, method), (SagaStore, method))
+    api.run(asyncio.wait_for(sent.wait(), DEADLINE))
+    [row] = SagaRow.select()
+    topics = ["parcels.pack"] if method == "start" else ["parcels.pack", "parcels.unpack"]
+    assert told == [(row.id, topic) for topic in topics]
