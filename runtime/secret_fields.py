@@ -59,7 +59,8 @@ def without_secrets(state: SagaState, saga: Saga | None) -> SagaState:
 
 def hidden(kinds: Kinds, value: Any) -> Any:
     """Return a value, as JSON has it, without what these classes declare secret, however deep."""
-    return _hidden(_hiding(kinds), value)
+    hiding = _hiding(kinds)
+    return _hidden(hiding, value) if hiding else value
 
 
 def hidden_whole(value: Any) -> Any:
@@ -149,6 +150,7 @@ def _topic(kind: Any) -> Any:
     return getattr(kind, "topic", None)
 
 
+@cache
 def _hiding(kinds: Kinds) -> Kinds:
     return tuple(kind for kind in kinds if hides(kind))
 

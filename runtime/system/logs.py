@@ -51,6 +51,8 @@ def configure_logging(settings: Settings, function: str | None = None) -> None:
     handler.setFormatter(formatter)
     level = settings.saga_log_level.upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # No record has what no line tells: see "Optimization" in Python's Logging HOWTO.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("quixstreams").setLevel(logging.WARNING)
     hide_secrets(_secrets_of(settings))
 
@@ -90,9 +92,12 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
-        message, saga_id = _message(record), fields(record).get("saga_id")
+        given, message = vars(record), _message(record)
+        saga_id = given["saga_id"] if "saga_id" in given else known_fields().get("saga_id")
         where = f" [{saga_id}]" if saga_id and saga_id not in message else ""
         line = f"{_time(record)} {record.levelname:<7} {record.name}{where}: {message}"
+        if not (record.exc_info or record.exc_text or record.stack_info):
+            return escaped(line)
         below = [INDENTED + escaped(one) for one in self._traceback(record).splitlines()]
         return "\n".join([escaped(line), *below])
 

@@ -44,17 +44,17 @@ async def write(request: Any, response: BaseHTTPResponse) -> None:
     if not log.isEnabledFor(level):
         return
     given = _fields(request, response)
-    log.log(
-        level,
-        '%s "%s %s" %d %s bytes, %.1f ms',
+    words = (
         given["client"],
         given["method"],
         given["path"],
         given["status"],
         given.get("bytes", "?"),
         given["duration"] * 1000,
-        extra=given,
     )
+    told = '%s "%s %s" %d %s bytes, %.1f ms'
+    # As `log.log`, but for looking through the stack for whoever calls it.
+    log.handle(log.makeRecord(log.name, level, __file__, 0, told, words, None, extra=given))
 
 
 def _fields(request: Any, response: BaseHTTPResponse) -> Fields:

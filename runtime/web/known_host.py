@@ -6,6 +6,7 @@ container, or what is behind a proxy, has names that nobody here knows, unless t
 """
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from sanic import Request
@@ -22,8 +23,8 @@ async def refuse_unknown_hosts(request: Request) -> None:
     A request without `Host` is none of a browser's.
     """
     settings: Settings = request.app.ctx.settings
-    host = request.headers.get("host", "")
-    if host and request.path not in OPEN and (settings.saga_hosts or _is_loopback(settings)):
+    host, own = request.headers.get("host", ""), settings.saga_host
+    if host and request.path not in OPEN and (settings.saga_hosts or _is_loopback(own)):
         check(host, settings)
 
 
@@ -32,15 +33,21 @@ def check(host: str, settings: Settings) -> None:
 
     Nobody can make an address lead somewhere else.
     """
-    name = _name(host)
-    names = {one.strip().lower() for one in settings.saga_hosts.split(",")}
-    if name not in {"localhost", settings.saga_host.lower(), *names} - {""} and not _address(name):
-        raise UnknownHost(f"{name or 'nothing'} is no name of this adapter: SAGA_HOSTS has them")
+    if not _is_known(host, settings.saga_host, settings.saga_hosts):
+        name = _name(host) or "nothing"
+        raise UnknownHost(f"{name} is no name of this adapter: SAGA_HOSTS has them")
 
 
-def _is_loopback(settings: Settings) -> bool:
-    address = _address(settings.saga_host)
-    return address.is_loopback if address else settings.saga_host.lower() == "localhost"
+@lru_cache
+def _is_known(host: str, own: str, others: str) -> bool:
+    name, names = _name(host), {one.strip().lower() for one in others.split(",")}
+    return name in {"localhost", own.lower(), *names} - {""} or _address(name) is not None
+
+
+@lru_cache
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address else host.lower() == "localhost"
 
 
 def _name(host: str) -> str:

@@ -1,7 +1,9 @@
 """JSON in and out: a body is read strictly, and each number as it was written."""
 
 import json
+import re
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
@@ -18,6 +20,8 @@ T = TypeVar("T")
 
 MEDIA_TYPE = "application/json"
 _UTF8 = ("utf-8", "utf8")
+# What may be a number that is not plainly whole, or one that is none in JSON.
+_ODD = re.compile(rb"[0-9][.eE]|[0-9]{1000}|NaN|Infinity")
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 CHANGE = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
@@ -36,9 +40,14 @@ def read(request: Request, shape: type[T]) -> T:
     decimal. It takes numbers that are not whole through a float; one that no float can hold is
     refused, so what is read is what was written. JSON has one kind of number: 2.0 is the integer 2.
     """
-    text = _text(request)
+    _check_content(request)
+    body, adapter = request.body, _adapter(cast(Hashable, shape))
+    if not _ODD.search(body):
+        with suppress(ValidationError, ArithmeticError):  # told below, or as what is no JSON
+            return cast(T, adapter.validate_json(body, strict=True))
+    text = _text(body)
     try:
-        valid: T = _adapter(cast(Hashable, shape)).validate_json(text, strict=True)
+        valid: T = adapter.validate_json(text, strict=True)
     except ValidationError as error:
         raise invalid(quiet(error, kinds_in(shape), text)) from None
     except ArithmeticError as error:
@@ -71,11 +80,8 @@ def _adapter(shape: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-def _text(request: Request) -> str | bytes:
-    """Return the body's JSON, or raise the fitting problem; whole numbers in it are integers."""
-    if not request.body:
-        raise BadRequest("the body is empty; it has to be a JSON object")
-    _check_content(request)
+def _text(body: bytes) -> str | bytes:
+    """Return a body's JSON, or raise the fitting problem; whole numbers in it are integers."""
     inexact: list[str] = []
     whole: list[int] = []
 
@@ -96,8 +102,8 @@ def _text(request: Request) -> str | bytes:
             return 0
 
     try:
-        body = json.loads(
-            request.body.decode(), parse_float=number, parse_int=integer, parse_constant=_refuse
+        value = json.loads(
+            body.decode(), parse_float=number, parse_int=integer, parse_constant=_refuse
         )
     except RecursionError:
         raise BadRequest("the body can't be read as JSON: it is nested too deep") from None
@@ -106,7 +112,7 @@ def _text(request: Request) -> str | bytes:
     if inexact:
         what = f"JSON's numbers can't keep the digits of {inexact[0][:50]}"
         raise Invalid({"body": f"{what}: write it as a string"})
-    return json.dumps(body) if whole else request.body
+    return json.dumps(value) if whole else body
 
 
 def _same(value: float, text: str) -> bool:
@@ -117,6 +123,8 @@ def _same(value: float, text: str) -> bool:
 
 
 def _check_content(request: Request) -> None:
+    if not request.body:
+        raise BadRequest("the body is empty; it has to be a JSON object")
     # Two headers are one with a comma, which is no media type.
     kind, parameters = parse_content_header(",".join(request.headers.getall("content-type", [])))
     if kind != MEDIA_TYPE or str(parameters.get("charset", "utf-8")).lower() not in _UTF8:

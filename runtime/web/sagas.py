@@ -105,17 +105,19 @@ class _Routes:
 
     async def start(self, request: Request) -> HTTPResponse:
         wanted = read(request, self._shapes.body)
+        key = headers.idempotency_key(request)
         start = Start(
             saga_id=str(uuid7()),
             message=self._shapes.message(wanted),
-            idempotency_key=headers.idempotency_key(request),
-            fingerprint=self._shapes.fingerprint(wanted),
+            idempotency_key=key,
+            fingerprint="" if key is None else self._shapes.fingerprint(wanted),
             traceparent=headers.traceparent(request),
         )
         wait = headers.preferred_wait(request)
         access_log.note_saga(start.saga_id, start.traceparent)
         state = await self.service.start(start)
-        access_log.note_saga(state.id, state.traceparent)
+        if state.id != start.saga_id:
+            access_log.note_saga(state.id, state.traceparent)
         if wait is None:
             return self._accepted(state)
         state = await self.service.wait(state, wait)

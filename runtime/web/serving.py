@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+from sanic.application.state import ApplicationServerInfo
 from sanic.http import Stage
+from sanic.http.constants import HTTP
 from sanic.server import HttpProtocol
 from sanic.server.loop import try_use_uvloop
 
@@ -47,6 +49,8 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # It speaks one version alone: else each answer has an `alt-svc` with nothing in it.
+    app.state.server_info.append(ApplicationServerInfo({"version": HTTP.VERSION_1}))
     server: Any = await app.create_server(
         sock=listening,
         backlog=BACKLOG,

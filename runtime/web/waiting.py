@@ -55,12 +55,11 @@ class Waiting:
         self._count += 1
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
+        over = asyncio.get_running_loop().call_later(seconds, _let_go, waiter, None)
         try:
-            async with asyncio.timeout(seconds):
-                return await waiter
-        except TimeoutError:
-            return None
+            return await waiter
         finally:
+            over.cancel()
             self._forget(state.id, waiter)
 
     def tell(self, ended: Mapping[str, str]) -> None:

@@ -110,6 +110,7 @@ def test_what_is_told_to_end_answers_what_it_has_begun_and_takes_no_more(
         first = kept.getresponse()
         assert first.read()
         assert first.headers["Connection"] == "keep-alive"
+        assert "alt-svc" not in first.headers
         address = listening.getsockname()
         listening.close()
         adapter.send_signal(signal.SIGTERM)
