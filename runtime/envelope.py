@@ -137,23 +137,26 @@ def decode(record: Record) -> Envelope:
         attempt = int(headers.get("ce_attempt", "1"))
     except ValueError as error:
         raise Undecodable(f"headers or body are not what CloudEvents says: {error}") from error
-    if missing := [name for name in NEEDED if not headers.get(name)]:
+    get = headers.get
+    identifier, source, kind = get("ce_id"), get("ce_source"), get("ce_type")
+    if not (identifier and source and kind):
+        missing = [name for name in NEEDED if not get(name)]
         raise Undecodable(f"header missing: {', '.join(missing)}")
-    outcome = headers.get("ce_outcome")
+    outcome = get("ce_outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise Undecodable(f"ce_outcome is {outcome!r}, not one of {', '.join(OUTCOMES)}")
     return Envelope(
         record.topic,
-        headers["ce_id"],
-        headers["ce_type"],
-        headers["ce_source"],
-        headers.get("ce_time", ""),
+        identifier,
+        kind,
+        source,
+        get("ce_time", ""),
         data,
         outcome,
         attempt,
-        _bounded(headers.get("traceparent")),
+        _bounded(get("traceparent")),
         record.place,
-        stamps.read(headers.get(stamps.HEADER)),
+        stamps.read(get(stamps.HEADER)),
     )
 
 

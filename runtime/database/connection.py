@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class Sqlite(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
         elif self.database != MEMORY and not Path(self.database).exists():
             raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
         connection = super()._connect()
-        connection.text_factory = as_text
+        # As `as_text`, in C: each text that is read is a call.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         return connection
 
     def rollback(self) -> None:

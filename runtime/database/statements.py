@@ -45,17 +45,23 @@ class _Default:
 
 
 class _Statement(NamedTuple):
-    """SQL, and how its parameters come of the arguments and constants, which follow them."""
+    """SQL, and how its parameters come of the arguments and constants, which follow them.
+
+    Each has its place among those, its converter, and whether that leaves text as it is.
+    """
 
     sql: str
-    parameters: tuple[tuple[int, Convert], ...]
+    parameters: tuple[tuple[int, Convert, bool], ...]
     constants: tuple[Any, ...]
     returning: tuple[Convert, ...]
 
     def fill(self, values: tuple[Any, ...]) -> list[Any]:
         known = values + self.constants
         return [
-            known[i] if convert is None else convert(known[i]) for i, convert in self.parameters
+            known[i]
+            if convert is None or (keeps_text and type(known[i]) is str)
+            else convert(known[i])
+            for i, convert, keeps_text in self.parameters
         ]
 
 
@@ -130,7 +136,9 @@ class Prepared:
         return [
             tuple(
                 [
-                    value if convert is None else convert(value)
+                    value
+                    if convert is None or (convert is as_text and type(value) is str)
+                    else convert(value)
                     for convert, value in zip(statement.returning, row, strict=True)
                 ]
             )
@@ -200,12 +208,15 @@ class Prepared:
         sql, values = _Recorder(**database.get_context_options()).parse(query)
         constants = tuple(value for value in values if not isinstance(value, _Argument))
         names, place = [argument.name for argument in self._arguments], len(self._arguments)
-        parameters: list[tuple[int, Convert]] = []
+        parameters: list[tuple[int, Convert, bool]] = []
         for value in values:
             if isinstance(value, _Argument):
-                parameters.append((names.index(value.name), _of_values(value.convert)))
+                convert = _of_values(value.convert)
+                keeps_text = getattr(convert, "__func__", None) is peewee.TextField.adapt
+                parameters.append((names.index(value.name), convert, keeps_text))
             else:
-                parameters.append((place, _Default.value if isinstance(value, _Default) else None))
+                made = _Default.value if isinstance(value, _Default) else None
+                parameters.append((place, made, False))
                 place += 1
         returning = tuple(_of_column(column, database) for column in query._returning or ())
         return _Statement(sql, tuple(parameters), constants, returning)

@@ -108,11 +108,11 @@ class Instruments:
     def __init__(self, registry: CollectorRegistry = prometheus_client.REGISTRY) -> None:
         self.registry = registry
         self._made: dict[Metric, Any] = {}
-        self._series: dict[tuple[Metric, tuple[str, ...]], Any] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def series(self, metric: Metric, *labels: str) -> Any:
         """Return the one series of a metric that has these values of its labels, in their order."""
-        key = metric, labels
+        key = metric.name, labels
         if (found := self._series.get(key)) is None:
             found = self._series[key] = self._instrument(metric).labels(*labels)
         return found
