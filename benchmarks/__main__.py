@@ -21,6 +21,7 @@ import uvloop
 from saga.stacks.surroundings import this_machine
 
 from . import peers, report
+from .bare import bare
 from .books import violations
 from .dbos import dbos
 from .load import closed_loop
@@ -32,10 +33,12 @@ from .report import Cell
 from .restate import restate
 from .system import SETTLED, Running, System
 
+BATCH = ["chrt", "--batch", "0"]
 SYSTEMS: Mapping[str, System] = {
     **OURS,
+    "bare": bare(BATCH),
     "restate": restate("alone"),
-    "restate-batch": restate("alone", ["chrt", "--batch", "0"]),
+    "restate-batch": restate("alone", BATCH),
     "restate-calls": restate("calls"),
     "dbos": dbos,
 }

@@ -48,16 +48,17 @@ def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.proof
-def test_ours_is_measured_and_found_right(tmp_path: Path) -> None:
-    done = command("benchmarks", tmp_path, "--systems", "ours", *SOON, "--json")
+@pytest.mark.parametrize("system", ["ours", "bare"])
+def test_ours_is_measured_and_found_right(system: str, tmp_path: Path) -> None:
+    done = command("benchmarks", tmp_path, "--systems", system, *SOON, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     [cell] = told["cells"]
-    assert (cell["system"], cell["in_flight"]) == ("ours", 2)
+    assert (cell["system"], cell["in_flight"]) == (system, 2)
     assert cell["orders"] > 1
     assert {"broker", "saga host", "adapters", "functions"} <= cell["cpu"].keys()
     assert told["machine"]["cores"]
-    assert "synchronous full" in told["syncs"]["ours"]
+    assert "synchronous full" in told["syncs"][system]
 
 
 @pytest.mark.proof
