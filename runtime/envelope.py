@@ -137,26 +137,23 @@ def decode(record: Record) -> Envelope:
         attempt = int(headers.get("ce_attempt", "1"))
     except ValueError as error:
         raise Undecodable(f"headers or body are not what CloudEvents says: {error}") from error
-    get = headers.get
-    identifier, source, kind = get("ce_id"), get("ce_source"), get("ce_type")
-    if not (identifier and source and kind):
-        missing = [name for name in NEEDED if not get(name)]
+    if missing := [name for name in NEEDED if not headers.get(name)]:
         raise Undecodable(f"header missing: {', '.join(missing)}")
-    outcome = get("ce_outcome")
+    outcome = headers.get("ce_outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise Undecodable(f"ce_outcome is {outcome!r}, not one of {', '.join(OUTCOMES)}")
     return Envelope(
         record.topic,
-        identifier,
-        kind,
-        source,
-        get("ce_time", ""),
+        headers["ce_id"],
+        headers["ce_type"],
+        headers["ce_source"],
+        headers.get("ce_time", ""),
         data,
         outcome,
         attempt,
-        _bounded(get("traceparent")),
+        _bounded(headers.get("traceparent")),
         record.place,
-        stamps.read(get(stamps.HEADER)),
+        stamps.read(headers.get(stamps.HEADER)),
     )
 
 

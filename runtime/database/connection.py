@@ -100,7 +100,7 @@ class Sqlite(Kept, peewee.SqliteDatabase):  # type: ignore[misc]
             raise peewee.OperationalError(f"unable to open {self.database}: it was removed")
         connection = super()._connect()
         # As `as_text`, in C: each text that is read is a call.
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        connection.text_factory = partial(str, errors="replace")
         return connection
 
     def rollback(self) -> None:

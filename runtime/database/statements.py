@@ -6,16 +6,16 @@ kept, and from then on only bound values go to the driver.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, time
 from functools import partial
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import peewee
+from pydantic_core import to_json
 
 from ..errors import ContractError
 from .connection import TOLD_MISTAKES, as_text
@@ -86,6 +86,7 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
 
     def __init__(self, field: Any, keys: Any) -> None:
         self._field, self._keys = field, keys
+        self._keeps_text = _keeps_text(_of_values(field.db_value))
 
     def __sql__(self, context: Any) -> Any:
         sqlite = context.state.param == "?"
@@ -94,10 +95,11 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
         return context.value(self._keys, self._as_json if sqlite else self._as_list).literal(after)
 
     def _as_list(self, keys: Iterable[Any]) -> list[Any]:
-        return [self._field.db_value(key) for key in keys]
+        convert, keeps_text = self._field.db_value, self._keeps_text
+        return [key if keeps_text and type(key) is str else convert(key) for key in keys]
 
     def _as_json(self, keys: Iterable[Any]) -> str:
-        return json.dumps(self._as_list(keys))
+        return to_json(self._as_list(keys)).decode()
 
 
 class Prepared:
@@ -184,7 +186,7 @@ class Prepared:
     def _statement(self, database: peewee.Database, values: tuple[Any, ...]) -> _Statement:
         if len(values) != len(self._arguments):
             raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
-        nulls = tuple([value is None for value in values]) if None in values else ()
+        nulls = tuple([value is None for value in values])
         found = self._statements.get((type(database), nulls))
         if found is None:
             found, again = self._prepare(database, nulls), self._prepare(database, nulls)
@@ -196,7 +198,7 @@ class Prepared:
         return found
 
     def _prepare(self, database: peewee.Database, nulls: tuple[bool, ...]) -> _Statement:
-        arguments = zip_longest(self._arguments, nulls)
+        arguments = zip(self._arguments, nulls, strict=True)
         query = self.build(*[None if null else argument for argument, null in arguments])
         if isinstance(query, peewee.ModelInsert):
             if query._row_type is None:
@@ -212,8 +214,7 @@ class Prepared:
         for value in values:
             if isinstance(value, _Argument):
                 convert = _of_values(value.convert)
-                keeps_text = getattr(convert, "__func__", None) is peewee.TextField.adapt
-                parameters.append((names.index(value.name), convert, keeps_text))
+                parameters.append((names.index(value.name), convert, _keeps_text(convert)))
             else:
                 made = _Default.value if isinstance(value, _Default) else None
                 parameters.append((place, made, False))
@@ -241,6 +242,10 @@ def _of_values(convert: Convert) -> Convert:
     """Leave out what peewee does for NULL: with one among its values, a statement is another."""
     plain = getattr(convert, "__func__", None) is peewee.Field.db_value
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
+
+
+def _keeps_text(convert: Convert) -> bool:
+    return getattr(convert, "__func__", None) is peewee.TextField.adapt
 
 
 def _of_column(column: Any, database: peewee.Database) -> Convert:

@@ -1,6 +1,5 @@
 """Counts what a function or a saga's host does."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import get_args
 
@@ -76,11 +75,13 @@ class FunctionRecorder(_Counting):
     def handled(self, handled: Sequence[Handled]) -> None:
         """Count records by what came of them, and the time in the handler."""
         self._received.inc(len(handled))
-        for outcome, count in Counter([one.outcome for one in handled]).items():
-            self._series(COMMANDS, self._name, outcome).inc(count)
+        counts: dict[Handling, int] = {}
         for _, _, outcome, _, began, ended in handled:
+            counts[outcome] = counts.get(outcome, 0) + 1
             if ended > began:  # or else no handler was called
                 self._took(PROCESS, ended - began, outcome)
+        for outcome, count in counts.items():
+            self._series(COMMANDS, self._name, outcome).inc(count)
 
     def ticked(self, began: int, ended: int, commands: int) -> None:  # noqa: ARG002
         """Count a timer's call."""

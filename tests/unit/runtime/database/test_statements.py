@@ -26,6 +26,7 @@ class Jar(Table):
     filled = Instant()
     empty = peewee.BooleanField(default=False)
     serial = peewee.IntegerField(default=lambda: next(numbers))
+    note = peewee.TextField(null=True)
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,15 @@ def test_value_that_is_not_to_be_converted_stays_as_it_is():
 
     make("jam")
     assert find("jam") == [("jam",)]
+
+
+def test_text_that_is_not_there_is_none():
+    @prepared
+    def find(label):
+        return Jar.select(Jar.note).where(Jar.label == label)
+
+    make("jam")
+    assert find("jam") == [(None,)]
 
 
 def test_number_of_changed_rows_is_returned():
