@@ -22,7 +22,7 @@ from saga.runtime.dead_letter import DeadLetter
 from saga.runtime.polling import poll_until
 from saga.runtime.system.process import ProcessInfo
 from saga.runtime.system.state import read_system
-from saga.runtime.testing.judgement import Case
+from saga.runtime.testing.judgement import EXCUSES, Case
 from saga.runtime.testing.request import Request
 
 from .buyer import Buyer
@@ -105,10 +105,13 @@ class Traps(Mishap):
         return (CAUGHT,) if self._hangs else ()
 
     def judge(self, cases: Sequence[Case], letters: Iterable[DeadLetter]) -> Iterator[str]:
-        """See that each trap has caught its order, and none but its order."""
+        """See that each trap has caught its order, and none but its order.
+
+        It gives up as its attempts are used up, or, on a slow machine, its time before them.
+        """
         caught = {case.state.id: self._kind(case.request) for case in cases}
         for case in cases:
-            if (kind := caught[case.state.id]) and case.code != "attempts_exhausted":
+            if (kind := caught[case.state.id]) and case.code not in EXCUSES:
                 yield f"{case}: one of {kind}, and gave up for {case.code or 'nothing'}"
         set_aside = set()
         for letter in letters:

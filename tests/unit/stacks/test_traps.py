@@ -218,13 +218,15 @@ def letter(saga_id: str, reason: str) -> DeadLetter:
     return DeadLetter("product.reserve/0/1", record, reason, "", "", 0)
 
 
-def test_trap_has_to_catch_its_order(traps: Traps) -> None:
-    caught = [case(traps, "f", FAILS, "attempts_exhausted"), case(traps, "n", None, "")]
-    hung = [case(traps, "h", HANGS, "attempts_exhausted")]
+@pytest.mark.parametrize("used_up", ["attempts_exhausted", "deadline_exceeded"])
+def test_trap_has_to_catch_its_order(traps: Traps, used_up: str) -> None:
+    caught = [case(traps, "f", FAILS, used_up), case(traps, "n", None, "")]
+    hung = [case(traps, "h", HANGS, used_up)]
     set_aside = letter("h", f"3 {SET_ASIDE}")
     assert list(traps.judge([*caught, *hung], [set_aside])) == []
     assert len(list(traps.judge([*caught, *hung], []))) == 1
-    assert len(list(traps.judge([case(traps, "f", FAILS, "")], []))) == 1
+    for other in ("", "insufficient_stock"):
+        assert len(list(traps.judge([case(traps, "f", FAILS, other)], []))) == 1
     assert len(list(traps.judge(hung, [set_aside, letter("n", f"3 {SET_ASIDE}")]))) == 1
     assert len(list(traps.judge(hung, [set_aside, letter("h", "can't be read")]))) == 1
 
