@@ -105,8 +105,7 @@ class SagaCounter:
     def __call__(self, old: SagaState, new: SagaState) -> None:
         """Count a change that is committed."""
         for was, step in zip(old.steps, new.steps, strict=False):
-            # Most often it is the first attempt of a do, which is not counted here.
-            if step is not was and (step.attempts > 1 or step.undo_attempts):
+            if step is not was:
                 self._step(was, step)
         if new.failure is not None and old.failure is None:
             code = self._bounded(new.failure.code)
