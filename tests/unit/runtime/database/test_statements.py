@@ -67,6 +67,24 @@ def test_value_that_is_not_to_be_converted_stays_as_it_is():
     assert find("jam") == [("jam",)]
 
 
+def test_what_is_no_text_is_made_text_where_that_belongs():
+    @prepared
+    def find(label):
+        return Jar.select(Jar.label).where(Jar.label == label)
+
+    make("5")
+    assert find(5) == find("5") == [("5",)]
+
+
+def test_text_is_converted_where_something_else_belongs():
+    @prepared
+    def find(keys):
+        return Jar.select(Jar.label).where(one_of(Jar.id, keys))
+
+    make("jam")
+    assert find([str(Jar.get().id)]) == [("jam",)]
+
+
 def test_text_that_is_not_there_is_none():
     @prepared
     def find(label):
