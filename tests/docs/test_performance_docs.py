@@ -49,7 +49,7 @@ def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.proof
 @pytest.mark.parametrize("system", ["ours", "bare"])
-def test_ours_is_measured_and_found_right(system: str, tmp_path: Path) -> None:
+def test_system_is_measured_and_found_right(system: str, tmp_path: Path) -> None:
     done = command("benchmarks", tmp_path, "--systems", system, *SOON, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -60,25 +60,15 @@ class Console:
     def bytes_of(self, path: str, fields: dict[str, str]) -> bytes:
         """Return the request of a form as it is sent."""
         body = urlencode({"token": TOKEN, **fields})
-        lines = [
-            f"POST /console{path} HTTP/1.1",
-            f"host: {self.host}",
-            f"origin: http://{self.host}",
-            f"cookie: saga_console={TOKEN}",
-            "content-type: application/x-www-form-urlencoded",
-            f"content-length: {len(body)}",
-        ]
-        return "\r\n".join([*lines, "", body]).encode()
+        sent = {"host": self.host, **self._sent(TOKEN), "content-length": len(body)}
+        lines = [f"{name}: {value}" for name, value in sent.items()]
+        return "\r\n".join([f"POST /console{path} HTTP/1.1", *lines, "", body]).encode()
 
     def post(self, path: str, *, token: str = TOKEN, cookie: str = TOKEN, **headers: Any) -> Any:
         """Send a form."""
         fields = headers.pop("fields", {})
-        sent = {
-            "origin": f"http://{self.host}",
-            "content-type": "application/x-www-form-urlencoded",
-            "cookie": f"saga_console={cookie}",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = self._sent(cookie) | given
         return self.api.ask(
             "POST",
             f"/console{path}",
@@ -87,6 +77,13 @@ class Console:
             content=urlencode({"token": token, **fields}),
             follow_redirects=False,
         )
+
+    def _sent(self, cookie: str) -> dict[str, Any]:
+        return {
+            "origin": f"http://{self.host}",
+            "content-type": "application/x-www-form-urlencoded",
+            "cookie": f"saga_console={cookie}",
+        }
 
 
 def start(folder: Path, **settings: Any) -> AbstractContextManager[Api]:
