@@ -64,12 +64,19 @@ def fields_of(command: Envelope) -> Fields:
     return fields | trace_fields(command.traceparent)
 
 
+def record_of(
+    log: logging.Logger, level: int, told: str, words: tuple[object, ...], known: Fields
+) -> logging.LogRecord:
+    """Make a record, as `log.log` does, without looking through the stack for whoever calls it."""
+    return log.makeRecord(log.name, level, __file__, 0, told, words, None, extra=known)
+
+
 def log_failure(log: logging.Logger, command: Envelope, traceback: str) -> None:
     """Log that a command's attempt has failed; its `traceback` has no secrets any more."""
     level, told = logging.ERROR, "%s failed, attempt %d"
     if log.isEnabledFor(level):
         words, known = (command.id, command.attempt), fields_of(command)
-        record = log.makeRecord(log.name, level, __file__, 0, told, words, None, extra=known)
+        record = record_of(log, level, told, words, known)
         record.exc_text = traceback
         log.handle(record)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sanic.response import BaseHTTPResponse
 
-from ..log_fields import Fields, know, known_fields, trace_fields
+from ..log_fields import Fields, know, known_fields, record_of, trace_fields
 from . import headers
 
 log = logging.getLogger("saga.access")
@@ -53,8 +53,7 @@ async def write(request: Any, response: BaseHTTPResponse) -> None:
         given["duration"] * 1000,
     )
     told = '%s "%s %s" %d %s bytes, %.1f ms'
-    # As `log.log`, but for looking through the stack for whoever calls it.
-    log.handle(log.makeRecord(log.name, level, __file__, 0, told, words, None, extra=given))
+    log.handle(record_of(log, level, told, words, given))
 
 
 def _fields(request: Any, response: BaseHTTPResponse) -> Fields:
