@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.target import DEPLOYED
 from support.images import STAND_INS
-from support.waiting import DEADLINE, wait_until
+from support.waiting import DEADLINE, given_up, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -273,8 +274,8 @@ def test_version_that_never_gets_healthy_is_taken_down(deployed: Deployed) -> No
     hang = 'print("hanging")\nimport time\n\ntime.sleep(600)\n\n\n'
     deployed.edit("@function\n", f"{hang}@function\n")
     try:
-        told = deployed.refused("deploy", CREATE, "--timeout", "6")
-        assert "is not ready after 6 s" in told
+        told = given_up(partial(deployed.refused, "deploy", CREATE, "--timeout"), "hanging", 6)
+        assert re.search(r"is not ready after \d+ s", told)
         assert "hanging" in told
         assert deployed.ids() == before
     finally:

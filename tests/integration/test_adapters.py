@@ -25,7 +25,7 @@ from saga.runtime.testing import Request
 from saga.stacks import ledger
 from support.project import Project, lay_out
 from support.system import ROOT, RunningSystem
-from support.waiting import DEADLINE, wait_until
+from support.waiting import DEADLINE, given_up, wait_until
 
 NAME = "orchestrator"
 PAUSE = 0.25  # seconds; with less, clients take what the deploy needs of a machine
@@ -33,10 +33,10 @@ KEPT = ("POST", "GET", "waiting POST")  # each once over one connection, and onc
 
 # What spoils the adapter, seconds that a deploy may wait, what it then tells.
 BAD = {
-    "crashes at start": ('raise OSError("no such door")\n', "60", "no such door"),
+    "crashes at start": ('raise OSError("no such door")\n', 60, "no such door"),
     "never starts": (
         'import threading\nprint("waits for a key", flush=True)\nthreading.Event().wait()\n',
-        "2",
+        2,
         "waits for a key",
     ),
     "is not healthy": (
@@ -52,7 +52,7 @@ def make_app(settings):
     app.ctx.checks["oven"] = is_away
     return app
 """,
-        "2",
+        2,
         "takes no requests yet, as GET /health is answered 'HTTP/1.1 503 Service Unavailable'",
     ),
 }
@@ -197,14 +197,15 @@ def test_no_request_fails_while_an_adapter_is_replaced_rolled_back_and_scaled(
 def test_version_that_does_not_get_healthy_takes_no_request_and_ends_none(
     orders: Project, bad: str
 ) -> None:
-    code, timeout, reason = BAD[bad]
+    code, seconds, reason = BAD[bad]
     before = adapters(orders)
     adapter = orders.root / "changed/http.py"
     whole = adapter.read_text()
     try:
         with clients(orders.system) as load:
             adapter.write_text(whole + code)
-            assert reason in orders.refused("deploy", NAME, "--timeout", timeout)
+            deploy = partial(orders.refused, "deploy", NAME, "--timeout")
+            assert reason in given_up(deploy, reason, seconds)
     finally:
         adapter.write_text(whole)
     assert load.failures == []

@@ -81,11 +81,11 @@ WRAP, SEND = "gift.wrap_gift", "gift.send_gift"
 
 # Code at a function's beginning that spoils it, seconds that a deploy may wait, what it then tells.
 BAD = {
-    "raises at import": ('raise RuntimeError("no ribbon left")\n', "60", "no ribbon left"),
-    "is no function": ("function = lambda handler: handler\n", "60", "declares 0 functions"),
+    "raises at import": ('raise RuntimeError("no ribbon left")\n', 60, "no ribbon left"),
+    "is no function": ("function = lambda handler: handler\n", 60, "declares 0 functions"),
     "never gets ready": (
         'import threading\nprint("waits for ribbon", flush=True)\nthreading.Event().wait()\n',
-        "3",
+        3,
         "waits for ribbon",
     ),
 }

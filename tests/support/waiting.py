@@ -20,3 +20,15 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = DEADLINE)
             return found
         time.sleep(POLL)
     pytest.fail(f"not within {seconds:g} s: {what}")
+
+
+def given_up(deploy: Callable[[str], str], reason: str, seconds: float) -> str:
+    """Return what a deploy tells of what never gets ready, after so many seconds.
+
+    A slow machine may need longer until there is the `reason` to tell.
+    """
+    told = deploy(f"{seconds:g}")
+    while reason not in told and seconds < DEADLINE:
+        seconds *= 4
+        told = deploy(f"{seconds:g}")
+    return told
