@@ -18,6 +18,7 @@ from .database.schema import create_missing
 from .errors import BrokerUnavailable, ContractError, SagaError
 from .message import Message
 from .saga import Saga
+from .saga_rows import SagaRow
 from .saga_state import SagaState
 from .saga_store import TABLES, SagaStore, Start
 from .settings import Settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_KEY = SagaRow.idempotency_key.max_length  # characters
 POLL = 0.02  # seconds between two looks at a saga that is waited for
 
 
@@ -74,8 +76,13 @@ class SagaClient:
         Where the command can't be sent, the saga is returned all the same: its row is there, and
         its host sends the command. The same `key` with the same message gives the saga
         of the first time; raises `Conflict` where it was used with another message, or over HTTP.
-        Raises `ContractError` where the service does not host this saga.
+        Raises `ContractError` where the service does not host this saga, and for a key that can't
+        be stored.
         """
+        if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+            raise ContractError(
+                f"key is {key[:50]!r}, of {len(key)}: give 1 to {LONGEST_KEY} printable characters"
+            )
         trace, text = current_traceparent(), message.model_dump_json()
         request = Start(str(self._new_id()), message, key, text, trace)
         with self._connection():

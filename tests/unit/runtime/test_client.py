@@ -95,6 +95,18 @@ def test_producer_that_cant_be_made_costs_no_saga(settings, wrong):
         assert client.cancel(state.id).status == "COMPENSATING"
 
 
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\0b", "a\nb", "\udcff"])
+def test_key_that_cant_be_stored_is_refused_and_starts_nothing(client, key):
+    with pytest.raises(ContractError, match="give 1 to 255 printable characters"):
+        client.start(place_order, ORDER, key)
+    assert saga_queries.look(client._database, 1) == ([], None)
+
+
+@pytest.mark.parametrize("key", ["k" * 255, "Bestellung 7, für Zoë"])
+def test_key_may_be_any_text(client, key):
+    assert client.start(place_order, ORDER, key) == client.start(place_order, ORDER, key)
+
+
 def test_key_with_another_message_is_a_conflict(client):
     client.start(place_order, ORDER, key="k")
     with pytest.raises(Conflict, match="'k' was used with another body") as refused:
