@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from .errors import ContractError
 
@@ -17,10 +18,7 @@ YEAR = 366 * 86_400  # seconds; what is to wait longer is a mistake, or would ov
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # of seconds
 
 
-def _system_clock() -> datetime:
-    return datetime.now(UTC)
-
-
+_system_clock: Clock = partial(datetime.now, UTC)
 _clock: ContextVar[Clock] = ContextVar("clock", default=_system_clock)
 
 

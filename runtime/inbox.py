@@ -92,8 +92,9 @@ def is_final(command: Envelope, answer: Answer) -> bool:
 
     A fault may pass, and a rejected undo is what an operator mends and retries.
     """
-    _, _, action = read_command_id(command.id)
-    return answer.outcome == "done" or (answer.outcome == "rejected" and action == "do")
+    if answer.outcome == "rejected":
+        return read_command_id(command.id)[2] == "do"
+    return answer.outcome == "done"
 
 
 def is_kept(command: Envelope, answer: Answer, guilty: bool) -> bool:
@@ -101,8 +102,7 @@ def is_kept(command: Envelope, answer: Answer, guilty: bool) -> bool:
 
     The failure of a `guilty` do does, too: its next attempt would end more processes.
     """
-    _, _, action = read_command_id(command.id)
-    return is_final(command, answer) or (guilty and action == "do")
+    return is_final(command, answer) or (guilty and read_command_id(command.id)[2] == "do")
 
 
 def fenced(now: datetime) -> Answer:

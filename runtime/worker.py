@@ -19,6 +19,7 @@ from .database.connection import (
     is_aftermath,
     is_over,
     is_serialization_failure,
+    is_spoilt,
     rows_written,
 )
 from .envelope import BODY_LIMIT, Envelope, Outcome, Record, decode, read_command_id, reply_id
@@ -168,13 +169,13 @@ class Worker(BatchLoop):
                 handled.append(Handled(None, None, "dead", self._received, began, ended))
                 continue
             envelope, asked = command
-            if isinstance(asked, Answer):
-                asked = unseen(envelope, asked, known)
             decision = inbox.decide(envelope, known, now)
             if decision.answer is not None:
                 answer = decision.answer
             elif place in undone:
                 answer, began, ended = undone[place]
+            elif isinstance(asked, Answer):
+                answer = unseen(envelope, asked, known)
             else:
                 try:
                     answer = self._attempt(envelope, asked, guarded=guarded)
@@ -193,16 +194,16 @@ class Worker(BatchLoop):
                 break
         return handled
 
-    def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
+    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
         """Call the handler, and turn whatever comes of it into an answer."""
-        if isinstance(asked, Answer):
-            return asked
+        key = {"key": envelope.id} if self.function.keyed else {}
         run_sql = self.database.execute_sql
         if guarded:
             run_sql("SAVEPOINT handler")
         before = rows_written(self.database)
         try:
-            event = self._call(asked, envelope)
+            with self._tame, localcontext(), self.observer.around(envelope):
+                event: Any = self.function.handler(message, **key)
             self._crash.reach(crash.IN_HANDLER, [event])
             if not isinstance(event, self._command_class.event):
                 raise ContractError(f"{self.function.name} returned {shown(event)}")
@@ -213,7 +214,7 @@ class Worker(BatchLoop):
                 raise ContractError(str(no)) if self.function.outside else no
             if guarded:
                 run_sql("RELEASE SAVEPOINT handler")
-            elif rows_written(self.database) is None or is_over(self.database):
+            elif is_spoilt(self.database):
                 raise ContractError(f"{self.function.name} {WENT_ON}")
             return answer
         except Rejected as no:
@@ -234,11 +235,6 @@ class Worker(BatchLoop):
         run_sql("ROLLBACK TO SAVEPOINT handler")
         run_sql("RELEASE SAVEPOINT handler")
         return answer
-
-    def _call(self, message: Message, envelope: Envelope) -> Any:
-        with self._tame, localcontext(), self.observer.around(envelope):
-            key = {"key": envelope.id} if self.function.keyed else {}
-            return self.function.handler(message, **key)
 
     def _answer(self, kind: str, outcome: Outcome, told: BaseModel) -> Answer:
         now = self.clock()

@@ -1,8 +1,7 @@
 """Connections and transactions: SQLite or PostgreSQL, through peewee."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,22 +156,29 @@ class CommitRefused(Exception):
     """What a transaction has written is refused when it is committed; the cause says why."""
 
 
-@contextmanager
-def batch_transaction(database: peewee.Database) -> Iterator[None]:
-    """Run a block in one transaction, alone as `transaction` has it, which it can't end itself.
+class batch_transaction(AbstractContextManager[None]):  # noqa: N801 - reads like a function
+    """Runs a block in one transaction, alone as `transaction` has it, which it can't end itself.
 
     Raises `CommitRefused` where only the commit shows that something written may not stay, as a
     deferred constraint does. No other try mends that, as it may an error of the block's.
     """
-    written = False
-    try:
-        with transaction(database, alone=True), kept(database):
-            yield
-            written = True
-    except peewee.DatabaseError as error:
-        if not written or isinstance(error, UNAVAILABLE):
-            raise
-        raise CommitRefused(str(error)) from error
+
+    def __init__(self, database: peewee.Database) -> None:
+        self._transaction = transaction(database, alone=True)
+        self._kept = kept(database)
+
+    def __enter__(self) -> None:
+        self._transaction.__enter__()
+        self._kept.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
+        self._kept.__exit__(kind, *raised)
+        try:
+            self._transaction.__exit__(kind, *raised)
+        except peewee.DatabaseError as error:
+            if kind is not None or isinstance(error, UNAVAILABLE):
+                raise
+            raise CommitRefused(str(error)) from error
 
 
 def rows_written(database: peewee.Database) -> int | None:
@@ -186,6 +192,16 @@ def rows_written(database: peewee.Database) -> int | None:
     from .postgres import rows_written as written
 
     return written(connection)
+
+
+def is_spoilt(database: peewee.Database) -> bool:
+    """Tell whether this connection's transaction has failed, or somebody has ended it."""
+    connection = database.connection()
+    if isinstance(database, peewee.SqliteDatabase):
+        return not connection.in_transaction
+    from .postgres import is_over as is_ended
+
+    return rows_written(database) is None or is_ended(connection)
 
 
 def is_over(database: peewee.Database) -> bool:

@@ -6,8 +6,7 @@ rest, and what a ROLLBACK takes away has been answered.
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ..errors import ContractError
@@ -28,18 +27,6 @@ class Kept:
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._kept = threading.local()
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Refuse, in this block, what would end this thread's transaction: a `ContractError`."""
-        begun = self._state.transactions  # type: ignore[attr-defined]
-        before = [*begun]
-        self._kept.now = True
-        try:
-            yield
-        finally:
-            self._kept.now = False
-            begun[:] = before  # whatever was begun in it, or taken for its own
 
     def commit(self) -> None:
         """Commit, as peewee does; raise `ContractError` where that is not the caller's to do."""
@@ -62,9 +49,22 @@ class Kept:
             raise ContractError(NOT_YOURS)
 
 
-def kept(database: object) -> AbstractContextManager[None]:
-    """Keep what runs in a block from ending the transaction of this thread: a `ContractError`.
+class kept(AbstractContextManager[None]):  # noqa: N801 - reads like a function
+    """Keeps what runs in a block from ending the transaction of this thread: a `ContractError`.
 
     A database of peewee's own, which a test may have bound its tables to, is left as it is.
     """
-    return database.kept() if isinstance(database, Kept) else nullcontext()
+
+    def __init__(self, database: Any) -> None:
+        self._database = database if isinstance(database, Kept) else None
+
+    def __enter__(self) -> None:
+        if self._database is not None:
+            self._begun = self._database._state.transactions  # type: ignore[attr-defined]
+            self._before = [*self._begun]
+            self._database._kept.now = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._database is not None:
+            self._database._kept.now = False
+            self._begun[:] = self._before  # whatever was begun in it, or taken for its own

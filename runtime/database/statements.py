@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, time
 from functools import partial
-from itertools import groupby
+from itertools import groupby, repeat
+from operator import is_
 from typing import Any, NamedTuple
 
 import peewee
@@ -22,6 +23,9 @@ from .connection import TOLD_MISTAKES, as_text
 
 Convert = Callable[[Any], Any] | None
 Run = Callable[[], object]
+
+NONES = repeat(None)
+KEPT = {peewee.TextField.adapt: str, peewee.IntegerField.adapt: int}  # of values as they have to be
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,21 @@ class _Default:
 class _Statement(NamedTuple):
     """SQL, and how its parameters come of the arguments and constants, which follow them.
 
-    Each has its place among those, its converter, and whether that leaves text as it is.
+    Each has its place among those, its converter, and the type of values that it leaves as they
+    are. `rows` is what makes rows tuples, whatever their connection makes of them.
     """
 
     sql: str
-    parameters: tuple[tuple[int, Convert, bool], ...]
+    parameters: tuple[tuple[int, Convert, type | None], ...]
     constants: tuple[Any, ...]
     returning: tuple[Convert, ...]
+    rows: Callable[..., Any] | None
 
     def fill(self, values: tuple[Any, ...]) -> list[Any]:
         known = values + self.constants
         return [
-            known[i]
-            if convert is None or (keeps_text and type(known[i]) is str)
-            else convert(known[i])
-            for i, convert, keeps_text in self.parameters
+            known[i] if convert is None or type(known[i]) is kept else convert(known[i])
+            for i, convert, kept in self.parameters
         ]
 
 
@@ -86,7 +90,7 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
 
     def __init__(self, field: Any, keys: Any) -> None:
         self._field, self._keys = field, keys
-        self._keeps_text = _keeps_text(_of_values(field.db_value))
+        self._kept = _kept(_of_values(field.db_value))
 
     def __sql__(self, context: Any) -> Any:
         sqlite = context.state.param == "?"
@@ -95,8 +99,8 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
         return context.value(self._keys, self._as_json if sqlite else self._as_list).literal(after)
 
     def _as_list(self, keys: Iterable[Any]) -> list[Any]:
-        convert, keeps_text = self._field.db_value, self._keeps_text
-        return [key if keeps_text and type(key) is str else convert(key) for key in keys]
+        convert, kept = self._field.db_value, self._kept
+        return [key if type(key) is kept else convert(key) for key in keys]
 
     def _as_json(self, keys: Iterable[Any]) -> str:
         return to_json(self._as_list(keys)).decode()
@@ -127,14 +131,17 @@ class Prepared:
     def on(self, database: peewee.Database, *values: Any) -> Any:
         """Run the statement on this database."""
         statement = self._statement(database, values)
-        with TOLD_MISTAKES, peewee.__exception_wrapper__:
+        try:
             cursor = database.cursor()
             # A handler may have asked its connection, which is this one, for rows of another kind.
-            cursor.row_factory = None if isinstance(database, peewee.SqliteDatabase) else _tuples
+            cursor.row_factory = statement.rows
             cursor.execute(statement.sql, statement.fill(values))
             if not statement.returning:
                 return cursor.rowcount
             found = cursor.fetchall()
+        except Exception:
+            with TOLD_MISTAKES, peewee.__exception_wrapper__:
+                raise
         return [
             tuple(
                 [
@@ -186,7 +193,7 @@ class Prepared:
     def _statement(self, database: peewee.Database, values: tuple[Any, ...]) -> _Statement:
         if len(values) != len(self._arguments):
             raise ValueError(f"{self.__name__} takes {len(self._arguments)} arguments: {values!r}")
-        nulls = tuple([value is None for value in values])
+        nulls = tuple(map(is_, values, NONES))
         found = self._statements.get((type(database), nulls))
         if found is None:
             found, again = self._prepare(database, nulls), self._prepare(database, nulls)
@@ -210,17 +217,18 @@ class Prepared:
         sql, values = _Recorder(**database.get_context_options()).parse(query)
         constants = tuple(value for value in values if not isinstance(value, _Argument))
         names, place = [argument.name for argument in self._arguments], len(self._arguments)
-        parameters: list[tuple[int, Convert, bool]] = []
+        parameters: list[tuple[int, Convert, type | None]] = []
         for value in values:
             if isinstance(value, _Argument):
                 convert = _of_values(value.convert)
-                parameters.append((names.index(value.name), convert, _keeps_text(convert)))
+                parameters.append((names.index(value.name), convert, _kept(convert)))
             else:
                 made = _Default.value if isinstance(value, _Default) else None
-                parameters.append((place, made, False))
+                parameters.append((place, made, None))
                 place += 1
         returning = tuple(_of_column(column, database) for column in query._returning or ())
-        return _Statement(sql, tuple(parameters), constants, returning)
+        rows = None if isinstance(database, peewee.SqliteDatabase) else _tuples
+        return _Statement(sql, tuple(parameters), constants, returning, rows)
 
 
 def prepared(build: Callable[..., Any]) -> Prepared:
@@ -244,8 +252,8 @@ def _of_values(convert: Convert) -> Convert:
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
 
 
-def _keeps_text(convert: Convert) -> bool:
-    return getattr(convert, "__func__", None) is peewee.TextField.adapt
+def _kept(convert: Convert) -> type | None:
+    return KEPT.get(getattr(convert, "__func__", None))
 
 
 def _of_column(column: Any, database: peewee.Database) -> Convert:

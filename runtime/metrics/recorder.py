@@ -1,7 +1,8 @@
 """Counts what a function or a saga's host does."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
+from functools import cache
+from typing import Any, get_args
 
 from ..clock import MICROSECOND, microseconds
 from ..dead_letter import SUFFIX
@@ -37,12 +38,17 @@ ENDS = ("COMPLETED", "COMPENSATED", "FAILED")
 
 def count_sent(instruments: Instruments) -> Callable[[Record], None]:
     """Return what counts a record that the broker has taken; a dead letter is one, too."""
-    series = instruments.series
+
+    @cache
+    def counters(topic: str) -> list[Any]:
+        sent = instruments.series(SENT, KAFKA, SEND, topic)
+        dead = topic.endswith(SUFFIX)
+        letters = [instruments.series(DEAD_LETTERS, topic.removesuffix(SUFFIX))] if dead else []
+        return [sent, *letters]
 
     def count(record: Record) -> None:
-        series(SENT, KAFKA, SEND, record.topic).inc()
-        if record.topic.endswith(SUFFIX):
-            series(DEAD_LETTERS, record.topic.removesuffix(SUFFIX)).inc()
+        for counter in counters(record.topic):
+            counter.inc()
 
     return count
 

@@ -6,6 +6,7 @@ from ..batch_loop import Read
 from ..envelope import Envelope, Record
 from ..inbox import Answer
 from ..loop import UNAVAILABLE, Loop
+from ..message import Message
 from ..observer import Handled
 from ..outbox import Unsent
 from ..saga_host import SagaHost
@@ -52,8 +53,8 @@ class ObservedWorker(Observed, Worker):
         self.ran = [(on[0].id, answer) for n, (answer, *_) in undone.items() if (on := asked[n])]
         return super()._answer_all(found, undone, guarded=guarded)
 
-    def _attempt(self, envelope: Envelope, asked: Asked, *, guarded: bool) -> Answer:
-        answer = super()._attempt(envelope, asked, guarded=guarded)
+    def _attempt(self, envelope: Envelope, message: Message, *, guarded: bool) -> Answer:
+        answer = super()._attempt(envelope, message, guarded=guarded)
         self.ran.append((envelope.id, answer))
         return answer
 

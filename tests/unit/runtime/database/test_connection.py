@@ -310,7 +310,7 @@ def test_transaction_of_one_thread_alone_is_kept(tmp_path):
             database.execute_sql("CREATE TABLE mark (id INTEGER)")
 
     with ThreadPoolExecutor(1) as other, database:
-        with database.kept():
+        with kept(database):
             other.submit(write).result()
             with pytest.raises(ContractError):
                 database.commit()
