@@ -194,16 +194,6 @@ def rows_written(database: peewee.Database) -> int | None:
     return written(connection)
 
 
-def is_spoilt(database: peewee.Database) -> bool:
-    """Tell whether this connection's transaction has failed, or somebody has ended it."""
-    connection = database.connection()
-    if isinstance(database, peewee.SqliteDatabase):
-        return not connection.in_transaction
-    from .postgres import is_over as is_ended
-
-    return rows_written(database) is None or is_ended(connection)
-
-
 def is_over(database: peewee.Database) -> bool:
     """Tell whether somebody has ended this connection's transaction, if it is not lost."""
     connection = database.connection()
@@ -212,6 +202,12 @@ def is_over(database: peewee.Database) -> bool:
     from .postgres import is_over as is_ended
 
     return is_ended(connection)
+
+
+def is_spoilt(database: peewee.Database) -> bool:
+    """Tell whether this connection's transaction has failed, or somebody has ended it."""
+    fails = not isinstance(database, peewee.SqliteDatabase)
+    return is_over(database) or (fails and rows_written(database) is None)
 
 
 def is_serialization_failure(error: BaseException) -> bool:
