@@ -27,7 +27,8 @@ class Cable:
         self._entrance = socket.create_server((HOST, 0))
         self._ends: list[socket.socket] = []
         self.port: int = self._entrance.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def pull(self) -> None:
         """Let no byte through any more."""
@@ -43,6 +44,7 @@ class Cable:
     def close(self) -> None:
         """Take it away."""
         self._entrance.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()  # it may be about to add two ends
         for end in (self._entrance, *self._ends):
             end.close()
 
@@ -50,8 +52,9 @@ class Cable:
         with suppress(OSError):
             while True:
                 client, _ = self._entrance.accept()
+                self._ends.append(client)
                 server = socket.create_connection((HOST, self._server))
-                self._ends += [client, server]
+                self._ends.append(server)
                 for one, other in ((client, server), (server, client)):
                     threading.Thread(target=_carry, args=(one, other), daemon=True).start()
 
