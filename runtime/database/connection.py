@@ -172,7 +172,7 @@ class batch_transaction(AbstractContextManager[None]):  # noqa: N801 - reads lik
         self._kept.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
-        self._kept.__exit__(kind, *raised)
+        self._kept.__exit__()
         try:
             self._transaction.__exit__(kind, *raised)
         except peewee.DatabaseError as error:

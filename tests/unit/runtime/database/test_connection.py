@@ -17,6 +17,7 @@ from saga.runtime import Id, Instant, Money, Table
 from saga.runtime.data_directory import MARKER
 from saga.runtime.database.connection import (
     UNAVAILABLE,
+    batch_transaction,
     connect,
     is_serialization_failure,
     locked,
@@ -315,6 +316,18 @@ def test_transaction_of_one_thread_alone_is_kept(tmp_path):
             with pytest.raises(ContractError):
                 database.commit()
         assert database.get_tables() == ["mark"]
+
+
+def test_rollback_that_fails_is_no_refused_commit(monkeypatch):
+    database = connect("sqlite://")
+
+    def fail():
+        raise peewee.ProgrammingError("no way back")
+
+    monkeypatch.setattr(database, "rollback", fail)
+    with pytest.raises(peewee.ProgrammingError, match="no way back"), batch_transaction(database):
+        raise ZeroDivisionError
+    database.close()
 
 
 def test_database_of_peewees_own_is_left_as_it_is():
