@@ -48,13 +48,14 @@ def start(store, *ids, **options):
     store.start(SAGA, [Start(each, Begin(goods="tea"), **options) for each in ids], NOW)
 
 
-@pytest.mark.parametrize(("breads", "times"), [(1, 3), (5, 4)])
-def test_batch_of_commands_waits_for_its_beginning_its_inbox_and_its_end(bakery, breads, times):
+@pytest.mark.parametrize("breads", [1, 5])
+def test_batch_of_commands_waits_for_its_beginning_its_inbox_and_its_end(bakery, breads):
     each = [(f"bread {number}", str(number)) for number in range(breads)]
     commands = [bakery.bake_record(name, saga_id) for name, saga_id in each]
+    bakery.database.close()  # where a session comes to prepare a statement, it waits once more
     with round_trips(bakery.database) as count:
         bakery.baker.process(commands)
-        assert count() <= breads + times  # what handlers wait for, each for itself
+        assert count() == breads + 3  # what handlers wait for, each for itself
     assert len(bakery.inbox) == breads
 
 
