@@ -205,7 +205,7 @@ def test_version_that_does_not_get_healthy_takes_no_request_and_ends_none(
         with clients(orders.system) as load:
             adapter.write_text(whole + code)
             deploy = partial(orders.refused, "deploy", NAME, "--timeout")
-            assert reason in given_up(deploy, reason, seconds)
+            assert reason in given_up(deploy, reason, seconds)[0]
     finally:
         adapter.write_text(whole)
     assert load.failures == []

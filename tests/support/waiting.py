@@ -22,13 +22,11 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = DEADLINE)
     pytest.fail(f"not within {seconds:g} s: {what}")
 
 
-def given_up(deploy: Callable[[str], str], reason: str, seconds: float) -> str:
-    """Return what a deploy tells of what never gets ready, after so many seconds.
+def given_up(deploy: Callable[[str], str], reason: str, seconds: float) -> tuple[str, str]:
+    """Return what a deploy tells of what never gets ready, and after how many seconds.
 
     A slow machine may need longer until there is the `reason` to tell.
     """
-    told = deploy(f"{seconds:g}")
-    while reason not in told and seconds < DEADLINE:
+    while reason not in (told := deploy(f"{seconds:g}")) and seconds < DEADLINE:
         seconds *= 4
-        told = deploy(f"{seconds:g}")
-    return told
+    return told, f"{seconds:g}"
