@@ -25,7 +25,7 @@ Convert = Callable[[Any], Any] | None
 Run = Callable[[], object]
 
 NONES = repeat(None)
-KEPT = {peewee.TextField.adapt: str, peewee.IntegerField.adapt: int}  # of values as they have to be
+FITTING = {peewee.TextField.adapt: str, peewee.IntegerField.adapt: int}  # they leave these alone
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class _Statement(NamedTuple):
     def fill(self, values: tuple[Any, ...]) -> list[Any]:
         known = values + self.constants
         return [
-            known[i] if convert is None or type(known[i]) is kept else convert(known[i])
-            for i, convert, kept in self.parameters
+            known[i] if convert is None or type(known[i]) is fitting else convert(known[i])
+            for i, convert, fitting in self.parameters
         ]
 
 
@@ -90,7 +90,7 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
 
     def __init__(self, field: Any, keys: Any) -> None:
         self._field, self._keys = field, keys
-        self._kept = _kept(_of_values(field.db_value))
+        self._fitting = _fitting(_of_values(field.db_value))
 
     def __sql__(self, context: Any) -> Any:
         sqlite = context.state.param == "?"
@@ -99,8 +99,8 @@ class one_of(peewee.ColumnBase):  # type: ignore[misc]  # noqa: N801 - reads lik
         return context.value(self._keys, self._as_json if sqlite else self._as_list).literal(after)
 
     def _as_list(self, keys: Iterable[Any]) -> list[Any]:
-        convert, kept = self._field.db_value, self._kept
-        return [key if type(key) is kept else convert(key) for key in keys]
+        convert, fitting = self._field.db_value, self._fitting
+        return [key if type(key) is fitting else convert(key) for key in keys]
 
     def _as_json(self, keys: Iterable[Any]) -> str:
         return to_json(self._as_list(keys)).decode()
@@ -139,7 +139,7 @@ class Prepared:
             if not statement.returning:
                 return cursor.rowcount
             found = cursor.fetchall()
-        except Exception:
+        except Exception:  # entered only then: each message runs several
             with TOLD_MISTAKES, peewee.__exception_wrapper__:
                 raise
         return [
@@ -221,7 +221,7 @@ class Prepared:
         for value in values:
             if isinstance(value, _Argument):
                 convert = _of_values(value.convert)
-                parameters.append((names.index(value.name), convert, _kept(convert)))
+                parameters.append((names.index(value.name), convert, _fitting(convert)))
             else:
                 made = _Default.value if isinstance(value, _Default) else None
                 parameters.append((place, made, None))
@@ -252,8 +252,8 @@ def _of_values(convert: Convert) -> Convert:
     return convert.__self__.adapt if plain else convert  # type: ignore[union-attr]
 
 
-def _kept(convert: Convert) -> type | None:
-    return KEPT.get(getattr(convert, "__func__", None))
+def _fitting(convert: Convert) -> type | None:
+    return FITTING.get(getattr(convert, "__func__", None))
 
 
 def _of_column(column: Any, database: peewee.Database) -> Convert:
