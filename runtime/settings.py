@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     saga_artifacts: str = "{data}/artifacts"  # a folder, or s3://BUCKET/PREFIX
     saga_code: Path | None = None  # the code of a deployed version, before what is installed
     saga_version: str | None = None  # that of what the process hosts, for its logs
+    saga_replicas: Annotated[int, Field(ge=1)] = 1  # there are so many of it, as far as it is told
     saga_health: Path | None = None  # a file that says that the process does its work
     # Sagas of one declaration in flight, beyond which an adapter starts no more.
     saga_in_flight: Annotated[int, Field(ge=1)] = 5_000

@@ -215,7 +215,7 @@ def _with_import(text: str, tree: ast.Module) -> str:
 
 def _stack(layout: Layout, words: Words) -> Iterator[Change]:
     path = layout.stack
-    entry = f"\n[functions.{words.name}]\npartitions = 3\nreplicas = 1\n"
+    entry = f"\n[functions.{words.name}]\nreplicas = 1\n"
     if not path.exists():
         head = [("service", words.service), ("package", layout.package)]
         pairs = [*head, ("database", words.service)]

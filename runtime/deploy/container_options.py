@@ -128,6 +128,7 @@ def _environment(settings: Settings, release: Release) -> dict[str, str]:
         "SAGA_LOG_FORMAT": settings.saga_log_format,
         "SAGA_ACCESS_LOG": str(settings.saga_access_log).lower(),
         "SAGA_VERSION": release.version,
+        "SAGA_REPLICAS": str(release.replicas),
         **({} if release.artifact is None else {"SAGA_CODE": CODE, "SAGA_STACKS": CODE}),
     }
 

@@ -46,7 +46,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         data=sent,
     )
     # Without a saga that reads it, the topic comes with its first event only.
-    create_topics(settings, {function.command.event.topic: Entry().partitions})
+    create_topics(settings, {function.command.event.topic: Entry().width()})
     answer = request(settings, command, function.command.event.topic, timeout)
     return _as_json(answer, (function.command.event, function.command))
 

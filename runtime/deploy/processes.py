@@ -127,7 +127,12 @@ def _artifact(release: Release) -> Artifact:
 
 
 def _wanted(release: Release) -> Wanted:
-    return Wanted(deployed=release.name, version=release.version, generation=release.generation)
+    return Wanted(
+        deployed=release.name,
+        version=release.version,
+        generation=release.generation,
+        replicas=release.replicas,
+    )
 
 
 def _instance(

@@ -160,17 +160,10 @@ class Releasing:
 
     def _check_count(self, release: Release, count: int) -> None:
         """Raise `SagaError` where so many instances make no sense."""
-        if release.entry is None:
-            if count > 1 and not self.target.shares_ports:
-                raise SagaError(f"{release.name} is an adapter: its port is for one container")
-            if count > MOST_REPLICAS:
-                raise SagaError(f"{release.name} can have {MOST_REPLICAS} instances at most")
-            return
-        most = release.stack.entries[release.entry].partitions
-        if count > most:
-            raise SagaError(
-                f"{release.name} has {most} partitions: more than {most} instances would be idle"
-            )
+        if release.entry is None and count > 1 and not self.target.shares_ports:
+            raise SagaError(f"{release.name} is an adapter: its port is for one container")
+        if count > MOST_REPLICAS:
+            raise SagaError(f"{release.name} can have {MOST_REPLICAS} instances at most")
 
     def _record(self, changes: Sequence[Change]) -> None:
         images = {instance.name: instance.image for instance in self.target.instances()}

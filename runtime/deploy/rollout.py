@@ -61,6 +61,7 @@ def plan(
         wanted = release.stack.replicas(release.name)
         scales = release.entry is not None or shares_ports
         count = max(wanted, *at_work.values(), 0) if scales else wanted
+        release = replace(release, replicas=max(count, 1))
         good = [i for i in there if i.version == release.version and i.state == "ready"]
         kept = [] if force else good[:count]
         if kept:  # what is started is to be counted with them
@@ -80,7 +81,7 @@ def plan_scale(release: Release, count: int, running: Sequence[Instance]) -> Cha
     ended = [i for i in there if i.state == "stopped"] + at_work[count:]
     missing = max(0, count - len(at_work))
     numbers = _free(release.name, missing, {instance.name for instance in there})
-    return Change(release, numbers, tuple(ended))
+    return Change(replace(release, replicas=max(count, 1)), numbers, tuple(ended))
 
 
 def described(change: Change) -> str:

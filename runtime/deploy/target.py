@@ -27,7 +27,8 @@ class Release:
 
     `artifact` is None for the code that the image brought along. Where its `provenance` names an
     image, its containers run that one, else the one of the settings. Its instances are of one
-    `generation`, which tells them from those of another deploy of this version.
+    `generation`, which tells them from those of another deploy of this version, and there are to be
+    so many `replicas`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Release:
     artifact: Artifact | None
     provenance: Provenance = field(default_factory=Provenance)
     generation: str = ""
+    replicas: int = 1
 
     @property
     def entry(self) -> str | None:

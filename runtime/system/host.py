@@ -87,7 +87,7 @@ def run_entry(
         before_sleep=tell_of_retry,
         reraise=True,
     )
-    topics = needed_by(hosted, stack.entries[name].partitions)
+    topics = needed_by(hosted, stack.entries[name].width(settings.saga_replicas))
     create = partial(create_topics, settings, topics)
     try:
         retrying(bind, database, hosted.tables())

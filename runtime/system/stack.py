@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -63,10 +63,18 @@ class Resources(_Table):
 
 
 class Entry(Resources):
-    """How a function or a saga is deployed. `partitions` are those of the topics that it reads."""
+    """How a function or a saga is deployed.
 
-    partitions: Annotated[int, Field(ge=1, le=1000)] = 3
+    The topics that it reads have so many `partitions`, or as many as there are `replicas` where
+    those are more: one partition is read by one of them.
+    """
+
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 1
     replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
+
+    def width(self, replicas: int = 0) -> int:
+        """Return how many partitions a topic has that this one reads, or so many `replicas`."""
+        return max(self.partitions, self.replicas, replicas)
 
 
 class Stack(Resources):
@@ -210,9 +218,14 @@ def topics(stacks: Sequence[Stack]) -> dict[str, int]:
     partitions: dict[str, int] = {}
     for stack in stacks:
         for hosted, entry in stack.load():
-            for topic, count in needed_by(hosted, entry.partitions).items():
-                partitions[topic] = max(count, partitions.get(topic, 1))
+            widen(partitions, needed_by(hosted, entry.width()))
     return partitions
+
+
+def widen(partitions: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add topics; one that is there already has as many partitions as it is given at most."""
+    for topic, count in more.items():
+        partitions[topic] = max(count, partitions.get(topic, 1))
 
 
 def needed_by(hosted: "Function | HostedSaga", partitions: int) -> dict[str, int]:

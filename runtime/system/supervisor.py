@@ -32,7 +32,7 @@ from .process import Kind, ProcessInfo, ProcessState
 from .recovery import Recovery, begin
 from .rotation import remove_gone
 from .scheduling import Scheduling
-from .stack import Stack, read_by, read_stack, topics
+from .stack import Stack, read_by, read_stack, topics, widen
 from .state import (
     CODE,
     Hold,
@@ -165,7 +165,7 @@ class Supervisor:
         """List all topics with their partitions, those of versions that came later, too."""
         partitions = dict(self._topics)
         for child in self.children:
-            partitions |= read_by((child.info.topic or "").split(), child.partitions)
+            widen(partitions, read_by((child.info.topic or "").split(), child.partitions))
         return partitions
 
     def _reconcile(self) -> None:
@@ -220,14 +220,14 @@ class Supervisor:
         host = Host(
             stack,
             entry,
-            self.broker.settings.model_copy(update=own),
+            self.broker.settings.model_copy(update={**own, "saga_replicas": wanted.replicas}),
             self.logs / f"{name}.log",
             frozenset(self._secrets.difference(stack.resources(entry).secrets)),
             None if entry else self.listening.on(stack),
         )
         info = _info(name, stack.kind(entry), wanted)
         info.port = None if entry else stack.port
-        partitions = stack.entries[entry].partitions if entry else 1
+        partitions = stack.entries[entry].width(wanted.replicas) if entry else 1
         if database := sqlite_file(self.settings.database_url(stack.database)):
             self._databases.add(database)
 

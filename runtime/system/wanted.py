@@ -14,12 +14,13 @@ class Wanted(BaseModel):
     """An instance that is to run: of what, in which version.
 
     It is of the same `generation` as those that one deploy has started with it, or a person later
-    beside it.
+    beside it. There were to be so many `replicas` with it when it was started.
     """
 
     deployed: str
     version: str
     generation: str = ""
+    replicas: int = 1
 
 
 def instance_name(deployed: str, number: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from saga.runtime.kafka.application import Admin
 from saga.runtime.system.state import is_locked
 from support.project import PINS, SEND, WRAP, Project
 from support.waiting import wait_until
@@ -26,6 +27,8 @@ def test_function_is_scaled_up_and_down(gifts: Project) -> None:
     assert [row["state"] for row in rows] == ["ready"] * 3
     assert all(row["name"] in told for row in rows)
     assert len({row["version"] for row in rows}) == 1
+    topics = Admin(gifts.system.settings().on_broker(gifts.system.broker())).topics()
+    assert len(topics["gift.wrap"].partitions) == 3, "one for each"
     gifts.ok("scale", f"{WRAP}=1")
     [left] = gifts.instances(WRAP)
     assert left in rows

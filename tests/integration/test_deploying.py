@@ -50,7 +50,7 @@ def test_code_that_is_no_python_is_refused_before_anything_starts(kept: Project)
             ["scale", "gift.nothing=2"],
             f"gift.nothing does not run; `saga deploy` starts it. There are: {SEND}, {WRAP}",
         ),
-        (["scale", f"{WRAP}=4"], f"{WRAP} has 3 partitions: more than 3 instances would be idle"),
+        (["scale", f"{WRAP}=101"], f"{WRAP} can have 100 instances at most"),
         (["scale", WRAP], "not of the form NAME=N"),
         (["scale", f"{WRAP}=-1"], "not of the form NAME=N"),
         (["remove", "gift.nothing"], "gift.nothing does not run"),

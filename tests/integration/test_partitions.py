@@ -37,8 +37,8 @@ def test_partitions_are_raised_by_a_deploy_and_by_an_up_and_nothing_is_lost(
     def want(some: int, others: int) -> None:
         for service in (*SOME, *OTHERS):
             path, wanted = system.stacks / f"{service}.toml", some if service in SOME else others
-            text = re.sub("partitions = .*", f"partitions = {wanted}", path.read_text())
-            path.write_text(text)
+            text = re.sub("partitions = .*\n", "", path.read_text())
+            path.write_text(text.replace("replicas = ", f"partitions = {wanted}\nreplicas = "))
 
     def widths(services: dict[str, set[str]]) -> set[int]:
         known = Admin(settings).topics()
@@ -47,6 +47,9 @@ def test_partitions_are_raised_by_a_deploy_and_by_an_up_and_nothing_is_lost(
     def told(name: str) -> str:
         return str(system.saga("logs", name).stdout)
 
+    assert (widths(SOME), widths(OTHERS)) == ({1}, {1})
+    want(some=3, others=3)
+    system.saga("deploy")
     assert (widths(SOME), widths(OTHERS)) == ({3}, {3})
     with traffic(system) as load:
         load.flows(20)

@@ -88,13 +88,13 @@ def test_a_stack_file_may_begin_with_a_byte_order_mark_beside_hidden_files(tmp_p
 def test_a_second_function_extends_what_is_there(tmp_path):
     new_function("gift.wrap_gift", tmp_path)
     stack = tmp_path / "stacks" / "gift.toml"
-    stack.write_text("# ours\n" + stack.read_text().replace("= 3", "= 6  # many"))
+    stack.write_text("# ours\n" + stack.read_text().replace("replicas = 1", "replicas = 6  # many"))
     made = new_function("gift.send_gift", tmp_path)
     extended = {change.path.name for change in made.changes if not change.is_new}
     assert extended == {"messages.py", "gift.toml"}
     text = stack.read_text()
     assert text.startswith("# ours\n")
-    assert "partitions = 6  # many\n" in text
+    assert "replicas = 6  # many\n" in text
     assert list(tomllib.loads(text)["functions"]) == ["wrap_gift", "send_gift"]
     messages = (tmp_path / "gift" / "messages.py").read_text()
     assert messages.count("from saga.runtime import") == 1

@@ -257,6 +257,7 @@ def test_environment_is_the_stack_files_with_the_runtimes_own_on_top(engine):
         "SAGA_LOG_FORMAT": "text",
         "SAGA_ACCESS_LOG": "true",
         "SAGA_VERSION": "image",
+        "SAGA_REPLICAS": "1",
     }
 
 

@@ -151,6 +151,16 @@ def test_plan_scale(case):
     assert [i.name for i in change.old] == [instance_name("shop.bake", n) for n in ended]
 
 
+def test_who_starts_is_told_how_many_there_will_be():
+    """Topics get a partition for each."""
+    three = [instance(number) for number in (1, 2, 3)]
+    for wanted, count in ((1, 3), (5, 5)):
+        [change] = plan([release(replicas=wanted)], three)
+        assert change.release.replicas == count
+    for count, replicas in ((5, 5), (2, 2), (0, 1)):
+        assert plan_scale(release(version=OLD), count, three).release.replicas == replicas
+
+
 running = st.lists(
     st.builds(
         instance,

@@ -138,8 +138,17 @@ def test_stack_without_functions_is_read(stack_file):
 def test_function_has_defaults(stack_file):
     stack = read_stack(stack_file(GOOD + "[functions.bake]\n"))
     entry = stack.functions["bake"]
-    assert (entry.partitions, entry.replicas, entry.environment) == (3, 1, {})
+    assert (entry.partitions, entry.replicas, entry.environment) == (1, 1, {})
     assert stack.module("bake") == "shop.cake.bake"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "replicas", "told", "width"),
+    [(1, 0, 0, 1), (1, 1, 1, 1), (3, 1, 2, 3), (2, 4, 3, 4), (2, 3, 5, 5)],
+)
+def test_topic_has_a_partition_for_each_who_reads_it(stack_file, partitions, replicas, told, width):
+    given = f"[functions.bake]\npartitions = {partitions}\nreplicas = {replicas}\n"
+    assert read_stack(stack_file(GOOD + given)).functions["bake"].width(told) == width
 
 
 def test_folder_without_stacks_is_told(tmp_path):
@@ -271,6 +280,6 @@ def test_saga_is_deployed_as_a_function_is(stack_file):
     stack = read_stack(stack_file(GOOD + SAGA))
     assert stack.names() == ["cake.bake", "cake.party"]
     assert [stack.kind(name) for name in ("bake", "party", None)] == ["function", "saga", "adapter"]
-    assert (stack.replicas("cake.party"), stack.entries["party"].partitions) == (2, 3)
+    assert (stack.replicas("cake.party"), stack.entries["party"].width()) == (2, 2)
     given = stack.resources("party")
     assert (given.memory, given.environment) == ("64m", {"LEVEL": "3"})
