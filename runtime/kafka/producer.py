@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -32,6 +33,8 @@ LASTING = MISSING | {
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
 }
 
+SEVERAL = 4  # records of one batch, from which on they wait for each other
+LINGER = 1  # milliseconds that they have for it
 POSTED = 10_000  # messages that may be on their way in the background
 
 
@@ -51,6 +54,11 @@ _Hear = Callable[[Record, KafkaError | None, Any], None]
 class Producer:
     """Sends records and knows whether they have arrived; threads may share it.
 
+    What is handed over together reaches the broker together: else its first record is sent while
+    the others are still on their way to librdkafka, whoever reads it works it off alone, and each
+    turn costs more than the records in it. A lone record waits for nobody. librdkafka can't do both
+    with one client.
+
     `on_sent` hears of each that the broker has taken. Making one raises `BrokerUnavailable` where
     the settings lead to no broker whatsoever.
     """
@@ -62,7 +70,9 @@ class Producer:
         self._on_sent = on_sent
         self._producer = producer_client(settings)
         self._prefix = settings.kafka_prefix
+        self._together: Any = None  # sends what waits for company; made for the first of it
         self._alone: Any = None  # sends each record in a batch of its own; hardly ever there
+        self._clients = [self._producer]  # all that there are, the one alone last
         # What librdkafka has told of failures, to be acted on when its call is over: whoever hears
         # of one may send another record, and in a call of its own client that ends the process.
         self._heard: deque[Callable[[], None]] = deque()
@@ -79,9 +89,9 @@ class Producer:
         Raises `BrokerUnavailable` when no more can be on their way; it waits for nothing.
         """
         self.poll(0)  # what has arrived meanwhile counts no more
-        if len(self._producer) >= POSTED:
+        if sum(map(len, self._clients)) >= POSTED:
             raise BrokerUnavailable(f"{POSTED} messages are on their way to the broker")
-        records = (envelope.record() for envelope in envelopes)
+        records = [envelope.record() for envelope in envelopes]
         self.hand_over(records, lambda: None, _log_failure, tries=1)
 
     def send_records(self, records: Iterable[Record]) -> None:
@@ -95,7 +105,7 @@ class Producer:
         Raises `BrokerUnavailable` unless all others have arrived.
         """
         told: list[tuple[Record, Failure] | None] = []
-        sent = self.hand_over(records, lambda: told.append(None), lambda *why: told.append(why))
+        sent = self.hand_over([*records], lambda: told.append(None), lambda *why: told.append(why))
         self.flush()
         failed = [why for why in told if why is not None]
         lost = [failure.reason for _, failure in failed if not failure.lasting]
@@ -105,7 +115,7 @@ class Producer:
         return [Refusal(record, failure.reason, failure.missing) for record, failure in failed]
 
     def hand_over(
-        self, records: Iterable[Record], taken: Taken, failed: Failed, tries: int = 2
+        self, records: Sequence[Record], taken: Taken, failed: Failed, tries: int = 2
     ) -> int:
         """Let records be sent in the background; return how many there are.
 
@@ -121,11 +131,17 @@ class Producer:
             else:
                 self._heard.append(partial(self._try_alone, record, error, taken, failed))
 
-        count = 0
+        client = self._producer if len(records) < SEVERAL else self._gathering()
         for record in records:
-            self._produce(self._producer, record, hear, tries)
-            count += 1
-        return count
+            self._produce(client, record, hear, tries)
+        return len(records)
+
+    def _gathering(self) -> Any:
+        with self._turn:
+            if self._together is None:
+                self._together = producer_client(self._settings, **{"linger.ms": LINGER})
+                self._clients.insert(0, self._together)
+        return self._together
 
     def _produce(self, producer: Any, record: Record, hear: _Hear, tries: int = 2) -> None:
         try:
@@ -173,13 +189,14 @@ class Producer:
     def _producing_alone(self) -> Any:
         if self._alone is None:
             self._alone = producer_client(self._settings, **{"batch.num.messages": 1})
+            self._clients.append(self._alone)
         return self._alone
 
     def poll(self, timeout: float) -> None:
         """Hear of deliveries; wait for one up to `timeout` seconds."""
-        self._producer.poll(timeout)
-        if self._alone is not None:
-            self._alone.poll(0)
+        for client in sorted(self._clients, key=len, reverse=True):
+            client.poll(timeout)
+            timeout = 0  # who has most on its way has been waited for
         self._tell()
 
     def _tell(self) -> None:
@@ -199,10 +216,9 @@ class Producer:
         A record that has to be sent once more, alone, has another time.
         """
         for _ in range(2):  # what is told may be sent once more, alone, and then as a letter
-            self._producer.flush(timeout)
-            self._tell()
-            if self._alone is not None:
-                self._alone.flush(timeout)
+            until = monotonic() + timeout
+            for client in self._clients:  # the one alone may be made meanwhile
+                client.flush(max(0.0, until - monotonic()))
                 self._tell()
 
     def check(self) -> None:

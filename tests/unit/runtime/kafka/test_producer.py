@@ -10,7 +10,7 @@ from saga.runtime.envelope import Envelope, Record
 from saga.runtime.errors import BrokerUnavailable
 from saga.runtime.kafka import producer as module
 from saga.runtime.kafka.application import DELIVERY_TIMEOUT
-from saga.runtime.kafka.producer import POSTED, Failure, Producer
+from saga.runtime.kafka.producer import LINGER, POSTED, SEVERAL, Failure, Producer
 from saga.runtime.settings import Settings
 from saga.runtime.transport import Refusal
 
@@ -65,21 +65,33 @@ class Client:
 
 
 class Clients(Client):
-    """The usual one, and the one that sends each record in a batch of its own."""
+    """The usual one, the one for several records, and the one that sends each by itself."""
 
     def __init__(self):
         super().__init__()
-        self.alone, self.asked = Client(), []
+        self.together, self.alone, self.asked = Client(), Client(), []
 
     def producer_client(self, settings, **options):
         self.asked.append((settings.kafka_prefix, options))
-        return self.alone if options else self
+        if options == ALONE:
+            return self.alone
+        return self.together if options else self
 
 
 @pytest.fixture
 def clients(monkeypatch):
+    """Clients of which the usual one is for any number of records."""
     clients = Clients()
     monkeypatch.setattr(module, "producer_client", clients.producer_client)
+    monkeypatch.setattr(module, "SEVERAL", POSTED)
+    monkeypatch.setattr(module, "monotonic", lambda: 0.0)
+    return clients
+
+
+@pytest.fixture
+def batched(clients, monkeypatch):
+    """The same, with the one for several records."""
+    monkeypatch.setattr(module, "SEVERAL", SEVERAL)
     return clients
 
 
@@ -109,6 +121,42 @@ def test_record_is_handed_over_as_it_is(clients, producer, note):
     assert clients.produced == [
         ("test.gift.wrap", b"k%d" % n, b"%d" % n, [("ce_id", b"%d" % n)]) for n in (1, 2)
     ]
+
+
+def test_several_records_wait_for_each_other(batched, producer, note):
+    several = [record(n) for n in range(SEVERAL)]
+    assert producer.hand_over(several, *note) == SEVERAL
+    assert producer.hand_over(several, *note) == SEVERAL
+    assert (batched.together.values, batched.values) == ([*range(SEVERAL)] * 2, [])
+    assert batched.asked == [("test.", {}), ("test.", {"linger.ms": LINGER})]
+
+
+def test_few_records_wait_for_nobody(batched, producer, note):
+    producer.hand_over([record(n) for n in range(SEVERAL - 1)], *note)
+    assert batched.values == [*range(SEVERAL - 1)]
+    assert batched.asked == [("test.", {})]
+
+
+@pytest.mark.parametrize("lone", [0, SEVERAL + 1])
+def test_news_is_waited_for_where_most_is_on_its_way(batched, producer, note, told, lone):
+    producer.hand_over([record(n) for n in range(SEVERAL)], *note)
+    for n in range(lone):
+        producer.hand_over([record(n)], *note)
+    producer.poll(0.5)
+    assert told == ["taken"] * (SEVERAL + lone)
+    logs = [batched.log, batched.together.log]
+    assert logs == [[("poll", 0.5 if lone else 0)], [("poll", 0 if lone else 0.5)]]
+
+
+def test_flush_has_its_time_once_for_all_clients(batched, producer, note, told, monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(module, "monotonic", lambda: float(next(ticks)))
+    producer.hand_over([record(n) for n in range(SEVERAL)], *note)
+    producer.hand_over([record(9)], *note)
+    producer.flush(1.5)
+    assert told == ["taken"] * (SEVERAL + 1)
+    assert batched.together.log == [("flush", 0.5)] * 2
+    assert batched.log == [("flush", 0.0)] * 2
 
 
 def test_full_client_is_waited_for(clients, producer, note, told):
@@ -149,7 +197,7 @@ def test_refused_record_is_sent_once_more_alone(clients, producer, note, told):
     assert told == ["taken", "taken", (2, failed(TOO_LARGE, lasting=True))]
     assert clients.alone.produced == clients.produced[:2]
     assert clients.asked[1:] == [("test.", ALONE)]
-    assert (clients.log, clients.alone.log) == ([("poll", 0.5)] * 2, [("poll", 0)])
+    assert (clients.log, clients.alone.log) == ([("poll", 0.5), ("poll", 0)], [("poll", 0.5)])
 
 
 def test_who_hears_of_sent_records_hears_of_those_that_are_taken(clients, note):
@@ -322,6 +370,15 @@ def test_post_beyond_those_that_may_be_on_their_way_is_refused(clients, producer
     clients.silent = False
     producer.post([envelope])
     assert len(clients.produced) == 2
+
+
+def test_all_that_is_on_its_way_counts_for_a_post(batched, producer):
+    envelope = Envelope("gift.wrap", "s/wrap/do", "Wrap", "/x", "now", "{}")
+    batched.silent = batched.together.silent = True
+    producer.post([envelope] * SEVERAL)
+    batched.on_their_way = [(b"", lambda *_: None)] * (POSTED - SEVERAL)
+    with pytest.raises(BrokerUnavailable, match=r"^10000 messages are on their way"):
+        producer.post([envelope])
 
 
 def test_check_asks_the_broker_itself(producer, monkeypatch):

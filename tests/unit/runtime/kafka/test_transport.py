@@ -38,12 +38,19 @@ class Consumer:
         return None
 
 
+class Client(SimpleNamespace):
+    """One of librdkafka's, with nothing on its way."""
+
+    def __len__(self):
+        return 0
+
+
 @pytest.fixture
 def make_transport(monkeypatch):
     """Make a transport of a consumer, and of a producer that hears nothing."""
 
     def make(consumer, **settings):
-        client = SimpleNamespace(get_consumer=lambda **_: consumer, poll=lambda _: 0)
+        client = Client(get_consumer=lambda **_: consumer, poll=lambda _: 0)
         monkeypatch.setattr(module, "application", lambda *_, **__: client)
         monkeypatch.setattr("saga.runtime.kafka.producer.producer_client", lambda *_, **__: client)
         return KafkaTransport(Settings(**settings), "gift.wrap", ["gift.wrap"])
