@@ -11,16 +11,23 @@ R = TypeVar("R")
 
 LIMIT = 500  # items in a batch
 QUEUED = 4 * LIMIT  # items that may wait for their batch
+COMPANY = 0.002  # seconds that a batch waits for more, where more is to be expected
 
 
 class Batches(Generic[T, R]):
     """Gathers items while `work` is busy with the batch before, and hands each its result.
 
-    One commit, or one flush of a producer, then serves all of a batch.
+    One commit, or one flush of a producer, then serves all of a batch. Where `is_busy` says so,
+    a batch waits for company for a moment.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._work = work
+        self._is_busy = is_busy
         self._gathered: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -45,6 +52,8 @@ class Batches(Generic[T, R]):
     async def _run(self) -> None:
         try:
             while self._gathered:
+                if self._is_busy():
+                    await asyncio.sleep(COMPANY)
                 batch, self._gathered = self._gathered[:LIMIT], self._gathered[LIMIT:]
                 await self._finish(batch)
         finally:

@@ -38,6 +38,8 @@ from .waiting import SELDOM, Waiting
 
 log = logging.getLogger(__name__)
 
+MANY = 8  # clients that wait for their sagas
+
 Send = Callable[[Sequence[Envelope]], None]
 
 
@@ -161,7 +163,7 @@ class SagaService:
         self._database, self._run = threads.database, threads.run
         self._store = SagaStore(self._database)
         self.events: SagaEvents = app.ctx.events
-        self._starting = Batches[Start, Started](self._start_all)
+        self._starting = Batches[Start, Started](self._start_all, self._is_busy)
         limit = app.ctx.settings.saga_in_flight
         self._admission = Admission(limit, self._in_flight)
         self._crash = CrashPoints(app.ctx.service, app.ctx.settings.saga_crash_points)
@@ -201,6 +203,13 @@ class SagaService:
 
     async def _in_flight(self, most: int) -> int:
         return await self._run(saga_queries.in_flight, self._database, self.saga, most)
+
+    def _is_busy(self) -> bool:
+        """Tell whether clients wait for so many sagas that a moment more is little to them.
+
+        What starts together goes on together, and shares the turns of all steps.
+        """
+        return self._waiting.count >= MANY
 
     async def _which_ended(self, saga_ids: Sequence[str]) -> list[SagaState]:
         return await self._run(self._ended, saga_ids)

@@ -40,6 +40,11 @@ class Waiting:
         self._told: OrderedDict[str, str] = OrderedDict()
         self._polling: asyncio.Task[None] | None = None
 
+    @property
+    def count(self) -> int:
+        """How many requests are waiting."""
+        return self._count
+
     async def until_ended(self, state: SagaState, seconds: float) -> SagaState | None:
         """Return the saga when it has ended, or None after `seconds`.
 

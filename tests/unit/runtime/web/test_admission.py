@@ -139,6 +139,40 @@ def test_item_that_nobody_waits_for_is_not_worked_on() -> None:
     assert worked == [[0, 1, 2, 3], [5]]
 
 
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_batch_waits_for_company_where_many_are_at_work(
+    monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    worked: list[list[int]] = []
+    waited: list[float] = []
+    tick = asyncio.sleep
+
+    async def run() -> None:
+        over = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            await over.wait()
+
+        async def work(items: Sequence[int]) -> Sequence[int]:
+            worked.append(list(items))
+            return items
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        items = Batches(work, lambda: is_busy)
+        first = asyncio.ensure_future(items.add(1))
+        for _ in range(3):
+            await tick(0)
+        second = asyncio.ensure_future(items.add(2))
+        await tick(0)
+        over.set()
+        assert (await first, await second) == (1, 2)
+
+    asyncio.run(run())
+    assert worked == ([[1, 2]] if is_busy else [[1], [2]])
+    assert waited == ([batches.COMPANY] if is_busy else [])
+
+
 def test_item_beyond_those_that_may_wait_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "QUEUED", 2)
 

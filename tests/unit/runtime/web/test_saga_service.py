@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from types import SimpleNamespace
 
 import peewee
 import pytest
@@ -13,7 +14,7 @@ from saga.runtime.saga_store import TABLES, SagaStore
 from saga.runtime.web import admission
 from saga.runtime.web.app import new_app
 from saga.runtime.web.problems import Busy
-from saga.runtime.web.saga_service import SagaService
+from saga.runtime.web.saga_service import MANY, SagaService
 from saga.runtime.web.sagas import saga_blueprint
 from support.hanging_up import hang_up
 from support.waiting import DEADLINE
@@ -130,3 +131,10 @@ def test_change_whose_client_hangs_up_is_sent_at_once(settings, start, method):
     [row] = SagaRow.select()
     topics = ["parcels.pack"] if method == "start" else ["parcels.pack", "parcels.unpack"]
     assert told == [(row.id, topic) for topic in topics]
+
+
+@pytest.mark.parametrize(("clients", "is_busy"), [(MANY - 1, False), (MANY, True)])
+def test_start_waits_for_company_where_many_wait_for_their_sagas(monkeypatch, clients, is_busy):
+    service = SagaService(PARCEL)
+    monkeypatch.setattr(service, "_waiting", SimpleNamespace(count=clients), raising=False)
+    assert service._is_busy() is is_busy

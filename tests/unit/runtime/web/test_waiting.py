@@ -138,8 +138,10 @@ def test_who_waits_is_told_and_asks_nobody():
         waiting = Waiting(never, interval=600)
         tasks = [asyncio.create_task(waiting.until_ended(saga(i), 60)) for i in "aab"]
         await asyncio.sleep(0)
+        assert waiting.count == 3
         waiting.tell({"a": to_json(ended("a")), "other": "{}"})
         told = await asyncio.gather(*tasks[:2])
+        assert waiting.count == 1
         waiting.release()
         return [*told, await tasks[2]]
 
