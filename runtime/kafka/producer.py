@@ -54,10 +54,10 @@ _Hear = Callable[[Record, KafkaError | None, Any], None]
 class Producer:
     """Sends records and knows whether they have arrived; threads may share it.
 
-    What is handed over together reaches the broker together: else its first record is sent while
-    the others are still on their way to librdkafka, whoever reads it works it off alone, and each
-    turn costs more than the records in it. A lone record waits for nobody. librdkafka can't do both
-    with one client.
+    Where several records are handed over at once, the first waits for the others. It would be sent
+    while they are still being handed over, its reader would work it off alone, and a turn costs
+    more than the records in it. Few records wait for nothing: that takes a client of their own, as
+    librdkafka knows one waiting time for all.
 
     `on_sent` hears of each that the broker has taken. Making one raises `BrokerUnavailable` where
     the settings lead to no broker whatsoever.

@@ -65,15 +65,15 @@ class Resources(_Table):
 class Entry(Resources):
     """How a function or a saga is deployed.
 
-    The topics that it reads have so many `partitions`, or as many as there are `replicas` where
-    those are more: one partition is read by one of them.
+    The topics that it reads have so many `partitions`, or as many as there are `replicas`, if that
+    is more: a partition is read by one of them.
     """
 
     partitions: Annotated[int, Field(ge=1, le=1000)] = 1
     replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
 
     def width(self, replicas: int = 0) -> int:
-        """Return how many partitions a topic has that this one reads, or so many `replicas`."""
+        """Return how many partitions the topics have; now there may be more `replicas` of it."""
         return max(self.partitions, self.replicas, replicas)
 
 
@@ -223,7 +223,7 @@ def topics(stacks: Sequence[Stack]) -> dict[str, int]:
 
 
 def widen(partitions: dict[str, int], more: Mapping[str, int]) -> None:
-    """Add topics; one that is there already has as many partitions as it is given at most."""
+    """Add topics; for one that is there already, the larger number of partitions counts."""
     for topic, count in more.items():
         partitions[topic] = max(count, partitions.get(topic, 1))
 
