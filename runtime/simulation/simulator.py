@@ -29,7 +29,7 @@ from ..testing.request import Request
 from ..worker import PROCESS_ENDED
 from .attempts import attempt_problems
 from .clients import Clients
-from .cluster import CHAOS, Cluster, Deployed
+from .cluster import CHAOS, REPLICAS, Cluster, Deployed
 from .database import SimulatedDatabase
 from .nemesis import COMMIT_REFUSED, LONG, REFUSED, UNREADABLE, Nemesis
 from .unmade_commands import with_unmade_commands
@@ -86,7 +86,7 @@ class Simulator:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.deployed: list[Deployed] = []
-        self.partitions = topics(workload.stacks)
+        self.partitions = topics(workload.stacks, REPLICAS)
         self._tables: dict[SimulatedDatabase, list[type[Table]]] = {}
         self._nemesis: Nemesis | None = None  # of the run that is on
         self._stack = ExitStack()

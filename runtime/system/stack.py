@@ -213,12 +213,12 @@ def find_stacks(folder: Path) -> dict[Path, Stack]:
     return stacks
 
 
-def topics(stacks: Sequence[Stack]) -> dict[str, int]:
-    """List the topics that the stacks need, with partitions."""
+def topics(stacks: Sequence[Stack], replicas: int = 0) -> dict[str, int]:
+    """List the topics that the stacks need, with partitions, where each may have `replicas`."""
     partitions: dict[str, int] = {}
     for stack in stacks:
         for hosted, entry in stack.load():
-            widen(partitions, needed_by(hosted, entry.width()))
+            widen(partitions, needed_by(hosted, entry.width(replicas)))
     return partitions
 
 
