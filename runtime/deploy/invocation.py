@@ -20,7 +20,7 @@ from ..saga_host import HostedSaga
 from ..secret_fields import Kinds, hidden
 from ..settings import Settings
 from ..system.code import STACK_FILE, import_from
-from ..system.stack import Entry, Stack, read_stack, read_stacks
+from ..system.stack import Stack, read_stack, read_stacks
 
 
 def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
@@ -46,7 +46,7 @@ def invoke(settings: Settings, name: str, data: str, timeout: float) -> str:
         data=sent,
     )
     # Without a saga that reads it, the topic comes with its first event only.
-    create_topics(settings, {function.command.event.topic: Entry().width()})
+    create_topics(settings, {function.command.event.topic: 1})
     answer = request(settings, command, function.command.event.topic, timeout)
     return _as_json(answer, (function.command.event, function.command))
 
