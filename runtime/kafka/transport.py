@@ -23,7 +23,7 @@ from ..settings import Settings
 from ..transport import BATCH_SIZE, Refusal
 from .admin import is_at_rest
 from .application import DELIVERY_TIMEOUT, application
-from .in_flight import Batch, InFlight, Offsets
+from .in_flight import Batch, InFlight
 from .producer import MISSING, Failure, Producer
 from .record import to_record
 
@@ -66,6 +66,7 @@ class KafkaTransport:
         self._prefix = settings.kafka_prefix
         self._is_embedded = settings.kafka_is_embedded
         self._batch: list[Record] = []
+        self._kept: list[Record] = []  # what was put back, to be polled next
         self._refused: list[Refusal] = []
         self._in_flight = InFlight()
         self._next_look = self._healthy_until = 0.0
@@ -104,6 +105,7 @@ class KafkaTransport:
         self._health.mark_unhealthy()
         self._store_what_is_taken()
         self._in_flight.take_all()
+        self._kept = []
 
     def poll(self, timeout: float) -> list[Record]:
         """Wait for a first record, then take along what has been fetched with it."""
@@ -116,13 +118,17 @@ class KafkaTransport:
             elif time.monotonic() >= self._healthy_until:
                 self._mark_healthy()
         self._see_to_answers()
-        first = self._consumer.poll(timeout)
+        first = self._consumer.poll(0 if self._kept else timeout)
         messages = []
         if first is not None:
-            messages = [first, *self._consumer.consume(BATCH_SIZE - 1, timeout=0)]
-        self._batch = [to_record(m, self._prefix) for m in messages if m.error() is None]
-        if len(self._batch) < len(messages):
+            room = BATCH_SIZE - 1 - len(self._kept)
+            messages = [first, *(self._consumer.consume(room, timeout=0) if room else ())]
+        # Only now: its partitions may have gone in these calls.
+        kept, self._kept = self._kept, []
+        fetched = [to_record(m, self._prefix) for m in messages if m.error() is None]
+        if len(fetched) < len(messages):
             self._see_to_errors(error for m in messages if (error := m.error()) is not None)
+        self._batch = kept + fetched if kept else fetched
         return self._batch
 
     def _see_to_membership(self) -> None:
@@ -148,9 +154,13 @@ class KafkaTransport:
                 self._on_missing()
 
     def put_back(self, records: Sequence[Record]) -> None:
-        """Seek to the first of these, which are the last of the batch in hand."""
+        """Keep these, the last of the batch in hand, for the next poll.
+
+        To seek to them would be to fetch them again, and that begins when the broker has answered
+        what it was asked before: half a second later, as it is for records yet to come.
+        """
         self._batch = self._batch[: -len(records)]
-        self._seek(Batch(records, 0).first)
+        self._kept = [*records, *self._kept]
 
     def finish(self, records: Iterable[Record]) -> None:
         """Send what came of the last batch; its offsets follow."""
@@ -255,12 +265,8 @@ class KafkaTransport:
     def rewind(self) -> None:
         """Seek to the first record that is not answered for, where a partition is still ours."""
         self._store_offsets()
-        starts = Batch(self._batch, 0).first | self._in_flight.take_all()
-        self._batch = []
-        self._seek(starts)
-
-    def _seek(self, starts: Offsets) -> None:
-        """Go on there, where a partition is still ours."""
+        starts = Batch([*self._batch, *self._kept], 0).first | self._in_flight.take_all()
+        self._batch = self._kept = []
         for partition in self._consumer.assignment():
             topic = partition.topic.removeprefix(self._prefix)
             start = starts.get((topic, partition.partition))

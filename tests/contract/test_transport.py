@@ -9,6 +9,7 @@ import pytest
 from saga.runtime.envelope import Record
 from saga.runtime.transport import BATCH_SIZE, Transport
 from support.brokers import POLL, Broker, group, poll_one, read, record, values
+from support.waiting import wait_until
 
 DEADLINE = 120.0  # seconds until what must come counts as lost
 
@@ -133,6 +134,53 @@ class TransportContract:
         other = broker.member(name, topic)
         assert sorted(values(read(other, 13))) == sorted(values(again))
 
+    def test_what_is_put_back_is_there_at_once(self, broker: Broker) -> None:
+        """One by one, a batch of many would take minutes, were each of them a fetch."""
+        topic, name = broker.topic(), group()
+        member = broker.member(name, topic)
+        member.send([record(topic, n) for n in range(20)])
+        batch: list[Record] = []
+        while len(batch) < 20:
+            member.rewind()
+            batch = poll_one(member)
+        member.send([record(topic, 20)])
+        while len(batch) > 1:
+            member.put_back(batch[1:])
+            member.finish([])
+            rest, batch = batch[1:], member.poll(0)
+            assert values(batch[: len(rest)]) == values(rest)
+        member.rewind()
+        assert values(poll_one(member))[0] in (19, 20)
+
+    def test_what_is_put_back_twice_comes_in_its_order(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send([record(topic, n) for n in range(6)])
+        batch: list[Record] = []
+        while len(batch) < 6:
+            member.rewind()
+            batch = poll_one(member)
+        member.put_back(batch[4:])
+        member.put_back(batch[2:4])
+        member.finish([])
+        assert values(member.poll(0)) == [2, 3, 4, 5]
+        member.put_back(batch[3:])
+        member.rewind()
+        assert values(read(member, 4)) == [2, 3, 4, 5]
+
+    def test_what_is_put_back_goes_along_with_its_partition(self, broker: Broker) -> None:
+        topic, name = broker.topic(partitions=4), group()
+        first = broker.member(name, topic)
+        first.send([record(topic, n, key=str(n)) for n in range(40)])
+        wait_until(lambda: len(put_all_back(first)) == 40, "all is in one hand", DEADLINE)
+        second = broker.member(name, topic)
+
+        def shared() -> bool:
+            mine, theirs = put_all_back(first), put_all_back(second)
+            return bool(mine and theirs) and sorted(values(mine + theirs)) == list(range(40))
+
+        wait_until(shared, "each holds what is in its own partitions", DEADLINE)
+
     def test_unfinished_is_redelivered_to_the_next_member(self, broker: Broker) -> None:
         topic, name = broker.topic(), group()
         first = broker.member(name, topic)
@@ -207,6 +255,14 @@ class TransportContract:
         broker.leave(members[0])
         members[1].send([record(topic, n, key=str(n)) for n in range(40)])
         assert sorted(values(read(members[1], 40))) == list(range(40))
+
+
+def put_all_back(member: Transport) -> list[Record]:
+    """Poll, and take nothing in hand of what has come."""
+    if batch := member.poll(POLL):
+        member.put_back(batch)
+        member.finish([])
+    return batch
 
 
 def wait_for_both(members: Sequence[Transport], topic: str) -> None:
