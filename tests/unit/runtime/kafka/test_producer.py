@@ -137,6 +137,23 @@ def test_few_records_wait_for_nobody(batched, producer, note):
     assert batched.asked == [("test.", {})]
 
 
+def test_threads_that_send_several_at_once_share_one_client(batched, producer, note, monkeypatch):
+    several = [record(n) for n in range(SEVERAL)]
+    other = threading.Thread(target=producer.hand_over, args=(several, *note))
+
+    def make(*asked, **options):
+        if not other.ident:
+            other.start()
+            other.join(0.1)  # seconds in which it would make one if it waited for nobody
+        return batched.producer_client(*asked, **options)
+
+    monkeypatch.setattr(module, "producer_client", make)
+    producer.hand_over(several, *note)
+    other.join()
+    assert batched.asked == [("test.", {}), ("test.", {"linger.ms": LINGER})]
+    assert len(batched.together) == 2 * SEVERAL
+
+
 @pytest.mark.parametrize("lone", [0, SEVERAL + 1])
 def test_news_is_waited_for_where_most_is_on_its_way(batched, producer, note, told, lone):
     producer.hand_over([record(n) for n in range(SEVERAL)], *note)
