@@ -122,13 +122,13 @@ class KafkaTransport:
         messages = []
         if first is not None:
             room = BATCH_SIZE - 1 - len(self._kept)
-            messages = [first, *(self._consumer.consume(room, timeout=0) if room else ())]
+            messages = [first, *self._consumer.consume(room, timeout=0)]
         # Only now: its partitions may have gone in these calls.
         kept, self._kept = self._kept, []
         fetched = [to_record(m, self._prefix) for m in messages if m.error() is None]
         if len(fetched) < len(messages):
             self._see_to_errors(error for m in messages if (error := m.error()) is not None)
-        self._batch = kept + fetched if kept else fetched
+        self._batch = kept + fetched
         return self._batch
 
     def _see_to_membership(self) -> None:

@@ -121,10 +121,7 @@ class TransportContract:
         topic, name = broker.topic(partitions=2), group()
         member = broker.member(name, topic)
         member.send([record(topic, n, key=f"key {n}") for n in range(20)])
-        batch: list[Record] = []
-        while len(batch) < 20:
-            member.rewind()
-            batch = poll_one(member)
+        batch = poll_all(member, 20)
         assert len({r.partition for r in batch}) == 2
         member.put_back(batch[7:])
         member.finish([])
@@ -139,10 +136,7 @@ class TransportContract:
         topic, name = broker.topic(), group()
         member = broker.member(name, topic)
         member.send([record(topic, n) for n in range(20)])
-        batch: list[Record] = []
-        while len(batch) < 20:
-            member.rewind()
-            batch = poll_one(member)
+        batch = poll_all(member, 20)
         member.send([record(topic, 20)])
         while len(batch) > 1:
             member.put_back(batch[1:])
@@ -156,10 +150,7 @@ class TransportContract:
         topic = broker.topic()
         member = broker.member(group(), topic)
         member.send([record(topic, n) for n in range(6)])
-        batch: list[Record] = []
-        while len(batch) < 6:
-            member.rewind()
-            batch = poll_one(member)
+        batch = poll_all(member, 6)
         member.put_back(batch[4:])
         member.put_back(batch[2:4])
         member.finish([])
@@ -167,6 +158,25 @@ class TransportContract:
         member.put_back(batch[3:])
         member.rewind()
         assert values(read(member, 4)) == [2, 3, 4, 5]
+
+    def test_a_batch_has_its_limit_with_what_was_put_back(self, broker: Broker) -> None:
+        topic = broker.topic()
+        member = broker.member(group(), topic)
+        member.send(record(topic, n) for n in range(BATCH_SIZE + 200))
+        done: list[Record] = []
+
+        def is_full() -> bool:
+            batch = member.poll(POLL)
+            if batch[1:]:
+                member.put_back(batch[1:])
+            member.finish([])
+            done.extend(batch[:1])
+            assert len(batch) <= BATCH_SIZE
+            return len(batch) == BATCH_SIZE
+
+        for _ in range(2):
+            wait_until(is_full, "as many as may be are in one hand", DEADLINE)
+        assert values(done) == list(range(len(done)))
 
     def test_what_is_put_back_goes_along_with_its_partition(self, broker: Broker) -> None:
         topic, name = broker.topic(partitions=4), group()
@@ -255,6 +265,15 @@ class TransportContract:
         broker.leave(members[0])
         members[1].send([record(topic, n, key=str(n)) for n in range(40)])
         assert sorted(values(read(members[1], 40))) == list(range(40))
+
+
+def poll_all(member: Transport, wanted: int) -> list[Record]:
+    """Poll until so many records come in one batch."""
+    batch: list[Record] = []
+    while len(batch) < wanted:
+        member.rewind()
+        batch = poll_one(member)
+    return batch
 
 
 def put_all_back(member: Transport) -> list[Record]:
