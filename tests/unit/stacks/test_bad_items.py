@@ -36,7 +36,6 @@ def row(tmp_path: Path) -> Iterator[SagaRow]:
 def spoiler(monkeypatch: pytest.MonkeyPatch, meanwhile: object) -> Spoiler:
     made = Spoiler(("127.0.0.1", 1), random.Random(1))
     monkeypatch.setattr(made.done, "wait", meanwhile)
-    monkeypatch.setattr(bad_items, "MEND_TIMEOUT", 0.05)
     return made
 
 
@@ -58,6 +57,7 @@ def test_spoilt_row_can_not_be_read_and_is_mended(
 def test_spoilt_row_that_is_written_over_is_told(
     row: SagaRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bad_items, "MEND_TIMEOUT", 0.05)
     spoils = spoiler(monkeypatch, lambda _: SagaRow.update(state="{}").execute())
     with pytest.raises(Exception, match=f"saga {row.id}: its row was written over"):
         spoils.happen()

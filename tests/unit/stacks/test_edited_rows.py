@@ -47,7 +47,6 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Editor]:
         put("RUNNING", "RUNNING")
         made = Editor(("127.0.0.1", 1), random.Random(1))
         monkeypatch.setattr(made.buyer._client, "place", lambda request: request.told.append("s"))
-        monkeypatch.setattr(edited_rows, "MEND_TIMEOUT", 0.05)
         yield made
         database.close()
 
@@ -83,8 +82,10 @@ def test_row_is_mended_once_its_saga_has_ended_and_then_retried(
     )
     editor.happen()
     put("COMPENSATING", "UNDOING")
-    with pytest.raises(Exception, match="the row of saga s can't be mended"):
-        editor.settle()
+    with monkeypatch.context() as soon:
+        soon.setattr(edited_rows, "MEND_TIMEOUT", 0.05)
+        with pytest.raises(Exception, match="the row of saga s can't be mended"):
+            editor.settle()
     put("FAILED", "UNDO_FAILED")
     editor.settle()
     assert asked == [(("POST", "/sagas/s/retry", (202, 409)), INPUT)]
