@@ -20,28 +20,16 @@ import uvloop
 
 from saga.stacks.surroundings import this_machine
 
-from . import peers, report
-from .bare import bare
+from . import report
 from .books import violations
-from .dbos import dbos
 from .load import closed_loop
 from .meter import cpu_seconds, machine_speed
 from .orders import orders
-from .ours import OURS
 from .processes import Failed, as_a_command, scratch_folder
 from .report import Cell
-from .restate import restate
-from .system import SETTLED, Running, System
+from .system import SETTLED, Running
+from .systems import SYSTEMS, prepare
 
-BATCH = ["chrt", "--batch", "0"]
-SYSTEMS: Mapping[str, System] = {
-    **OURS,
-    "bare": bare(BATCH),
-    "restate": restate("alone"),
-    "restate-batch": restate("alone", BATCH),
-    "restate-calls": restate("calls"),
-    "dbos": dbos,
-}
 USUAL = ["ours", "restate", "restate-calls", "ours-postgres", "dbos"]
 
 
@@ -54,10 +42,7 @@ def main() -> None:
 
 def _compare(wanted: argparse.Namespace) -> None:
     folder: Path = wanted.folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(not name.startswith("ours") for name in wanted.systems):
-        _say("installing the other engines")
-        peers.install(folder)
+    prepare(wanted.systems, folder)
     cells: list[Cell] = []
     ran: dict[str, Running] = {}
     for number in range(wanted.rounds):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import SYSTEMS
+from benchmarks.systems import SYSTEMS
 from support.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,16 @@ def test_system_is_measured_and_found_right(system: str, tmp_path: Path) -> None
 def test_hops_of_an_order_are_told(tmp_path: Path) -> None:
     done = command("benchmarks.hops", tmp_path, "--orders", "5", "--warm-up", "9")
     assert "| mean of 5 orders |" in done.stdout, done.stderr
+
+
+@pytest.mark.proof
+def test_what_an_order_touches_is_told(tmp_path: Path) -> None:
+    briefly = ["--systems", "bare", "--orders", "1", "--seconds", "0.5", "--start", "0.1"]
+    done = command("benchmarks.footprint", tmp_path, *briefly)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert [row[1] for row in rows[2:]] == ["broker", "saga host", "adapters", "functions", "all"]
+    assert all(float(row[2]) > 1 for row in rows[2:])
 
 
 @pytest.mark.proof
