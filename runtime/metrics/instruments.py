@@ -2,14 +2,16 @@
 
 A process under a supervisor counts in files that are mapped into its memory, under its name. So
 what it has counted is there after a kill, its successor goes on from it, and the supervisor's
-process for metrics adds up all files at a scrape. They are written once a second, as to write each
-count at once takes longer than all else that is done to count it: a kill may cost a second's.
+process for metrics adds up all files at a scrape. What is counted is written once a second, as to
+write each count at once takes longer than all else that is done to count it: a kill may cost a
+second's.
 """
 
 import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache
 from multiprocessing.util import Finalize
@@ -44,48 +46,7 @@ def count_in(file: Path) -> None:
     for kind in FILES:
         _make_room(file.with_name(f"{kind}_{file.name}.db"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(file.parent)
-    kept = values.MultiProcessValue(lambda: file.name)  # type: ignore[no-untyped-call]
-    values.ValueClass, write = _written_late(kept)
-    threading.Thread(target=_write_on, args=(write,), daemon=True).start()
-    Finalize(None, write, exitpriority=0)  # at the end of a process of multiprocessing's, too
-
-
-def _written_late(kept: Any) -> tuple[Any, Callable[[], None]]:
-    """Return a class of values whose increments reach their file together, and what writes them."""
-    made: list[Any] = []
-    lock = threading.Lock()
-
-    class Late(kept):  # type: ignore[misc]
-        def __init__(self, *names: Any, **options: Any) -> None:
-            self.more = 0.0
-            super().__init__(*names, **options)
-            made.append(self)
-
-        def inc(self, amount: float) -> None:
-            with lock:
-                self.more += amount
-
-        def get(self) -> float:
-            self.write()
-            return float(super().get())
-
-        def write(self) -> None:
-            with lock:
-                more, self.more = self.more, 0.0
-            if more:
-                super().inc(more)
-
-    def write() -> None:
-        for value in list(made):
-            value.write()
-
-    return Late, write
-
-
-def _write_on(write: Callable[[], None]) -> None:
-    while True:
-        time.sleep(WRITTEN_EVERY)
-        write()
+    values.ValueClass = values.MultiProcessValue(lambda: file.name)  # type: ignore[no-untyped-call]
 
 
 def _make_room(file: Path) -> None:
@@ -102,20 +63,67 @@ def _can_go_on(file: Path) -> bool:
     return end >= 0 and end % 8 == 0 and _can_be_read(str(file))
 
 
-class Instruments:
-    """The metrics that a process counts itself; each is there from its first use on."""
+class Series:
+    """One series of a metric; what is counted is added to it when it is written.
+
+    A counter takes `inc`, a histogram `observe`, a gauge `set`, each with a number.
+    """
+
+    def __init__(self, metric: Metric, child: Any) -> None:
+        self._child = child
+        self._counted: deque[float] = deque()
+        # The deque's own method, and no call of Python's: each message counts a few.
+        self.inc = self.observe = self._counted.append
+        if metric.kind == "gauge":
+            self.set = child.set
+
+    def write(self) -> None:
+        """Add what was counted since the last time."""
+        counted = [self._counted.popleft() for _ in range(len(self._counted))]
+        if not counted:
+            return
+        if isinstance(self._child, Counter):
+            self._child.inc(sum(counted))
+        else:
+            for value in counted:
+                self._child.observe(value)
+
+
+class Instruments(Collector):
+    """The metrics that a process counts itself; each is there from its first use on.
+
+    What is counted is written when `write` is called, and when the registry is asked.
+    """
 
     def __init__(self, registry: CollectorRegistry = prometheus_client.REGISTRY) -> None:
         self.registry = registry
         self._made: dict[Metric, Any] = {}
-        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
+        self._writing = threading.Lock()
+        registry.register(self)  # before all that it makes, so that it is asked first
 
-    def series(self, metric: Metric, *labels: str) -> Any:
+    def series(self, metric: Metric, *labels: str) -> Series:
         """Return the one series of a metric that has these values of its labels, in their order."""
         key = metric.name, labels
         if (found := self._series.get(key)) is None:
-            found = self._series[key] = self._instrument(metric).labels(*labels)
+            child = self._instrument(metric).labels(*labels)
+            found = self._series[key] = Series(metric, child)
         return found
+
+    def write(self) -> None:
+        """Write what was counted since the last time."""
+        with self._writing:
+            for series in list(self._series.values()):
+                series.write()
+
+    def collect(self) -> Iterable[Family]:
+        """Write, and return nothing: each metric is asked itself."""
+        self.write()
+        return ()
+
+    def describe(self) -> Iterable[Family]:
+        """Return nothing: to be registered is no scrape."""
+        return ()
 
     def _instrument(self, metric: Metric) -> Any:
         if metric not in self._made:
@@ -131,8 +139,17 @@ class Instruments:
 
 @cache
 def of_this_process() -> Instruments:
-    """Return the instruments that all of this process counts on."""
-    return Instruments()
+    """Return the instruments that all of this process counts on; a thread writes them."""
+    own = Instruments()
+    threading.Thread(target=_write_on, args=(own.write,), name="counts", daemon=True).start()
+    Finalize(None, own.write, exitpriority=0)  # at the end of a process of multiprocessing's, too
+    return own
+
+
+def _write_on(write: Callable[[], None]) -> None:
+    while True:
+        time.sleep(WRITTEN_EVERY)
+        write()
 
 
 class Counted(Collector):

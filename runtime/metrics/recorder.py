@@ -48,7 +48,7 @@ def count_sent(instruments: Instruments) -> Callable[[Record], None]:
 
     def count(record: Record) -> None:
         for counter in counters(record.topic):
-            counter.inc()
+            counter.inc(1)
 
     return count
 
@@ -115,9 +115,9 @@ class SagaCounter:
                 self._step(was, step)
         if new.failure is not None and old.failure is None:
             code = self._bounded(new.failure.code)
-            self._series(COMPENSATIONS, self._saga, new.failure.step, code).inc()
+            self._series(COMPENSATIONS, self._saga, new.failure.step, code).inc(1)
         if new.ended and new.status != old.status:  # a skip ends one that has failed once more
-            self._series(ENDED, self._saga, new.status).inc()
+            self._series(ENDED, self._saga, new.status).inc(1)
             took = (new.updated_at - new.created_at).total_seconds()
             self._series(DURATION, self._saga, new.status).observe(max(0.0, took))
 
@@ -128,7 +128,7 @@ class SagaCounter:
             again = step.undo_attempts - was.undo_attempts
             self._series(RETRIES, self._saga, step.name, "undo").inc(again)
         if step.status == "UNDO_FAILED" != was.status:
-            self._series(FAILED_UNDOS, self._saga, step.name).inc()
+            self._series(FAILED_UNDOS, self._saga, step.name).inc(1)
 
     def _bounded(self, code: str) -> str:
         if code in self._codes or len(self._codes) < MOST_CODES:
@@ -185,7 +185,7 @@ class SagaRecorder(_Counting):
                 self._series(PARTS, self._saga, *attempted, part).inc(sum(times) / 1e6)
 
     def _swept(self, old: SagaState, new: SagaState) -> None:
-        self._series(SWEPT, self._saga).inc()
+        self._series(SWEPT, self._saga).inc(1)
         for part_of, waited in _waited(old, new).items():
             self._series(PARTS, self._saga, *part_of).inc(waited / 1e6)
 

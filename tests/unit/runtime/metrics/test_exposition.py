@@ -15,7 +15,7 @@ TEXT = 'saga_commands_total{function="bakery.bake",outcome="done"} 1.0'
 @pytest.fixture
 def url():
     registry = CollectorRegistry()
-    Instruments(registry).series(COMMANDS, "bakery.bake", "done").inc()
+    Instruments(registry).series(COMMANDS, "bakery.bake", "done").inc(1)
     listening = listen("127.0.0.1", 0)
     server = MetricsServer(registry, listening)
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,10 +17,9 @@ from support.waiting import wait_until
 COUNTS = """
 import os, signal, sys
 from pathlib import Path
-from prometheus_client import CollectorRegistry
 from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
 from saga.runtime.metrics import instruments as module
-from saga.runtime.metrics.instruments import Instruments, count_in
+from saga.runtime.metrics.instruments import count_in, of_this_process
 
 module.WRITTEN_EVERY = 0.01
 for folder in iter(sys.stdin.readline, ""):
@@ -27,8 +27,8 @@ for folder in iter(sys.stdin.readline, ""):
     child = os.fork()
     if child == 0:
         count_in(Path(folder.strip()))
-        instruments = Instruments(CollectorRegistry())
-        instruments.series(COMMANDS, "bakery.bake", "done").inc()
+        instruments = of_this_process()
+        instruments.series(COMMANDS, "bakery.bake", "done").inc(1)
         handled = instruments.series(HANDLED, "kafka", "process", "bakery.bake", "bakery.bake", "")
         handled.observe(0.002)
         instruments.series(DEADLINE, "feast").set(300)
@@ -50,7 +50,7 @@ from saga.runtime.metrics.catalogue import COMMANDS
 from saga.runtime.metrics.instruments import count_in, of_this_process
 
 count_in(Path(sys.argv[1]))
-of_this_process().series(COMMANDS, "bakery.bake", "done").inc()
+of_this_process().series(COMMANDS, "bakery.bake", "done").inc(1)
 """
 DONE = b'saga_commands_total{function="bakery.bake",outcome="done"} '
 
@@ -160,8 +160,31 @@ def test_nothing_was_counted_where_there_is_no_folder(scrape):
 
 def test_no_series_tells_when_another_was_made():
     instruments = Instruments(CollectorRegistry())
-    instruments.series(COMMANDS, "bakery.bake", "done").inc()
+    instruments.series(COMMANDS, "bakery.bake", "done").inc(1)
     assert b"_created" not in generate_latest(instruments.registry)
+
+
+def test_what_is_counted_while_it_is_written_is_all_there():
+    instruments = Instruments(CollectorRegistry())
+    done = instruments.series(COMMANDS, "bakery.bake", "done")
+    took = instruments.series(HANDLED, "kafka", "process", "bakery.bake", "bakery.bake", "")
+
+    def count():
+        for _ in range(2_000):
+            done.inc(1)
+            took.observe(0.5)
+
+    def write():
+        for _ in range(200):
+            instruments.write()
+
+    with ThreadPoolExecutor(6) as pool:
+        for asked in [pool.submit(one) for one in (count, write) * 3]:
+            asked.result()
+    text = generate_latest(instruments.registry)
+    assert DONE + b"6000.0" in text
+    assert b"_sum" in text
+    assert b" 3000.0\n" in text
 
 
 def test_series_is_made_once():

@@ -97,7 +97,7 @@ def test_sagas_of_which_none_has_ended_are_told():
 
 def test_what_is_served_is_read_at_its_moment():
     registry = CollectorRegistry()
-    Instruments(registry).series(COMMANDS, "b.bake", "done").inc()
+    Instruments(registry).series(COMMANDS, "b.bake", "done").inc(1)
     listening = listen("127.0.0.1", 0)
     server = MetricsServer(registry, listening)
     found = scrape(f"http://127.0.0.1:{listening.getsockname()[1]}/metrics", 12.0)
