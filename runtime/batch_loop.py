@@ -10,7 +10,6 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from . import crash
@@ -57,7 +56,7 @@ class BatchLoop(Loop, ABC):
         if self.singly:
             return self._process_each(records)
         try:
-            return self._retried(lambda: self._work(records))
+            return self._retried(self._work, records)
         except CommitRefused as refused:
             log.warning("taken one by one, as their commit was refused: %s", refused)
             return self._process_each(records)
@@ -65,7 +64,7 @@ class BatchLoop(Loop, ABC):
     def _process_each(self, records: Sequence[Record]) -> list[Record]:
         until, out, worked = self.stopwatch() + LONGEST_BATCH, list[Record](), 0
         for record in records:
-            out += self._retried(partial(self._work, [record]))
+            out += self._retried(self._work, [record])
             worked += 1
             if self.stopwatch() > until:
                 break

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import peewee
 import tenacity
@@ -19,6 +19,7 @@ from .observer import NOBODY
 from .retry import Retry
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # What may pass by itself. An integrity error is another process that answered the same command
@@ -69,13 +70,14 @@ class Loop:
             if delay:
                 stop.wait(delay)
 
-    def _retried(self, work: Callable[[], T]) -> T:
+    def _retried(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Work in a transaction; retry for a while what passes by itself, then raise it."""
         try:
-            return work()
+            return work(*args, **kwargs)
         except DATABASE_ERRORS:
             self._reconnect()
-        return self.retrying.copy(before_sleep=lambda _: self._reconnect())(work)
+        retrying = self.retrying.copy(before_sleep=lambda _: self._reconnect())
+        return retrying(work, *args, **kwargs)
 
     def _reconnect(self) -> None:
         """Drop a connection that may be broken; one in memory can't be, and is all that there is.

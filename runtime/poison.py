@@ -137,11 +137,13 @@ class Suspects:
 
     def watch(self, records: Sequence[Record]) -> bool:
         """Tell whether what is taken in hand has to be noted."""
-        now, places = self._stopwatch(), {(record.topic, record.partition) for record in records}
+        now, young = self._stopwatch(), False
         if self._rest and now >= self._rest_until:
             self._rest.clear()
-        young = [self._since.setdefault(place, now) > now - YOUNG for place in places]
-        if self._rest or self._left or any(young):
+        for record in records:
+            if self._since.setdefault((record.topic, record.partition), now) > now - YOUNG:
+                young = True
+        if self._rest or self._left or young:
             return True
         self.close()
         return False

@@ -54,11 +54,15 @@ class Saga:
     steps: list[Step] = field(default_factory=list)
     deadline: float = 300.0  # seconds from the start; after it, what was done is undone
     search: Sequence[str] = ()
+    # On which its host tells which sagas have ended, each whole, as JSON.
+    ended_topic: str = field(init=False, repr=False, compare=False)
     _by_name: dict[str, Step] = field(init=False, repr=False, compare=False)
     sources: Sources = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+        topic = re.sub(r"[^a-zA-Z0-9._-]", "_", self.name) + ".ended"
+        object.__setattr__(self, "ended_topic", topic)
         check_seconds(f"saga {self.name!r}: deadline", self.deadline)
         if not self.steps or len(self.steps) != len(self._by_name):
             raise ContractError(f"saga {self.name!r} needs steps, each with a name of its own")
@@ -81,11 +85,6 @@ class Saga:
             return self._by_name[name]
         except KeyError:
             raise ContractError(f"saga {self.name!r} has no step {name!r} any more") from None
-
-    @property
-    def ended_topic(self) -> str:
-        """The topic on which its host tells which sagas have ended, each whole, as JSON."""
-        return re.sub(r"[^a-zA-Z0-9._-]", "_", self.name) + ".ended"
 
     @property
     def reply_topics(self) -> list[str]:

@@ -82,7 +82,7 @@ class SagaHost(BatchLoop):
     def note_sent(self, commands: Sequence[Record]) -> None:
         """Note that the commands of a sweep are sent."""
         saga_ids = [(command.key or b"").decode() for command in commands]
-        self._retried(lambda: self._note_sent(saga_ids))
+        self._retried(self._note_sent, saga_ids)
 
     def next_sweep(self) -> float:
         """Return in how many seconds the next sweep is due."""
@@ -126,7 +126,7 @@ class SagaHost(BatchLoop):
         """
         replies = [r for one in refused if not one.missing and (r := _unsent(one)) is not None]
         if replies:
-            transport.finish(self._retried(lambda: self._advance(replies)))
+            transport.finish(self._retried(self._advance, replies))
 
     def _work(self, records: Sequence[Record]) -> list[Record]:
         found = self._read(records, read_reply)

@@ -75,7 +75,7 @@ class Timer(Loop):
             send([command.record for command in commands])
             self._crash.reach(crash.AFTER_SEND, commands)
             if commands:
-                self._retried(lambda: self._delete(commands))
+                self._retried(self._delete, commands)
             self._may_have_left = False
             return self._seconds_left()
 

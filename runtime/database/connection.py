@@ -132,13 +132,14 @@ def transaction(database: peewee.Database, *, alone: bool = False) -> AbstractCo
     `alone` waits for others that are. Batches are: they lock rows in the order of their messages,
     so two of them side by side would wait for each other again and again.
     """
-    how: tuple[str, ...] = ()
-    if isinstance(database, peewee.SqliteDatabase):
-        how = ("IMMEDIATE",)
-    elif alone:
-        how = (f"SELECT pg_advisory_xact_lock({BATCH_LOCK})",)
-    block: AbstractContextManager[None] = database.atomic(*how)
+    block: AbstractContextManager[None] = database.atomic(*_how(database, alone=alone))
     return block
+
+
+def _how(database: peewee.Database, *, alone: bool) -> tuple[str, ...]:
+    if isinstance(database, peewee.SqliteDatabase):
+        return ("IMMEDIATE",)
+    return (f"SELECT pg_advisory_xact_lock({BATCH_LOCK})",) if alone else ()
 
 
 def snapshot(database: peewee.Database) -> AbstractContextManager[None]:
@@ -157,14 +158,14 @@ class CommitRefused(Exception):
 
 
 class batch_transaction(AbstractContextManager[None]):  # noqa: N801 - reads like a function
-    """Runs a block in one transaction, alone as `transaction` has it, which it can't end itself.
+    """Runs a block in a transaction that is part of no other, alone, and that it can't end itself.
 
     Raises `CommitRefused` where only the commit shows that something written may not stay, as a
     deferred constraint does. No other try mends that, as it may an error of the block's.
     """
 
     def __init__(self, database: peewee.Database) -> None:
-        self._transaction = transaction(database, alone=True)
+        self._transaction = database.transaction(*_how(database, alone=True))
         self._kept = kept(database)
 
     def __enter__(self) -> None:

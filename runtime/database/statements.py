@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, time
 from functools import partial
 from itertools import groupby, repeat
-from operator import is_
+from operator import call, is_, itemgetter
 from typing import Any, NamedTuple
 
 import peewee
@@ -156,7 +156,7 @@ class Prepared:
 
     def many(self, database: peewee.Database, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run the statement on this database for each row of values, together."""
-        self._each(database, rows, lambda run: run())
+        self._each(database, rows, call)
 
     def later(self, database: peewee.Database, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run it for each row of values not later than at the end of the caller's transaction.
@@ -164,7 +164,7 @@ class Prepared:
         PostgreSQL gets them together with the next statement, or with the COMMIT: in one round
         trip. An error comes from there.
         """
-        self._each(database, rows, getattr(database, "hold", lambda run: run()))
+        self._each(database, rows, getattr(database, "hold", call))
 
     def _each(
         self,
@@ -172,10 +172,15 @@ class Prepared:
         rows: Iterable[tuple[Any, ...]],
         act: Callable[[Run], object],
     ) -> None:
-        statements = [(self._statement(database, row), row) for row in rows]
+        filled = []
+        for row in rows:
+            statement = self._statement(database, row)
+            filled.append((statement.sql, statement.fill(row)))
+        if not filled:
+            return
         with TOLD_MISTAKES, peewee.__exception_wrapper__:
-            for sql, alike in groupby(statements, lambda pair: pair[0].sql):
-                values, cursor = [found.fill(row) for found, row in alike], database.cursor()
+            for sql, alike in groupby(filled, itemgetter(0)):
+                values, cursor = [row for _, row in alike], database.cursor()
                 if len(values) == 1:  # psycopg takes twice as long for one of many
                     act(partial(cursor.execute, sql, values[0]))
                 else:

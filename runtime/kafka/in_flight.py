@@ -48,7 +48,10 @@ class InFlight:
     @property
     def error(self) -> str | None:
         """Why an answer was not taken; None as long as nothing is known to have failed."""
-        return next((batch.error for batch in self._batches if batch.error), None)
+        for batch in self._batches:
+            if batch.error:
+                return batch.error
+        return None
 
     def take_done(self) -> Offsets:
         """Let the first batches go, up to one with an answer on its way; return where they end.
