@@ -7,6 +7,7 @@ write each count at once takes longer than all else that is done to count it: a 
 second's.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from .catalogue import Metric
+
+log = logging.getLogger(__name__)
 
 KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 MOST_CODES = 20  # of failures in one process's label: a handler may make one from an id
@@ -73,8 +76,11 @@ class Series:
         self._child = child
         self._counted: deque[float] = deque()
         # The deque's own method, and no call of Python's: each message counts a few.
-        self.inc = self.observe = self._counted.append
-        if metric.kind == "gauge":
+        if metric.kind == "counter":
+            self.inc = self._counted.append
+        elif metric.kind == "histogram":
+            self.observe = self._counted.append
+        else:
             self.set = child.set
 
     def write(self) -> None:
@@ -149,7 +155,10 @@ def of_this_process() -> Instruments:
 def _write_on(write: Callable[[], None]) -> None:
     while True:
         time.sleep(WRITTEN_EVERY)
-        write()
+        try:
+            write()
+        except Exception:  # or else all that is counted from then on would stay in memory
+            log.exception("what was counted last is not written")
 
 
 class Counted(Collector):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from saga.runtime.metrics import instruments as module
 from saga.runtime.metrics.catalogue import COMMANDS, DEADLINE, HANDLED
 from saga.runtime.metrics.instruments import ROOM, Counted, Instruments
 from support.waiting import wait_until
@@ -185,6 +186,22 @@ def test_what_is_counted_while_it_is_written_is_all_there():
     assert DONE + b"6000.0" in text
     assert b"_sum" in text
     assert b" 3000.0\n" in text
+
+
+def test_what_is_written_goes_on_after_an_error(monkeypatch, caplog):
+    class Over(BaseException):
+        pass
+
+    outcomes = [None, OSError("no room"), None, Over()]
+
+    def write():
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(Over):
+        module._write_on(write)
+    assert [record.message for record in caplog.records] == ["what was counted last is not written"]
 
 
 def test_series_is_made_once():
