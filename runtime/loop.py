@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import peewee
 import tenacity
@@ -19,8 +19,8 @@ from .observer import NOBODY
 from .retry import Retry
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 # What may pass by itself. An integrity error is another process that answered the same command
 # while we did: the next look into the inbox finds its answer.
@@ -70,14 +70,14 @@ class Loop:
             if delay:
                 stop.wait(delay)
 
-    def _retried(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _retried(self, work: Callable[[*Given], T], *given: *Given) -> T:
         """Work in a transaction; retry for a while what passes by itself, then raise it."""
         try:
-            return work(*args, **kwargs)
+            return work(*given)
         except DATABASE_ERRORS:
             self._reconnect()
         retrying = self.retrying.copy(before_sleep=lambda _: self._reconnect())
-        return retrying(work, *args, **kwargs)
+        return retrying(work, *given)
 
     def _reconnect(self) -> None:
         """Drop a connection that may be broken; one in memory can't be, and is all that there is.
