@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 import peewee
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
 
 from ..errors import SagaError, first_line
 from .catalogue import Metric
+from .instruments import Undescribed
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Source:
         return samples
 
 
-class Asking(Collector):
+class Asking(Undescribed):
     """Asks sources at a scrape; which there are may change."""
 
     def __init__(self, sources: Callable[[], Iterable[Source]]) -> None:
@@ -67,10 +67,6 @@ class Asking(Collector):
     def collect(self) -> Iterator[Family]:
         """Return the samples of all sources, by metric."""
         return families(sample for source in self._sources() for sample in source.samples())
-
-    def describe(self) -> Iterable[Family]:
-        """Return nothing: to be registered is no scrape."""
-        return ()
 
 
 def families(samples: Iterable[Sample]) -> Iterator[Family]:

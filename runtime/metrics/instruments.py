@@ -73,12 +73,12 @@ class Series:
     """
 
     def __init__(self, metric: Metric, child: Any) -> None:
-        self._child = child
+        self._kind, self._child = metric.kind, child
         self._counted: deque[float] = deque()
         # The deque's own method, and no call of Python's: each message counts a few.
-        if metric.kind == "counter":
+        if self._kind == "counter":
             self.inc = self._counted.append
-        elif metric.kind == "histogram":
+        elif self._kind == "histogram":
             self.observe = self._counted.append
         else:
             self.set = child.set
@@ -88,14 +88,22 @@ class Series:
         counted = [self._counted.popleft() for _ in range(len(self._counted))]
         if not counted:
             return
-        if isinstance(self._child, Counter):
+        if self._kind == "counter":
             self._child.inc(sum(counted))
         else:
             for value in counted:
                 self._child.observe(value)
 
 
-class Instruments(Collector):
+class Undescribed(Collector):
+    """A collector that is asked at a scrape alone, and not when it is registered."""
+
+    def describe(self) -> Iterable[Family]:
+        """Return nothing."""
+        return ()
+
+
+class Instruments(Undescribed):
     """The metrics that a process counts itself; each is there from its first use on.
 
     What is counted is written when `write` is called, and when the registry is asked.
@@ -125,10 +133,6 @@ class Instruments(Collector):
     def collect(self) -> Iterable[Family]:
         """Write, and return nothing: each metric is asked itself."""
         self.write()
-        return ()
-
-    def describe(self) -> Iterable[Family]:
-        """Return nothing: to be registered is no scrape."""
         return ()
 
     def _instrument(self, metric: Metric) -> Any:
@@ -161,7 +165,7 @@ def _write_on(write: Callable[[], None]) -> None:
             log.exception("what was counted last is not written")
 
 
-class Counted(Collector):
+class Counted(Undescribed):
     """Adds up what the processes have counted whose files are in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -174,10 +178,6 @@ class Counted(Collector):
             return _merged(files)
         except Exception:  # in a damaged file, or somebody else's, may be anything
             return _merged([file for file in files if _can_be_read(file)])
-
-    def describe(self) -> Iterable[Family]:
-        """Return nothing: to be registered is no scrape."""
-        return ()
 
 
 def _merged(files: list[str]) -> Iterable[Family]:
