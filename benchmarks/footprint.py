@@ -3,10 +3,10 @@
     python -m benchmarks.footprint --systems ours bare restate
 
 Where many processes take turns on few cores, what one of them has touched is in no cache any more
-when its next turn comes. So it pays for each piece of memory anew, and what an order costs alone
-is, most of all, how much it touches. An order that completes is placed while nothing else is; then
-the kernel tells which pages its processes have touched ("Referenced", proc(5)), whole ones, those
-of programs and libraries, too. As much is told of the same time without any order.
+when its next turn comes: it pays for each piece of memory anew. An order that completes is placed
+while nothing else is; then the kernel tells which pages its processes have touched ("Referenced",
+proc(5)), whole ones, those of programs and libraries, too. As much is told of the same time
+without any order.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from .systems import SYSTEMS, prepare
 
 REFERENCED = "Referenced:"
 FORGET = "1"  # of what all mappings of a process have touched
-
 
 Parted = Mapping[str, float]  # by part
 

@@ -51,9 +51,7 @@ def add_values(database: peewee.Database, saga: Saga, states: Iterable[SagaState
 def add_failures(database: peewee.Database, changes: Iterable[Applied]) -> None:
     """Store the steps and the codes of sagas that have just failed, in the caller's transaction."""
     failed = [c.new for c in changes if c.new.failure is not None and c.old.failure is None]
-    if failed:
-        rows = [(key, state.id) for state in failed for key in failure_keys(state)]
-        _insert.later(database, rows)
+    _insert.later(database, [(key, state.id) for state in failed for key in failure_keys(state)])
 
 
 def keys(saga: Saga, state: SagaState) -> list[str]:
