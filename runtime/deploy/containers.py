@@ -163,7 +163,7 @@ class Containers:
         with self._engine():
             for network in self._networks():
                 network.reload()
-                if network.attrs["Labels"].get("saga.system") and not network.containers:
+                if network.attrs["Labels"].get("saga.system") and not network.attrs["Containers"]:
                     network.remove()
 
     def _create(
@@ -288,6 +288,8 @@ def explain(error: Exception) -> str:
         return f"a port is taken on the engine's machine: {text}"
     if "no space left on device" in text:
         return f"the engine's disk is full: {text}"
+    if "has active endpoints" in text:
+        return f"the engine takes the network for used; where nobody is on it, restart it: {text}"
     if not isinstance(error, APIError):
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"

@@ -26,6 +26,7 @@ from saga.runtime.deploy.compose import compose
 from saga.runtime.deploy.target import DEPLOYED
 from saga.runtime.system.stack import Stack
 from support.images import STAND_INS
+from support.network_gone import network_gone
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -60,6 +61,11 @@ class Project:
         done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}: {done.stderr}"
         return done.stdout
+
+    def down(self, *arguments: str) -> None:
+        with network_gone(self.engine, self.name):
+            self.compose("down", *arguments)
+        assert self.containers() == {}
 
     def saga(self, *arguments: str) -> str:
         """Run our command with the same variables."""
@@ -173,7 +179,7 @@ def project(engine, until, tmp_path_factory) -> Iterator[Project]:
         print(f"up -d to the end of the demo: {time.monotonic() - began:.1f} s\n{told}")  # noqa: T201
         yield found
     finally:
-        found.compose("down", "--volumes", "--timeout", "5")
+        found.down("--volumes", "--timeout", "5")
 
 
 def test_an_order_completes(project) -> None:
@@ -336,8 +342,7 @@ def test_data_outlives_the_containers(project) -> None:
     saga = project.order(user, product)
     project.compose("stop")
     assert {state_of(container) for container in project.hosted().values()} == {"exited 0"}
-    project.compose("down")
-    assert project.containers() == {}
+    project.down()
     project.compose("up", "-d")
     assert project.http("GET", "orchestrator", f"/sagas/{saga['saga_id']}")["status"] == "COMPLETED"
     assert project.balance_of(user) == Decimal(20)
@@ -434,11 +439,9 @@ def test_down_takes_what_was_deployed_too(project, tmp_path) -> None:
     """The last one: the project is gone after it."""
     volumes = {volume.id for volume in project.engine.volumes.list()}
     project.saga("deploy", "order", "product.reserve_product", "--data", str(tmp_path))
-    project.compose("down")
-    assert project.containers() == {}
+    project.down()
     label = {"label": f"saga.system={project.name}"}
     assert project.engine.containers.list(all=True, filters=label) == []
-    assert project.engine.networks.list(names=[project.name]) == []
     # Compose leaves volumes, of which those are ours that hold code and secrets.
     assert len(project.engine.volumes.list(filters=label)) == 4
     project.saga("down")

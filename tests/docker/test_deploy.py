@@ -24,6 +24,7 @@ from uuid_utils.compat import uuid7
 
 from saga.runtime.deploy.target import DEPLOYED
 from support.images import STAND_INS
+from support.network_gone import network_gone
 from support.waiting import DEADLINE, given_up, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -52,7 +53,13 @@ class Deployed:
         command = ["docker-compose", "--project-name", name]
         command += ["--file", str(ROOT / "docker-compose.yml"), *arguments]
         environment = {**os.environ, **STAND_INS, "SAGA_SYSTEM": name}
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}: {done.stderr}"
+
+    def down(self, *arguments: str) -> None:
+        with network_gone(self.engine, self.system.environment["SAGA_SYSTEM"]):
+            self.compose("down", *arguments)
+        assert self.containers() == []
 
     def saga(self, *arguments: str, check: bool = True, **environment: str) -> Any:
         before = dict(self.system.environment)
@@ -160,7 +167,7 @@ def deployed(
         yield found
     finally:
         found.saga("down", check=False)
-        found.compose("down", "--volumes", "--timeout", "5")
+        found.down("--volumes", "--timeout", "5")
 
 
 def test_whole_system_runs_in_containers(deployed: Deployed) -> None:
@@ -586,7 +593,4 @@ def test_down_removes_all_of_the_system_and_nothing_else(deployed: Deployed) -> 
 def test_compose_ends_what_was_deployed_beside_its_own(deployed: Deployed) -> None:
     """The last one: there is nothing left to test after it."""
     deployed.saga("deploy", CREATE)
-    name = deployed.system.environment["SAGA_SYSTEM"]
-    deployed.compose("down", "--remove-orphans")
-    assert deployed.containers() == []
-    assert deployed.engine.networks.list(names=[name]) == []
+    deployed.down("--remove-orphans")

@@ -415,6 +415,35 @@ def test_engine_that_is_away_is_one_line_with_its_address(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+class FakeNetwork:
+    """The system's, with the containers that the engine says are on it, of which it knows none."""
+
+    name = "saga"
+
+    def __init__(self, *on_it):
+        labels = {"saga.system": "saga"}
+        self.attrs = {"Labels": labels, "Containers": {each: {} for each in on_it}}
+        self.removed = False
+
+    def reload(self):
+        pass
+
+    def remove(self):
+        self.removed = True
+
+    @property
+    def containers(self):
+        raise NotFound("one of them has just gone")
+
+
+@pytest.mark.parametrize("on_it", [(), ("ep-1",)])
+def test_down_removes_its_network_unless_somebody_is_on_it(engine, on_it):
+    network = FakeNetwork(*on_it)
+    engine.networks.list = lambda names: [network]
+    Containers(Settings()).down()
+    assert network.removed == (not on_it)
+
+
 EXPLAINED = {
     "a port": (
         APIError("500", explanation="Bind for 127.0.0.1:8000 failed: port is already allocated"),
@@ -427,6 +456,10 @@ EXPLAINED = {
     "the disk": (
         APIError("500", explanation="write /var/lib/x: no space left on device"),
         "the engine's disk is full: ",
+    ),
+    "a network that the engine has miscounted": (
+        APIError("403", explanation="error while removing network: saga has active endpoints"),
+        "the engine takes the network for used; where nobody is on it, restart it: error while ",
     ),
     "anything else": (
         APIError("409", explanation="Conflict.\nThe name is in use\n"),
