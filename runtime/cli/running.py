@@ -148,7 +148,7 @@ def run(
 
     Its broker is KAFKA_BOOTSTRAP_SERVERS, or else the one of the system on the data directory.
     """
-    # As a container's first process, we would not be ended by a signal that nobody handles.
+    # Who is ended before all is set up has not failed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from ..database.sqlite import sqlite_file
     from ..system import host

@@ -289,7 +289,7 @@ def explain(error: Exception) -> str:
     if "no space left on device" in text:
         return f"the engine's disk is full: {text}"
     if "has active endpoints" in text:
-        return f"the engine takes the network for used; where nobody is on it, restart it: {text}"
+        return f"the network counts as used; if nobody is on it, restart the Docker engine: {text}"
     if not isinstance(error, APIError):
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         return f"no Docker engine answers at {address}: is it running? ({text})"

@@ -459,7 +459,7 @@ EXPLAINED = {
     ),
     "a network that the engine has miscounted": (
         APIError("403", explanation="error while removing network: saga has active endpoints"),
-        "the engine takes the network for used; where nobody is on it, restart it: error while ",
+        "the network counts as used; if nobody is on it, restart the Docker engine: error while ",
     ),
     "anything else": (
         APIError("409", explanation="Conflict.\nThe name is in use\n"),
